@@ -1,0 +1,59 @@
+"""What every engine keeps to."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ocrd.model import PageImage, PageSizer, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What is known of a running engine."""
+
+    kind: str
+    """The kind in the configuration: `vllm`, `cpu`, or `package.module:factory`."""
+    model: str
+    """The model that reads, with its revision where there is one; for the cpu engine its program and languages."""
+    version: str
+    """Version of the library that runs it."""
+    fingerprint: str
+    """Changes whenever the same page image could give another text: model, prompt, sampling, versions.
+    A page that was read before a restart is kept only if this is the same."""
+
+
+class Engine(Protocol):
+    """Reads page images, many at once.
+
+    The daemon starts an engine once and keeps it. All methods belong to one event loop and must not block it.
+    """
+
+    @property
+    def info(self) -> EngineInfo:
+        """Valid once started."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """How many pages may be with the engine at once, to keep it busy. Valid before the start."""
+        ...
+
+    @property
+    def page_size(self) -> PageSizer:
+        """The image size wanted for each shape of page. Valid before the start, and picklable."""
+        ...
+
+    async def start(self) -> None:
+        """Get ready to read. Raises ConfigError (the owner must mend it) or EngineError (it may work later)."""
+        ...
+
+    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:
+        """Read one page. Lower priorities go first. Cancelling the call gives the page up.
+
+        Raises PageError if this page alone can't be read, EngineError if the engine is gone for good. An engine that
+        can be rebuilt is rebuilt in here: a fault of the machine is not the page's fault.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop and free everything. Pages still with the engine are given up. May be called twice."""
+        ...
