@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +100,70 @@ class Verdict(StrEnum):
     def sound(self) -> bool:
         """Whether a page with this verdict needs no attention from a person."""
         return self in (Verdict.OK, Verdict.BLANK)
+
+
+@dataclass(frozen=True, slots=True)
+class PageResult:
+    """What became of one page."""
+
+    index: int
+    """Position in the source, from 0."""
+    verdict: Verdict
+    """What we hold of the reading."""
+    reason: str
+    """Why, in words for a person; empty for a page that is ok."""
+    reading: Reading | None
+    """What the engine returned; None where it was not asked or had no answer."""
+    attempts: int
+    """How often the page was read."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Read it back. Raises KeyError, TypeError or ValueError if it is damaged."""
+        reading = Reading(**raw["reading"]) if raw["reading"] else None
+        return cls(raw["index"], Verdict(raw["verdict"]), raw["reason"], reading, raw["attempts"])
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What is known of a source once a worker has opened it."""
+
+    kind: str
+    """`pdf`, or the name of the image format in lower case, by content and not by name."""
+    pages: int
+    """Number of pages, at least 1."""
+    sha256: str
+    """Of the whole file, in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A source that was read, page by page: all that its sidecar tells."""
+
+    source: str
+    """Path of the source relative to its inbox, as it was dropped."""
+    facts: SourceFacts
+    """What the file is."""
+    pages: tuple[PageResult, ...]
+    """One result for every page, in order."""
+    engine: str
+    """Kind of the engine that read it."""
+    model: str
+    """What read it, with version."""
+    date: datetime
+    """When it was finished, with time zone."""
+    seconds: float
+    """From the claim's start of work to the last page."""
+
+    @property
+    def problems(self) -> tuple[PageResult, ...]:
+        """The pages that a person should look at."""
+        return tuple(page for page in self.pages if not page.verdict.sound)
+
+    @property
+    def status(self) -> str:
+        """`complete`, or `partial` where pages have problems."""
+        return "partial" if self.problems else "complete"

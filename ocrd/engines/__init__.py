@@ -1,1 +1,36 @@
 """Engines turn page images into readings. Each is the only importer of its library, and imports it late."""
+
+import importlib
+
+from ocrd import config
+from ocrd.engines.base import Engine
+from ocrd.errors import ConfigError
+
+
+def load(settings: config.Engine) -> Engine:
+    """Make the engine that the configuration names; it is not started yet. Raises ConfigError."""
+    match settings.kind:
+        case "cpu":
+            from ocrd.engines.cpu import CpuEngine
+
+            return CpuEngine(settings.cpu.languages, settings.cpu.letters, settings.cpu.workers)
+        case "vllm":
+            from ocrd.engines.vllm import VllmEngine
+
+            return VllmEngine(settings.vllm)
+        case other:
+            return _made_by(other, settings.options)
+
+
+def _made_by(kind: str, options: dict[str, object]) -> Engine:
+    """Call the factory `package.module:factory` with the options."""
+    module, _, factory = kind.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), factory)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"engine.kind is {kind!r}, but that can't be loaded: {error}.",
+            "Install its package, or give package.module:factory.",
+        ) from error
+    engine: Engine = make(options)
+    return engine

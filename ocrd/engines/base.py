@@ -19,6 +19,8 @@ class EngineInfo:
     fingerprint: str
     """Changes whenever the same page image could give another text: model, prompt, sampling, versions.
     A page that was read before a restart is kept only if this is the same."""
+    facts: tuple[str, ...] = ()
+    """What else a person should know of the running engine, for instance that its caches are off."""
 
 
 class Engine(Protocol):

@@ -1,0 +1,93 @@
+"""`ocrd check`: what would keep the daemon from working, found before it starts."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from ocrd import config, engines, fsio
+from ocrd.engines.base import Engine
+from ocrd.engines.testpage import TEST_TEXT, test_page
+from ocrd.errors import ConfigError, OcrdError
+
+_console = Console(soft_wrap=True, highlight=False)
+
+
+def run(path: Path) -> int:
+    """Check everything and print a line for each; returns the exit code: 0, or that of the first thing wrong."""
+    settings = config.load(path)
+    _say(f"configuration {path}", f"{len(settings.watches)} watch(es), engine {settings.engine.kind}")
+    problems = [*_check_folders(settings), *_check_engine(settings)]
+    return problems[0].exit_code if problems else 0
+
+
+def _check_folders(settings: config.Config) -> Iterator[OcrdError]:
+    for watch in settings.watches:
+        for role in ("inbox", "outbox", "archive", "error"):
+            folder: Path = getattr(watch, role)
+            try:
+                exists = _writable(folder)
+            except OcrdError as error:
+                yield _complain(f"{watch.name}: {role} {folder}", error)
+            else:
+                _say(f"{watch.name}: {role} {folder}", "can be written" if exists else "will be made at the start")
+        try:
+            same = fsio.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder), tag="check")
+        except OcrdError as error:
+            yield _complain(f"{watch.name}: work {watch.work_folder}", error)
+        else:
+            how = "a claim is one rename" if same else "another mount than the inbox: claims copy"
+            _say(f"{watch.name}: work {watch.work_folder}", how)
+
+
+def _writable(folder: Path) -> bool:
+    """Whether the folder exists. Raises MachineError if it, or where it would be made, can't be written."""
+    nearest = _nearest(folder)
+    fsio.one_mount(nearest, nearest, tag="check")
+    return nearest == folder
+
+
+def _nearest(folder: Path) -> Path:
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    return folder
+
+
+def _check_engine(settings: config.Config) -> Iterator[OcrdError]:
+    try:
+        _say(f"engine {settings.engine.kind}", asyncio.run(_try_engine(engines.load(settings.engine))))
+    except OcrdError as error:
+        yield _complain(f"engine {settings.engine.kind}", error)
+    except Exception as error:  # an engine of one's own may raise anything
+        wrong = ConfigError(f"{type(error).__name__}: {error}.", "Mend the engine's package.")
+        yield _complain(f"engine {settings.engine.kind}", wrong)
+
+
+async def _try_engine(engine: Engine) -> str:
+    """Start the engine, let it read a page made for it, and tell what came back."""
+    try:
+        began = time.monotonic()
+        await engine.start()
+        ready = time.monotonic() - began
+        reading = await engine.read(test_page(engine.page_size))
+    finally:
+        await engine.close()
+    info = engine.info
+    facts = "".join(f"; {fact}" for fact in info.facts)
+    return (
+        f"{info.model}, {info.version}; ready in {ready:.1f} s; "
+        f"read {reading.text.strip()[:60]!r} for {TEST_TEXT!r} in {reading.seconds:.1f} s{facts}"
+    )
+
+
+def _say(what: str, how: str) -> None:
+    _console.print(Text.assemble(("OK    ", "bold green"), what, ": ", how))
+
+
+def _complain(what: str, error: OcrdError) -> OcrdError:
+    _console.print(Text.assemble(("WRONG ", "bold red"), what, ": ", error.what, "\n      ", error.remedy))
+    return error

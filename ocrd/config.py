@@ -1,0 +1,350 @@
+"""The configuration: frozen models, read from YAML strictly. Every setting's description here is its documentation."""
+
+import difflib
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from ocrd.errors import ConfigError
+
+_TIME_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*")
+
+
+def _quantity(units: Mapping[str, float], example: str, value: object) -> float:
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[2] not in units:
+        raise ValueError(f"must be a number with a unit ({', '.join(units)}), such as {example}")
+    return float(match[1]) * units[match[2]]
+
+
+def _spelled(units: Mapping[str, float], value: float) -> str:
+    unit = max((u for u in units if value >= units[u] and value % units[u] == 0), key=units.__getitem__, default=None)
+    return f"{value / units[unit]:g}{unit}" if unit else f"{value:g}{next(u for u in units if units[u] == 1)}"
+
+
+def _located(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be the path of a folder")
+    base: Path = (info.context or {}).get("base", Path.cwd())
+    return base / Path(value).expanduser()
+
+
+def _readable_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', and begin with a letter or digit")
+    return value
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(lambda value: _quantity(_TIME_UNITS, "3s or 10min", value)),
+    PlainSerializer(lambda value: _spelled(_TIME_UNITS, value)),
+    WithJsonSchema({"type": "string", "pattern": rf"^\d+(\.\d+)? ?({'|'.join(_TIME_UNITS)})$"}),
+]
+"""Seconds; written as `3s`, `10min`."""
+
+Size = Annotated[
+    int,
+    BeforeValidator(lambda value: int(_quantity(_SIZE_UNITS, "128MiB", value))),
+    PlainSerializer(lambda value: _spelled(_SIZE_UNITS, value)),
+    WithJsonSchema({"type": "string", "pattern": rf"^\d+(\.\d+)? ?({'|'.join(_SIZE_UNITS)})$"}),
+]
+"""Bytes; written as `128MiB`."""
+
+Folder = Annotated[
+    Path,
+    BeforeValidator(_located),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string"}),
+]
+"""A folder; a relative path is taken from the configuration file's own folder."""
+
+Names = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists, and no tuples
+
+
+class Section(BaseModel):
+    """One mapping of the file: strict, frozen, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Cpu(Section):
+    """The embedded engine: Tesseract, for a machine without a GPU."""
+
+    languages: Names = Field((), description="Languages to read, as Tesseract calls them; empty: all installed ones.")
+    letters: Literal["tesseract", "rapidocr"] = Field(
+        "tesseract", description="What reads the letters; rapidocr is for Chinese, Japanese and Korean."
+    )
+    workers: int = Field(0, ge=0, description="Pages read at the same time; 0: one for each core.")
+
+
+class Engine(Section):
+    """What turns page images into text."""
+
+    kind: str = Field(
+        "vllm",
+        pattern=r"^(vllm|cpu|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+        description="vllm (a GPU), cpu (no GPU needed), or package.module:factory for an engine of your own.",
+    )
+    cpu: Cpu = Field(Cpu(), description="Settings of the cpu engine.")
+    options: dict[str, Any] = Field({}, description="Passed to the factory of an engine of your own.")
+
+
+class Settle(Section):
+    """When a dropped file is taken as complete."""
+
+    quiet: Duration = Field(3.0, description="Size, time and identity of the file have not changed for this long.")
+    rescan: Duration = Field(60.0, gt=0, description="The inbox is looked through this often, events or not.")
+
+
+class Batch(Section):
+    """When the gathered sources are admitted together; whichever comes first."""
+
+    quiet: Duration = Field(2.0, description="No new source for this long.")
+    max_wait: Duration = Field(10.0, description="The first source has waited this long.")
+    max_pages: int = Field(512, ge=1, description="This many pages are gathered.")
+
+
+class Render(Section):
+    """The worker processes that turn sources into page images."""
+
+    workers: int = Field(0, ge=0, description="How many; 0: one for each core, at most 8.")
+    page_timeout: Duration = Field(60.0, gt=0, description="A page that takes longer is given up.")
+    memory: Size = Field(2 * 2**30, ge=512 * 2**20, description="Address space of one worker; more is refused to it.")
+
+
+class Log(Section):
+    """The log."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is shown.")
+    format: Literal["auto", "console", "json", "journald"] = Field(
+        "auto", description="auto: journald under systemd where its module is installed, colours on a terminal, else JSON."
+    )
+
+
+class Watch(Section):
+    """One flow: an inbox with its outbox, archive and error folder."""
+
+    name: Annotated[str, AfterValidator(_readable_name)] = Field(description="What the log calls it.")
+    inbox: Folder = Field(description="Where scans are dropped; subfolders are kept in outbox and archive.")
+    outbox: Folder = Field(description="Where the Markdown goes.")
+    archive: Folder = Field(description="Where an original goes once its Markdown is delivered.")
+    error: Folder = Field(description="Where a source goes that can't be read, with a note that says why.")
+    work: Folder | None = Field(
+        None, description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount."
+    )
+    front_matter: bool = Field(True, description="Begin each sidecar with its facts: source, pages, engine, problems.")
+
+    @property
+    def work_folder(self) -> Path:
+        """Where the job folders are."""
+        return self.work or self.inbox.with_name(f".{self.inbox.name}.ocrd-work")
+
+
+class Config(Section):
+    """The whole file."""
+
+    engine: Engine = Field(Engine(), description=Engine.__doc__)
+    settle: Settle = Field(Settle(), description=Settle.__doc__)
+    batch: Batch = Field(Batch(), description=Batch.__doc__)
+    render: Render = Field(Render(), description=Render.__doc__)
+    log: Log = Field(Log(), description=Log.__doc__)
+    max_attempts: int = Field(
+        3, ge=1, description="A source whose reading ended in an unexplained death this often is refused."
+    )
+    watches: Annotated[tuple[Watch, ...], Field(strict=False)] = Field(
+        min_length=1, description="The folders; as many as you like."
+    )
+
+
+Location = tuple[int | str, ...]
+"""Where a value stands: keys and list positions from the top, such as `("watches", 0, "inbox")`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    where: Location
+    text: str
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises ConfigError that names every problem with its line, key, value and what is allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"The configuration {path} can't be read: {error}.", "Write one with: ocrd config init > ocrd.yaml"
+        ) from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """Read a configuration from text; `path` is where relative folders start, and the name in messages.
+
+    Raises ConfigError.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}.", "Mend the line that it names.") from error
+    lines = dict(_lines(root, ())) if root else {}
+    problems = [_Problem(where, f"the key {where[-1]!r} stands twice") for where in _doubles(root, ())]
+    try:
+        config = Config.model_validate(raw if raw is not None else {}, context={"base": path.absolute().parent})
+    except ValidationError as error:
+        problems += [_Problem(tuple(item["loc"]), _explained(dict(item))) for item in error.errors()]
+    else:
+        problems += _folder_problems(config.watches)
+        if not problems:
+            return config
+    told = "\n".join(f"  line {_line(lines, p.where)}: {_dotted(p.where)}: {p.text}" for p in problems)
+    raise ConfigError(f"{path} has {len(problems)} problem(s):\n{told}\n", "See config.example.yaml for every setting.")
+
+
+def without_watches() -> Config:
+    """Return the defaults for a run without watches, with the engine that this installation has."""
+    kind = "vllm" if importlib.util.find_spec("vllm") else "cpu"
+    return Config.model_construct(engine=Engine(kind=kind), watches=())
+
+
+def dump(section: Section) -> str:
+    """Write settings back as YAML, in the units that the file uses."""
+    return yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def example() -> str:
+    """Write config.example.yaml: every setting with its description and default."""
+    watch = {name: f"/srv/ocr/{name}" for name in ("inbox", "outbox", "archive", "error")} | {"name": "scans"}
+    lines = [
+        "# Every setting of ocrd with its default. Only `watches` must be given.",
+        "# Times are written 500ms, 3s, 10min, 1h; sizes 128MiB, 2GiB; relative paths start at this file.",
+        *_example_lines(Config, {}, ""),
+        *(("    " if number else "  - ") + line for number, line in enumerate(_example_lines(Watch, watch, ""))),
+    ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _example_lines(section: type[Section], given: Mapping[str, object], indent: str) -> Iterator[str]:
+    for name, setting in section.model_fields.items():
+        yield f"{indent}# {setting.description}"
+        inner = setting.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield f"{indent}{name}:"
+            yield from _example_lines(inner, {}, indent + "  ")
+        elif name == "watches":
+            yield f"{indent}{name}:"
+        else:
+            default = given.get(name, setting.get_default(call_default_factory=True))
+            yield f"{indent}{name}: {_example_value(section, name, default)}"
+
+
+def _example_value(section: type[Section], name: str, default: object) -> str:
+    model = section.model_construct(None, **{name: default})
+    value = model.model_dump(mode="json", include={name})[name]
+    return "" if value is None else yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+
+
+def _explained(error: dict[str, Any]) -> str:
+    """Say what is wrong with a value, what it is, and what is allowed."""
+    where, value = error["loc"], error["input"]
+    match error["type"]:
+        case "extra_forbidden":
+            known = _known_keys(where[:-1])
+            near = difflib.get_close_matches(str(where[-1]), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+            return f"unknown key; {hint}"
+        case "missing":
+            return "this key must be given"
+        case "value_error":
+            return f"{error['ctx']['error']}, not {value!r}"
+        case _:
+            return f"{error['msg'][0].lower()}{error['msg'][1:]}, not {value!r}"
+
+
+def _known_keys(where: Location) -> list[str]:
+    model: Any = Config
+    for key in where:
+        model = model.model_fields[key].annotation if isinstance(key, str) else get_args(model)[0]
+    return list(model.model_fields)
+
+
+def _folder_problems(watches: tuple[Watch, ...]) -> Iterator[_Problem]:
+    """Find what would make a loop or mix up two watches."""
+    for index, watch in enumerate(watches):
+        if watch.name in [other.name for other in watches[:index]]:
+            yield _Problem(("watches", index, "name"), f"the name {watch.name!r} is taken by another watch")
+    mine = [(i, w, role) for i, w in enumerate(watches) for role in ("inbox", "work")]
+    everyone = [(i, w, role) for i, w in enumerate(watches) for role in ("inbox", "outbox", "archive", "error", "work")]
+    for index, watch, role in everyone:
+        folder = _folder(watch, role)
+        for other_index, other, other_role in mine:
+            if (index, role) == (other_index, other_role):
+                continue
+            within = _folder(other, other_role)
+            if folder == within and (other_index, other_role) > (index, role) and role in ("inbox", "work"):
+                continue  # the same pair, told once
+            if folder.is_relative_to(within):
+                text = f"{folder} lies in the {other_role} of watch {other.name!r} ({within}); it needs a place of its own"
+                yield _Problem(("watches", index, role), text)
+
+
+def _folder(watch: Watch, role: str) -> Path:
+    folder: Path = watch.work_folder if role == "work" else getattr(watch, role)
+    return folder.resolve()
+
+
+def _lines(node: yaml.Node, where: Location) -> Iterator[tuple[Location, int]]:
+    yield where, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            for location, line in _lines(value, (*where, key.value)):
+                yield location, line if location != (*where, key.value) else key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _lines(value, (*where, index))
+
+
+def _doubles(node: yaml.Node | None, where: Location) -> Iterator[Location]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield (*where, key.value)
+            seen.add(key.value)
+            yield from _doubles(value, (*where, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _doubles(value, (*where, index))
+
+
+def _line(lines: Mapping[Location, int], where: Location) -> int:
+    """Find the line of a value, or of the nearest thing around it that the file has."""
+    while where and where not in lines:
+        where = where[:-1]
+    return lines.get(where, 1)
+
+
+def _dotted(where: Location) -> str:
+    return ".".join(str(key) for key in where) or "(the file)"

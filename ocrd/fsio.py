@@ -1,0 +1,327 @@
+"""Durable writes and moves: the only code that changes work, outbox, archive and error.
+
+Three habits keep the promises. Nothing is written in place: a file is made whole under a temporary name, synced, and
+renamed, and the folder that names it is synced after. Nothing is overwritten: every rename into a folder that others use
+refuses a name that is taken. And every name is recorded before it is used, so that a crash between the two can be
+told apart from a stranger's file (`place`).
+"""
+
+import ctypes
+import errno
+import fcntl
+import filecmp
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain, count
+from pathlib import Path
+
+from ocrd.errors import MachineError, SpoolError
+from ocrd.model import FileStamp
+
+NAME_MAX = 255
+"""Bytes in a file name, on every file system that matters here (statvfs(3), f_namemax)."""
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_NO_NOREPLACE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NotAsSeenError(Exception):
+    """The file to move is gone, or is not the file that was seen before."""
+
+
+@contextmanager
+def machine_faults(what: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into a MachineError that says what could not be done, where, and why.
+
+    FileExistsError passes, since a taken name is no fault: the caller picks another.
+    """
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise MachineError(
+            f"Could not {what} {shown(path)}: {os.strerror(error.errno or 0)}.", _remedy(error.errno, path)
+        ) from error
+
+
+def shown(path: Path | str) -> str:
+    """Spell a path for a person: what is not UTF-8 or would disturb a terminal is shown as an escape."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def write_new(path: Path, data: bytes, *, tag: str) -> None:
+    """Put `data` at `path`: whole or not at all, and never over something else.
+
+    `tag` names the temporary file, so that the next attempt of the same job finds and replaces what a crash left.
+    Raises FileExistsError if the name is taken, MachineError if the machine refuses.
+    """
+    with machine_faults("write", path):
+        temporary = _write_temporary(path.parent, data, tag)
+        _commit(temporary, path, _rename_new)
+
+
+def write_own(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, replacing what stood there. Only for records in our own job folders.
+
+    Raises MachineError.
+    """
+    with machine_faults("write", path):
+        temporary = _write_temporary(path.parent, data, path.name)
+        _commit(temporary, path, os.rename)
+
+
+def move_new(source: Path, target: Path, *, tag: str) -> None:
+    """Move a file to a free name, by rename where both lie on one mount, else by copy, sync, rename and unlink.
+
+    A crash in the copying case can leave both files, which are then the same (`same_file`).
+    Raises FileExistsError if the target is taken, NotAsSeenError if the source is gone or changes meanwhile, MachineError
+    otherwise.
+    """
+    with machine_faults("move to", target):
+        try:
+            _rename_new(source, target)
+        except FileNotFoundError:
+            if not os.path.lexists(source):
+                raise NotAsSeenError from None
+            raise
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _move_by_copy(source, target, tag)
+        sync_folder(target.parent)
+        sync_folder(source.parent)
+
+
+def _move_by_copy(source: Path, target: Path, tag: str) -> None:
+    before = FileStamp.of(source.lstat())
+    _commit(_copy_temporary(source, target.parent, tag), target, _rename_new)
+    if FileStamp.of(source.lstat()) != before:
+        os.unlink(target)
+        raise NotAsSeenError
+    os.unlink(source)
+
+
+def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place instead of three
+    folder: Path,
+    wanted: str,
+    put: Callable[[Path], None],
+    *,
+    is_ours: Callable[[Path], bool],
+    recorded: str | None,
+    record: Callable[[str], None],
+    suffix: str = "",
+) -> Path:
+    """Put something into a shared folder under a free name that is recorded before it is used.
+
+    `wanted` and the recorded name are relative to `folder`. If the recorded name is taken, either we put it there
+    before a crash (`is_ours`), or a stranger did meanwhile, and another name is recorded first.
+    Returns where it lies. Raises MachineError.
+    """
+    name = recorded
+    while True:
+        if name is None:
+            name = free_name(folder, wanted, suffix)
+            record(name)
+        path = folder / name
+        make_folders(path.parent, below=folder)
+        try:
+            put(path)
+        except FileExistsError:
+            if not is_ours(path):
+                name = None
+                continue
+        return path
+
+
+def free_name(folder: Path, wanted: str, suffix: str = "") -> str:
+    """Find the first of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
+
+    With a `suffix`, NAME + suffix must be free too, and fit. Names are shortened to the file system's limit.
+    """
+    path = Path(wanted)
+    with machine_faults("look into", folder):
+        for mark in chain([""], (f" ({number})" for number in count(2))):
+            name = fitted(path.stem, mark + path.suffix, spare=len(suffix))
+            candidate = path.with_name(name)
+            if not any(os.path.lexists(folder / f"{candidate}{end}") for end in {"", suffix}):
+                return str(candidate)
+    raise AssertionError  # the count has no end
+
+
+def fitted(stem: str, ending: str, *, spare: int = 0) -> str:
+    """Join stem and ending, with the stem cut at a character so that the name, plus `spare` bytes, fits NAME_MAX."""
+    room = NAME_MAX - spare - len(os.fsencode(ending))
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return stem + ending
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both exist as regular files with the same bytes."""
+    try:
+        return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
+    except FileNotFoundError:
+        return False
+
+
+def holds(path: Path, data: bytes) -> bool:
+    """Whether a regular file at `path` holds exactly these bytes."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size != len(data):
+        return False
+    return path.read_bytes() == data
+
+
+def make_folders(path: Path, *, below: Path) -> None:
+    """Make `path` and its missing parents, durably. `below` must exist: a share that is gone is not made anew."""
+    if path == below or path.is_dir():
+        return
+    make_folders(path.parent, below=below)
+    with machine_faults("make the folder", path):
+        with suppress(FileExistsError):
+            os.mkdir(path)
+        sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete one file, durably. One that is gone already is no error."""
+    with machine_faults("delete", path):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        sync_folder(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder of our own with all it holds. One that is gone already is no error."""
+    with machine_faults("delete", path), suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable (fsync(2) on the folder itself)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock_folder(path: Path) -> int:
+    """Take the folder for this process alone, until the returned descriptor is closed or the process ends.
+
+    Raises SpoolError if another process has it.
+    """
+    with machine_faults("open", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise SpoolError(
+                f"Another ocrd is already working in {shown(path)}.", "Stop it first, or give this one its own folders."
+            ) from None
+    return descriptor
+
+
+def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
+    """Whether a file can be renamed from one folder to the other. Found by doing it: st_dev does not tell."""
+    probe, moved = folder / f".ocrd-{tag}.tmp", other / f".ocrd-{tag}.moved.tmp"
+    with machine_faults("write a probe into", folder):
+        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        try:
+            os.rename(probe, moved)
+        except OSError as error:
+            os.unlink(probe)
+            if error.errno == errno.EXDEV:
+                return False
+            raise
+        os.unlink(moved)
+    return True
+
+
+def _write_temporary(folder: Path, data: bytes, tag: str) -> Path:
+    temporary = folder / f".ocrd-{tag}.tmp"
+    with _open_new(temporary) as descriptor:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    return temporary
+
+
+def _copy_temporary(source: Path, folder: Path, tag: str) -> Path:
+    temporary = folder / f".ocrd-{tag}.tmp"
+    original = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, and no waiting for a FIFO
+    with open(original, "rb") as reader, _open_new(temporary) as descriptor:
+        with open(descriptor, "wb", closefd=False) as writer:
+            shutil.copyfileobj(reader, writer)
+        stat = os.fstat(original)
+        os.utime(descriptor, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return temporary
+
+
+@contextmanager
+def _open_new(path: Path) -> Iterator[int]:
+    """Open a file that was not there before, for writing; synced when done, deleted when that fails."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # ours, left by a crash
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666)
+    try:
+        yield descriptor
+        os.fsync(descriptor)
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _commit(temporary: Path, path: Path, rename: Callable[[Path, Path], None]) -> None:
+    try:
+        rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+def _rename_new(source: Path, target: Path) -> None:
+    """Rename without overwriting: renameat2(2) with RENAME_NOREPLACE, or what comes nearest on this file system."""
+    old, new = os.fsencode(source), os.fsencode(target)
+    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_NOREPLACE) == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in _NO_NOREPLACE:
+        raise OSError(number, os.strerror(number), old, None, new)
+    try:
+        os.link(source, target, follow_symlinks=False)
+        os.unlink(source)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Neither exists here (FAT, some network shares): look, then rename. A stranger could slip in between.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        os.rename(source, target)
+
+
+def _remedy(number: int | None, path: Path) -> str:
+    match number:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"Free some space on the file system of {shown(path.parent)}; work resumes by itself."
+        case errno.EROFS:
+            return f"Mount the file system of {shown(path.parent)} for writing; work resumes by itself."
+        case errno.EACCES | errno.EPERM:
+            return f"Give the user that runs ocrd permission to write there (uid {os.geteuid()}); work resumes by itself."
+        case errno.ENOENT | errno.ENOTDIR | errno.ENOTCONN | errno.ESTALE:
+            return "Is the share mounted, or was the folder deleted? Work resumes when it is back."
+        case errno.EMFILE | errno.ENFILE:
+            return "Raise the limit of open files (LimitNOFILE= in the unit); work resumes by itself."
+        case _:
+            return "Look at the disk and the kernel's log; work resumes when it can be done."

@@ -1,0 +1,100 @@
+"""What lies in an inbox. Events are hints that wake us; the scan is the truth."""
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from ocrd.errors import MachineError
+from ocrd.fsio import machine_faults
+from ocrd.model import FileStamp
+from ocrd.settle import is_hidden_folder, is_source_name
+
+# Not opens, nor closes without a write: our own scan would wake itself.
+_EVENTS: list[type[FileSystemEvent]] = [
+    FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent,
+]  # fmt: skip
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one look through an inbox found."""
+
+    files: dict[Path, FileStamp] = field(default_factory=dict)
+    """Regular files that can be sources by their name."""
+    odd: dict[Path, str] = field(default_factory=dict)
+    """Things that are named like a source but are none, with what they are. They are left alone."""
+
+
+def scan(inbox: Path) -> Scan:
+    """Look through an inbox and its subfolders, without following links. Raises MachineError if it can't be read."""
+    found = Scan()
+    folders = [inbox]
+    while folders:
+        folder = folders.pop()
+        try:
+            with machine_faults("look into the inbox", folder), os.scandir(folder) as entries:
+                for entry in entries:
+                    _sort(entry, folders, found)
+        except MachineError as error:
+            if folder == inbox:
+                raise
+            if not isinstance(error.__cause__, FileNotFoundError):  # else it went away meanwhile
+                found.odd[folder] = "a folder that can't be read"
+    return found
+
+
+def _sort(entry: "os.DirEntry[str]", folders: list[Path], found: Scan) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        if is_source_name(entry.name):
+            found.odd[Path(entry.path)] = "a folder"
+        elif not is_hidden_folder(entry.name):
+            folders.append(Path(entry.path))
+    elif is_source_name(entry.name):
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return  # it went away meanwhile, which is no error
+        if stat.S_ISREG(status.st_mode):
+            found.files[Path(entry.path)] = FileStamp.of(status)
+        else:
+            found.odd[Path(entry.path)] = "a symbolic link" if entry.is_symlink() else "a special file"
+
+
+class Watcher(FileSystemEventHandler):
+    """Wakes us when something happens in an inbox. Runs in watchdog's thread."""
+
+    def __init__(self, wake: Callable[[], object]) -> None:
+        """Call `wake`, from another thread, on every event."""
+        self._wake = wake
+        self._observer = Observer()
+
+    def watch(self, inbox: Path) -> None:
+        """Begin to watch an inbox and its subfolders. Raises MachineError if the kernel refuses."""
+        with machine_faults("watch", inbox):
+            self._observer.schedule(self, str(inbox), recursive=True, event_filter=_EVENTS)
+            if not self._observer.is_alive():
+                self._observer.start()
+
+    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - what happened is for the scan to find
+        """Wake the scan."""
+        self._wake()
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._observer.is_alive():
+            self._observer.stop()
+            self._observer.join()

@@ -1,0 +1,222 @@
+"""One document from the claim to the archive. READ THIS FIRST.
+
+`run_job` is the main path. Each of its steps is durable before the next begins, and finds out by itself what was done
+before a crash: the table in spool.py tells how.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ocrd import markdown, publish, verdict
+from ocrd.config import Watch
+from ocrd.engines.base import Engine
+from ocrd.errors import DocumentError, EngineError, MachineError, PageError
+from ocrd.model import Document, PageResult, SourceFacts, Verdict
+from ocrd.render import Renderer
+from ocrd.spool import Job, Spool, refusal_of
+from ocrd.window import Window
+
+R = TypeVar("R")
+
+
+class Progress:
+    """Hears how documents get on; does nothing by itself."""
+
+    def opened(self, name: str, pages: int, kept: int) -> None:
+        """Tell that a source turned out to have so many pages, some of them read before a restart."""
+
+    def page(self, name: str, result: PageResult) -> None:
+        """Tell that one page is done."""
+
+    def ended(self, name: str) -> None:
+        """Tell that a document is delivered, refused or given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every document is read with."""
+
+    engine: Engine
+    """Started."""
+    renderer: Renderer
+    """The render workers."""
+    window: Window
+    """The pages in flight, of all documents together."""
+    max_attempts: int = 3
+    """Unexplained deaths after which a source is refused."""
+    progress: Progress = field(default_factory=Progress)
+    """Who wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended."""
+
+    kind: str
+    """`delivered`, `refused`, or `returned` (put back into the inbox, since it changed)."""
+    path: Path
+    """Where the sidecar lies; for the others, where the source lies now."""
+    document: Document | None = None
+    """What was read, unless that was done before a restart."""
+    reason: str = ""
+    """Why it was refused."""
+
+
+async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
+    """Take one job from wherever it is to its end.
+
+    Raises MachineError (try again later: nothing is lost), EngineError. The attempt is then refunded.
+    """
+    document = None
+    if job.result is None and job.record.refusal is None:
+        try:
+            document = await _read(job, tools)
+        except DocumentError as error:
+            await durably(job.update, refusal=refusal_of(error))
+        else:
+            if not job.unchanged():
+                return Outcome("returned", await durably(spool.give_back, job))
+            text = markdown.sidecar(document, front_matter=watch.front_matter)
+            await durably(job.keep_result, text.encode())
+    if job.record.refusal is not None:
+        return await _refuse(job, watch, spool)
+    delivered = await durably(_deliver, job, watch)
+    await durably(spool.archive, job, watch.archive)
+    return Outcome("delivered", delivered, document)
+
+
+async def read_document(
+    path: Path,
+    name: str,
+    facts: SourceFacts,
+    tools: Tools,
+    *,
+    attempts: int = 0,
+    kept: dict[int, PageResult] | None = None,
+    keep: Callable[[PageResult], Awaitable[None]] | None = None,
+) -> Document:
+    """Read every page of a source that `kept` does not hold yet; `keep` makes each result durable.
+
+    Raises DocumentError if not one page could be read, and whatever `keep` and the engine raise.
+    """
+    began = time.monotonic()
+    pages = dict(kept or {})
+    tools.progress.opened(name, facts.pages, len(pages))
+
+    async def read(index: int, pages_left: int) -> None:
+        page = await _read_page(path, index, tools, priority=pages_left)
+        if keep:
+            await keep(page)
+        pages[index] = page
+        tools.progress.page(name, page)
+
+    missing = [index for index in range(facts.pages) if index not in pages]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number, index in enumerate(missing):
+                pages_left = len(missing) - number
+                await tools.window.enter(path, attempts=attempts, pages_left=pages_left)
+                task = group.create_task(read(index, pages_left))
+                task.add_done_callback(lambda _: tools.window.leave())  # also when it is cancelled before it began
+    except BaseExceptionGroup as several:
+        raise _first(several) from None
+    results = tuple(pages[index] for index in range(facts.pages))
+    _refuse_if_nothing_was_read(results)
+    info = tools.engine.info
+    return Document(
+        name,
+        facts,
+        results,
+        info.kind,
+        f"{info.model} ({info.version})",
+        datetime.now(UTC).astimezone(),
+        time.monotonic() - began,
+    )
+
+
+async def _read(job: Job, tools: Tools) -> Document:
+    """Read a job's source, with the attempt charged while that lasts."""
+    if job.record.attempts >= tools.max_attempts:
+        raise DocumentError(
+            f"ocrd died {job.record.attempts} times while it read this file, and nobody could say why.",
+            "Print it to a new PDF, or scan it again; the log of those times may tell more.",
+        )
+    await durably(job.charge)
+    try:
+        facts = await tools.renderer.open(job.source)
+        provenance = f"{facts.sha256} {tools.engine.info.fingerprint}"
+
+        async def keep(page: PageResult) -> None:
+            await durably(job.keep_page, page, provenance)
+
+        kept = await durably(job.kept_pages, provenance)
+        attempts = job.record.attempts - 1  # earlier ones
+        return await read_document(
+            job.source, job.record.name, facts, tools, attempts=attempts, kept=kept, keep=keep
+        )
+    except (asyncio.CancelledError, EngineError, MachineError):
+        with suppress(MachineError):  # then it stays charged, which the next refund or the limit will show
+            job.refund()
+        raise
+
+
+async def _read_page(path: Path, index: int, tools: Tools, *, priority: int) -> PageResult:
+    try:
+        image = await tools.renderer.page(path, index, tools.engine.page_size)
+        reading = await tools.engine.read(image, priority=priority)
+    except PageError as error:
+        return verdict.failed(index, str(error))
+    return verdict.judge(image, reading)
+
+
+def _refuse_if_nothing_was_read(pages: tuple[PageResult, ...]) -> None:
+    """A sidecar of placeholders only would look delivered and hold nothing."""
+    if all(page.verdict is Verdict.FAILED for page in pages):
+        whose = "Its only page" if len(pages) == 1 else f"None of its {len(pages)} pages"
+        verb = "could not be read" if len(pages) == 1 else "could be read; the first"
+        raise DocumentError(f"{whose} {verb}: {pages[0].reason}", "The pages' own reasons tell what to do.")
+
+
+def _deliver(job: Job, watch: Watch) -> Path:
+    result = job.result
+    if result is None:
+        raise AssertionError(job.folder)
+    return publish.publish(
+        result,
+        watch.outbox,
+        publish.sidecar_name(job.record.name),
+        tag=job.id,
+        recorded=job.record.names.get("sidecar"),
+        record=lambda name: job.name_for("sidecar", name),
+    )
+
+
+async def _refuse(job: Job, watch: Watch, spool: Spool) -> Outcome:
+    refusal = job.record.refusal
+    if refusal is None:
+        raise AssertionError(job.folder)
+    note = markdown.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date)
+    path = await durably(spool.refuse, job, watch.error, note.encode())
+    return Outcome("refused", path, reason=refusal.what)
+
+
+async def durably(step: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - passed through
+    """Run a step on the disk beside the event loop. A cancel waits for its end: no step is left half known."""
+    task = asyncio.ensure_future(asyncio.to_thread(step, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Pick the error that tells most: a task group wraps even a single one."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,0 +1,293 @@
+"""Job folders: one claimed source each, with all that is known of it. `ls work/` is the queue.
+
+    work/<id>/job.json        what the source was called, attempts, the names chosen for what goes out
+    work/<id>/source.pdf      the source itself, from the claim until it is archived or refused
+    work/<id>/pages/0001.json each page's result, as soon as it is there
+    work/<id>/result.md       the finished sidecar, from which moment nothing is read again
+
+A source is in exactly one place at every instant. What a crash leaves, and what the next start makes of it:
+
+    crash after                     found                        rule
+    job.json written                no source                    delete the folder; the scan finds the file in the inbox
+    CLAIMED (rename into the job)   source                       run it; a twin left in the inbox by a copy goes first
+    attempt charged                 source, attempts > 0         run it after the others; at the limit, refuse it
+    some pages read                 source, pages/               keep those of this source and engine, read the rest
+    refusal recorded                source, refusal              go on refusing: the note, then the source
+    result written                  source, result.md            never read again: publish these bytes
+    name recorded                   names[…], nothing there      publish under it; taken by a stranger: record another
+    PUBLISHED                       names[…], our bytes there    go on to the archive
+    ARCHIVED (or in error/)         no source                    delete the folder
+
+The capitals are the commit points: the claim, the delivery, the end.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from ocrd import fsio
+from ocrd.errors import DocumentError, OcrdError
+from ocrd.model import FileStamp, PageResult, Settled
+
+_RECORD = "job.json"
+_RESULT = "result.md"
+NOTE_SUFFIX = ".error.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a source goes to error/."""
+
+    what: str
+    """One sentence: what happened."""
+    remedy: str
+    """One sentence: what to do about it."""
+    date: str
+    """When it was refused, ISO 8601 with time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What job.json holds."""
+
+    watch: str
+    """Name of the watch whose inbox the source came from."""
+    name: str
+    """The source's path relative to the inbox, as it was dropped."""
+    stamp: FileStamp
+    """Its stamp when it had settled."""
+    attempts: int = 0
+    """Attempts charged: those under way, and those whose end nobody can explain."""
+    refusal: Refusal | None = None
+    """Set once the source is on its way to error/."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Names recorded before their use, by role (`sidecar`, `archive`, `error`), relative to that role's folder."""
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read a record back. Raises ValueError, KeyError or TypeError if it is damaged."""
+        raw: dict[str, Any] = json.loads(data)
+        refusal = Refusal(**raw.pop("refusal")) if raw["refusal"] else raw.pop("refusal")
+        return cls(stamp=FileStamp(**raw.pop("stamp")), refusal=refusal, **raw)
+
+
+class Job:
+    """One claimed source: its folder and its record. Every change of the record is durable before it counts."""
+
+    def __init__(self, folder: Path, record: JobRecord) -> None:
+        self.folder = folder
+        self.record = record
+        self._charged = False
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def source(self) -> Path:
+        """Where the source lies while it is ours. Its suffix is kept, for people who look into the folder."""
+        return self.folder / ("source" + Path(self.record.name).suffix.lower())
+
+    def update(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of JobRecord
+        """Change fields of the record. Raises MachineError, and then nothing has changed."""
+        record = replace(self.record, **changes)
+        fsio.write_own(self.folder / _RECORD, json.dumps(asdict(record), indent=1).encode())
+        self.record = record
+
+    def charge(self) -> None:
+        """Count an attempt, once in this process, before any work that could kill it."""
+        if not self._charged:
+            self.update(attempts=self.record.attempts + 1)
+            self._charged = True
+
+    def refund(self) -> None:
+        """Take the attempt back: it ended by a stop or a fault of the machine, not by the source."""
+        if self._charged:
+            self.update(attempts=self.record.attempts - 1)
+            self._charged = False
+
+    def name_for(self, role: str, name: str) -> None:
+        """Record the name that is about to be used for a role."""
+        self.update(names={**self.record.names, role: name})
+
+    @property
+    def result(self) -> bytes | None:
+        """The finished sidecar, once there is one."""
+        try:
+            return (self.folder / _RESULT).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def keep_result(self, data: bytes) -> None:
+        """Make the finished sidecar durable. From here on nothing is read again."""
+        fsio.write_own(self.folder / _RESULT, data)
+
+    def keep_page(self, page: PageResult, provenance: str) -> None:
+        """Make one page's result durable. `provenance` names source and engine: it counts only for these."""
+        folder = self.folder / "pages"
+        fsio.make_folders(folder, below=self.folder)
+        record = {"provenance": provenance, "page": page.to_json()}
+        fsio.write_own(folder / f"{page.index + 1:04}.json", json.dumps(record).encode())
+
+    def kept_pages(self, provenance: str) -> dict[int, PageResult]:
+        """Return the pages read before a restart, by index, that came from this source and this engine."""
+        pages: dict[int, PageResult] = {}
+        for path in sorted(self.folder.glob("pages/*.json")):
+            try:
+                record = json.loads(path.read_bytes())
+                if record["provenance"] == provenance:
+                    page = PageResult.from_json(record["page"])
+                    pages[page.index] = page
+            except (ValueError, KeyError, TypeError):
+                continue  # damaged: read the page again
+        return pages
+
+    def unchanged(self) -> bool:
+        """Whether the source is still what was claimed; a writer may have held it open."""
+        now, then = FileStamp.of(self.source.lstat()), self.record.stamp
+        return (now.size, now.mtime_ns) == (then.size, then.mtime_ns)
+
+
+class Spool:
+    """The work folder of one watch."""
+
+    def __init__(self, watch: str, inbox: Path, work: Path) -> None:
+        self._watch = watch
+        self._inbox = inbox
+        self._work = work
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Take the work folder for this process. Raises SpoolError if another has it, MachineError."""
+        with fsio.machine_faults("make the work folder", self._work):
+            self._work.mkdir(parents=True, exist_ok=True)
+        self._lock = fsio.lock_folder(self._work)
+
+    def close(self) -> None:
+        """Give the work folder free."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def claim(self, settled: Settled) -> Job | None:
+        """Take a settled source: from the rename on it is ours.
+
+        Returns None if it is not there any more, or not the file that settled: then it is left, or put back, for the
+        next scan. Raises MachineError.
+        """
+        folder = self._work / _new_id()
+        record = JobRecord(self._watch, str(settled.path.relative_to(self._inbox)), settled.stamp)
+        job = Job(folder, record)
+        fsio.make_folders(folder, below=self._work)
+        job.update()  # the name first: a source without one could not be given back
+        try:
+            fsio.move_new(settled.path, job.source, tag=job.id)
+        except fsio.NotAsSeenError:
+            fsio.remove_folder(folder)
+            return None
+        if not _regular(job.source) or not job.unchanged():
+            self.give_back(job)
+            return None
+        return job
+
+    def give_back(self, job: Job) -> Path:
+        """Put the source of a job back into the inbox, under a free name. Returns where. Raises MachineError."""
+        return self._move_out(job, "inbox", self._inbox)
+
+    def archive(self, job: Job, folder: Path) -> Path:
+        """Move the source to the archive and forget the job. Returns where it lies now. Raises MachineError."""
+        return self._move_out(job, "archive", folder)
+
+    def refuse(self, job: Job, folder: Path, note: bytes) -> Path:
+        """Move the source to `folder` with a note NAME.error.md beside it, and forget the job.
+
+        The note goes first: from the move on the source is no longer ours. Returns where the source lies now. Raises
+        MachineError.
+        """
+
+        def put(path: Path) -> None:
+            beside = path.with_name(path.name + NOTE_SUFFIX)
+            if not fsio.holds(beside, note):
+                fsio.write_new(beside, note, tag=job.id)
+            try:
+                fsio.move_new(job.source, path, tag=job.id)
+            except FileExistsError:
+                if not fsio.same_file(job.source, path):
+                    fsio.remove(beside)
+                raise
+
+        return self._move_out(job, "error", folder, put, suffix=NOTE_SUFFIX)
+
+    def _move_out(
+        self, job: Job, role: str, folder: Path, put: Callable[[Path], None] | None = None, suffix: str = ""
+    ) -> Path:
+        """Move the source to a free name in another folder, which is the end of the job."""
+        path = fsio.place(
+            folder,
+            job.record.name,
+            put or (lambda path: fsio.move_new(job.source, path, tag=job.id)),
+            is_ours=lambda path: self._finish_move(job.source, path),
+            recorded=job.record.names.get(role),
+            record=lambda name: job.name_for(role, name),
+            suffix=suffix,
+        )
+        fsio.remove_folder(job.folder)
+        return path
+
+    def recover(self) -> Iterator[Job]:
+        """Go through what the last run left: yield the jobs to run, clean up the others. Raises MachineError."""
+        for folder in sorted(path for path in self._work.iterdir() if path.is_dir()):
+            try:
+                job = Job(folder, JobRecord.parse((folder / _RECORD).read_bytes()))
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                if damaged := self._without_record(folder):
+                    yield damaged
+                continue
+            if not os.path.lexists(job.source):  # before the claim, or after the end
+                fsio.remove_folder(folder)
+            elif "inbox" in job.record.names:
+                self.give_back(job)
+            else:
+                self._finish_claim(job)
+                yield job
+
+    def _finish_claim(self, job: Job) -> None:
+        """Delete the twin that a claim by copy or link leaves in the inbox when it dies just before its last step."""
+        original = self._inbox / job.record.name
+        if os.path.lexists(original) and FileStamp.of(original.lstat()) == job.record.stamp:
+            self._finish_move(original, job.source)
+
+    def _finish_move(self, source: Path, target: Path) -> bool:
+        if not fsio.same_file(source, target):
+            return False
+        fsio.remove(source)
+        return True
+
+    def _without_record(self, folder: Path) -> Job | None:
+        """Make a job of a folder without a sound record: its source goes to error/, named after the folder."""
+        for source in folder.glob("source*"):
+            record = JobRecord(self._watch, folder.name + source.suffix, FileStamp.of(source.lstat()))
+            job = Job(folder, record)
+            damage = DocumentError("The record of this job is damaged, its name and place lost.", "Drop the file again.")
+            job.update(refusal=refusal_of(damage))
+            return job
+        fsio.remove_folder(folder)
+        return None
+
+
+def refusal_of(error: OcrdError) -> Refusal:
+    """Keep an error's two sentences, and when it was."""
+    return Refusal(error.what, error.remedy, datetime.now(UTC).astimezone().isoformat(timespec="seconds"))
+
+
+def _regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _new_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"  # sorts by time; unique without a counter

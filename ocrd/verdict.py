@@ -1,0 +1,29 @@
+"""From a reading and the facts of its page image to a verdict. Pure."""
+
+from ocrd.model import PageImage, PageResult, Reading, Verdict
+
+_EMPTY_INK = 0.0005
+"""Share of ink below which a page holds nothing: a lone page number has more, scanner noise is too faint to count."""
+
+
+def judge(page: PageImage, reading: Reading) -> PageResult:
+    """Say what we hold of a reading, and why."""
+    verdict, reason = _verdict(page, reading)
+    return PageResult(page.index, verdict, reason, reading, attempts=1)
+
+
+def _verdict(page: PageImage, reading: Reading) -> tuple[Verdict, str]:
+    if reading.finish_reason == "length":
+        return Verdict.TRUNCATED, f"the engine stopped in the middle of the page, after {reading.tokens} tokens"
+    if reading.finish_reason == "repetition":
+        return Verdict.REPEATED, "the engine repeated itself and was stopped"
+    if reading.text.strip():
+        return Verdict.OK, ""
+    if page.ink < _EMPTY_INK:
+        return Verdict.BLANK, "the page is blank"
+    return Verdict.SUSPECT, f"the engine found no text, but {page.ink:.1%} of the page is ink"
+
+
+def failed(index: int, reason: str) -> PageResult:
+    """Give the result of a page that could not be read at all."""
+    return PageResult(index, Verdict.FAILED, reason, reading=None, attempts=1)

@@ -1,0 +1,43 @@
+"""The bounded window of pages in flight: at most so many page images exist at once, and `Turns` says whose is next."""
+
+import asyncio
+from collections.abc import Hashable
+
+from ocrd.batch import Turns
+
+
+class Window:
+    """Places for pages between the start of their rendering and the end of their reading. For one event loop."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._turns: Turns[Hashable] = Turns()
+        self._called: dict[Hashable, asyncio.Future[None]] = {}
+
+    async def enter(self, who: Hashable, *, attempts: int = 0, pages_left: int = 1) -> None:
+        """Wait for a place for the next page of a document; one wait at a time for each document."""
+        call = self._called[who] = asyncio.get_running_loop().create_future()
+        self._turns.wait(who, attempts=attempts, pages_left=pages_left)
+        self._call()
+        try:
+            await call
+        except asyncio.CancelledError:
+            if call.cancelled():
+                self._turns.leave(who)
+            else:  # called and cancelled in the same moment
+                self.leave()
+            raise
+        finally:
+            self._called.pop(who, None)
+
+    def leave(self) -> None:
+        """Give a place back: the page was read, or given up."""
+        self._free += 1
+        self._call()
+
+    def _call(self) -> None:
+        while self._free and (who := self._turns.next()) is not None:
+            call = self._called[who]
+            if not call.done():  # else cancelled, and about to find out
+                call.set_result(None)
+                self._free -= 1

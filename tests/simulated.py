@@ -1,0 +1,73 @@
+"""An engine that keeps the real protocol, is quick, and misbehaves when told to."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ocrd.engines.base import EngineInfo
+from ocrd.errors import EngineError, PageError
+from ocrd.model import PageImage, PageSizer, PixelSize, Reading
+
+Behaviour = Callable[[PageImage, int], "Reading | Exception | None"]
+
+
+def small_page(_width: float, _height: float) -> PixelSize:
+    return PixelSize(120, 160)
+
+
+class SimulatedEngine:
+    """Reads every page as `page N`, unless its behaviour says otherwise; counts what it is asked."""
+
+    def __init__(self, *, window: int = 4, behave: Behaviour | None = None, seconds: float = 0.0) -> None:
+        self._window = window
+        self._behave = behave
+        self._seconds = seconds
+        self.reads: list[int] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.closed = 0
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo("simulated", "none", "1", "simulated-1")
+
+    @property
+    def window(self) -> int:
+        return self._window
+
+    @property
+    def page_size(self) -> PageSizer:
+        return small_page
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+
+    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:
+        self.reads.append(page.index)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self._seconds)
+            answer = self._behave(page, priority) if self._behave else None
+        finally:
+            self.at_once -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer or Reading(page.index, f"page {page.index + 1}", "stop", 2, 0.0)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def create(options: dict[str, Any]) -> SimulatedEngine:
+    """Be the factory that a configuration can name: options `seconds`, `window`, `fail_page`, `die`."""
+    fail = options.get("fail_page")
+
+    def behave(page: PageImage, _priority: int) -> Exception | None:
+        if page.index == fail:
+            return PageError("The simulated engine can't read this page.", "There is nothing to do.")
+        if options.get("die"):
+            return EngineError("The simulated engine died.", "Start it again.")
+        return None
+
+    return SimulatedEngine(window=options.get("window", 4), behave=behave, seconds=options.get("seconds", 0.0))
