@@ -62,7 +62,7 @@ def _check_engine(settings: config.Config) -> Iterator[OcrdError]:
         _say(f"engine {settings.engine.kind}", asyncio.run(_try_engine(engines.load(settings.engine))))
     except OcrdError as error:
         yield _complain(f"engine {settings.engine.kind}", error)
-    except Exception as error:  # an engine of one's own may raise anything
+    except Exception as error:  # noqa: BLE001 - an engine of one's own may raise anything
         wrong = ConfigError(f"{type(error).__name__}: {error}.", "Mend the engine's package.")
         yield _complain(f"engine {settings.engine.kind}", wrong)
 

@@ -89,54 +89,63 @@ class Section(BaseModel):
 class Cpu(Section):
     """The embedded engine: Tesseract, for a machine without a GPU."""
 
-    languages: Names = Field((), description="Languages to read, as Tesseract calls them; empty: all installed ones.")
-    letters: Literal["tesseract", "rapidocr"] = Field(
-        "tesseract", description="What reads the letters; rapidocr is for Chinese, Japanese and Korean."
+    languages: Names = Field(
+        default=(), description="Languages to read, as Tesseract calls them; empty: all installed ones."
     )
-    workers: int = Field(0, ge=0, description="Pages read at the same time; 0: one for each core.")
+    letters: Literal["tesseract", "rapidocr"] = Field(
+        default="tesseract", description="What reads the letters; rapidocr is for Chinese, Japanese and Korean."
+    )
+    workers: int = Field(default=0, ge=0, description="Pages read at the same time; 0: one for each core.")
 
 
 class Engine(Section):
     """What turns page images into text."""
 
     kind: str = Field(
-        "vllm",
+        default="vllm",
         pattern=r"^(vllm|cpu|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
         description="vllm (a GPU), cpu (no GPU needed), or package.module:factory for an engine of your own.",
     )
-    cpu: Cpu = Field(Cpu(), description="Settings of the cpu engine.")
-    options: dict[str, Any] = Field({}, description="Passed to the factory of an engine of your own.")
+    cpu: Cpu = Field(default=Cpu(), description="Settings of the cpu engine.")
+    options: dict[str, Any] = Field(default={}, description="Passed to the factory of an engine of your own.")
 
 
 class Settle(Section):
     """When a dropped file is taken as complete."""
 
-    quiet: Duration = Field(3.0, description="Size, time and identity of the file have not changed for this long.")
-    rescan: Duration = Field(60.0, gt=0, description="The inbox is looked through this often, events or not.")
+    quiet: Duration = Field(
+        default=3.0, description="Size, time and identity of the file have not changed for this long."
+    )
+    rescan: Duration = Field(default=60.0, gt=0, description="The inbox is looked through this often, events or not.")
 
 
 class Batch(Section):
     """When the gathered sources are admitted together; whichever comes first."""
 
-    quiet: Duration = Field(2.0, description="No new source for this long.")
-    max_wait: Duration = Field(10.0, description="The first source has waited this long.")
-    max_pages: int = Field(512, ge=1, description="This many pages are gathered.")
+    quiet: Duration = Field(default=2.0, description="No new source for this long.")
+    max_wait: Duration = Field(default=10.0, description="The first source has waited this long.")
+    max_pages: int = Field(default=512, ge=1, description="This many pages are gathered.")
 
 
 class Render(Section):
     """The worker processes that turn sources into page images."""
 
-    workers: int = Field(0, ge=0, description="How many; 0: one for each core, at most 8.")
-    page_timeout: Duration = Field(60.0, gt=0, description="A page that takes longer is given up.")
-    memory: Size = Field(2 * 2**30, ge=512 * 2**20, description="Address space of one worker; more is refused to it.")
+    workers: int = Field(default=0, ge=0, description="How many; 0: one for each core, at most 8.")
+    page_timeout: Duration = Field(default=60.0, gt=0, description="A page that takes longer is given up.")
+    memory: Size = Field(
+        default=2 * 2**30, ge=512 * 2**20, description="Address space of one worker; more is refused to it."
+    )
 
 
 class Log(Section):
     """The log."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is shown.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least level that is shown."
+    )
     format: Literal["auto", "console", "json", "journald"] = Field(
-        "auto", description="auto: journald under systemd where its module is installed, colours on a terminal, else JSON."
+        default="auto",
+        description="auto: journald under systemd where its module is installed, colours on a terminal, else JSON.",
     )
 
 
@@ -149,9 +158,12 @@ class Watch(Section):
     archive: Folder = Field(description="Where an original goes once its Markdown is delivered.")
     error: Folder = Field(description="Where a source goes that can't be read, with a note that says why.")
     work: Folder | None = Field(
-        None, description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount."
+        default=None,
+        description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount.",
     )
-    front_matter: bool = Field(True, description="Begin each sidecar with its facts: source, pages, engine, problems.")
+    front_matter: bool = Field(
+        default=True, description="Begin each sidecar with its facts: source, pages, engine, problems."
+    )
 
     @property
     def work_folder(self) -> Path:
@@ -162,13 +174,13 @@ class Watch(Section):
 class Config(Section):
     """The whole file."""
 
-    engine: Engine = Field(Engine(), description=Engine.__doc__)
-    settle: Settle = Field(Settle(), description=Settle.__doc__)
-    batch: Batch = Field(Batch(), description=Batch.__doc__)
-    render: Render = Field(Render(), description=Render.__doc__)
-    log: Log = Field(Log(), description=Log.__doc__)
+    engine: Engine = Field(default=Engine(), description=Engine.__doc__)
+    settle: Settle = Field(default=Settle(), description=Settle.__doc__)
+    batch: Batch = Field(default=Batch(), description=Batch.__doc__)
+    render: Render = Field(default=Render(), description=Render.__doc__)
+    log: Log = Field(default=Log(), description=Log.__doc__)
     max_attempts: int = Field(
-        3, ge=1, description="A source whose reading ended in an unexplained death this often is refused."
+        default=3, ge=1, description="A source whose reading ended in an unexplained death this often is refused."
     )
     watches: Annotated[tuple[Watch, ...], Field(strict=False)] = Field(
         min_length=1, description="The folders; as many as you like."
@@ -306,7 +318,9 @@ def _folder_problems(watches: tuple[Watch, ...]) -> Iterator[_Problem]:
             if folder == within and (other_index, other_role) > (index, role) and role in ("inbox", "work"):
                 continue  # the same pair, told once
             if folder.is_relative_to(within):
-                text = f"{folder} lies in the {other_role} of watch {other.name!r} ({within}); it needs a place of its own"
+                text = (
+                    f"{folder} lies in the {other_role} of watch {other.name!r} ({within}); it needs a place of its own"
+                )
                 yield _Problem(("watches", index, role), text)
 
 

@@ -44,7 +44,7 @@ async def _one(path: Path, folder: Path, tools: Tools) -> bool:
         facts = await tools.renderer.open(path)
         document = await read_document(path, path.name, facts, tools)
     except DocumentError as error:
-        log.error("refused", source=fsio.shown(path), what=error.what, remedy=error.remedy)
+        log.warning("refused", source=fsio.shown(path), what=error.what, remedy=error.remedy)
         return False
     data = markdown.sidecar(document, front_matter=True).encode()
     with fsio.machine_faults("make the folder", folder):

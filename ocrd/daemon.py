@@ -1,7 +1,7 @@
 """The daemon's life: start, recover, watch, admit, stop.
 
-Three kinds of task run beside each other: one look-out for each inbox, one admission that closes batches and claims, and
-one runner for each job in work. A fault of the machine pauses the watch that it concerns and nothing else.
+Three kinds of task run beside each other: one look-out for each inbox, one admission that closes batches and claims,
+and one runner for each job in work. A fault of the machine pauses the watch that it concerns and nothing else.
 """
 
 import asyncio
@@ -81,7 +81,9 @@ class Flow:
     def left_alone(self, odd: dict[Path, str]) -> None:
         """Log each thing in the inbox that is named like a source but is none, once."""
         for path in odd.keys() - self._odd:
-            self.log.warning("left alone", source=shown(path.relative_to(self.watch.inbox)), reason=f"it is {odd[path]}")
+            self.log.warning(
+                "left alone", source=shown(path.relative_to(self.watch.inbox)), reason=f"it is {odd[path]}"
+            )
         self._odd = set(odd)
 
 

@@ -48,12 +48,12 @@ class EngineError(OcrdError):
 
 
 class DocumentError(OcrdError):
-    """This source can't be read, whatever the machine does: encrypted, damaged, empty, not a PDF."""
+    """A source that can't be read, whatever the machine does: encrypted, damaged, empty, not a PDF."""
 
     exit_code = os.EX_DATAERR
 
 
 class PageError(OcrdError):
-    """This one page can't be rendered or read. Its document goes on, and says so at that page."""
+    """A page that can't be rendered or read. Its document goes on, and says so at that page."""
 
     exit_code = os.EX_DATAERR

@@ -1,7 +1,7 @@
 """Durable writes and moves: the only code that changes work, outbox, archive and error.
 
 Three habits keep the promises. Nothing is written in place: a file is made whole under a temporary name, synced, and
-renamed, and the folder that names it is synced after. Nothing is overwritten: every rename into a folder that others use
+renamed, and the folder that names it is synced after. Nothing is overwritten: a rename into a folder that others use
 refuses a name that is taken. And every name is recorded before it is used, so that a crash between the two can be
 told apart from a stranger's file (`place`).
 """
@@ -82,8 +82,8 @@ def move_new(source: Path, target: Path, *, tag: str) -> None:
     """Move a file to a free name, by rename where both lie on one mount, else by copy, sync, rename and unlink.
 
     A crash in the copying case can leave both files, which are then the same (`same_file`).
-    Raises FileExistsError if the target is taken, NotAsSeenError if the source is gone or changes meanwhile, MachineError
-    otherwise.
+    Raises FileExistsError if the target is taken, NotAsSeenError if the source is gone or changes meanwhile,
+    MachineError otherwise.
     """
     with machine_faults("move to", target):
         try:
@@ -318,7 +318,9 @@ def _remedy(number: int | None, path: Path) -> str:
         case errno.EROFS:
             return f"Mount the file system of {shown(path.parent)} for writing; work resumes by itself."
         case errno.EACCES | errno.EPERM:
-            return f"Give the user that runs ocrd permission to write there (uid {os.geteuid()}); work resumes by itself."
+            return (
+                f"Give the user that runs ocrd permission to write there (uid {os.geteuid()}); work resumes by itself."
+            )
         case errno.ENOENT | errno.ENOTDIR | errno.ENOTCONN | errno.ESTALE:
             return "Is the share mounted, or was the folder deleted? Work resumes when it is back."
         case errno.EMFILE | errno.ENFILE:

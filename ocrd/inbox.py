@@ -1,5 +1,6 @@
 """What lies in an inbox. Events are hints that wake us; the scan is the truth."""
 
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -78,16 +79,15 @@ class Watcher(FileSystemEventHandler):
     """Wakes us when something happens in an inbox. Runs in watchdog's thread."""
 
     def __init__(self, wake: Callable[[], object]) -> None:
-        """Call `wake`, from another thread, on every event."""
+        """Call `wake`, from another thread, on every event. Nothing is watched yet."""
         self._wake = wake
         self._observer = Observer()
+        self._observer.start()
 
     def watch(self, inbox: Path) -> None:
         """Begin to watch an inbox and its subfolders. Raises MachineError if the kernel refuses."""
         with machine_faults("watch", inbox):
             self._observer.schedule(self, str(inbox), recursive=True, event_filter=_EVENTS)
-            if not self._observer.is_alive():
-                self._observer.start()
 
     def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - what happened is for the scan to find
         """Wake the scan."""
@@ -95,6 +95,6 @@ class Watcher(FileSystemEventHandler):
 
     def close(self) -> None:
         """Stop watching."""
-        if self._observer.is_alive():
-            self._observer.stop()
-            self._observer.join()
+        logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # it complains of events that come in this moment
+        self._observer.stop()
+        self._observer.join()

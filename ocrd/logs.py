@@ -87,7 +87,7 @@ def _journal_handler() -> logging.Handler:
     except ImportError as error:
         raise ConfigError(
             "log.format is journald, but the Python package systemd-python is not installed.",
-            "Install it with: pip install 'ocrd[systemd]' (it needs libsystemd-dev and gcc), or set log.format to json.",
+            "Install it with: pip install 'ocrd[systemd]' (it needs libsystemd-dev and gcc), or set log.format: json.",
         ) from error
     handler: logging.Handler = JournalHandler(SYSLOG_IDENTIFIER="ocrd")
     return handler

@@ -4,6 +4,7 @@ What the engine read is text, never markup of ours: it can't end the front matte
 """
 
 import re
+from unicodedata import category
 
 import yaml
 
@@ -74,7 +75,7 @@ def _clean(text: str) -> str:
     """Make the engine's text safe to stand between our markers: valid UTF-8, no comments, no control characters."""
     text = text.encode("utf-8", "replace").decode()
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = "".join(char for char in text if char in "\n\t" or ord(char) >= ord(" ") and ord(char) != 0x7F)
+    text = "".join(char for char in text if char in "\n\t" or category(char) != "Cc")
     return _COMMENT.sub(lambda match: _COMMENT_ESCAPES[match[0]], text).strip("\n")
 
 

@@ -91,7 +91,7 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
     return Outcome("delivered", delivered, document)
 
 
-async def read_document(
+async def read_document(  # noqa: PLR0913 - a job has more to say than a file on the command line
     path: Path,
     name: str,
     facts: SourceFacts,
@@ -157,9 +157,7 @@ async def _read(job: Job, tools: Tools) -> Document:
 
         kept = await durably(job.kept_pages, provenance)
         attempts = job.record.attempts - 1  # earlier ones
-        return await read_document(
-            job.source, job.record.name, facts, tools, attempts=attempts, kept=kept, keep=keep
-        )
+        return await read_document(job.source, job.record.name, facts, tools, attempts=attempts, kept=kept, keep=keep)
     except (asyncio.CancelledError, EngineError, MachineError):
         with suppress(MachineError):  # then it stays charged, which the next refund or the limit will show
             job.refund()
@@ -176,7 +174,7 @@ async def _read_page(path: Path, index: int, tools: Tools, *, priority: int) -> 
 
 
 def _refuse_if_nothing_was_read(pages: tuple[PageResult, ...]) -> None:
-    """A sidecar of placeholders only would look delivered and hold nothing."""
+    """Keep a sidecar of placeholders alone from going out: it would look delivered and hold nothing."""
     if all(page.verdict is Verdict.FAILED for page in pages):
         whose = "Its only page" if len(pages) == 1 else f"None of its {len(pages)} pages"
         verb = "could not be read" if len(pages) == 1 else "could be read; the first"

@@ -11,7 +11,7 @@ def sidecar_name(source: str) -> str:
     return str(Path(source).with_suffix(".md"))
 
 
-def publish(
+def publish(  # noqa: PLR0913 - what, where, and the memory of the name
     result: bytes, outbox: Path, wanted: str, *, tag: str, recorded: str | None, record: Callable[[str], None]
 ) -> Path:
     """Write a result into the outbox, whole, under a free name that `record` has made durable first.

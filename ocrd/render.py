@@ -184,7 +184,7 @@ class _Pdf:
     kind = "pdf"
 
     def __init__(self, path: Path) -> None:
-        import pymupdf  # noqa: PLC0415 - heavy, and only ever wanted here
+        import pymupdf
 
         pymupdf.TOOLS.mupdf_display_errors(False)
         pymupdf.TOOLS.mupdf_display_warnings(False)
@@ -202,7 +202,7 @@ class _Pdf:
             raise _no_pages(path)
 
     def render(self, index: int, sizer: PageSizer) -> PageImage:
-        import pymupdf  # noqa: PLC0415
+        import pymupdf
 
         try:
             page = self._document.load_page(index)
@@ -220,7 +220,7 @@ class _Pdf:
 
 class _Images:
     def __init__(self, path: Path) -> None:
-        from PIL import Image  # noqa: PLC0415
+        from PIL import Image
 
         try:
             self._image = Image.open(path, formats=["TIFF", "JPEG", "PNG"])
@@ -235,7 +235,7 @@ class _Images:
         self.kind = (self._image.format or "").lower()
 
     def render(self, index: int, sizer: PageSizer) -> PageImage:
-        from PIL import Image, ImageOps  # noqa: PLC0415
+        from PIL import Image, ImageOps
 
         try:
             self._image.seek(index)
@@ -276,7 +276,7 @@ def _no_pages(path: Path) -> DocumentError:
 
 
 def _as_pillow(pixmap: "pymupdf.Pixmap") -> "Image.Image":
-    from PIL import Image  # noqa: PLC0415
+    from PIL import Image
 
     return Image.frombuffer("RGB", (pixmap.width, pixmap.height), pixmap.samples_mv, "raw", "RGB", pixmap.stride, 1)
 

@@ -69,4 +69,6 @@ class SettleTracker:
 
     def next_due(self) -> float | None:
         """When the next file will settle if nothing changes, in the clock's seconds; None if none is settling."""
-        return min((since + self._quiet for path, (_, since) in self._since.items() if path not in self._told), default=None)
+        return min(
+            (since + self._quiet for path, (_, since) in self._since.items() if path not in self._told), default=None
+        )

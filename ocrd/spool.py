@@ -273,7 +273,9 @@ class Spool:
         for source in folder.glob("source*"):
             record = JobRecord(self._watch, folder.name + source.suffix, FileStamp.of(source.lstat()))
             job = Job(folder, record)
-            damage = DocumentError("The record of this job is damaged, its name and place lost.", "Drop the file again.")
+            damage = DocumentError(
+                "The record of this job is damaged, its name and place lost.", "Drop the file again."
+            )
             job.update(refusal=refusal_of(damage))
             return job
         fsio.remove_folder(folder)

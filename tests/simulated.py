@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ocrd.engines.base import EngineInfo
@@ -18,8 +19,16 @@ def small_page(_width: float, _height: float) -> PixelSize:
 class SimulatedEngine:
     """Reads every page as `page N`, unless its behaviour says otherwise; counts what it is asked."""
 
-    def __init__(self, *, window: int = 4, behave: Behaviour | None = None, seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        window: int = 4,
+        begin: Callable[[PageImage], None] | None = None,
+        behave: Behaviour | None = None,
+        seconds: float = 0.0,
+    ) -> None:
         self._window = window
+        self._begin = begin
         self._behave = behave
         self._seconds = seconds
         self.reads: list[int] = []
@@ -44,6 +53,8 @@ class SimulatedEngine:
 
     async def read(self, page: PageImage, *, priority: int = 0) -> Reading:
         self.reads.append(page.index)
+        if self._begin:
+            self._begin(page)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
@@ -60,14 +71,24 @@ class SimulatedEngine:
 
 
 def create(options: dict[str, Any]) -> SimulatedEngine:
-    """Be the factory that a configuration can name: options `seconds`, `window`, `fail_page`, `die`."""
-    fail = options.get("fail_page")
+    """Be the factory that a configuration can name.
+
+    Options: `seconds` a page, `window`, `fail_page` (index), `die` (at the first page), `tally` (a file that gets a
+    line for each page read).
+    """
+
+    def count(page: PageImage) -> None:
+        if "tally" in options:
+            with Path(options["tally"]).open("a") as tally:
+                tally.write(f"{page.index}\n")
 
     def behave(page: PageImage, _priority: int) -> Exception | None:
-        if page.index == fail:
+        if page.index == options.get("fail_page"):
             return PageError("The simulated engine can't read this page.", "There is nothing to do.")
         if options.get("die"):
             return EngineError("The simulated engine died.", "Start it again.")
         return None
 
-    return SimulatedEngine(window=options.get("window", 4), behave=behave, seconds=options.get("seconds", 0.0))
+    return SimulatedEngine(
+        window=options.get("window", 4), behave=behave, begin=count, seconds=options.get("seconds", 0.0)
+    )

@@ -1,0 +1,35 @@
+# make venv   the environment, .venv/bin/ocrd with the cpu engine
+# make demo   the real daemon on the samples
+# make test   lint, types and every test
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: venv demo test lint types unit clean
+
+venv: .venv/ready
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ocrd needs Python 3.11 or newer; give it with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "Python lacks venv; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,dev]'
+	touch $@
+
+demo: venv
+	$(BIN)/python samples/demo.py
+
+test: lint types unit vllm-test
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv
+	$(BIN)/mypy
+
+unit: venv
+	$(BIN)/pytest
+
+clean:
+	rm -rf .venv .venv-vllm demo
