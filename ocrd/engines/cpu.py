@@ -1,0 +1,482 @@
+"""The embedded engine, for a machine without a GPU: one library reads the letters, another makes Markdown of them.
+
+In a worker process, page by page: Tesseract tells which way is up. Tesseract (or RapidOCR) reads the words, and says
+where they stand. They are laid, invisible, over the picture of the page, and in that the layout model of pymupdf4llm
+finds headings, paragraphs, lists and tables. Every word that was read comes back, whatever the layout makes of it.
+"""
+
+import asyncio
+import ctypes
+import hashlib
+import multiprocessing
+import os
+import re
+import resource
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.metadata import version
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+
+import ocrd
+from ocrd.engines.base import EngineInfo
+from ocrd.errors import ConfigError, EngineError, PageError
+from ocrd.model import PageImage, PageSizer, PixelSize, Reading
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
+    from PIL.Image import Image
+
+Letters = Literal["tesseract", "rapidocr"]
+R = TypeVar("R")
+
+DPI = 300
+"""Resolution of the page images: at 200, Tesseract is a third faster, but takes the `+12` of a table for `tL,`."""
+LONGEST_SIDE = 4096
+"""Pixels; A4 at 300 dpi has 3508."""
+PAGE_SECONDS = 300.0
+"""Wall-clock seconds after which a page is given up; a dense one takes three."""
+PAGE_MEMORY = 4 * 2**30
+"""Bytes of address space for one worker; it needs a third of that for a dense page."""
+RAPIDOCR_LANGUAGES = ("chi_sim", "chi_tra", "eng", "jpn")
+"""What the model in RapidOCR's package is good at. It drops the letters that it lacks (Cyrillic, Hangul) silently."""
+PYPI_LANGUAGES = ("deu", "eng", "jpn")
+"""Languages with a package `tessdata-fast-...` on PyPI. Debian has a package for each language of Tesseract."""
+
+
+def page_size(width: float, height: float) -> PixelSize:
+    """Give the image size wanted for a page of this width and height in points."""
+    scale = min(DPI / 72, LONGEST_SIDE / max(width, height))
+    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+class CpuEngine:
+    """Reads as many pages at once as it has workers. Keeps to `ocrd.engines.base.Engine`."""
+
+    def __init__(self, languages: tuple[str, ...] = (), letters: Letters = "tesseract", workers: int = 0) -> None:
+        """Prepare. `languages` are named as Tesseract does, () means all that it has; 0 `workers` means all cores."""
+        self._languages = languages
+        self._letters = letters
+        self._workers = workers or len(os.sched_getaffinity(0))
+        self._tessdata: tempfile.TemporaryDirectory[str] | None = None
+        self._pool: ProcessPool | None = None
+        self._pages: set[asyncio.Future[Any]] = set()
+        self._info: EngineInfo | None = None
+
+    @property
+    def info(self) -> EngineInfo:
+        """Valid once started."""
+        if self._info is None:
+            raise EngineError("The cpu engine is not running.", "Start it first.")
+        return self._info
+
+    @property
+    def window(self) -> int:
+        """One page for each worker: none of them waits in here, so priorities have nothing to order."""
+        return self._workers
+
+    @property
+    def page_size(self) -> PageSizer:
+        """300 dpi, within a limit."""
+        return page_size
+
+    async def start(self) -> None:
+        """Find the languages, start the workers, and let one of them load its libraries."""
+        installed = _installed_languages()
+        self._languages = _chosen(self._languages, self._letters, installed)
+        needed = {language: installed[language] for language in ("osd", *self._languages) if language in installed}
+        self._tessdata = tempfile.TemporaryDirectory(prefix="ocrd-tessdata-")
+        for path in needed.values():  # Tesseract wants them all in one folder
+            Path(self._tessdata.name, path.name).symlink_to(path)
+        program, versions = await self._run(_load)
+        digest = hashlib.sha256(repr((ocrd.__version__, program, versions, self._languages)).encode())
+        for path in needed.values():
+            digest.update(path.read_bytes())
+        self._info = EngineInfo(
+            kind="cpu",
+            model=f"{program} ({'+'.join(self._languages)})",
+            version=f"pymupdf4llm {versions['pymupdf4llm']}",
+            fingerprint=digest.hexdigest()[:16],
+        )
+
+    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:  # noqa: ARG002 - see window
+        """Read one page. A page that takes too long or kills its worker raises PageError, and costs no other page."""
+        from pebble import ProcessExpired
+
+        start = time.monotonic()
+        try:
+            text = await self._run(_read, page)
+        except TimeoutError as error:
+            raise PageError(f"Reading this page took longer than {PAGE_SECONDS:g} s.", _REMEDY) from error
+        except MemoryError as error:
+            raise PageError(f"Reading this page took more than {PAGE_MEMORY >> 20} MiB of memory.", _REMEDY) from error
+        except ProcessExpired as error:
+            raise PageError(f"Reading this page killed its worker (exit code {error.exitcode}).", _REMEDY) from error
+        return Reading(page.index, text, "stop", tokens=len(text), seconds=time.monotonic() - start)
+
+    async def close(self) -> None:
+        """Kill the workers and remove the folder of languages. Pages under way are cancelled."""
+        for page in self._pages:
+            page.cancel()
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await _stop(pool)
+        if self._tessdata is not None:
+            self._tessdata.cleanup()
+            self._tessdata = None
+
+    async def _run(self, function: Callable[..., R], *args: object) -> R:
+        """Call `function(setup, *args)` in a worker."""
+        if self._tessdata is None:
+            raise EngineError("The cpu engine is not running.", "Start it first.")
+        setup = _Setup(self._tessdata.name, self._languages, self._letters)
+        for _ in range(2):
+            pool = await self._working_pool()
+            page: asyncio.Future[R] | None = None
+            try:
+                page = asyncio.wrap_future(pool.schedule(function, args=(setup, *args), timeout=PAGE_SECONDS))
+                self._pages.add(page)
+                return await page
+            except RuntimeError:  # a worker died while it had no page, and pebble gives its whole pool up
+                continue
+            finally:
+                self._pages.discard(page)
+        raise EngineError(
+            "The workers of the cpu engine die before they take a page.",
+            f"See the kernel's log; each of the {self._workers} workers needs about 1 GiB of memory.",
+        )
+
+    async def _working_pool(self) -> "ProcessPool":
+        from pebble import ProcessPool
+
+        broken = self._pool
+        if broken is not None and broken.active:
+            return broken
+        spawn = multiprocessing.get_context("spawn")  # the daemon has threads, so no fork
+        self._pool = pool = ProcessPool(self._workers, initializer=_confine, initargs=[PAGE_MEMORY], context=spawn)
+        if broken is not None:
+            await _stop(broken)
+        return pool
+
+
+_REMEDY = "Scan it again, or in parts."
+
+
+async def _stop(pool: "ProcessPool") -> None:
+    pool.stop()
+    await asyncio.to_thread(pool.join)
+
+
+def _installed_languages() -> dict[str, Path]:
+    """Find Tesseract's language data, by language: from TESSDATA_PREFIX, the system's packages, those of PyPI."""
+    folders = [
+        Path(sys.prefix, "share/tessdata"),
+        Path("/usr/local/share/tessdata"),
+        Path("/usr/share/tessdata"),
+        *sorted(Path("/usr/share/tesseract-ocr").glob("*/tessdata")),
+        Path(os.environ.get("TESSDATA_PREFIX", os.devnull)),
+    ]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.traineddata"))}
+
+
+def _chosen(wanted: tuple[str, ...], letters: Letters, installed: dict[str, Path]) -> tuple[str, ...]:
+    """Say which languages will be read. Raises ConfigError if some can't be."""
+    if "osd" not in installed:
+        raise ConfigError(
+            "The cpu engine lacks the data that tells which way a page is turned (osd.traineddata).",
+            "Run `apt-get install tesseract-ocr-osd` or `pip install tessdata`.",
+        )
+    trained = sorted(installed.keys() - {"osd", "equ"})  # these two are no languages
+    readable = RAPIDOCR_LANGUAGES if letters == "rapidocr" else tuple(trained)
+    languages = tuple(dict.fromkeys(wanted)) or readable or ("eng",)
+    for language in languages:
+        if language not in readable:
+            raise ConfigError(
+                f"{language!r} in engine.cpu.languages can't be read with {letters};"
+                f" what can be is {', '.join(readable) or 'nothing'}.",
+                _how_to_read(language, letters),
+            )
+    return languages
+
+
+def _how_to_read(language: str, letters: Letters) -> str:
+    if letters == "rapidocr":
+        return "Take it out, or set engine.cpu.letters to tesseract."
+    debian = f"apt-get install tesseract-ocr-{language.replace('_', '-')}"
+    pypi = f" or `pip install tessdata-fast-{language}`" if language in PYPI_LANGUAGES else ""
+    return f"Run `{debian}`{pypi}, or take it out."
+
+
+# What follows runs in the workers.
+
+A4_HEIGHT = 842
+"""Points. Pages of any size are laid out as if they were as long as this: the model knows such pages best."""
+FONT = "cjk"
+"""PyMuPDF's name for Droid Sans Fallback: Latin, Greek, Cyrillic, Chinese, Japanese, Korean."""
+INVISIBLE = 3
+"""The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
+LEAST_ORIENTATION_CONFIDENCE = 7.0
+"""Tesseract's own `min_orientation_margin`. Samples of text come to 17 and more, noise to 2."""
+LEAST_WORD_CONFIDENCE = 50.0
+"""Percent: words that Tesseract sees in the noise of a blank page come to 40 on average, words on paper to 95."""
+TOLERANCE = 0.02
+"""Share of a block's letters that may differ between what was read and what became of it."""
+_PR_SET_PDEATHSIG = 1
+_STDOUT = 1
+
+
+class _Setup(NamedTuple):
+    """What determines how a worker reads."""
+
+    tessdata: str
+    languages: tuple[str, ...]
+    letters: Letters
+
+
+class _Word(NamedTuple):
+    """A word, or as much of a line as its reader keeps together; lengths are pixels of the upright image."""
+
+    text: str
+    left: float
+    right: float
+    baseline: float
+    height: float
+    line: int
+
+
+class _Block(NamedTuple):
+    """What the layout model takes for one paragraph, heading, table, picture …; lengths are pixels."""
+
+    kind: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+    markdown: str
+
+    def holds(self, word: _Word) -> bool:
+        x, y = (word.left + word.right) / 2, word.baseline - word.height / 3
+        return self.left <= x <= self.right and self.top <= y <= self.bottom
+
+    @property
+    def area(self) -> float:
+        return (self.right - self.left) * (self.bottom - self.top)
+
+
+def _confine(memory: int) -> None:
+    """Limit this worker (memory in bytes), silence its libraries, and let it die with the daemon."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # pymupdf4llm prints
+    os.environ["OMP_THREAD_LIMIT"] = "1"  # read when Tesseract is loaded; there is a worker for each core already
+
+
+def _load(setup: _Setup) -> tuple[str, dict[str, str]]:
+    """Load all that reading needs; tell the program that reads the letters, and the versions of the libraries."""
+    try:
+        program = _reader(setup).program
+    except RuntimeError as error:
+        raise ConfigError(
+            f"Tesseract can't load its data for {'+'.join(setup.languages)}: {error}.",
+            "Install the packages of these languages again.",
+        ) from error
+    packages = ["pymupdf4llm", "onnxruntime", "tesserocr", *(["rapidocr"] if setup.letters == "rapidocr" else [])]
+    return program, {package: version(package) for package in packages}
+
+
+def _read(setup: _Setup, page: PageImage) -> str:
+    """Read a page as Markdown. Raises PageError, MemoryError."""
+    from PIL import Image
+
+    try:
+        return _reader(setup).read(Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PageError(f"This page can't be read: {error!r}.", _REMEDY) from error
+
+
+@cache
+def _reader(setup: _Setup) -> "_Reader":
+    return _Reader(setup)
+
+
+class _Reader:
+    """The libraries, loaded."""
+
+    def __init__(self, setup: _Setup) -> None:
+        try:
+            import onnxruntime
+            import tesserocr
+
+            onnxruntime.SessionOptions = _single_threaded(onnxruntime.SessionOptions)
+            import pymupdf4llm  # noqa: F401 - loads its models
+        except ImportError as error:
+            raise ConfigError(f"The cpu engine lacks a package: {error}.", "Run `pip install 'ocrd[cpu]'`.") from error
+        self._osd = tesserocr.PyTessBaseAPI(path=setup.tessdata, lang="osd", psm=tesserocr.PSM.OSD_ONLY)
+        if setup.letters == "rapidocr":
+            self._letters: _RapidOcr | _Tesseract = _RapidOcr()
+        else:
+            self._letters = _Tesseract(setup)
+        self.program = self._letters.program
+
+    def read(self, image: "Image") -> str:
+        """Read an image of any colours as Markdown."""
+        grey = self._upright(image.convert("L"))
+        words = self._letters.words(grey)
+        return _assemble(words, _layout(grey, words), in_order=self._letters.in_order) if words else ""
+
+    def _upright(self, image: "Image") -> "Image":
+        """Turn an image by a multiple of 90° so that its letters stand upright, if Tesseract is sure."""
+        from PIL.Image import Transpose
+
+        _show(image, self._osd)
+        found = self._osd.DetectOrientationScript()
+        if not found or found["orient_conf"] < LEAST_ORIENTATION_CONFIDENCE or found["orient_deg"] == 0:
+            return image
+        turns = {90: Transpose.ROTATE_90, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_270}
+        return image.transpose(turns[found["orient_deg"]])
+
+
+def _single_threaded(options: type) -> type:
+    """Keep onnxruntime to the thread that calls it, which pymupdf4llm has no setting for."""
+
+    class SingleThreaded(options):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.intra_op_num_threads = 1
+
+    return SingleThreaded
+
+
+def _show(image: "Image", tesseract: Any) -> None:  # noqa: ANN401 - an optional library
+    tesseract.SetImageBytes(image.tobytes(), image.width, image.height, 1, image.width)
+    tesseract.SetSourceResolution(DPI)
+
+
+class _Tesseract:
+    in_order = True
+    """Words come in reading order, column by column."""
+
+    def __init__(self, setup: _Setup) -> None:
+        import tesserocr
+
+        self.program = tesserocr.tesseract_version().splitlines()[0]
+        self._api = tesserocr.PyTessBaseAPI(path=setup.tessdata, lang="+".join(setup.languages))
+
+    def words(self, image: "Image") -> list[_Word]:
+        """Read the words of a grey image; none if all that was read is noise."""
+        from tesserocr import RIL, iterate_level
+
+        _show(image, self._api)
+        self._api.Recognize()
+        words, confidences, line = [], [], 0
+        for item in iterate_level(self._api.GetIterator(), RIL.WORD):
+            line += item.IsAtBeginningOf(RIL.TEXTLINE)
+            if item.Empty(RIL.WORD) or not (text := item.GetUTF8Text(RIL.WORD).strip()):
+                continue
+            left, _, right, _ = item.BoundingBox(RIL.WORD)
+            (_, start), (_, end) = item.Baseline(RIL.TEXTLINE)
+            words.append(_Word(text, left, right, (start + end) / 2, item.RowAttributes()["row_height"], line))
+            confidences.append(item.Confidence(RIL.WORD))
+        self._api.Clear()
+        return words if words and statistics.median(confidences) >= LEAST_WORD_CONFIDENCE else []
+
+
+class _RapidOcr:
+    in_order = False
+    """Lines come from the top down, across columns."""
+
+    def __init__(self) -> None:
+        try:
+            from rapidocr import RapidOCR
+        except ImportError as error:
+            raise ConfigError(
+                f"engine.cpu.letters is rapidocr, but a package is missing: {error}.",
+                "Run `pip install 'ocrd[rapidocr]'`, or set it to tesseract.",
+            ) from error
+        self.program = f"RapidOCR {version('rapidocr')}"
+        self._engine = RapidOCR(params={"Global.log_level": "critical"})
+
+    def words(self, image: "Image") -> list[_Word]:
+        """Read the lines of a grey image, or the parts of lines that stand apart."""
+        found: Any = self._engine(image.convert("RGB"))
+        if found.txts is None:
+            return []
+        words = []
+        for line, (text, box) in enumerate(zip(found.txts, found.boxes, strict=True)):
+            (left, top), (right, bottom) = box.min(axis=0).tolist(), box.max(axis=0).tolist()
+            height = bottom - top
+            words.append(_Word(text, left, right, bottom - height / 5, height, line))
+        return words
+
+
+def _layout(image: "Image", words: list[_Word]) -> list[_Block]:
+    """Find the blocks of a page and their Markdown."""
+    import pymupdf
+    import pymupdf4llm
+
+    scale = A4_HEIGHT / max(image.size)
+    small = image.reduce(2)  # the model looks at less than this
+    font = pymupdf.Font(FONT)
+    with pymupdf.open() as document:
+        page = document.new_page(width=image.width * scale, height=image.height * scale)
+        page.insert_image(page.rect, pixmap=pymupdf.Pixmap(pymupdf.csGRAY, *small.size, small.tobytes(), False))
+        page.insert_font(fontname=FONT, fontbuffer=font.buffer)
+        shape = page.new_shape()
+        for word in words:
+            text = word.text if all(font.has_glyph(ord(letter)) for letter in word.text) else "x" * len(word.text)
+            start = pymupdf.Point(word.left * scale, word.baseline * scale)
+            size = word.height * scale
+            stretch = pymupdf.Matrix((word.right - word.left) * scale / font.text_length(text, size), 1)
+            shape.insert_text(start, text, fontname=FONT, fontsize=size, render_mode=INVISIBLE, morph=(start, stretch))
+        shape.commit()
+        (found,) = pymupdf4llm.to_markdown(document, use_ocr=False, page_chunks=True)
+    blocks = []
+    for box in found["page_boxes"]:
+        left, top, right, bottom = (side / scale for side in box["bbox"])
+        blocks.append(_Block(box["class"], left, top, right, bottom, found["text"][slice(*box["pos"])]))
+    return blocks
+
+
+def _assemble(words: list[_Word], blocks: list[_Block], *, in_order: bool) -> str:
+    """Put the Markdown of the blocks in reading order: that of the words if they are `in_order`, else their own.
+
+    A block whose Markdown does not say what was read in it, and words outside of all blocks, come as plain lines.
+    """
+    members: dict[_Block | int, list[tuple[int, _Word]]] = defaultdict(list)
+    for place, word in enumerate(words):
+        home = min((block for block in blocks if block.holds(word)), key=attrgetter("area"), default=word.line)
+        members[home].append((place, word))
+    parts = []
+    for home, inside in members.items():
+        text = "\n".join(_lines([word for _, word in inside]))
+        if isinstance(home, _Block):
+            rank = statistics.median(place for place, _ in inside) if in_order else blocks.index(home)
+            if home.kind not in {"picture", "formula"} and _says(home.markdown, text):
+                text = home.markdown.strip()
+        else:
+            rank = inside[0][0] if in_order else len(blocks)
+        parts.append((rank, text))
+    return "\n\n".join(text for _, text in sorted(parts))
+
+
+def _lines(words: list[_Word]) -> Iterator[str]:
+    for _, line in groupby(words, key=attrgetter("line")):
+        yield " ".join(word.text for word in line)
+
+
+def _says(markdown: str, text: str) -> bool:
+    """Compare the letters and digits of both, in any order."""
+    said, read = (Counter(filter(str.isalnum, text)) for text in (re.sub(r"<[^<>]*>", "", markdown), text))
+    return ((said - read) + (read - said)).total() <= TOLERANCE * read.total()

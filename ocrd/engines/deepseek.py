@@ -1,0 +1,116 @@
+"""What DeepSeek-OCR makes of a page image: the size it sees, and the images that would end vLLM.
+
+Pure geometry and pixels, without vLLM. The source for all of it is vLLM's
+`transformers_utils/processors/deepseek_ocr.py` and `model_executor/models/deepseek_ocr.py` (0.24 and 0.32 agree).
+
+The model sees a page twice: as an overview, fitted into 1024 x 1024 with its aspect kept, and as two to six tiles,
+for which the page is stretched over the grid of tiles whose aspect is nearest to its own. An image that fits into one
+tile is seen as the overview alone.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from ocrd.errors import PageError
+from ocrd.model import PixelSize
+
+OVERVIEW = 1024
+"""Edge of the overview, pixels."""
+
+FEWEST_TILES, MOST_TILES = 2, 6
+SHARPEST = 300 / 72
+"""Pixels per point beyond which a small page gains nothing: 300 dpi."""
+
+GREY = 127.5
+"""The level that the model's normalisation turns into zero."""
+
+NEUTRAL = 0.25
+"""How near to GREY, in levels, the mean of a view may lie before it counts as able to vanish. Rounding to bfloat16
+moves a level by at most half a part in 256, so the mean of a view by at most a quarter of a level."""
+
+GRIDS = sorted(
+    ((wide, high) for wide in range(1, 7) for high in range(1, 7) if FEWEST_TILES <= wide * high <= MOST_TILES),
+    key=lambda grid: -grid[0] * grid[1],
+)
+"""The grids of tiles, those with the most tiles first."""
+
+
+FAR = 16
+"""Levels from GREY beyond which the mean of an image leaves no view of it neutral: resampling moves it by less than
+one, and the grey bars beside the overview of a page six times as high as wide stand for two and a half."""
+
+BRIGHTER = [min(level + 2, 255) for level in range(256)] * 3
+"""Table for `Image.point`: every channel of an RGB image two levels up."""
+
+
+def page_size(width: float, height: float, *, tile: int = 640) -> PixelSize:
+    """Return the image size, for a page of this width and height (any unit for the shape; points for small pages).
+
+    It is exactly the size of the model's grid of tiles, so that nothing is resampled on the way: 1280 x 1920 for an
+    A4 page. The page is to be stretched over it, as upstream's `dynamic_preprocess` would; the tiles then are the
+    same as from a larger image, and the overview is stretched alike (by 6 % for A4). Only a page so small that 300 dpi
+    fit into one tile keeps its own size, so that a label isn't blown up to a full page.
+    """
+    if max(width, height) * SHARPEST <= tile:
+        return PixelSize(max(1, round(width * SHARPEST)), max(1, round(height * SHARPEST)))
+    wide, high = _grid(width, height)
+    return PixelSize(wide * tile, high * tile)
+
+
+def _grid(width: float, height: float) -> tuple[int, int]:
+    """Choose the tile counts whose aspect is nearest (upstream's `find_closest_aspect_ratio`)."""
+    return min(GRIDS, key=lambda grid: abs(width / height - grid[0] / grid[1]))
+
+
+def survivable(image: Image.Image, *, tile: int = 640) -> Image.Image:
+    """Return the image, made harmless if it would end vLLM.
+
+    vLLM takes views whose values sum to exactly zero for views that aren't there (`_encode_local_features`, and in
+    0.24 `_parse_and_validate_image_input` too), then misses their tokens and dies. The sum is zero where the mean
+    level is mid-grey: a page half black and half white, a scan of a grey card. Making every pixel two levels brighter,
+    which nobody can see, moves the sum far away from zero, and the page is read like any other.
+
+    Raises PageError for the image, too narrow to exist in practice, that brightening doesn't help.
+    """
+    if abs(_mean(image) - GREY) > FAR:  # nearly every page
+        return image
+    for _ in range(4):
+        if not any(map(_neutral, _views(image, tile))):
+            return image
+        image = image.point(BRIGHTER)
+    raise PageError(
+        f"The page image of {image.width} x {image.height} pixels is evenly grey in a way that the model can't take.",
+        "Scan the page again with more contrast.",
+    )
+
+
+def _mean(image: Image.Image) -> float:
+    """Mean level over all pixels and channels, exact."""
+    counts = image.histogram()
+    return sum((index % 256) * count for index, count in enumerate(counts)) / sum(counts)
+
+
+def _neutral(view: Image.Image) -> bool:
+    return abs(_mean(view) - GREY) < NEUTRAL
+
+
+def _views(image: Image.Image, tile: int) -> Iterator[Image.Image]:
+    """Return the views as the model's processor makes them, before they are cut into tiles."""
+    yield ImageOps.pad(image, (OVERVIEW, OVERVIEW), color=(127, 127, 127))
+    if max(image.size) > tile:
+        wide, high = _grid(*image.size)
+        yield image.resize((wide * tile, high * tile))
+
+
+def with_head_dim(config: Any) -> Any:  # noqa: ANN401 - a configuration of transformers
+    """Give the language model's configuration the head size that vLLM up to 0.24 takes as 0 with transformers 5.
+
+    FlashAttention 3 dies of it on Hopper ("Floating point exception"). To be passed as vLLM's `hf_overrides`; vLLM
+    calls it with other configurations too, which have no language model.
+    """
+    text = getattr(config, "text_config", None)
+    if text is not None and not getattr(text, "head_dim", None):
+        text.head_dim = text.hidden_size // text.num_attention_heads
+    return config

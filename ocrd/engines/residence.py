@@ -1,0 +1,338 @@
+"""Keeps an engine resident: builds it, buries it when it dies, and finds the page that killed it.
+
+Knows nothing of vLLM: the engine proper is a `Core`, and whatever builds one is passed in.
+
+When a core dies, any of the pages then in it may be the killer. Each of them is read again, but in less company: at
+most a sixteenth as many pages at once as died together. If that dies too, again a sixteenth, until a page dies alone.
+A page that dies alone, and had been in a death before, is refused, provided that a rebuilt engine can still read the
+test page. So of 256 pages with one killer the engine is rebuilt three times, every other page is read, and a fault of
+the machine is never put down to a page.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from ocrd.errors import ConfigError, EngineError, PageError
+from ocrd.model import PageImage, Reading
+
+log = logging.getLogger(__name__)
+
+PARTS = 16
+"""Into how many groups the pages of a death are parted. Two would need eight deaths to find one page of 256, and a
+rebuild takes a minute or two on a GPU; reading one at a time would leave the card nearly idle for half an hour."""
+
+SETBACKS = 7
+"""Deaths and failed rebuilds in a row, without one page read between, after which the engine is given up."""
+
+LONGEST_WAIT = 60.0
+"""Longest wait before a rebuild, seconds."""
+
+
+class CoreDied(Exception):  # noqa: N818 - it is what happened, not an error of the program
+    """The core is gone, and every page in it."""
+
+
+class Core(Protocol):
+    """One life of an engine. Its methods belong to one event loop and don't block it."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still takes pages, as far as is known."""
+        ...
+
+    @property
+    def last_sign(self) -> float:
+        """When it last gave a sign of life, in the loop's time, seconds."""
+        ...
+
+    async def read(self, page: PageImage, priority: int) -> Reading:
+        """Read one page. Raises CoreDied, or PageError where only this page is at fault. Cancelling gives it up."""
+        ...
+
+    async def sleep(self) -> None:
+        """Free the device's memory, but stay quick to wake. Raises CoreDied."""
+        ...
+
+    async def wake(self) -> None:
+        """Undo `sleep`. Raises CoreDied."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once, so that every page in it raises CoreDied."""
+        ...
+
+    async def close(self) -> None:
+        """Free all that it holds, also after its death. Doesn't raise."""
+        ...
+
+
+@dataclass(eq=False)
+class _Visit:
+    """One page on its way through the residence."""
+
+    page: PageImage
+    priority: int
+    order: int
+    gate: asyncio.Future[None]
+    room: float = math.inf
+    """The most pages, itself included, that may be inside together with it."""
+    deaths: int = 0
+    """How many cores died with it inside."""
+    died_alone: bool = False
+    core: Core | None = None
+    """The core that is reading it now."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """When to free the device."""
+
+    after: float
+    """Quiet time, seconds."""
+    how: Literal["keep", "sleep", "unload"]
+
+
+@dataclass
+class Residence:
+    """Reads pages through one core after another."""
+
+    build: Callable[[], Awaitable[Core]]
+    """Makes a core that has read a test page. Raises ConfigError or EngineError."""
+    hang_after: float
+    """Seconds without a sign of life, with pages inside, that count as death."""
+    rest: Rest = Rest(math.inf, "keep")
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """Waits before a rebuild; tests pass their own."""
+
+    _core: Core | None = field(default=None, init=False)
+    _asleep: bool = field(default=False, init=False)
+    _end: EngineError | ConfigError | None = field(default=None, init=False)
+    _setbacks: int = field(default=0, init=False)
+    _orders: "itertools.count[int]" = field(default_factory=itertools.count, init=False)
+    _waiting: list[_Visit] = field(default_factory=list, init=False)
+    _inside: set[_Visit] = field(default_factory=set, init=False)
+    _work_since: float = field(default=0.0, init=False)
+    _change: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    """Held while the core is built, woken, put to rest or closed."""
+    _raising: "asyncio.Task[Core] | None" = field(default=None, init=False)
+    _watching: "asyncio.Task[None] | None" = field(default=None, init=False)
+    _resting: "asyncio.Task[None] | None" = field(default=None, init=False)
+    _rest_timer: asyncio.TimerHandle | None = field(default=None, init=False)
+
+    async def start(self) -> None:
+        """Build the first core. One try: what fails at the start is told at once."""
+        async with self._change:
+            await self._take(await self.build())
+        self._plan_rest()
+
+    async def read(self, page: PageImage, priority: int) -> Reading:
+        """Read one page, through as many cores as it takes."""
+        gate = asyncio.get_running_loop().create_future()
+        visit = _Visit(page, priority, next(self._orders), gate)
+        while True:
+            await self._enter(visit)
+            try:
+                return await self._attempt(visit)
+            except CoreDied as death:
+                log.debug("page %d was in a core that died: %s", page.index, death)
+            finally:
+                self._leave(visit)
+            if visit.died_alone and visit.deaths > 1:
+                await self._ready()  # the machine is well, or this raises: only then is it the page's fault
+                self._setbacks = 0
+                raise PageError(
+                    f"Page {page.index + 1} ended the engine each of the {visit.deaths} times it was read.",
+                    "Look at this page of the original, and scan it again if it looks damaged.",
+                )
+
+    async def close(self) -> None:
+        """End the core and give up the pages inside."""
+        self._end = self._end or EngineError("The engine is closed.", "Start ocrd again to read more pages.")
+        if self._rest_timer:
+            self._rest_timer.cancel()
+        for task in (self._raising, self._watching, self._resting):
+            if task:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, ConfigError, EngineError):
+                    await task
+        for visit in [*self._waiting, *self._inside]:
+            if not visit.gate.done():
+                visit.gate.set_exception(self._end)
+        self._waiting.clear()
+        async with self._change:
+            await self._drop()
+
+    # -- who is inside ------------------------------------------------------------------------------------------
+
+    async def _enter(self, visit: _Visit) -> None:
+        if self._end:
+            raise self._end
+        if self._rest_timer:
+            self._rest_timer.cancel()
+        visit.gate = asyncio.get_running_loop().create_future()
+        self._waiting.append(visit)
+        self._let_in()
+        try:
+            await visit.gate
+        except asyncio.CancelledError:
+            self._leave(visit)
+            raise
+
+    def _let_in(self) -> None:
+        """Suspects first, those with the least company first; a page joins only where nobody has too much company."""
+        for visit in sorted(self._waiting, key=lambda one: (one.room, one.priority, one.order)):
+            if len(self._inside) >= min(one.room for one in (*self._inside, visit)):
+                break
+            self._waiting.remove(visit)
+            if not self._inside:
+                self._work_since = asyncio.get_running_loop().time()
+            self._inside.add(visit)
+            if not visit.gate.done():
+                visit.gate.set_result(None)
+
+    def _leave(self, visit: _Visit) -> None:
+        visit.core = None
+        self._inside.discard(visit)
+        if visit in self._waiting:
+            self._waiting.remove(visit)
+        if not self._end:
+            self._let_in()
+        if not self._inside:
+            self._plan_rest()
+
+    async def _attempt(self, visit: _Visit) -> Reading:
+        core = await self._ready()
+        visit.core = core
+        try:
+            reading = await core.read(visit.page, visit.priority)
+        except CoreDied:
+            self._mourn(core)
+            if self._end:
+                raise self._end from None
+            raise
+        self._setbacks = 0
+        return reading
+
+    def _mourn(self, core: Core) -> None:
+        """Charge a death to the pages that were in it, once, and give each of them less company from now on."""
+        core.kill()  # whatever is left of it
+        company = [visit for visit in self._inside if visit.core is core]
+        for visit in company:
+            visit.core = None
+            visit.deaths += 1
+            visit.died_alone = len(company) == 1
+            visit.room = max(1, math.ceil(len(company) / PARTS))
+        if core is self._core and company:
+            self._setbacks += 1
+            log.error("the engine died with %d pages in it; each of them is read again", len(company))
+
+    # -- the core's lives ---------------------------------------------------------------------------------------
+
+    async def _ready(self) -> Core:
+        """Return a core that is awake, building or waking it if need be."""
+        if self._end:
+            raise self._end
+        if self._core and self._core.alive and not self._asleep and not self._change.locked():
+            return self._core
+        if self._raising is None:
+            self._raising = asyncio.create_task(self._raise())
+            self._raising.add_done_callback(_retrieved)
+        try:
+            # Shielded: the page that happened to come first may be given up, the others still need the core.
+            return await asyncio.shield(self._raising)
+        except asyncio.CancelledError:
+            if self._end and self._raising is None:  # the residence was closed; nobody cancelled this page
+                raise self._end from None
+            raise
+
+    async def _raise(self) -> Core:
+        try:
+            async with self._change:
+                return await self._revive()
+        finally:
+            self._raising = None
+
+    async def _revive(self) -> Core:
+        if self._core and self._asleep and self._core.alive:
+            with contextlib.suppress(CoreDied):
+                await self._core.wake()
+                self._asleep = False
+        if self._core and self._core.alive and not self._asleep:
+            return self._core
+        await self._drop()
+        while True:
+            if self._setbacks >= SETBACKS:
+                self._end = EngineError(
+                    f"The engine died or failed to start {self._setbacks} times in a row, without reading a page.",
+                    "See the engine's messages above for the cause; ocrd starts again by itself.",
+                )
+                raise self._end
+            if self._setbacks > 1:  # the first rebuild is at once: one death may be chance
+                await self.pause(min(LONGEST_WAIT, 2.0 ** (self._setbacks - 2)))
+            try:
+                return await self._take(await self.build())
+            except EngineError as error:
+                self._setbacks += 1
+                log.warning("the engine did not start: %s", error)
+
+    async def _take(self, core: Core) -> Core:
+        self._core, self._asleep = core, False
+        self._watching = asyncio.create_task(self._watch(core))
+        return core
+
+    async def _drop(self) -> None:
+        if self._watching:
+            self._watching.cancel()
+        core, self._core, self._asleep = self._core, None, False
+        if core:
+            await core.close()
+
+    async def _watch(self, core: Core) -> None:
+        """Kill a core that has pages inside and gives no sign of life."""
+        loop = asyncio.get_running_loop()
+        while core.alive:
+            reading = any(visit.core is core for visit in self._inside)
+            silent_since = max(core.last_sign, self._work_since) if reading else loop.time()
+            left = silent_since + self.hang_after - loop.time()
+            if left <= 0:
+                log.error("the engine gave no token for %.0f seconds with pages in it, and is killed", self.hang_after)
+                core.kill()
+                return
+            await asyncio.sleep(left)
+
+    # -- rest ---------------------------------------------------------------------------------------------------
+
+    def _plan_rest(self) -> None:
+        if self.rest.how == "keep" or self._end or self._asleep or not self._core:
+            return
+        if self._rest_timer:
+            self._rest_timer.cancel()
+        self._rest_timer = asyncio.get_running_loop().call_later(self.rest.after, self._begin_rest)
+
+    def _begin_rest(self) -> None:
+        self._resting = asyncio.create_task(self._lie_down())
+        self._resting.add_done_callback(_retrieved)
+
+    async def _lie_down(self) -> None:
+        async with self._change:
+            if self._inside or self._waiting or not self._core or self._asleep:
+                return
+            log.info("no page for %.0f seconds: the engine is to %s", self.rest.after, self.rest.how)
+            if self.rest.how == "sleep" and self._core.alive:
+                self._asleep = True
+                with contextlib.suppress(CoreDied):
+                    await self._core.sleep()
+                    return
+            await self._drop()
+
+
+def _retrieved(task: "asyncio.Task[object]") -> None:
+    """Take note of a task's exception, which its waiters have seen, or nobody wants any more."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,194 @@
+"""One watch on a file system of its own, the lives of a daemon in it, and what must hold after each death."""
+
+import asyncio
+import hashlib
+import os
+import re
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from simulated import SimulatedEngine
+
+from crash.reaper import Reaper, Step
+from ocrd import inbox
+from ocrd.config import Watch
+from ocrd.daemon import Flow
+from ocrd.errors import DocumentError
+from ocrd.model import PageImage, PageSizer, PixelSize, Settled, SourceFacts
+from ocrd.pipeline import Tools, run_job
+from ocrd.window import Window
+
+ROLES = ("inbox", "outbox", "archive", "error")
+CLOCK = re.compile(rb"^(date|seconds): .*$|^ocrd, \d.*$", re.MULTILINE)
+Change = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What lies in the folders before the first life."""
+
+    name: str
+    sources: dict[str, bytes]
+    strangers: dict[str, bytes] = field(default_factory=dict)
+    """Files of other people, by path relative to the root."""
+    later: dict[str, bytes] = field(default_factory=dict)
+    """Files that other people put there after the first death, if the place is free."""
+    apart: tuple[str, ...] = ()
+    """Roles whose folder lies on another mount."""
+    links: bool = False
+    """The file system has no rename that refuses a taken name, so that links are used."""
+
+
+class StillRenderer:
+    """Stands where the render workers stand: it only reads, so no step of it can be interrupted halfway."""
+
+    async def open(self, path: Path) -> SourceFacts:
+        data = path.read_bytes()
+        if data.startswith(b"bad"):
+            raise DocumentError("This file is bad.", "Make it good.")
+        return SourceFacts("pdf", 2, hashlib.sha256(data).hexdigest())
+
+    async def page(self, _path: Path, index: int, _sizer: PageSizer) -> PageImage:
+        return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0, 0.5)
+
+
+class House:
+    """The folders of a scenario. `other` is a second mount for those that lie apart."""
+
+    def __init__(self, scenario: Scenario, root: Path, other: Path) -> None:
+        self.scenario = scenario
+        self.root = root / "house"
+        self._other = other / "house"
+
+    def folder(self, role: str) -> Path:
+        return (self._other if role in self.scenario.apart else self.root) / role
+
+    def build(self) -> None:
+        for place in (self.root, self._other):
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+        for role in ROLES:
+            self.folder(role).mkdir()
+        for name, data in self.scenario.sources.items():
+            self._put("inbox/" + name, data)
+        for name, data in self.scenario.strangers.items():
+            self._put(name, data)
+
+    def strangers_come(self) -> None:
+        for name, data in self.scenario.later.items():
+            role, _, rest = name.partition("/")
+            if not (self.folder(role) / rest).exists():
+                self._put(name, data)
+
+    def _put(self, name: str, data: bytes) -> None:
+        role, _, rest = name.partition("/")
+        path = self.folder(role) / rest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def live(self, die_at: int | None = None, change: Change | None = None) -> bool:
+        """Let a daemon live in a process of its own; returns whether it came to its end."""
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                Reaper(self.root.parent, die_at, links=self.scenario.links).install()  # the second mount lies below it
+                if change:
+                    change()
+                self._life()
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            assert os.WTERMSIG(status) == signal.SIGKILL
+            return False
+        assert os.waitstatus_to_exitcode(status) == 0, "the daemon failed by itself"
+        return True
+
+    def record(self) -> list[Step]:
+        """Live undisturbed in this process's child and return the steps."""
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            reaper = Reaper(self.root.parent, links=self.scenario.links)
+            reaper.install()
+            self._life()
+            lines = "\n".join("\t".join((s.call, s.path, s.other)) for s in reaper.steps)
+            with os.fdopen(writer, "w") as pipe:
+                pipe.write(lines)
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            steps = [Step(*line.split("\t")) for line in pipe.read().split("\n")]
+        assert os.waitpid(child, 0)[1] == 0
+        return steps
+
+    def _life(self) -> None:
+        """Do what the daemon does from start to an empty inbox, one thing after the other."""
+        watch = Watch.model_construct(
+            name="crash",
+            **{role: self.folder(role) for role in ROLES},
+            work=self.root / "work",
+            front_matter=True,
+        )
+        flow = Flow(watch, quiet=0.0)
+        jobs = flow.open()
+        for path, stamp in sorted(inbox.scan(watch.inbox).files.items()):
+            job = flow.spool.claim(Settled(path, stamp))
+            if job:
+                jobs.append(job)
+
+        async def work() -> None:
+            tools = Tools(SimulatedEngine(), StillRenderer(), Window(1), max_attempts=10**6)  # type: ignore[arg-type]
+            for job in jobs:
+                await run_job(job, watch, flow.spool, tools)
+
+        asyncio.run(work())
+
+    def files(self) -> dict[str, bytes]:
+        """Everything that a person sees, by role and path; temporary files are hidden, and left out."""
+        return {
+            f"{role}/{path.relative_to(self.folder(role))}": path.read_bytes()
+            for role in (*ROLES, "work")
+            if self.folder(role).exists()
+            for path in self.folder(role).rglob("*")
+            if path.is_file() and not path.name.startswith(".ocrd-")
+        }
+
+    def check(self, undisturbed: dict[str, bytes]) -> None:
+        """Assert what must hold at every instant."""
+        files = self.files()
+        for data in self.scenario.sources.values():
+            places = [name for name, found in files.items() if found == data]
+            twins = bool(self.scenario.apart) or self.scenario.links  # an instant with two whole files
+            assert len(places) == 1 or (twins and len(places) == 2), f"the source is at {places}"
+        self._check_strangers(files)
+        allowed = Counter(CLOCK.sub(b"", data) for data in undisturbed.values())
+        allowed.update([*self.scenario.strangers.values(), *self.scenario.later.values()])
+        for name, data in files.items():
+            if name.startswith(("outbox/", "error/", "archive/")):
+                assert CLOCK.sub(b"", data) in allowed, f"{name} is not complete: {data!r}"
+
+    def _check_strangers(self, files: dict[str, bytes]) -> None:
+        for name, data in self.scenario.strangers.items():
+            assert files.get(name) == data, f"a stranger's {name} was touched"
+        found = Counter(files.values())
+        for name, data in self.scenario.later.items():
+            assert found[data] <= 1, f"a stranger's {name} was copied"
+
+    def check_end(self, undisturbed: dict[str, bytes]) -> None:
+        """Assert what must hold once a life came to its end."""
+        self.check(undisturbed)
+        left = [path for place in (self.root, self._other) for path in place.rglob(".ocrd-*")]
+        assert not left, f"temporary files were left: {left}"
+        assert not list((self.root / "work").iterdir()), "a job was left"
+        strange = [*self.scenario.strangers.values(), *self.scenario.later.values()]
+        mine = Counter(CLOCK.sub(b"", data) for data in self.files().values() if data not in strange)
+        expected = Counter(CLOCK.sub(b"", data) for data in undisturbed.values() if data not in strange)
+        assert mine == expected, "not one sidecar, one note and one original for each source"

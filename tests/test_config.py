@@ -1,0 +1,263 @@
+"""The configuration is read strictly, and every error says where, what, and what would be right."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocrd import config
+from ocrd.errors import ConfigError
+
+FILE = Path("/etc/ocrd/ocrd.yaml")
+WATCH = "{name: scans, inbox: /o/inbox, outbox: /o/outbox, archive: /o/archive, error: /o/error}"
+GOOD = f"watches:\n  - {WATCH}\n"
+
+
+def problems(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(dedent(text), FILE)
+    assert caught.value.exit_code == 78
+    assert str(FILE) in caught.value.what
+    assert caught.value.remedy
+    return caught.value.what
+
+
+def test_the_smallest_configuration_is_its_watches() -> None:
+    read = config.parse(GOOD, FILE)
+    assert read.settle.quiet == 3.0
+    assert read.batch == config.Batch(quiet="2s", max_wait="10s", max_pages=512)
+    assert read.watches[0].inbox == Path("/o/inbox")
+    assert read.watches[0].work_folder == Path("/o/.inbox.ocrd-work")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "told"),
+    [
+        ("settle: {quite: 3s}", 1, "settle.quite", ["unknown key", "did you mean 'quiet'?"]),
+        ("log:\n  zebra: 1", 2, "log.zebra", ["unknown key", "known here: level, format"]),
+        ("wotches: []", 1, "wotches", ["did you mean 'watches'?"]),
+        ("settle:\n  quiet: 3", 2, "settle.quiet", ["not 3", "a number with a unit", "(ms, s, min", "3s or 10min"]),
+        ("settle:\n  quiet: 3 parsecs", 2, "settle.quiet", ["'3 parsecs'", "ms, s, min, h, d"]),
+        ("settle:\n  quiet: -3s", 2, "settle.quiet", ["'-3s'", "a number with a unit"]),
+        ("settle:\n  rescan: 0s", 2, "settle.rescan", ["0s", "greater than 0"]),
+        ("render:\n  memory: 2GB", 2, "render.memory", ["'2GB'", "KiB, MiB, GiB", "128MiB"]),
+        ("render:\n  memory: 1MiB", 2, "render.memory", ["1MiB", "512MiB"]),
+        ("render:\n  workers: -1", 2, "render.workers", ["not -1", "greater than or equal to 0"]),
+        ("batch:\n  max_pages: 1.5", 2, "batch.max_pages", ["not 1.5", "integer"]),
+        ("batch:\n  max_pages: '7'", 2, "batch.max_pages", ["not '7'", "integer"]),
+        ("max_attempts: yes", 1, "max_attempts", ["not True", "integer"]),
+        ("log:\n  level: loud", 2, "log.level", ["not 'loud'", "'debug', 'info', 'warning' or 'error'"]),
+        ("engine:\n  kind: gpu", 2, "engine.kind", ["not 'gpu'", "vllm|cpu"]),
+        ("engine:\n  kind: [cpu]", 2, "engine.kind", ["not ['cpu']", "string"]),
+        ("engine:\n  cpu:\n    languages: [eng, 5]", 3, "engine.cpu.languages.1", ["not 5", "string"]),
+        ("engine:\n  cpu:\n    languages: eng", 3, "engine.cpu.languages", ["not 'eng'"]),
+        ("engine: cpu", 1, "engine", ["not 'cpu'"]),
+        ("settle: {quiet: 3s}\nsettle: {quiet: 4s}", 2, "settle", ["stands twice"]),
+        ("settle:\n  quiet: 3s\n  quiet: 4s", 3, "settle.quiet", ["stands twice"]),
+    ],
+)
+def test_a_wrong_setting_is_told_with_line_key_value_and_what_is_allowed(
+    text: str, line: int, key: str, told: list[str]
+) -> None:
+    what = problems(f"{text}\n{GOOD}")
+    assert f"line {line}: {key}: " in what
+    assert all(word in what for word in told), what
+
+
+@pytest.mark.parametrize(
+    ("watch", "key", "told"),
+    [
+        ("inbox: /o/in, outbox: /o/out, archive: /o/a, error: /o/e", "watches.0.name", ["must be given"]),
+        ("name: 'a b', inbox: /i, outbox: /o, archive: /a, error: /e", "watches.0.name", ["'a b'", "1 to 64 letters"]),
+        ("name: a, inbox: 5, outbox: /o, archive: /a, error: /e", "watches.0.inbox", ["not 5", "the path of a folder"]),
+        ("name: a, inbox: '', outbox: /o, archive: /a, error: /e", "watches.0.inbox", ["not ''", "path of a folder"]),
+        ("name: a, inbox: ~nobody-here/i, outbox: /o, archive: /a, error: /e", "watches.0.inbox", ["~nobody-here/i"]),
+        ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, eror: 1", "watches.0.eror", ["mean 'error'"]),
+        ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, front_matter: 1", "watches.0.front_matter", [" 1"]),
+    ],
+)
+def test_a_wrong_watch_is_told_with_line_key_value_and_what_is_allowed(watch: str, key: str, told: list[str]) -> None:
+    what = problems(f"watches:\n\n  - {{{watch}}}\n")
+    assert f"line 3: {key}: " in what
+    assert all(word in what for word in told), what
+
+
+def test_all_problems_are_told_at_once() -> None:
+    what = problems(f"settle: {{quite: 3s}}\nlog: {{level: loud}}\n{GOOD}")
+    assert "2 problem(s)" in what
+    assert "line 1: settle.quite" in what
+    assert "line 2: log.level" in what
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "watches: []\n", "watches:\n", "settle: {}\n"])
+def test_a_configuration_without_watches_is_refused(text: str) -> None:
+    assert "watches: " in problems(text)
+
+
+@pytest.mark.parametrize("text", ["hello", "[1, 2]", "7"])
+def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
+    assert "line 1: (the file): " in problems(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: [", "a: b: c", "a:\n\t- 1", "a: \0", "? [a]\n: 1", "--- 1\n--- 2", "a: !!python/object:os.system 1", "*a"],
+)
+def test_what_is_no_yaml_is_refused_with_its_place(text: str) -> None:
+    what = problems(text)
+    assert "is not valid YAML" in what
+    assert re.search(r"line \d|position \d", what)
+
+
+def test_a_key_that_is_no_text_is_refused() -> None:
+    assert "line 1: " in problems(f"7: 8\n{GOOD}")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes(b"# \xe9\n")
+    for path in (tmp_path / "none.yaml", tmp_path, latin):
+        with pytest.raises(ConfigError, match=f"{re.escape(str(path))} can't be read") as caught:
+            config.load(path)
+        assert "ocrd config init" in caught.value.remedy
+
+
+def test_relative_folders_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "ocrd.yaml"
+    file.write_text("watches: [{name: s, inbox: in, outbox: ./sub/out, archive: /abs, error: ~/err, work: w}]")
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.chdir("/")
+    watch = config.load(file).watches[0]
+    assert (watch.inbox, watch.outbox, watch.archive, watch.error, watch.work_folder) == (
+        tmp_path / "in", tmp_path / "sub/out", Path("/abs"), Path("/home/someone/err"), tmp_path / "w",
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert config.load(Path("ocrd.yaml")).watches[0].inbox == tmp_path / "in"
+
+
+def two(**folders: str) -> str:
+    first = {role: f"/one/{role}" for role in ("inbox", "outbox", "archive", "error")} | {"name": "one"}
+    second = {role: f"/two/{role}" for role in ("inbox", "outbox", "archive", "error")} | {"name": "two"}
+    return yaml.safe_dump({"watches": [first | folders, second]}, sort_keys=False)
+
+
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        ({"outbox": "/one/inbox"}, "watches.0.outbox: /one/inbox lies in the inbox of watch 'one'"),
+        ({"outbox": "/one/inbox/a"}, "watches.0.outbox: /one/inbox/a lies in the inbox of watch 'one' (/one/inbox)"),
+        ({"archive": "/two/inbox/a"}, "watches.0.archive: /two/inbox/a lies in the inbox of watch 'two'"),
+        ({"error": "/two/.inbox.ocrd-work/e"}, "watches.0.error: /two/.inbox.ocrd-work/e lies in the work of watch"),
+        ({"inbox": "/two/inbox/sub"}, "watches.0.inbox: /two/inbox/sub lies in the inbox of watch 'two'"),
+        ({"work": "/one/inbox/.w"}, "watches.0.work: /one/inbox/.w lies in the inbox of watch 'one'"),
+        ({"work": "/two/.inbox.ocrd-work"}, "lies in the work of watch"),
+        ({"work": "/one"}, "lies in the work of watch 'one' (/one)"),
+        ({"inbox": "/two/../two/inbox"}, "lies in the inbox of watch"),
+        ({"name": "two"}, "watches.1.name: the name 'two' is taken"),
+    ],
+)
+def test_folders_that_would_make_a_loop_are_refused(folders: dict[str, str], told: str) -> None:
+    assert told in problems(two(**folders))
+
+
+def test_a_link_does_not_hide_an_overlap(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "link").symlink_to("inbox")
+    what = problems(two(inbox=str(tmp_path / "inbox"), outbox=str(tmp_path / "link/out")))
+    assert "watches.0.outbox" in what
+
+
+def test_a_folder_that_links_to_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert "watches.0.outbox" in problems(two(outbox=str(tmp_path / "loop/out")))
+
+
+def test_watches_may_share_outbox_archive_and_error_and_hand_on_to_each_other() -> None:
+    config.parse(two(outbox="/two/outbox", archive="/two/archive", error="/two/error"), FILE)
+    config.parse(two(outbox="/pipe", archive="/pipe", error="/pipe"), FILE)
+
+
+@given(st.integers(0, 10**7), st.sampled_from(["ms", "s", "min", "h", "d"]))
+def test_times_round_trip(number: int, unit: str) -> None:
+    read = config.Settle(quiet=f"{number}{unit}")
+    assert config.Settle.model_validate(read.model_dump(mode="json")).quiet == pytest.approx(read.quiet, rel=1e-12)
+
+
+@given(st.integers(512 * 2**20, 2**45))
+def test_sizes_round_trip(number: int) -> None:
+    read = config.Render(memory=f"{number}B")
+    assert read.memory == number
+    assert config.Render.model_validate(read.model_dump(mode="json")).memory == number
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("500ms", 0.5), ("3s", 3), (" 1.5 min ", 90), ("1h", 3600), ("2d", 172800), ("0s", 0)]
+)
+def test_times_are_written_with_a_unit(written: str, seconds: float) -> None:
+    assert config.Settle(quiet=written).quiet == seconds
+
+
+@pytest.mark.parametrize(("written", "bytes_"), [("512MiB", 2**29), ("1.5GiB", 3 * 2**29), ("1TiB", 2**40)])
+def test_sizes_are_written_with_a_unit(written: str, bytes_: int) -> None:
+    assert config.Render(memory=written).memory == bytes_
+
+
+def test_what_is_shown_can_be_read_again() -> None:
+    text = two(inbox="/one/ü", work="/w").replace("watches:", "settle: {quiet: 1234567ms}\nwatches:")
+    read = config.parse(text, FILE)
+    assert config.parse(config.dump(read), FILE) == read
+
+
+def settings(section: type[config.Section], where: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        yield where + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, config.Section):
+            yield from settings(field.annotation, f"{where}{name}.")
+
+
+def test_the_example_in_the_repository_is_the_one_that_is_written() -> None:
+    assert (Path(__file__).parents[1] / "config.example.yaml").read_text(encoding="utf-8") == config.example()
+
+
+def test_the_example_has_every_setting_with_its_default_and_meaning() -> None:
+    example = config.parse(config.example(), FILE)
+    raw = yaml.safe_load(config.example())
+    for dotted in settings(config.Config):
+        inner = raw
+        for key in dotted.split("."):
+            assert key in inner, dotted
+            inner = inner[key]
+    assert set(raw["watches"][0]) == set(config.Watch.model_fields)
+    assert example == config.Config(watches=example.watches)
+    for section in (config.Config, config.Watch, config.Render):
+        assert all(f"# {field.description}\n" in config.example() for field in section.model_fields.values())
+
+
+def test_every_setting_is_described() -> None:
+    sections = [config.Config, config.Watch, *config.Section.__subclasses__()]
+    assert all(field.description for section in sections for field in section.model_fields.values())
+
+
+def test_the_schema_is_json_and_knows_every_key(run_python: Callable[..., Any]) -> None:
+    told = run_python("-c", "import sys; sys.argv = ['ocrd', 'config', 'schema']; from ocrd.cli import main; main()")
+    assert told.returncode == 0, told.stderr
+    schema = json.loads(told.stdout)
+    assert set(schema["properties"]) == set(config.Config.model_fields)
+    assert schema["required"] == ["watches"]
+    assert schema["additionalProperties"] is False
+    quiet = schema["$defs"]["Settle"]["properties"]["quiet"]
+    assert re.search(quiet["pattern"], "10min")
+    assert quiet["default"] == "3s"
+
+
+def test_without_a_file_there_is_an_engine_and_no_watch() -> None:
+    assert config.without_watches().watches == ()
+    assert config.without_watches().engine.kind in ("vllm", "cpu")
+    assert config.without_watches().render == config.Render()

@@ -1,0 +1,524 @@
+"""What a crash leaves in work/, and what the next start makes of it: the table of spool.py, row by row."""
+
+import asyncio
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simulated import SimulatedEngine
+
+from ocrd import fsio, markdown
+from ocrd.config import Watch
+from ocrd.errors import DocumentError, EngineError, MachineError, SpoolError
+from ocrd.model import FileStamp, PageImage, PageResult, PageSizer, PixelSize, Reading, Settled, SourceFacts, Verdict
+from ocrd.pipeline import Outcome, Tools, run_job
+from ocrd.spool import Job, JobRecord, Spool, refusal_of
+from ocrd.window import Window
+
+SCAN = b"%PDF-1.7 not really, but whole"
+SHA = hashlib.sha256(SCAN).hexdigest()
+ID = "20260102T030405-abcdef"
+BAD = DocumentError("It is bad.", "Make it good.")
+
+
+class InstantRenderer:
+    """Keeps the renderer's word without opening the file: so many white pages, or the error it was given."""
+
+    workers = 1
+
+    def __init__(self, pages: int = 2, error: Exception | None = None) -> None:
+        self._pages = pages
+        self._error = error
+
+    async def open(self, path: Path) -> SourceFacts:
+        if self._error:
+            raise self._error
+        return SourceFacts("pdf", self._pages, hashlib.sha256(path.read_bytes()).hexdigest())
+
+    async def page(self, _path: Path, index: int, _sizer: PageSizer) -> PageImage:
+        return PageImage(index, PixelSize(1, 1), b"\xff\xff\xff", 72.0, 0.5)
+
+
+class House:
+    """The folders of one watch, and what lies in them."""
+
+    def __init__(self, root: Path) -> None:
+        roles = {role: str(root / role) for role in ("inbox", "outbox", "archive", "error", "work")}
+        self.watch = Watch(name="scans", front_matter=False, **roles)
+        self.root = root
+        self.inbox, self.outbox, self.archive = self.watch.inbox, self.watch.outbox, self.watch.archive
+        self.error, self.work = self.watch.error, self.watch.work_folder
+        for role in roles:
+            (root / role).mkdir(exist_ok=True)
+        self.spool = Spool("scans", self.inbox, self.work)
+        self.engine = SimulatedEngine()
+        self.renderer = InstantRenderer()
+
+    def drop(self, name: str = "scan.pdf", data: bytes = SCAN) -> Settled:
+        path = self.inbox / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        return Settled(path, FileStamp.of(path.lstat()))
+
+    def left(self, *, source: bytes | None = SCAN, name: str = "scan.pdf", **record: Any) -> Job:  # noqa: ANN401
+        """Build a job folder as a crash leaves it."""
+        folder = self.work / ID
+        folder.mkdir()
+        job = Job(folder, JobRecord("scans", name, FileStamp(1, 2, len(SCAN), 4), **record))
+        if source is not None:
+            job.source.write_bytes(source)
+            job.record = replace(job.record, stamp=FileStamp.of(job.source.lstat()))
+        (folder / "job.json").write_text(json.dumps(asdict(job.record)))
+        return job
+
+    def recover(self) -> list[Job]:
+        return list(self.spool.recover())
+
+    def run(self, job: Job, engine: SimulatedEngine | None = None) -> Outcome:
+        tools = Tools(engine or self.engine, self.renderer, Window(4))  # type: ignore[arg-type]
+        return asyncio.run(run_job(job, self.watch, self.spool, tools))
+
+    def start(self) -> list[Outcome]:
+        """Do what the daemon does with what it finds."""
+        return [self.run(job) for job in self.recover()]
+
+    def lies(self) -> dict[str, bytes | None]:
+        """List everything, files with their bytes; a page's text is enough of a sidecar."""
+        found = sorted(path for path in self.root.rglob("*") if not path.is_dir() or path.is_symlink())
+        return {str(p.relative_to(self.root)): None if p.is_symlink() else p.read_bytes() for p in found}
+
+
+SIDECAR = b"<!-- page 1 -->\n\npage 1\n\n<!-- page 2 -->\n\npage 2\n"
+DONE = {"archive/scan.pdf": SCAN, "outbox/scan.md": SIDECAR}
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+# The rows of the table
+
+
+def test_record_written_but_no_source_the_folder_goes_and_the_inbox_keeps_the_file(house: House) -> None:
+    house.drop()
+    house.left(source=None)
+    assert house.start() == []
+    assert house.lies() == {"inbox/scan.pdf": SCAN}
+    assert os.listdir(house.work) == []
+
+
+def test_folder_made_but_no_record_the_folder_goes(house: House) -> None:
+    (house.work / ID).mkdir()
+    (house.work / ID / ".ocrd-job.json.tmp").touch()
+    assert house.start() == []
+    assert os.listdir(house.work) == []
+
+
+def test_claimed_the_job_is_run(house: House) -> None:
+    house.left()
+    assert [outcome.kind for outcome in house.start()] == ["delivered"]
+    assert house.lies() == DONE
+    assert os.listdir(house.work) == []
+
+
+@pytest.mark.parametrize("by", [shutil.copy2, os.link])
+def test_claimed_a_twin_left_in_the_inbox_goes_first(house: House, by: Callable[[Path, Path], object]) -> None:
+    settled = house.drop()
+    job = house.left(source=None)
+    by(settled.path, job.source)
+    job.update(stamp=FileStamp.of(settled.path.lstat()))
+    assert [job.record.name for job in house.recover()] == ["scan.pdf"]
+    assert not settled.path.exists()
+    assert job.source.read_bytes() == SCAN
+
+
+@pytest.mark.parametrize("data", [SCAN, b"another scan of that name", SCAN[::-1]])
+def test_claimed_another_file_under_the_old_name_is_left(house: House, data: bytes) -> None:
+    house.left()
+    house.drop(data=data)
+    assert len(house.recover()) == 1
+    assert (house.inbox / "scan.pdf").read_bytes() == data
+
+
+def test_attempts_charged_the_job_is_run_and_at_the_limit_refused(house: House) -> None:
+    house.left(attempts=2)
+    assert [outcome.kind for outcome in house.start()] == ["delivered"]
+    house.left(attempts=3)
+    assert [outcome.kind for outcome in house.start()] == ["refused"]
+    assert house.engine.reads == [0, 1]
+    assert (house.error / "scan.pdf").read_bytes() == SCAN
+    assert "ocrd died 3 times while it read this file" in (house.error / "scan.pdf.error.md").read_text()
+
+
+def kept(index: int, text: str) -> PageResult:
+    return PageResult(index, Verdict.OK, "", Reading(index, text, "stop", 1, 0.1), 1)
+
+
+def test_some_pages_read_these_are_kept_and_the_rest_is_read(house: House) -> None:
+    house.renderer = InstantRenderer(pages=5)
+    job = house.left(attempts=1)
+    ours = f"{SHA} simulated-1"
+    job.keep_page(kept(0, "from before"), ours)
+    job.keep_page(kept(1, "of another engine"), f"{SHA} simulated-0")
+    job.keep_page(kept(2, "of another source"), f"{'0' * 64} simulated-1")
+    (job.folder / "pages/0004.json").write_text('{"provenance": ')
+    (job.folder / "pages/.ocrd-0005.json.tmp").write_text("half a pa")
+    assert [outcome.kind for outcome in house.start()] == ["delivered"]
+    assert sorted(house.engine.reads) == [1, 2, 3, 4]
+    assert (house.outbox / "scan.md").read_text().splitlines()[2::4] == [
+        "from before", "page 2", "page 3", "page 4", "page 5",
+    ]  # fmt: skip
+
+
+def test_refusal_recorded_the_refusing_goes_on_without_reading(house: House) -> None:
+    house.left(refusal=refusal_of(BAD))
+    assert [outcome.reason for outcome in house.start()] == ["It is bad."]
+    assert house.engine.reads == []
+    assert set(house.lies()) == {"error/scan.pdf", "error/scan.pdf.error.md"}
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_refusal_noted_and_perhaps_copied_the_source_follows_its_note(house: House, *, copied: bool) -> None:
+    job = house.left(refusal=refusal_of(BAD), names={"error": "scan.pdf"})
+    assert job.record.refusal
+    note = markdown.note("scan.pdf", BAD.what, BAD.remedy, job.record.refusal.date).encode()
+    (house.error / "scan.pdf.error.md").write_bytes(note)
+    if copied:
+        shutil.copy2(job.source, house.error / "scan.pdf")
+    house.start()
+    assert house.lies() == {"error/scan.pdf": SCAN, "error/scan.pdf.error.md": note}
+
+
+def test_result_written_nothing_is_read_again(house: House) -> None:
+    house.left().keep_result(b"the result")
+    house.start()
+    assert house.engine.reads == []
+    assert house.lies() == {"archive/scan.pdf": SCAN, "outbox/scan.md": b"the result"}
+
+
+def test_name_recorded_it_is_used(house: House) -> None:
+    house.left(names={"sidecar": "scan (5).md", "archive": "scan (7).pdf"}).keep_result(b"the result")
+    house.start()
+    assert house.lies() == {"archive/scan (7).pdf": SCAN, "outbox/scan (5).md": b"the result"}
+
+
+def test_name_recorded_and_taken_by_a_stranger_another_is_recorded(house: House) -> None:
+    house.left(names={"sidecar": "scan.md", "archive": "scan.pdf"}).keep_result(b"the result")
+    (house.outbox / "scan.md").write_bytes(b"a stranger")
+    (house.archive / "scan.pdf").write_bytes(b"another scan")
+    house.start()
+    assert house.lies() == {
+        "archive/scan.pdf": b"another scan",
+        "archive/scan (2).pdf": SCAN,
+        "outbox/scan.md": b"a stranger",
+        "outbox/scan (2).md": b"the result",
+    }
+
+
+@pytest.mark.parametrize("collected", [False, True])
+def test_published_it_goes_on_to_the_archive_and_what_was_collected_is_published_again(
+    house: House, *, collected: bool
+) -> None:
+    house.left(names={"sidecar": "scan.md"}).keep_result(b"the result")
+    if not collected:
+        (house.outbox / "scan.md").write_bytes(b"the result")
+    house.start()
+    assert house.lies() == {"archive/scan.pdf": SCAN, "outbox/scan.md": b"the result"}
+
+
+def test_archived_by_a_copy_whose_original_was_not_deleted_yet_the_copy_counts(house: House) -> None:
+    job = house.left(names={"sidecar": "scan.md", "archive": "scan.pdf"})
+    job.keep_result(b"the result")
+    shutil.copy2(job.source, house.archive / "scan.pdf")
+    house.start()
+    assert house.lies() == {"archive/scan.pdf": SCAN, "outbox/scan.md": b"the result"}
+
+
+def test_archived_the_folder_goes(house: House) -> None:
+    house.left(source=None, names={"sidecar": "scan.md", "archive": "scan.pdf"}).keep_result(b"the result")
+    assert house.start() == []
+    assert os.listdir(house.work) == []
+    assert house.lies() == {}
+
+
+def test_being_given_back_it_goes_back(house: House) -> None:
+    house.left(names={"inbox": "scan (2).pdf"})
+    assert house.start() == []
+    assert house.lies() == {"inbox/scan (2).pdf": SCAN}
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"7", b'{"refusal": null}', b'{"refusal": 1, "stamp": 2}'])
+def test_a_damaged_record_does_not_lose_its_source(house: House, record: bytes) -> None:
+    job = house.left()
+    (job.folder / "job.json").write_bytes(record)
+    assert [outcome.kind for outcome in house.start()] == ["refused"]
+    assert (house.error / f"{ID}.pdf").read_bytes() == SCAN
+    assert "The record of this job is damaged" in (house.error / f"{ID}.pdf.error.md").read_text()
+
+
+def test_what_is_no_job_of_ours_in_the_work_folder_is_left_alone(house: House) -> None:
+    (house.work / "holiday").mkdir()
+    (house.work / "holiday/photo.jpg").write_bytes(b"precious")
+    (house.work / "list.txt").write_bytes(b"precious too")
+    house.start()
+    assert house.lies() == {"work/holiday/photo.jpg": b"precious", "work/list.txt": b"precious too"}
+
+
+# The claim
+
+
+def test_a_claim_takes_the_settled_file_with_its_name(house: House) -> None:
+    job = house.spool.claim(house.drop("a/Scan.PDF"))
+    assert job
+    assert (job.record.name, job.source.name, job.source.read_bytes()) == ("a/Scan.PDF", "source.pdf", SCAN)
+    assert JobRecord.parse((job.folder / "job.json").read_bytes()) == job.record
+    assert house.run(job).kind == "delivered"
+    assert house.lies() == {"archive/a/Scan.PDF": SCAN, "outbox/a/Scan.md": SIDECAR}
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".pdf", "é" * 125 + "a.pdf", os.fsdecode(b"caf\xe9.pdf"), "a\nb.pdf"])
+def test_any_name_that_a_file_can_have_comes_through(house: House, name: str) -> None:
+    for _ in range(2):
+        job = house.spool.claim(house.drop(name))
+        assert job
+        assert JobRecord.parse((job.folder / "job.json").read_bytes()).name == name
+        house.run(job)
+    assert len(os.listdir(house.archive)) == len(os.listdir(house.outbox)) == 2
+    assert name in os.listdir(house.archive)
+
+
+def test_a_file_that_vanished_is_not_claimed(house: House) -> None:
+    settled = house.drop()
+    settled.path.unlink()
+    assert house.spool.claim(settled) is None
+    assert (house.lies(), os.listdir(house.work)) == ({}, [])
+
+
+def test_a_file_that_became_a_link_is_not_claimed(house: House) -> None:
+    settled = house.drop()
+    settled.path.unlink()
+    settled.path.symlink_to("/etc/hostname")
+    assert house.spool.claim(settled) is None
+    assert os.readlink(settled.path) == "/etc/hostname"
+    assert os.listdir(house.work) == []
+
+
+def test_a_file_that_changed_is_not_claimed_and_stays(house: House) -> None:
+    settled = house.drop()
+    with settled.path.open("ab") as more:
+        more.write(b", and more")
+    assert house.spool.claim(settled) is None
+    assert house.lies() == {"inbox/scan.pdf": SCAN + b", and more"}
+    assert os.listdir(house.work) == []
+
+
+def test_a_claim_that_the_machine_refuses_leaves_the_file_in_the_inbox(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = house.drop()
+
+    def refused(*_: object, **__: object) -> None:
+        raise MachineError("No.", "Later.")
+
+    monkeypatch.setattr(fsio, "move_new", refused)
+    with pytest.raises(MachineError):
+        house.spool.claim(settled)
+    assert (house.inbox / "scan.pdf").read_bytes() == SCAN
+    assert os.listdir(house.work) == [], "each retry would leave a folder"
+
+
+@pytest.mark.parametrize("became", ["changed", "link", "gone"])
+def test_a_claim_across_mounts_takes_only_what_settled(tmp_path: Path, small_disk: Path, became: str) -> None:
+    house = House(tmp_path)
+    house.inbox.rmdir()
+    house.inbox.symlink_to(small_disk)
+    job = house.spool.claim(house.drop("first.pdf"))
+    assert job
+    assert job.source.read_bytes() == SCAN
+    fsio.remove_folder(job.folder)
+    settled = house.drop()
+    if became == "changed":
+        settled.path.write_bytes(SCAN * 2)
+    else:
+        settled.path.unlink()
+    if became == "link":
+        settled.path.symlink_to("/etc/hostname")
+    assert house.spool.claim(settled) is None
+    assert os.listdir(house.work) == []
+    assert os.path.lexists(settled.path) == (became != "gone")
+    assert settled.path.is_symlink() == (became == "link")
+
+
+def test_a_second_process_on_the_same_work_folder_is_refused(house: House, run_python: Callable[..., Any]) -> None:
+    open_it = (
+        "import sys; from pathlib import Path; from ocrd.spool import Spool\n"
+        "Spool('scans', Path(), Path(sys.argv[1])).open()"
+    )
+    house.spool.open()
+    told = run_python("-c", open_it, house.work)
+    assert "SpoolError" in told.stderr
+    assert f"Another ocrd is already working in {house.work}." in told.stderr
+    house.spool.close()
+    assert run_python("-c", open_it, house.work).returncode == 0
+    house.spool.open()
+    with pytest.raises(SpoolError):
+        Spool("scans", house.inbox, house.work).open()
+    house.spool.close()
+
+
+# Refusing and giving back
+
+
+def test_a_refused_source_takes_a_name_that_is_free_with_its_note(house: House) -> None:
+    (house.error / "scan.pdf").write_bytes(b"an older one")
+    (house.error / "scan (2).pdf.error.md").write_bytes(b"a person's note")
+    house.renderer = InstantRenderer(error=BAD)
+    job = house.spool.claim(house.drop())
+    assert job
+    assert house.run(job).path == house.error / "scan (3).pdf"
+    lies = house.lies()
+    note = lies.pop("error/scan (3).pdf.error.md")
+    assert note
+    assert b"**What happened:** It is bad.\n" in note
+    assert lies == {
+        "error/scan.pdf": b"an older one",
+        "error/scan (2).pdf.error.md": b"a person's note",
+        "error/scan (3).pdf": SCAN,
+    }
+
+
+@pytest.mark.parametrize("taken", ["scan.pdf", "scan.pdf.error.md"])
+def test_a_recorded_name_that_a_stranger_took_in_error_is_given_up_without_a_trace(house: House, taken: str) -> None:
+    (house.error / taken).write_bytes(b"a stranger's")
+    house.left(refusal=refusal_of(BAD), names={"error": "scan.pdf"})
+    house.start()
+    lies = house.lies()
+    assert lies.pop("error/scan (2).pdf.error.md")
+    assert lies == {f"error/{taken}": b"a stranger's", "error/scan (2).pdf": SCAN}
+
+
+def test_a_source_is_given_back_under_a_free_name(house: House) -> None:
+    job = house.left()
+    house.drop(data=b"a new scan of that name")
+    assert house.spool.give_back(job) == house.inbox / "scan (2).pdf"
+    assert house.lies() == {"inbox/scan.pdf": b"a new scan of that name", "inbox/scan (2).pdf": SCAN}
+    assert os.listdir(house.work) == []
+
+
+# Attempts
+
+
+def test_an_attempt_is_charged_once_and_refunded_once(house: House) -> None:
+    job = house.left(attempts=1)
+    job.charge()
+    job.charge()
+    assert JobRecord.parse((job.folder / "job.json").read_bytes()).attempts == 2
+    job.refund()
+    job.refund()
+    assert JobRecord.parse((job.folder / "job.json").read_bytes()).attempts == 1
+
+
+@pytest.mark.parametrize("error", [EngineError("It died.", "Restart."), MachineError("Disk full.", "Free some.")])
+def test_an_attempt_that_a_fault_ended_is_refunded(house: House, error: Exception) -> None:
+    job = house.left()
+    with pytest.raises(type(error)):
+        house.run(job, SimulatedEngine(behave=lambda *_: error))
+    assert job.record.attempts == 0
+
+
+@pytest.mark.parametrize("step", ["keep_page", "kept_pages", "keep_result"])
+def test_an_attempt_that_a_full_disk_ended_is_refunded(
+    house: House, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_: object) -> None:
+        raise MachineError("Disk full.", "Free some.")
+
+    job = house.left()
+    monkeypatch.setattr(Job, step, full)
+    with pytest.raises(MachineError):
+        house.run(job)
+    assert job.record.attempts == 0, "three restarts with a full disk would refuse a good scan"
+    monkeypatch.undo()
+    assert house.run(job).kind == "delivered"
+
+
+# Everything at once: death before each single step on the disk
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:  # noqa: S108
+        yield Path(folder)
+
+
+_STEPS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.utime", "shutil.rmtree"}
+
+
+def live(house: House, scan: Settled, deadly: int) -> bool:
+    """Claim and run in a child that dies before so many steps on the disk. Returns whether it lived to the end."""
+    if (child := os.fork()) == 0:
+        done = 0
+
+        def step(name: str, arguments: tuple[object, ...] = ()) -> None:
+            nonlocal done
+            if name in _STEPS and not (name == "open" and str(house.root) not in os.fsdecode(str(arguments[0]))):
+                done += 1
+                if done == deadly:
+                    os._exit(9)
+
+        real = os.fsync
+        os.fsync = lambda descriptor: (step("os.rename"), real(descriptor))[1]  # also dies right after renameat2(2)
+        sys.addaudithook(step)
+        job = house.spool.claim(scan)
+        house.run(job)  # type: ignore[arg-type]
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("links", [False, True])
+def test_death_before_any_step_loses_nothing_and_the_next_start_ends_the_job(
+    in_memory: Path, refuse_renameat2: Callable[[int], None], *, refused: bool, links: bool
+) -> None:
+    if links:
+        refuse_renameat2(errno.EINVAL)
+    for deadly in range(1, 500):
+        root = in_memory / str(deadly)
+        root.mkdir()
+        house = House(root)
+        scan = house.drop()
+        house.renderer = InstantRenderer(pages=1, error=BAD if refused else None)
+        lived = live(house, scan, deadly)
+        sources = [name for name, data in house.lies().items() if data == SCAN]
+        places = {name.partition("/")[0] for name in sources}
+        inodes = {(house.root / name).stat().st_ino for name in sources}
+        assert len(inodes) == 1, f"step {deadly}: {sources}"
+        assert links or len(places) == 1
+        for job in house.recover():
+            house.run(job)
+        if scan.path.exists():
+            job = house.spool.claim(scan)
+            assert job
+            house.run(job)
+        found = house.lies()
+        if refused:
+            assert set(found) == {"error/scan.pdf", "error/scan.pdf.error.md"}, f"step {deadly}"
+        else:
+            expected = {"archive/scan.pdf": SCAN, "outbox/scan.md": b"<!-- page 1 -->\n\npage 1\n"}
+            assert found == expected, f"step {deadly}"
+        assert os.listdir(house.work) == []
+        shutil.rmtree(house.root)
+        if lived:
+            assert deadly > 20, "the steps were not counted"
+            return
+    pytest.fail("never came to its end")
