@@ -125,7 +125,7 @@ def config_schema() -> None:
 
     from ocrd import config as configuration
 
-    print(json.dumps(configuration.Config.model_json_schema(), indent=2))
+    print(json.dumps(configuration.schema(), indent=2))
 
 
 @config_app.command("show")

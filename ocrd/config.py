@@ -5,6 +5,7 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -36,15 +37,33 @@ def _quantity(units: Mapping[str, float], example: str, value: object) -> float:
 
 
 def _spelled(units: Mapping[str, float], value: float) -> str:
-    unit = max((u for u in units if value >= units[u] and value % units[u] == 0), key=units.__getitem__, default=None)
-    return f"{value / units[unit]:g}{unit}" if unit else f"{value:g}{next(u for u in units if units[u] == 1)}"
+    """Write a quantity so that it is read back as the same: whole in the largest unit that allows it."""
+    for unit in sorted(units, key=units.__getitem__, reverse=True):
+        number = value / units[unit]
+        if number >= 1 and number == int(number) and int(number) * units[unit] == value:
+            return f"{int(number)}{unit}"
+    return f"{Decimal(repr(value)):f}{next(unit for unit in units if units[unit] == 1)}"
+
+
+def _at_least(least: float, spelled: str) -> AfterValidator:
+    def check(value: float) -> float:
+        if value < least:
+            raise ValueError(f"must be at least {spelled}")
+        return value
+
+    return AfterValidator(check)
 
 
 def _located(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("must be the path of a folder")
     base: Path = (info.context or {}).get("base", Path.cwd())
-    return base / Path(value).expanduser()
+    try:
+        path = base / Path(value).expanduser()
+        path.resolve()
+    except (OSError, RuntimeError) as error:  # ~somebody whom this machine does not know; links in a circle
+        raise ValueError(f"must be the path of a folder ({error})") from error
+    return path
 
 
 def _readable_name(value: str) -> str:
@@ -116,7 +135,9 @@ class Settle(Section):
     quiet: Duration = Field(
         default=3.0, description="Size, time and identity of the file have not changed for this long."
     )
-    rescan: Duration = Field(default=60.0, gt=0, description="The inbox is looked through this often, events or not.")
+    rescan: Annotated[Duration, _at_least(0.1, "100ms")] = Field(
+        default=60.0, description="The inbox is looked through this often, events or not."
+    )
 
 
 class Batch(Section):
@@ -131,9 +152,11 @@ class Render(Section):
     """The worker processes that turn sources into page images."""
 
     workers: int = Field(default=0, ge=0, description="How many; 0: one for each core, at most 8.")
-    page_timeout: Duration = Field(default=60.0, gt=0, description="A page that takes longer is given up.")
-    memory: Size = Field(
-        default=2 * 2**30, ge=512 * 2**20, description="Address space of one worker; more is refused to it."
+    page_timeout: Annotated[Duration, _at_least(0.1, "100ms")] = Field(
+        default=60.0, description="A page that takes longer is given up."
+    )
+    memory: Annotated[Size, _at_least(512 * 2**20, "512MiB")] = Field(
+        default=2 * 2**30, description="Address space of one worker; more is refused to it."
     )
 
 
@@ -244,6 +267,11 @@ def without_watches() -> Config:
 def dump(section: Section) -> str:
     """Write settings back as YAML, in the units that the file uses."""
     return yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of the file, with the defaults as they are written."""
+    return Config.model_json_schema(mode="serialization")
 
 
 def example() -> str:

@@ -12,6 +12,7 @@ import fcntl
 import filecmp
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
@@ -53,8 +54,13 @@ def machine_faults(what: str, path: Path) -> Iterator[None]:
 
 def shown(path: Path | str) -> str:
     """Spell a path for a person: what is not UTF-8 or would disturb a terminal is shown as an escape."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "".join(char if char.isprintable() else _escaped(char) for char in str(path))
+
+
+def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # how Python spells a byte of a name that is not UTF-8 (PEP 383)
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
 
 
 def write_new(path: Path, data: bytes, *, tag: str) -> None:
@@ -101,12 +107,23 @@ def move_new(source: Path, target: Path, *, tag: str) -> None:
 
 
 def _move_by_copy(source: Path, target: Path, tag: str) -> None:
-    before = FileStamp.of(source.lstat())
+    before = _seen(source)
     _commit(_copy_temporary(source, target.parent, tag), target, _rename_new)
-    if FileStamp.of(source.lstat()) != before:
+    if _seen(source) != before:
         os.unlink(target)
         raise NotAsSeenError
     os.unlink(source)
+
+
+def _seen(path: Path) -> FileStamp:
+    """Stamp a regular file. Raises NotAsSeenError if there is something else, or nothing."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        raise NotAsSeenError from None
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAsSeenError
+    return FileStamp.of(status)
 
 
 def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place instead of three
@@ -165,10 +182,11 @@ def fitted(stem: str, ending: str, *, spare: int = 0) -> str:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether both exist as regular files with the same bytes."""
+    """Whether both exist as regular files, and are one (two names) or have the same bytes."""
     try:
-        return os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False)
-    except FileNotFoundError:
+        stamps = _seen(one), _seen(other)
+        return stamps[0] == stamps[1] or filecmp.cmp(one, other, shallow=False)
+    except (NotAsSeenError, FileNotFoundError):
         return False
 
 
@@ -261,8 +279,8 @@ def _copy_temporary(source: Path, folder: Path, tag: str) -> Path:
     with open(original, "rb") as reader, _open_new(temporary) as descriptor:
         with open(descriptor, "wb", closefd=False) as writer:
             shutil.copyfileobj(reader, writer)
-        stat = os.fstat(original)
-        os.utime(descriptor, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        status = os.fstat(original)
+        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
     return temporary
 
 

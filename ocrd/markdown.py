@@ -43,7 +43,7 @@ def _front_matter(document: Document) -> str:
         "date": document.date.isoformat(timespec="seconds"),
         "seconds": round(document.seconds, 1),
         "problems": [
-            {"page": page.index + 1, "verdict": str(page.verdict), "reason": page.reason} for page in document.problems
+            {"page": page.index + 1, "verdict": str(page.verdict), "reason": shown(page.reason)} for page in document.problems
         ],
     }
     return f"---\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)}---\n"

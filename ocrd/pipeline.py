@@ -6,8 +6,8 @@ before a crash: the table in spool.py tells how.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,15 +75,16 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
     """
     document = None
     if job.result is None and job.record.refusal is None:
-        try:
-            document = await _read(job, tools)
-        except DocumentError as error:
-            await durably(job.update, refusal=refusal_of(error))
-        else:
-            if not job.unchanged():
-                return Outcome("returned", await durably(spool.give_back, job))
-            text = markdown.sidecar(document, front_matter=watch.front_matter)
-            await durably(job.keep_result, text.encode())
+        async with _charged(job):
+            try:
+                document = await _read(job, tools)
+            except DocumentError as error:
+                await durably(job.update, refusal=refusal_of(error))
+            else:
+                if not job.unchanged():
+                    return Outcome("returned", await durably(spool.give_back, job))
+                text = markdown.sidecar(document, front_matter=watch.front_matter)
+                await durably(job.keep_result, text.encode())
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
     delivered = await durably(_deliver, job, watch)
@@ -140,28 +141,34 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     )
 
 
-async def _read(job: Job, tools: Tools) -> Document:
-    """Read a job's source, with the attempt charged while that lasts."""
-    if job.record.attempts >= tools.max_attempts:
-        raise DocumentError(
-            f"ocrd died {job.record.attempts} times while it read this file, and nobody could say why.",
-            "Print it to a new PDF, or scan it again; the log of those times may tell more.",
-        )
+@asynccontextmanager
+async def _charged(job: Job) -> AsyncIterator[None]:
+    """Charge the attempt while the work inside lasts; what the source is not to blame for is refunded."""
     await durably(job.charge)
     try:
-        facts = await tools.renderer.open(job.source)
-        provenance = f"{facts.sha256} {tools.engine.info.fingerprint}"
-
-        async def keep(page: PageResult) -> None:
-            await durably(job.keep_page, page, provenance)
-
-        kept = await durably(job.kept_pages, provenance)
-        attempts = job.record.attempts - 1  # earlier ones
-        return await read_document(job.source, job.record.name, facts, tools, attempts=attempts, kept=kept, keep=keep)
+        yield
     except (asyncio.CancelledError, EngineError, MachineError):
         with suppress(MachineError):  # then it stays charged, which the next refund or the limit will show
             job.refund()
         raise
+
+
+async def _read(job: Job, tools: Tools) -> Document:
+    """Read a job's source, but for the pages that were read before a restart."""
+    earlier = job.record.attempts - 1
+    if earlier >= tools.max_attempts:
+        raise DocumentError(
+            f"ocrd died {earlier} times while it read this file, and nobody could say why.",
+            "Print it to a new PDF, or scan it again; the log of those times may tell more.",
+        )
+    facts = await tools.renderer.open(job.source)
+    provenance = f"{facts.sha256} {tools.engine.info.fingerprint}"
+
+    async def keep(page: PageResult) -> None:
+        await durably(job.keep_page, page, provenance)
+
+    kept = await durably(job.kept_pages, provenance)
+    return await read_document(job.source, job.record.name, facts, tools, attempts=earlier, kept=kept, keep=keep)
 
 
 async def _read_page(path: Path, index: int, tools: Tools, *, priority: int) -> PageResult:

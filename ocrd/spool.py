@@ -23,6 +23,7 @@ The capitals are the commit points: the claim, the delivery, the end.
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -31,11 +32,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from ocrd import fsio
-from ocrd.errors import DocumentError, OcrdError
+from ocrd.errors import DocumentError, MachineError, OcrdError
 from ocrd.model import FileStamp, PageResult, Settled
 
 _RECORD = "job.json"
 _RESULT = "result.md"
+_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 NOTE_SUFFIX = ".error.md"
 
 
@@ -187,9 +189,13 @@ class Spool:
         job.update()  # the name first: a source without one could not be given back
         try:
             fsio.move_new(settled.path, job.source, tag=job.id)
-        except fsio.NotAsSeenError:
-            fsio.remove_folder(folder)
-            return None
+        except (fsio.NotAsSeenError, MachineError) as error:
+            if os.path.lexists(settled.path) or not os.path.lexists(job.source):
+                fsio.remove_folder(folder)
+                if isinstance(error, MachineError):
+                    raise
+                return None
+            # moved, though the machine complained after: it is ours, and not to be left behind
         if not _regular(job.source) or not job.unchanged():
             self.give_back(job)
             return None
@@ -212,8 +218,11 @@ class Spool:
 
         def put(path: Path) -> None:
             beside = path.with_name(path.name + NOTE_SUFFIX)
-            if not fsio.holds(beside, note):
+            try:
                 fsio.write_new(beside, note, tag=job.id)
+            except FileExistsError:
+                if not fsio.holds(beside, note):  # else ours, from before a crash
+                    raise
             try:
                 fsio.move_new(job.source, path, tag=job.id)
             except FileExistsError:
@@ -241,7 +250,7 @@ class Spool:
 
     def recover(self) -> Iterator[Job]:
         """Go through what the last run left: yield the jobs to run, clean up the others. Raises MachineError."""
-        for folder in sorted(path for path in self._work.iterdir() if path.is_dir()):
+        for folder in sorted(path for path in self._work.iterdir() if _ID.fullmatch(path.name)):
             try:
                 job = Job(folder, JobRecord.parse((folder / _RECORD).read_bytes()))
             except (FileNotFoundError, ValueError, KeyError, TypeError):

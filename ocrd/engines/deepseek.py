@@ -9,12 +9,13 @@ tile is seen as the overview alone.
 """
 
 from collections.abc import Iterator
-from typing import Any
-
-from PIL import Image, ImageOps
+from typing import TYPE_CHECKING, Any
 
 from ocrd.errors import PageError
 from ocrd.model import PixelSize
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 OVERVIEW = 1024
 """Edge of the overview, pixels."""
@@ -64,7 +65,7 @@ def _grid(width: float, height: float) -> tuple[int, int]:
     return min(GRIDS, key=lambda grid: abs(width / height - grid[0] / grid[1]))
 
 
-def survivable(image: Image.Image, *, tile: int = 640) -> Image.Image:
+def survivable(image: "Image", *, tile: int = 640) -> "Image":
     """Return the image, made harmless if it would end vLLM.
 
     vLLM takes views whose values sum to exactly zero for views that aren't there (`_encode_local_features`, and in
@@ -86,18 +87,20 @@ def survivable(image: Image.Image, *, tile: int = 640) -> Image.Image:
     )
 
 
-def _mean(image: Image.Image) -> float:
+def _mean(image: "Image") -> float:
     """Mean level over all pixels and channels, exact."""
     counts = image.histogram()
     return sum((index % 256) * count for index, count in enumerate(counts)) / sum(counts)
 
 
-def _neutral(view: Image.Image) -> bool:
+def _neutral(view: "Image") -> bool:
     return abs(_mean(view) - GREY) < NEUTRAL
 
 
-def _views(image: Image.Image, tile: int) -> Iterator[Image.Image]:
+def _views(image: "Image", tile: int) -> "Iterator[Image]":
     """Return the views as the model's processor makes them, before they are cut into tiles."""
+    from PIL import ImageOps
+
     yield ImageOps.pad(image, (OVERVIEW, OVERVIEW), color=(127, 127, 127))
     if max(image.size) > tile:
         wide, high = _grid(*image.size)

@@ -3,11 +3,16 @@
 `tie` runs in the engine's process, before it takes any of the card's memory; the rest runs in the daemon. Linux only.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
+
+from ocrd.errors import MachineError
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +26,53 @@ PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
 
 
-def announce(record: Path) -> None:
-    """Tell engines started from now on whom to tie themselves to. Called in the daemon, before one is started."""
-    record.unlink(missing_ok=True)
-    os.environ[PARENT] = str(os.getpid())
-    os.environ[RECORD] = str(record)
+def default_folder() -> Path:
+    """Return where all daemons of this user keep their engines' records, the same after a restart."""
+    runtime = os.environ.get("RUNTIME_DIRECTORY") or os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "ocrd-engines" if runtime else Path(tempfile.gettempdir()) / f"ocrd-engines-{os.getuid()}"
+
+
+class Home:
+    """A daemon's own folder among those of all daemons: its engine's record and messages."""
+
+    def __init__(self, among: Path) -> None:
+        self.folder = among / str(os.getpid())
+        self.record = self.folder / "engine.pid"
+        self.log = self.folder / "engine.log"
+
+    def open(self) -> None:
+        """Make the folder, and end the engines of daemons that died. Raises MachineError."""
+        among = self.folder.parent
+        try:
+            among.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if among.stat().st_uid != os.getuid():  # anyone can make a folder in /tmp, and a record there is trusted
+                raise PermissionError(f"{among} belongs to another user")
+            sweep(among)
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise MachineError(
+                f"The folder for the engine's record can't be made: {error}.", "Mend its rights."
+            ) from error
+
+    def announce(self) -> None:
+        """Tell an engine that is started from now on whom to tie itself to, and begin a new page of messages."""
+        self.record.unlink(missing_ok=True)
+        self.log.write_text("")
+        os.environ[PARENT] = str(os.getpid())
+        os.environ[RECORD] = str(self.record)
+
+    def messages(self) -> str:
+        """Return what the engine's process warned of since `announce`."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def kill(self) -> None:
+        """End the engine and its workers at once, if they still run."""
+        kill(self.record)
+
+    def close(self) -> None:
+        """End the engine and forget it."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def tie() -> None:
@@ -43,7 +90,7 @@ def tie() -> None:
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:  # it died before the call above: no signal will come
-        os._exit(1)
+        os.kill(os.getpid(), signal.SIGKILL)
     if os.getsid(0) != os.getpid():
         os.setsid()
     for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
@@ -67,21 +114,20 @@ def pid_in(record: Path) -> int | None:
 def kill(record: Path) -> None:
     """End the recorded engine and its workers at once, if it still runs."""
     if pid := pid_in(record):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
 
 
-def sweep(record: Path) -> None:
-    """End an engine that a daemon left behind when it died. One whose daemon still runs is left alone."""
-    known = _read(record)
-    if not known or _started(known[2]) == known[3]:
-        return
-    if pid := pid_in(record):
-        log.warning("ending the engine process %d, which a daemon that died left behind", pid)
-        kill(record)
-    record.unlink(missing_ok=True)
+def sweep(among: Path) -> None:
+    """End the engines that daemons left behind when they died; those of living daemons are left alone."""
+    for record in among.glob("*/engine.pid"):
+        known = _read(record)
+        if known and _started(known[2]) == known[3]:
+            continue
+        if pid := pid_in(record):
+            log.warning("ending the engine process %d, which a daemon that died left behind", pid)
+            kill(record)
+        shutil.rmtree(record.parent, ignore_errors=True)
 
 
 def _read(record: Path) -> tuple[int, int, int, int] | None:
