@@ -15,6 +15,7 @@ MARKUP = re.compile(
     r"""
       \A---\n.*?^---$                 # front matter
     | <!--.*?-->                      # comments
+    | ^>[ ]\*Page[ ]\d+[ ][^\n]*\*$    # what the sidecar itself says of a page
     | </?[a-zA-Z][^<>]*>              # HTML tags
     | ^[ ]*(?:\#{1,6}|>|[-*+])[ ]     # the sign that opens a heading, quotation or list item
     | ^[ ]*\|?[ ]*:?-[-:| ]*\|[-:| ]*$  # the rule below a table's head

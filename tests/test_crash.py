@@ -38,10 +38,9 @@ RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "100"))
 
 
 @pytest.fixture(scope="module")
-def places() -> Iterator[tuple[Path, Path]]:
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """Two file systems in memory, the second mounted inside the first."""
-    root = Path("/tmp/ocrd-crash-test")  # noqa: S108
-    root.mkdir(exist_ok=True)
+    root = tmp_path_factory.mktemp("crash")
     mount(root)
     other = root / "other"
     other.mkdir()
@@ -49,7 +48,6 @@ def places() -> Iterator[tuple[Path, Path]]:
     yield root, other
     for place in (other, root):
         subprocess.run(["umount", place], check=True)
-    root.rmdir()
 
 
 def mount(path: Path) -> None:

@@ -8,13 +8,14 @@ for which the page is stretched over the grid of tiles whose aspect is nearest t
 tile is seen as the overview alone.
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ocrd.errors import PageError
 from ocrd.model import PixelSize
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL.Image import Image
 
 OVERVIEW = 1024

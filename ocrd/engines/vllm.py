@@ -1,8 +1,8 @@
 """The resident engine: DeepSeek-OCR in vLLM's `AsyncLLM`, its caches off, built once and kept.
 
-Importing this module is cheap: vLLM comes in when an engine is started, through `vllm_setup.py`, and `vllm_inside.py` is
-what runs within vLLM's own processes. `residence.py` brings a dead engine back and finds the page that killed it,
-`deepseek.py` knows what the model sees of a page, and `tether.py` ties the engine's process to this one.
+Importing this module is cheap: vLLM comes in when an engine is started, through `vllm_setup.py`, and
+`vllm_inside.py` is what runs within vLLM's own processes. `residence.py` brings a dead engine back and finds the page
+that killed it, `deepseek.py` knows what the model sees of a page, `tether.py` ties the engine's process to this one.
 
 Works with vLLM 0.24 to 0.33. Names of vLLM's source files are those of 0.32.
 """

@@ -76,14 +76,14 @@ def construct(settings: VllmSettings, home: tether.Home, version: str) -> Any:  
         ) from error
     try:
         config = AsyncEngineArgs(**engine_arguments(settings, version)).create_engine_config()
-    except Exception as error:
+    except (ValueError, TypeError, NotImplementedError, ImportError, OSError, RuntimeError) as error:
         raise ConfigError(
             f"vLLM {version} does not accept the settings of engine.vllm: {cause(error)}.",
             "Correct engine.vllm in the configuration; `extra` may only hold arguments of this version.",
         ) from error
     try:
         return AsyncLLM(vllm_config=config, executor_class=tied_executor(config), log_stats=False, log_requests=False)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, vLLM did not start
         home.kill()
         explain_failed_start(error, home.messages())
 
@@ -115,7 +115,7 @@ def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
 
 
 def check_settings(settings: dict[str, Any]) -> tuple[str, ...]:
-    """Refuse an engine whose own configuration (`vllm_inside.Witness`) is not what ocrd promises; return it in words."""
+    """Refuse an engine whose own configuration (`vllm_inside.Witness`) breaks a promise; return it in words."""
     off = not settings["enable_prefix_caching"] and not settings["mm_processor_cache_gb"]
     if off and len(settings["logits_processors"]) == 1:
         return ("prefix cache off", "image cache off", f"n-gram processor {settings['logits_processors'][0]}")

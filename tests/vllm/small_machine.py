@@ -61,7 +61,7 @@ class Hook(MetaPathFinder):
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: object = None, _target: object = None) -> ModuleSpec | None:
         if name not in ("torchvision", DEEPENCODER) or name in self._seen:
             return None
         self._seen.add(name)

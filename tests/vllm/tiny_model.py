@@ -11,9 +11,10 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-BOS = "<｜begin▁of▁sentence｜>"
-EOS = "<｜end▁of▁sentence｜>"
-PAD = "<｜▁pad▁｜>"
+# With the fullwidth bar and the block of the published tokenizer.
+BOS = "<\uff5cbegin\u2581of\u2581sentence\uff5c>"
+EOS = "<\uff5cend\u2581of\u2581sentence\uff5c>"
+PAD = "<\uff5c\u2581pad\u2581\uff5c>"
 TAGS = ["<image>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", "<td>", "</td>", "<tr>", "</tr>"]
 VOCABULARY = 384
 
@@ -129,4 +130,4 @@ def _config(sizes: dict[str, Any], bos: int, eos: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(make(Path(sys.argv[1]), REAL if "--real" in sys.argv else TINY))  # noqa: T201 - the answer of a script
+    print(make(Path(sys.argv[1]), REAL if "--real" in sys.argv else TINY))

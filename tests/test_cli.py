@@ -1,0 +1,124 @@
+"""The commands as a person calls them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+OCRD = Path(sys.executable).with_name("ocrd")
+TESTS = Path(__file__).parent
+
+
+def ocrd(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [OCRD, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    folders = {role: role for role in ("inbox", "outbox", "archive", "error")}
+    settings = {"engine": {"kind": "simulated:create"}, "watches": [{"name": "scans", **folders}]}
+    path = tmp_path / "ocrd.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_convert_writes_beside_the_file_or_into_a_folder_and_overwrites_nothing(
+    config: Path, make_pdf: Callable[..., Path]
+) -> None:
+    scan = make_pdf(config.parent / "scan.pdf", 2)
+    first = ocrd("convert", scan, "-c", config)
+    assert first.stdout.strip() == str(config.parent / "scan.md")
+    again = ocrd("convert", scan, "-c", config)
+    assert again.stdout.strip() == str(config.parent / "scan (2).md")
+    elsewhere = ocrd("convert", scan, "-c", config, "-o", config.parent / "new")
+    assert elsewhere.stdout.strip() == str(config.parent / "new/scan.md")
+    assert [first.returncode, again.returncode, elsewhere.returncode] == [0, 0, 0]
+    assert (config.parent / "scan.md").read_text().count("<!-- page ") == 2
+    assert scan.exists()
+
+
+def test_convert_tells_what_can_not_be_read_and_goes_on(config: Path, make_pdf: Callable[..., Path]) -> None:
+    (config.parent / "empty.pdf").touch()
+    scan = make_pdf(config.parent / "scan.pdf")
+    told = ocrd("convert", config.parent / "empty.pdf", scan, "-c", config)
+    assert told.returncode == os.EX_DATAERR
+    assert "This file is empty (0 bytes)" in told.stderr
+    assert told.stdout.strip() == str(config.parent / "scan.md")
+
+
+def test_check_is_content_with_good_folders_and_leaves_nothing_behind(config: Path) -> None:
+    told = ocrd("check", "-c", config)
+    assert told.returncode == 0, told.stdout
+    lines = told.stdout.splitlines()
+    assert all(line.startswith("OK") for line in lines)
+    assert "scans: inbox" in told.stdout
+    assert "a claim is one rename" in told.stdout
+    assert "engine simulated:create" in lines[-1]
+    assert sorted(path.name for path in config.parent.iterdir()) == ["ocrd.yaml"]
+
+
+def test_check_says_what_is_wrong_and_what_to_do(config: Path) -> None:
+    (config.parent / "outbox").write_text("a file where a folder should be")
+    told = ocrd("check", "-c", config)
+    assert told.returncode == os.EX_IOERR
+    assert "WRONG scans: outbox" in told.stdout
+    assert "Not a directory" in told.stdout
+
+
+def test_an_engine_that_is_not_there_is_one_clear_error(config: Path) -> None:
+    config.write_text(config.read_text().replace("simulated:create", "nowhere:create"))
+    for command in ("run", "once", "check"):
+        told = ocrd(command, "-c", config)
+        assert told.returncode == os.EX_CONFIG
+        assert "engine.kind is 'nowhere:create', but that can't be loaded" in told.stdout + told.stderr
+        assert "Traceback" not in told.stderr
+
+
+def test_a_wrong_configuration_ends_with_78_and_its_line(config: Path) -> None:
+    config.write_text(config.read_text() + "settle: {quit: 3s}\n")
+    told = ocrd("run", "-c", config)
+    assert told.returncode == os.EX_CONFIG
+    assert "settle.quit: unknown key; did you mean 'quiet'?" in told.stderr
+
+
+def test_a_configuration_that_is_not_there_says_how_to_write_one(tmp_path: Path) -> None:
+    told = ocrd("run", "-c", tmp_path / "none.yaml")
+    assert told.returncode == os.EX_CONFIG
+    assert "ocrd config init > ocrd.yaml" in told.stderr
+
+
+def test_what_init_writes_can_be_shown_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "ocrd.yaml"
+    path.write_text(ocrd("config", "init").stdout)
+    shown = ocrd("config", "show", "-c", path)
+    assert shown.returncode == 0
+    assert yaml.safe_load(shown.stdout)["settle"]["quiet"] == "3s"
+    assert json.loads(ocrd("config", "schema").stdout)["properties"]["watches"]
+
+
+def test_asking_for_journald_without_its_package_is_one_clear_error(config: Path) -> None:
+    config.write_text(config.read_text() + "log: {format: journald}\n")
+    (config.parent / "systemd.py").write_text("")  # shadows the package where it is installed
+    told = subprocess.run(
+        [OCRD, "run", "-c", config],
+        env={**os.environ, "PYTHONPATH": f"{config.parent}:{TESTS}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == os.EX_CONFIG
+    assert "pip install 'ocrd[systemd]'" in told.stderr

@@ -1,0 +1,97 @@
+"""What the tests of the real engine share: the tiny model and one running engine."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import make
+
+from ocrd.engines.vllm import VllmEngine
+from ocrd.model import PageImage, PixelSize
+from ocrd.vllm_settings import VllmSettings
+
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    VLLM_CPU_KVCACHE_SPACE="1",  # GiB
+    VLLM_CPU_OMP_THREADS_BIND="nobind",  # vLLM would keep one of two cores for itself
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # vLLM's own imports warn
+        item.add_marker(pytest.mark.filterwarnings("default"))
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> VllmSettings:
+    model = make(tmp_path_factory.mktemp("model"))
+    return VllmSettings(
+        model=str(model),
+        prompt="<image>\nFree OCR.",
+        max_tokens=24,
+        ngram_size=3,
+        max_num_seqs=2,
+        max_num_batched_tokens=2048,
+        max_model_len=2048,
+        hang_after=60,
+        extra={"load_format": "dummy", "enforce_eager": True, "dtype": "float32", "skip_mm_profiling": True},
+    )
+
+
+class Running:
+    """An engine with the event loop that it belongs to."""
+
+    def __init__(self, settings: VllmSettings, folder: Path) -> None:
+        self._runner = asyncio.Runner()
+        self.engine = VllmEngine(settings, folder)
+        self.run(self.engine.start())
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        async def waited() -> Any:
+            return await asyncio.wait_for(work, 400)
+
+        return self._runner.run(waited())
+
+    @property
+    def residence(self) -> Any:
+        return self.engine._residence
+
+    @property
+    def core(self) -> Any:
+        return self.residence._core
+
+    @property
+    def pid(self) -> int:
+        from ocrd.engines.tether import pid_in
+
+        pid = pid_in(self.engine._home.record)
+        assert pid is not None
+        return pid
+
+    def close(self) -> None:
+        self.run(self.engine.close())
+        self._runner.close()
+
+
+@pytest.fixture(scope="module")
+def running(settings: VllmSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = Running(settings, tmp_path_factory.mktemp("engines"))
+    yield running
+    running.close()
+
+
+def page(index: int = 0, size: tuple[int, int] = (320, 320), *, half_black: bool = False) -> PageImage:
+    """A page, white or half black."""
+    count = size[0] * size[1] * 3
+    pixels = b"\0" * (count // 2) + b"\xff" * (count // 2) if half_black else b"\xff" * count
+    return PageImage(index, PixelSize(*size), pixels, dpi=0, ink=0)
+
+
+async def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait for a condition; fail at the deadline."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.05)

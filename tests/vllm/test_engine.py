@@ -1,0 +1,163 @@
+"""The real engine: vLLM itself with the true DeepSeek-OCR architecture, tiny and with random weights. No mock."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Running, page, until
+
+from ocrd.engines import deepseek, tether
+from ocrd.engines.residence import Rest
+from ocrd.errors import PageError
+from ocrd.model import PageImage, Reading
+from ocrd.vllm_settings import VllmSettings
+
+POISON = page(7, (1280, 640), half_black=True)
+"""Two tiles that sum to zero: vLLM takes them for absent."""
+
+
+async def read(running: Running, *pages: PageImage) -> list[Reading | BaseException]:
+    return await asyncio.gather(*(running.engine.read(one) for one in pages), return_exceptions=True)
+
+
+async def in_work(running: Running, pages: list[PageImage]) -> "list[asyncio.Task[Reading]]":
+    """Give pages to the engine, and return once a token of them has come back."""
+    before = asyncio.get_running_loop().time()
+    tasks = [asyncio.create_task(running.engine.read(one)) for one in pages]
+    await until(lambda: running.core.last_sign > before)
+    return tasks
+
+
+def test_the_running_engine_tells_its_settings(running: Running) -> None:
+    facts = running.engine.info.facts
+    assert facts[:3] == ("prefix cache off", "image cache off", "n-gram processor NGramPerReqLogitsProcessor")
+    assert "test page" in facts[3]
+
+
+def test_it_stays_resident_across_batches(running: Running) -> None:
+    pid = running.pid
+    for _ in range(2):
+        readings = running.run(read(running, page(0), page(1, (640, 480)), page(2)))
+        assert [reading.index for reading in readings] == [0, 1, 2]
+        assert all(reading.tokens == 24 and reading.finish_reason == "length" for reading in readings)
+    assert running.pid == pid
+
+
+def test_bos_comes_first_and_the_ngram_processor_bans(running: Running) -> None:
+    from ocrd.engines.vllm import _image
+
+    async def generate(size: int | None) -> tuple[list[int], list[int]]:
+        extra = {"ngram_size": size, "window_size": 90, "whitelist_token_ids": []} if size else {}
+        params = running.core._sampling(max_tokens=40, extra_args=extra)
+        output = await running.core._generate(_image(page()), 0, params)
+        return output.prompt_token_ids, list(output.outputs[0].token_ids)
+
+    prompt, free = running.run(generate(None))
+    _, banned = running.run(generate(3))
+    assert prompt[0] == running.core._bos
+    assert len(prompt) == 1 + 273 + len("\nFree OCR.")
+    triples = [tuple(banned[i : i + 3]) for i in range(len(banned) - 2)]
+    assert len(triples) == len(set(triples))
+    assert free != banned
+
+
+def test_a_lower_priority_goes_first(running: Running) -> None:
+    order: list[int] = []
+
+    async def one(index: int, priority: int) -> None:
+        order.append((await running.engine.read(page(index), priority=priority)).index)
+
+    async def all_of_them() -> None:
+        backlog = [asyncio.create_task(one(index, 5)) for index in range(6)]
+        await until(lambda: running.core._llm.get_num_unfinished_requests() == 6)
+        await asyncio.gather(*backlog, one(99, 0))
+
+    running.run(all_of_them())
+    assert order.index(99) < 4  # two decode at once, so two or three were under way before it
+
+
+def test_a_cancelled_page_is_taken_out_of_the_engine(running: Running) -> None:
+    async def cancel() -> None:
+        (task,) = await in_work(running, [page()])
+        task.cancel()
+        await asyncio.wait([task])
+        await until(lambda: running.core._llm.get_num_unfinished_requests() == 0, 10)
+
+    running.run(cancel())
+    assert running.run(running.engine.read(page(3))).index == 3
+
+
+def test_a_half_black_page_is_read(running: Running) -> None:
+    pid = running.pid
+    assert running.run(running.engine.read(POISON)).tokens == 24
+    assert running.pid == pid
+
+
+def test_the_engine_leads_its_own_session(running: Running) -> None:
+    assert os.getsid(running.pid) == running.pid != os.getsid(0)
+
+
+def test_pages_outlive_the_engine_that_was_killed_under_them(running: Running) -> None:
+    async def kill_under() -> list[Reading]:
+        tasks = await in_work(running, [page(index) for index in range(4)])
+        os.kill(running.pid, signal.SIGKILL)
+        return await asyncio.gather(*tasks)
+
+    before = running.pid
+    assert [reading.index for reading in running.run(kill_under())] == [0, 1, 2, 3]
+    assert running.pid != before
+
+
+def test_an_engine_that_hangs_counts_as_dead(running: Running) -> None:
+    async def stop_under() -> list[Reading]:
+        tasks = await in_work(running, [page(index) for index in range(2)])
+        running.residence.hang_after = 15.0
+        running.residence._watching.cancel()
+        running.residence._watching = asyncio.create_task(running.residence._watch(running.core))
+        os.killpg(running.pid, signal.SIGSTOP)
+        await until(lambda: not running.core.alive)
+        running.residence.hang_after = 60.0
+        return await asyncio.gather(*tasks)
+
+    before = running.pid
+    assert [reading.index for reading in running.run(stop_under())] == [0, 1]
+    assert running.pid != before
+
+
+def test_only_the_page_that_kills_the_engine_is_refused(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deepseek, "survivable", lambda image, **_: image)
+    *others, poison = running.run(read(running, page(0), page(1), page(2), POISON))
+    assert [reading.index for reading in others] == [0, 1, 2]
+    assert isinstance(poison, PageError)
+    assert "Page 8" in poison.what
+
+
+def test_an_idle_engine_is_unloaded_and_comes_back(running: Running) -> None:
+    async def rest() -> None:
+        running.residence.rest = Rest(0.1, "unload")
+        await running.engine.read(page())
+        await until(lambda: running.core is None)
+        assert tether.pid_in(running.engine._home.record) is None
+        running.residence.rest = Rest(600, "keep")
+        await running.engine.read(page())
+
+    running.run(rest())
+
+
+def test_no_engine_outlives_a_killed_daemon(settings: VllmSettings, tmp_path: Path) -> None:
+    program = Path(__file__).with_name("daemon_to_kill.py")
+    with subprocess.Popen(
+        [sys.executable, program, settings.model_dump_json(), tmp_path], stdout=subprocess.PIPE, text=True
+    ) as daemon:
+        assert daemon.stdout is not None
+        pids = [int(pid) for pid in daemon.stdout.readline().split()]
+        assert len(pids) > 1
+        daemon.kill()
+    deadline = time.monotonic() + 10
+    while alive := [pid for pid in pids if tether._started(pid) > 0]:
+        assert time.monotonic() < deadline, f"{alive} still run"
