@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test lint types unit clean
+.PHONY: venv demo test lint types unit vllm-test clean
 
 venv: .venv/ready
 
@@ -29,7 +29,12 @@ types: venv
 	$(BIN)/mypy
 
 unit: venv
-	$(BIN)/pytest
+	$(BIN)/pytest --ignore tests/vllm
+
+# The real engine, built for the CPU, in an environment of its own.
+vllm-test:
+	PYTHON=$(PYTHON) tests/vllm/setup.sh
+	.venv-vllm/bin/pytest tests/vllm
 
 clean:
 	rm -rf .venv .venv-vllm demo

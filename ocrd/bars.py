@@ -43,5 +43,5 @@ class Bars(pipeline.Progress):
         self._progress.advance(self._tasks[name])
 
     def ended(self, name: str) -> None:
-        if name in self._tasks:
-            self._progress.stop_task(self._tasks.pop(name))
+        if name in self._tasks:  # its line in the log stays; with thousands of documents the bars must not
+            self._progress.remove_task(self._tasks.pop(name))

@@ -5,16 +5,13 @@ import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationError,
@@ -23,35 +20,8 @@ from pydantic import (
 )
 
 from ocrd.errors import ConfigError
-
-_TIME_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*")
-
-
-def _quantity(units: Mapping[str, float], example: str, value: object) -> float:
-    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
-    if match is None or match[2] not in units:
-        raise ValueError(f"must be a number with a unit ({', '.join(units)}), such as {example}")
-    return float(match[1]) * units[match[2]]
-
-
-def _spelled(units: Mapping[str, float], value: float) -> str:
-    """Write a quantity so that it is read back as the same: whole in the largest unit that allows it."""
-    for unit in sorted(units, key=units.__getitem__, reverse=True):
-        number = value / units[unit]
-        if number >= 1 and number == int(number) and int(number) * units[unit] == value:
-            return f"{int(number)}{unit}"
-    return f"{Decimal(repr(value)):f}{next(unit for unit in units if units[unit] == 1)}"
-
-
-def _at_least(least: float, spelled: str) -> AfterValidator:
-    def check(value: float) -> float:
-        if value < least:
-            raise ValueError(f"must be at least {spelled}")
-        return value
-
-    return AfterValidator(check)
+from ocrd.quantities import Duration, Section, Size, at_least
+from ocrd.vllm_settings import VllmSettings
 
 
 def _located(value: object, info: ValidationInfo) -> Path:
@@ -72,22 +42,6 @@ def _readable_name(value: str) -> str:
     return value
 
 
-Duration = Annotated[
-    float,
-    BeforeValidator(lambda value: _quantity(_TIME_UNITS, "3s or 10min", value)),
-    PlainSerializer(lambda value: _spelled(_TIME_UNITS, value)),
-    WithJsonSchema({"type": "string", "pattern": rf"^\d+(\.\d+)? ?({'|'.join(_TIME_UNITS)})$"}),
-]
-"""Seconds; written as `3s`, `10min`."""
-
-Size = Annotated[
-    int,
-    BeforeValidator(lambda value: int(_quantity(_SIZE_UNITS, "128MiB", value))),
-    PlainSerializer(lambda value: _spelled(_SIZE_UNITS, value)),
-    WithJsonSchema({"type": "string", "pattern": rf"^\d+(\.\d+)? ?({'|'.join(_SIZE_UNITS)})$"}),
-]
-"""Bytes; written as `128MiB`."""
-
 Folder = Annotated[
     Path,
     BeforeValidator(_located),
@@ -99,12 +53,6 @@ Folder = Annotated[
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists, and no tuples
 
 
-class Section(BaseModel):
-    """One mapping of the file: strict, frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-
 class Cpu(Section):
     """The embedded engine: Tesseract, for a machine without a GPU."""
 
@@ -112,7 +60,7 @@ class Cpu(Section):
         default=(), description="Languages to read, as Tesseract calls them; empty: all installed ones."
     )
     letters: Literal["tesseract", "rapidocr"] = Field(
-        default="tesseract", description="What reads the letters; rapidocr is for Chinese, Japanese and Korean."
+        default="tesseract", description="What reads the letters; rapidocr is for Chinese and Japanese."
     )
     workers: int = Field(default=0, ge=0, description="Pages read at the same time; 0: one for each core.")
 
@@ -125,7 +73,8 @@ class Engine(Section):
         pattern=r"^(vllm|cpu|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
         description="vllm (a GPU), cpu (no GPU needed), or package.module:factory for an engine of your own.",
     )
-    cpu: Cpu = Field(default=Cpu(), description="Settings of the cpu engine.")
+    vllm: VllmSettings = Field(default=VllmSettings(), description=VllmSettings.__doc__)
+    cpu: Cpu = Field(default=Cpu(), description=Cpu.__doc__)
     options: dict[str, Any] = Field(default={}, description="Passed to the factory of an engine of your own.")
 
 
@@ -135,7 +84,7 @@ class Settle(Section):
     quiet: Duration = Field(
         default=3.0, description="Size, time and identity of the file have not changed for this long."
     )
-    rescan: Annotated[Duration, _at_least(0.1, "100ms")] = Field(
+    rescan: Annotated[Duration, at_least(0.1, "100ms")] = Field(
         default=60.0, description="The inbox is looked through this often, events or not."
     )
 
@@ -152,10 +101,10 @@ class Render(Section):
     """The worker processes that turn sources into page images."""
 
     workers: int = Field(default=0, ge=0, description="How many; 0: one for each core, at most 8.")
-    page_timeout: Annotated[Duration, _at_least(0.1, "100ms")] = Field(
+    page_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
         default=60.0, description="A page that takes longer is given up."
     )
-    memory: Annotated[Size, _at_least(512 * 2**20, "512MiB")] = Field(
+    memory: Annotated[Size, at_least(2**30, "1GiB")] = Field(
         default=2 * 2**30, description="Address space of one worker; more is refused to it."
     )
 
@@ -303,7 +252,10 @@ def _example_lines(section: type[Section], given: Mapping[str, object], indent: 
 def _example_value(section: type[Section], name: str, default: object) -> str:
     model = section.model_construct(None, **{name: default})
     value = model.model_dump(mode="json", include={name})[name]
-    return "" if value is None else yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+    if value is None:
+        return ""
+    style = '"' if isinstance(value, str) and "\n" in value else None
+    return yaml.safe_dump(value, default_flow_style=True, default_style=style, width=1000).removesuffix("...\n").strip()
 
 
 def _explained(error: dict[str, Any]) -> str:

@@ -11,8 +11,9 @@ from ocrd.config import Config
 from ocrd.errors import DocumentError
 from ocrd.pipeline import Progress, Tools, read_document
 from ocrd.publish import sidecar_name
-from ocrd.render import Limits, Renderer
+from ocrd.render import Renderer
 from ocrd.window import Window
+from ocrd.workers import Limits
 
 log = structlog.get_logger("ocrd")
 

@@ -24,10 +24,11 @@ from ocrd.errors import DocumentError, EngineError, MachineError, OcrdError
 from ocrd.fsio import machine_faults, one_mount, shown
 from ocrd.model import Settled
 from ocrd.pipeline import Outcome, Progress, Tools, durably, run_job
-from ocrd.render import Limits, Renderer
+from ocrd.render import Renderer
 from ocrd.settle import SettleTracker
 from ocrd.spool import Job, Spool, refusal_of
 from ocrd.window import Window
+from ocrd.workers import Limits
 
 log = structlog.get_logger("ocrd")
 
@@ -62,9 +63,9 @@ class Flow:
             self.log.warning("inbox and work lie on different mounts: claims copy instead of renaming")
         return list(self.spool.recover())
 
-    @property
-    def paused(self) -> bool:
-        return bool(self._faults)
+    def paused(self, *, but_for: str = "") -> bool:
+        """Whether a fault of the machine holds the watch up, other than that of one step."""
+        return bool(self._faults.keys() - {but_for})
 
     def fault(self, step: str, error: MachineError) -> None:
         """Note that a step can't be done now; the first fault pauses the watch, and is logged."""
@@ -177,14 +178,14 @@ class Daemon:
                 continue
             flow.cured("scan")
             flow.left_alone(found.odd)
-            if not flow.paused:
-                for settled in flow.tracker.observe(found.files, time.monotonic()):
-                    pages = await renderer.count_pages(settled.path)
-                    self._batch.add((flow, settled), pages, time.monotonic())
-                    self._admit.set()
+            news = flow.tracker.observe(found.files, time.monotonic())
+            counts = await asyncio.gather(*(renderer.count_pages(settled.path) for settled in news))
+            for settled, pages in zip(news, counts, strict=True):
+                self._batch.add((flow, settled), pages, time.monotonic())
+                self._admit.set()
             flow.idle = not flow.tracker.settling
             self._end_if_idle()
-            await _until(flow.wake, flow.tracker.next_due(), longest=RETRY_SECONDS if flow.paused else rescan)
+            await _until(flow.wake, flow.tracker.next_due(), longest=rescan)
             await asyncio.sleep(_LEAST_SCAN_GAP)
 
     async def _admission(self) -> None:
@@ -201,17 +202,16 @@ class Daemon:
 
     async def _claim(self, flow: Flow, settled: Settled) -> None:
         try:
-            job = None if flow.paused else await durably(flow.spool.claim, settled)
+            job = None if flow.paused(but_for="claim") else await durably(flow.spool.claim, settled)
         except MachineError as error:
             self._fault(flow, "claim", error)
             job = None
-        else:
-            flow.cured("claim")
         if job is None:  # gone, changed, or not now: if it is there it settles anew
             flow.tracker.forget(settled.path)
             flow.idle = False
             flow.wake.set()
             return
+        flow.cured("claim")
         flow.log.info("accepted", source=shown(job.record.name), job=job.id)
         self._enqueue(flow, job)
 

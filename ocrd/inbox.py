@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -22,7 +22,30 @@ from watchdog.observers import Observer
 from ocrd.errors import MachineError
 from ocrd.fsio import machine_faults
 from ocrd.model import FileStamp
-from ocrd.settle import is_hidden_folder, is_source_name
+
+SOURCE_SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png"})
+"""What is taken for a source, by its name; what it really is shows only when it is opened."""
+
+_TEMPORARY_STARTS = (".", "~$", "._")
+_TEMPORARY_NAMES = frozenset({"thumbs.db", "desktop.ini"})
+_SYSTEM_FOLDERS = frozenset({"@eadir", "__macosx", "#recycle", "lost+found"})
+
+
+def is_source_name(name: str) -> bool:
+    """Whether a file of this name can be a source.
+
+    Names of copies under way (`scan.pdf.part`, `.scan.pdf.x8Ff2a`, `~$scan.pdf`) are not: their own suffix or their
+    first character gives them away.
+    """
+    if name.startswith(_TEMPORARY_STARTS) or name.lower() in _TEMPORARY_NAMES:
+        return False
+    return PurePath(name).suffix.lower() in SOURCE_SUFFIXES
+
+
+def is_hidden_folder(name: str) -> bool:
+    """Whether a folder belongs to a system or a program (`.stfolder`, `@eaDir`, `lost+found`), not to a person."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
 
 # Not opens, nor closes without a write: our own scan would wake itself.
 _EVENTS: list[type[FileSystemEvent]] = [

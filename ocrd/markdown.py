@@ -11,6 +11,9 @@ import yaml
 from ocrd.fsio import shown
 from ocrd.model import Document, PageResult, Verdict
 
+_BOX = r"\[\s*\d{1,3}(?:\s*,\s*\d{1,3}){3}\s*\]"
+_GROUNDING = re.compile(rf"<\|ref\|>\w+<\|/ref\|><\|det\|>\[\s*{_BOX}(?:\s*,\s*{_BOX})*\s*\]<\|/det\|>\n?")
+"""DeepSeek-OCR's note of what stands where: a label and boxes in thousandths of the page. Anything else is text."""
 _COMMENT = re.compile(r"<!--|-->")
 _COMMENT_ESCAPES = {"<!--": "&lt;!--", "-->": "--&gt;"}
 
@@ -43,7 +46,8 @@ def _front_matter(document: Document) -> str:
         "date": document.date.isoformat(timespec="seconds"),
         "seconds": round(document.seconds, 1),
         "problems": [
-            {"page": page.index + 1, "verdict": str(page.verdict), "reason": shown(page.reason)} for page in document.problems
+            {"page": page.index + 1, "verdict": str(page.verdict), "reason": shown(page.reason)}
+            for page in document.problems
         ],
     }
     return f"---\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)}---\n"
@@ -73,7 +77,7 @@ def _told(page: PageResult) -> str:
 
 def _clean(text: str) -> str:
     """Make the engine's text safe to stand between our markers: valid UTF-8, no comments, no control characters."""
-    text = text.encode("utf-8", "replace").decode()
+    text = _GROUNDING.sub("", text).encode("utf-8", "replace").decode()
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = "".join(char for char in text if char in "\n\t" or category(char) != "Cc")
     return _COMMENT.sub(lambda match: _COMMENT_ESCAPES[match[0]], text).strip("\n")

@@ -76,14 +76,17 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
     document = None
     if job.result is None and job.record.refusal is None:
         async with _charged(job):
+            result: Document | DocumentError
             try:
-                document = await _read(job, tools)
+                result = document = await _read(job, tools)
             except DocumentError as error:
-                await durably(job.update, refusal=refusal_of(error))
+                result = error
+            if not job.unchanged():  # somebody still writes to it: what was read is worth nothing, good or bad
+                return Outcome("returned", await durably(spool.give_back, job))
+            if isinstance(result, DocumentError):
+                await durably(job.update, refusal=refusal_of(result))
             else:
-                if not job.unchanged():
-                    return Outcome("returned", await durably(spool.give_back, job))
-                text = markdown.sidecar(document, front_matter=watch.front_matter)
+                text = markdown.sidecar(result, front_matter=watch.front_matter)
                 await durably(job.keep_result, text.encode())
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)

@@ -4,22 +4,15 @@ A dropped file is hostile until it is rendered. A worker has a limit of memory, 
 page takes too long; its death costs the page that it was at, and nothing else.
 """
 
-import asyncio
-import ctypes
 import hashlib
-import multiprocessing
-import resource
-import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-from pebble import ProcessExpired, ProcessPool
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.fsio import machine_faults, shown
 from ocrd.model import FileStamp, PageImage, PageSizer, PixelSize, SourceFacts
+from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
     import pymupdf
@@ -32,19 +25,8 @@ LARGEST_SIDE = 14_400
 _POINTS_PER_INCH = 72
 _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
-_INK_DARKER = 64
-"""Grey levels, of 256, by which a pixel must be darker than the paper to be ink: more than noise and shadow."""
-_PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one worker may use."""
-
-    page_seconds: float
-    """Wall-clock seconds for one page, or for opening a source."""
-    memory: int
-    """Bytes of address space."""
+_INK_DIFFERS = 64
+"""Grey levels, of 256, by which a pixel must differ from the paper to be ink: more than noise and shadow."""
 
 
 class Renderer:
@@ -53,21 +35,15 @@ class Renderer:
     def __init__(self, workers: int, limits: Limits) -> None:
         """Prepare the pool; the workers start with the first page."""
         self.workers = workers
-        self._limits = limits
-        self._pool = ProcessPool(
-            max_workers=workers,
-            initializer=_confine,
-            initargs=[limits.memory],
-            context=multiprocessing.get_context("spawn"),  # the daemon has threads, so no fork
-        )
+        self._pool = Workers(workers, limits)
 
     async def open(self, path: Path) -> SourceFacts:
-        """Find out what a source is. Raises DocumentError if it can't be read as one."""
+        """Find out what a source is. Raises DocumentError if it can't be read as one, MachineError."""
         try:
             return await self._run(_open_source, path)
-        except (TimeoutError, ProcessExpired, MemoryError) as error:
+        except WorkerError as error:
             raise DocumentError(
-                f"Opening this file {_how_it_died(error, self._limits)}.",
+                f"Opening this file {error}.",
                 "It is damaged or made to do harm; print it to a new PDF, or scan it again.",
             ) from error
 
@@ -75,48 +51,25 @@ class Renderer:
         """Count the pages of a file that is not ours yet; whatever is wrong with it counts as one page."""
         try:
             return await self._run(_count_pages, path)
-        except (DocumentError, MachineError, TimeoutError, ProcessExpired, MemoryError):
+        except (DocumentError, MachineError, WorkerError):
             return 1
 
     async def page(self, path: Path, index: int, sizer: PageSizer) -> PageImage:
         """Render one page at the size that `sizer` wants. Raises PageError, DocumentError if the file went bad."""
         try:
             return await self._run(_render_page, path, index, sizer)
-        except (TimeoutError, ProcessExpired, MemoryError) as error:
+        except WorkerError as error:
             raise PageError(
-                f"Rendering this page {_how_it_died(error, self._limits)}.",
-                "Print the page to a new PDF, or scan it again.",
+                f"Rendering this page {error}.", "Print the page to a new PDF, or scan it again."
             ) from error
-
-    async def _run(self, function: Callable[..., R], path: Path, *args: Any) -> R:  # noqa: ANN401 - passed through
-        for last in (False, True):
-            future = self._pool.schedule(function, args=(path, *args), timeout=self._limits.page_seconds)
-            try:
-                return await asyncio.wrap_future(future)
-            except (TimeoutError, MemoryError):
-                raise
-            except OSError as error:
-                with machine_faults("read", path):
-                    raise error from None
-            except ProcessExpired:  # perhaps the kernel was short of memory: not the page's fault the first time
-                if last:
-                    raise
-        raise AssertionError
 
     async def close(self) -> None:
         """Stop the workers; pages under way are given up."""
-        self._pool.stop()
-        await asyncio.to_thread(self._pool.join)
+        await self._pool.close()
 
-
-def _how_it_died(error: Exception, limits: Limits) -> str:
-    match error:
-        case TimeoutError():
-            return f"took longer than {limits.page_seconds:g} s"
-        case MemoryError():
-            return f"needed more than {limits.memory // 2**20} MiB of memory"
-        case _:
-            return f"killed the worker twice ({error})"
+    async def _run(self, function: Callable[..., R], path: Path, *args: object) -> R:
+        with machine_faults("read", path):
+            return await self._pool.run(function, path, *args)
 
 
 # What follows runs in the workers.
@@ -129,15 +82,6 @@ class _Source(Protocol):
     def pages(self) -> int: ...
 
     def render(self, index: int, sizer: PageSizer) -> PageImage: ...
-
-
-def _confine(memory: int) -> None:
-    """Limit this worker before it sees a file, and let it die with the daemon."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 _opened: tuple[Path, FileStamp, _Source] | None = None  # the source of the last page, most likely that of the next
@@ -192,14 +136,19 @@ class _Pdf:
             self._document = pymupdf.open(path, filetype="pdf")
             locked = self._document.needs_pass
             self.pages = 0 if locked else self._document.page_count
+            whole = not self._document.is_repaired or _has_end(path)
         except MemoryError:
             raise
         except Exception as error:  # MuPDF's errors have no common base but this
-            raise DocumentError(f"This PDF can't be opened: {_plain(error)}.", _AGAIN) from error
+            if not _has_end(path):
+                raise _cut_off() from error
+            raise DocumentError(f"This PDF can't be opened: {_plain(error, path)}.", _AGAIN) from error
+        if not whole:  # MuPDF would show what is left, with pages or their contents missing
+            raise _cut_off()
         if locked:
             raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
         if self.pages == 0:
-            raise _no_pages(path)
+            raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
 
     def render(self, index: int, sizer: PageSizer) -> PageImage:
         import pymupdf
@@ -222,6 +171,7 @@ class _Images:
     def __init__(self, path: Path) -> None:
         from PIL import Image
 
+        Image.MAX_IMAGE_PIXELS = None  # the worker's memory is the limit: a large drawing is no bomb
         try:
             self._image = Image.open(path, formats=["TIFF", "JPEG", "PNG"])
             self.pages = getattr(self._image, "n_frames", 1)
@@ -239,7 +189,7 @@ class _Images:
 
         try:
             self._image.seek(index)
-            image = ImageOps.exif_transpose(self._image).convert("RGB")
+            image = _on_paper(ImageOps.exif_transpose(self._image))
         except MemoryError:
             raise
         except Exception as error:
@@ -251,7 +201,19 @@ class _Images:
         _check_size(width, height)
         size = sizer(width, height)
         image = image.resize((size.width, size.height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return _page_image(index, image, size, dpi=_POINTS_PER_INCH * size.width / width)
+        return _page_image(index, image.convert("RGB"), size, dpi=_POINTS_PER_INCH * size.width / width)
+
+
+def _on_paper(image: "Image.Image") -> "Image.Image":
+    """Make an image of any mode grey or RGB: what is transparent is white paper, and 16 bits become 8."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # convert() would cut the values off instead of scaling them
+        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
 _AGAIN = "Open it elsewhere to see whether it is whole; print it to a new PDF, or scan it again."
@@ -266,12 +228,14 @@ def _check_size(width: float, height: float) -> None:
         )
 
 
-def _no_pages(path: Path) -> DocumentError:
+def _has_end(path: Path) -> bool:
+    """Whether a PDF ends as it must, with a little rubbish allowed behind (ISO 32000-1, 7.5.5)."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2048))
-        whole = b"%%EOF" in file.read()
-    if whole:
-        return DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
+        return b"%%EOF" in file.read()
+
+
+def _cut_off() -> DocumentError:
     return DocumentError("This PDF is cut off: its end is missing.", "Copy or scan it again; the transfer broke off.")
 
 
@@ -288,15 +252,13 @@ def _page_image(index: int, image: "Image.Image", size: PixelSize, dpi: float) -
 
 
 def _ink(image: "Image.Image") -> float:
-    """Share of the pixels that are clearly darker than the paper, which is taken to be the brighter half's middle."""
-    histogram = image.convert("L").reduce(2).histogram()
-    total, seen, paper = sum(histogram), 0, 255
-    while paper > 0 and seen < total // 4:
-        seen += histogram[paper]
-        paper -= 1
-    return sum(histogram[: max(0, paper - _INK_DARKER)]) / total
+    """Share of the pixels that differ clearly from the paper, whose grey is the most frequent one."""
+    histogram = image.convert("L").histogram()
+    paper = histogram.index(max(histogram))
+    return sum(count for grey, count in enumerate(histogram) if abs(grey - paper) > _INK_DIFFERS) / sum(histogram)
 
 
-def _plain(error: Exception) -> str:
-    """Make a library's message fit into a sentence."""
-    return shown(" ".join(str(error).split()))[:200].rstrip(". ") or type(error).__name__
+def _plain(error: Exception, path: Path | None = None) -> str:
+    """Make a library's message fit into a sentence, without the path by which only we know the file."""
+    text = str(error).replace(f"'{path}'", "it")
+    return shown(" ".join(text.split()))[:200].rstrip(". ") or type(error).__name__

@@ -190,8 +190,8 @@ class Spool:
         try:
             fsio.move_new(settled.path, job.source, tag=job.id)
         except (fsio.NotAsSeenError, MachineError) as error:
-            if os.path.lexists(settled.path) or not os.path.lexists(job.source):
-                fsio.remove_folder(folder)
+            if _stamped(settled.path) == settled.stamp or not os.path.lexists(job.source):
+                fsio.remove_folder(folder)  # the file still lies in the inbox
                 if isinstance(error, MachineError):
                     raise
                 return None
@@ -250,6 +250,10 @@ class Spool:
 
     def recover(self) -> Iterator[Job]:
         """Go through what the last run left: yield the jobs to run, clean up the others. Raises MachineError."""
+        with fsio.machine_faults("look into the work folder", self._work):
+            yield from self._recover()
+
+    def _recover(self) -> Iterator[Job]:
         for folder in sorted(path for path in self._work.iterdir() if _ID.fullmatch(path.name)):
             try:
                 job = Job(folder, JobRecord.parse((folder / _RECORD).read_bytes()))
@@ -294,6 +298,13 @@ class Spool:
 def refusal_of(error: OcrdError) -> Refusal:
     """Keep an error's two sentences, and when it was."""
     return Refusal(error.what, error.remedy, datetime.now(UTC).astimezone().isoformat(timespec="seconds"))
+
+
+def _stamped(path: Path) -> FileStamp | None:
+    try:
+        return FileStamp.of(path.lstat())
+    except OSError:
+        return None
 
 
 def _regular(path: Path) -> bool:

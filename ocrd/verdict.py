@@ -2,8 +2,8 @@
 
 from ocrd.model import PageImage, PageResult, Reading, Verdict
 
-_EMPTY_INK = 0.0005
-"""Share of ink below which a page holds nothing: a lone page number has more, scanner noise is too faint to count."""
+_EMPTY_INK = 0.00002
+"""Share of ink below which a page holds nothing: a lone digit has twice as much, noise is too faint to count."""
 
 
 def judge(page: PageImage, reading: Reading) -> PageResult:
@@ -17,7 +17,7 @@ def _verdict(page: PageImage, reading: Reading) -> tuple[Verdict, str]:
         return Verdict.TRUNCATED, f"the engine stopped in the middle of the page, after {reading.tokens} tokens"
     if reading.finish_reason == "repetition":
         return Verdict.REPEATED, "the engine repeated itself and was stopped"
-    if reading.text.strip():
+    if any(char.isprintable() and not char.isspace() for char in reading.text):
         return Verdict.OK, ""
     if page.ink < _EMPTY_INK:
         return Verdict.BLANK, "the page is blank"

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from ocrd.errors import ConfigError
+from ocrd.quantities import Duration, Section, at_least
 
 FIXED = {
     "enable_prefix_caching": "pages never repeat, so ocrd keeps this cache off",
@@ -29,12 +29,12 @@ NAMED = {
 """Engine arguments that `extra` would contradict, each with the setting that stands for it."""
 
 
-class Idle(BaseModel):
+class Idle(Section):
     """What to do with the card while no page is there to be read."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    after: float = Field(default=600.0, gt=0, description="Quiet time before the card is freed, seconds.")
+    after: Annotated[Duration, at_least(1, "1s")] = Field(
+        default=600.0, description="Quiet time before the card is freed."
+    )
     do: Literal["keep", "sleep", "unload"] = Field(
         default="keep",
         description="keep holds the card; sleep parks the weights in the host's memory (about 7 GB) and wakes in "
@@ -42,10 +42,8 @@ class Idle(BaseModel):
     )
 
 
-class VllmSettings(BaseModel):
+class VllmSettings(Section):
     """The resident engine: DeepSeek-OCR in vLLM."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     model: str = Field(
         default="deepseek-ai/DeepSeek-OCR", min_length=1, description="Hugging Face name or a local folder."
@@ -82,8 +80,8 @@ class VllmSettings(BaseModel):
     tile: Literal[640, 768] = Field(
         default=640, description="Edge of the model's tiles, pixels: 768 for DeepSeek-OCR-2."
     )
-    hang_after: float = Field(
-        default=120.0, gt=0, description="Seconds without a token, with pages in work, that count as a dead engine."
+    hang_after: Annotated[Duration, at_least(1, "1s")] = Field(
+        default=120.0, description="Time without a token, with pages in work, after which the engine counts as dead."
     )
     idle: Idle = Field(default=Idle(), description="What to do with the card while no page is there to be read.")
     extra: dict[str, Any] = Field(default={}, description="Any further engine argument of vLLM, by its Python name.")
@@ -92,13 +90,7 @@ class VllmSettings(BaseModel):
     @classmethod
     def _leaves_ours_alone(cls, extra: dict[str, Any]) -> dict[str, Any]:
         for name in extra.keys() & FIXED.keys():
-            raise ConfigError(
-                f"engine.vllm.extra sets {name}, which is not open to change: {FIXED[name]}.",
-                f"Take {name} out of engine.vllm.extra.",
-            )
+            raise ValueError(f"must not set {name}: {FIXED[name]}")
         for name in extra.keys() & NAMED.keys():
-            raise ConfigError(
-                f"engine.vllm.extra sets {name}, which has a setting of its own.",
-                f"Set engine.vllm.{NAMED[name]} instead.",
-            )
+            raise ValueError(f"must not set {name}, which has a setting of its own, engine.vllm.{NAMED[name]}")
         return extra

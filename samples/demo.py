@@ -54,9 +54,8 @@ def main() -> int:
     print(f"{len(samples) - len(missing)} of {len(samples)} samples arrived in {seconds:.0f} s;", end=" ")
     print(f"{len(archived)} originals are in {folder / 'archive'}; the daemon ended with exit code {code}.")
     if missing or code or archived != {sample.name for sample in samples}:
-        print(
-            f"Missing: {', '.join(sorted(missing)) or 'nothing'}. The daemon's log:\n{(folder / 'ocrd.log').read_text()}"
-        )
+        print(f"Missing: {', '.join(sorted(missing)) or 'nothing'}. The daemon's log:")
+        print((folder / "ocrd.log").read_text())
         return 1
     return 0
 

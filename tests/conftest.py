@@ -132,7 +132,7 @@ def refuse_renameat2(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return refuse
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plain_user() -> dict[str, object]:
     """Give the arguments by which `subprocess` runs a program that may read and write only what is permitted to it.
 
@@ -148,7 +148,7 @@ def plain_user() -> dict[str, object]:
     return {"preexec_fn": give_up} if os.geteuid() == 0 else {}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_python() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run Python as we run, with the tests' own modules at hand."""
 

@@ -46,9 +46,9 @@ def test_the_smallest_configuration_is_its_watches() -> None:
         ("settle:\n  quiet: 3", 2, "settle.quiet", ["not 3", "a number with a unit", "(ms, s, min", "3s or 10min"]),
         ("settle:\n  quiet: 3 parsecs", 2, "settle.quiet", ["'3 parsecs'", "ms, s, min, h, d"]),
         ("settle:\n  quiet: -3s", 2, "settle.quiet", ["'-3s'", "a number with a unit"]),
-        ("settle:\n  rescan: 0s", 2, "settle.rescan", ["0s", "greater than 0"]),
+        ("settle:\n  rescan: 0s", 2, "settle.rescan", ["not '0s'", "at least"]),
         ("render:\n  memory: 2GB", 2, "render.memory", ["'2GB'", "KiB, MiB, GiB", "128MiB"]),
-        ("render:\n  memory: 1MiB", 2, "render.memory", ["1MiB", "512MiB"]),
+        ("render:\n  memory: 1MiB", 2, "render.memory", ["1MiB", "1GiB"]),
         ("render:\n  workers: -1", 2, "render.workers", ["not -1", "greater than or equal to 0"]),
         ("batch:\n  max_pages: 1.5", 2, "batch.max_pages", ["not 1.5", "integer"]),
         ("batch:\n  max_pages: '7'", 2, "batch.max_pages", ["not '7'", "integer"]),
@@ -190,7 +190,7 @@ def test_times_round_trip(number: int, unit: str) -> None:
     assert config.Settle.model_validate(read.model_dump(mode="json")).quiet == pytest.approx(read.quiet, rel=1e-12)
 
 
-@given(st.integers(512 * 2**20, 2**45))
+@given(st.integers(2**30, 2**45))
 def test_sizes_round_trip(number: int) -> None:
     read = config.Render(memory=f"{number}B")
     assert read.memory == number
@@ -204,7 +204,7 @@ def test_times_are_written_with_a_unit(written: str, seconds: float) -> None:
     assert config.Settle(quiet=written).quiet == seconds
 
 
-@pytest.mark.parametrize(("written", "bytes_"), [("512MiB", 2**29), ("1.5GiB", 3 * 2**29), ("1TiB", 2**40)])
+@pytest.mark.parametrize(("written", "bytes_"), [("1024MiB", 2**30), ("1.5GiB", 3 * 2**29), ("1TiB", 2**40)])
 def test_sizes_are_written_with_a_unit(written: str, bytes_: int) -> None:
     assert config.Render(memory=written).memory == bytes_
 

@@ -268,7 +268,7 @@ def test_closing_gives_up_what_is_under_way(eventually: Callable[..., None]) -> 
     asyncio.run(use())
 
 
-def test_no_worker_outlives_the_daemon(tmp_path: Path, eventually: Callable[..., None], run_python: Any) -> None:  # noqa: ANN401
+def test_no_worker_outlives_the_daemon(tmp_path: Path, eventually: Callable[..., None], run_python: Any) -> None:
     program = tmp_path / "program.py"
     program.write_text("""
 import asyncio, multiprocessing, os, signal

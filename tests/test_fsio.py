@@ -170,7 +170,7 @@ def test_a_file_that_grows_while_it_is_copied_stays_where_it_is(
     source.write_bytes(b"first half")
     real = fsio.shutil.copyfileobj
 
-    def copy_slowly(reader: Any, writer: Any) -> None:  # noqa: ANN401
+    def copy_slowly(reader: Any, writer: Any) -> None:
         real(reader, writer)
         with source.open("ab") as more:
             more.write(b", second half")

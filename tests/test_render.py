@@ -17,8 +17,9 @@ from PIL import Image, ImageDraw
 
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import PageImage, PixelSize, SourceFacts
-from ocrd.render import Limits, Renderer
+from ocrd.render import Renderer
 from ocrd.verdict import _EMPTY_INK
+from ocrd.workers import Limits
 
 MakePdf = Callable[..., Path]
 LONGEST = 800
@@ -100,7 +101,7 @@ def mortal() -> Iterator[Sync]:
 @pytest.fixture
 def frail() -> Iterator[Sync]:
     """A worker with the least memory that can be configured, and little time."""
-    made = Sync(seconds=6.0, memory=2**29)
+    made = Sync(seconds=30.0, memory=2**30)
     yield made
     made.close()
 
@@ -207,9 +208,9 @@ def test_what_is_transparent_is_paper(renderer: Sync, tmp_path: Path, mode: str)
 
 
 def test_sixteen_bits_of_grey_are_no_white_page(renderer: Sync, tmp_path: Path) -> None:
-    image = Image.new("I;16", (400, 600), 60000)
-    image.paste(2000, (0, 0, 200, 300))
-    image.save(tmp_path / "scan.png")
+    dark_row, row = (2000).to_bytes(2, "little") * 200, (60000).to_bytes(2, "little") * 200
+    pixels = (dark_row + row) * 300 + (row + row) * 300
+    Image.frombytes("I;16", (400, 600), pixels).save(tmp_path / "scan.png")
     assert dark(as_image(renderer.page(tmp_path / "scan.png"))) == (True, False, False, False)
 
 
@@ -223,9 +224,8 @@ def test_an_image_that_does_not_say_how_large_it_is_has_been_scanned_at_300_dpi(
 
 
 def test_a_large_engineering_drawing_is_an_image(renderer: Sync, tmp_path: Path) -> None:
-    Image.new("1", (16800, 11900), 1).save(tmp_path / "a0.tif", compression="group4", dpi=(400, 400))
+    Image.new("1", (19866, 28087), 1).save(tmp_path / "a0.tif", compression="group4", dpi=(600, 600))
     assert renderer.open(tmp_path / "a0.tif").pages == 1
-    assert renderer.page(tmp_path / "a0.tif").size == fit(16800, 11900)
 
 
 # What can't be read
@@ -300,7 +300,8 @@ def test_a_file_without_read_permission_is_refused(
     make_pdf(tmp_path / "scan.pdf").chmod(0)
     script = tmp_path / "try.py"
     script.write_text(
-        "import asyncio, sys; from pathlib import Path; from ocrd.render import Limits, Renderer\n"
+        "import asyncio, sys; from pathlib import Path\n"
+        "from ocrd.render import Renderer; from ocrd.workers import Limits\n"
         "async def life():\n"
         "    renderer = Renderer(1, Limits(30, 2**31))\n"
         "    try: await renderer.open(Path(sys.argv[1]))\n"
@@ -320,12 +321,12 @@ def test_a_file_without_read_permission_is_refused(
 def test_a_page_that_takes_for_ever_is_given_up_and_the_next_one_is_read(
     tmp_path: Path, make_pdf: MakePdf, hanging_pdf: MakePdf
 ) -> None:
-    short = Sync(seconds=4.0)
+    short = Sync(seconds=10.0)
     try:
         path = hanging_pdf(tmp_path / "hanging.pdf")
         assert path.stat().st_size < 5000
         assert short.open(path).pages == 1
-        with pytest.raises(PageError, match="Rendering this page took longer than 4 s"):
+        with pytest.raises(PageError, match="Rendering this page took longer than 10 s"):
             short.page(path)
         assert short.page(make_pdf(tmp_path / "good.pdf")).ink > 0
     finally:
@@ -346,13 +347,13 @@ def test_a_memory_bomb_is_given_up_and_the_next_page_is_read(frail: Sync, tmp_pa
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4)
 
-    side = 13000
+    side = 18000
     packer = zlib.compressobj(1)
     rows = b"".join(packer.compress(bytes(1 + 4 * side)) for _ in range(side)) + packer.flush()
     head = side.to_bytes(4) * 2 + b"\x08\x06\0\0\0"
     bomb = tmp_path / "bomb.png"
     bomb.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
-    with pytest.raises(PageError, match="needed more than 512 MiB of memory"):
+    with pytest.raises(PageError, match="needed more than 1024 MiB of memory"):
         frail.page(bomb)
     assert frail.page(make_pdf(tmp_path / "good.pdf")).ink > 0
 
@@ -376,7 +377,7 @@ def test_a_page_that_kills_its_worker_twice_is_given_up_and_the_others_are_read(
 
     first, second, third = asyncio.run(all_three())
     assert isinstance(second, PageError)
-    assert "killed the worker twice" in second.what
+    assert "killed 2 workers" in second.what
     assert isinstance(first, PageImage)
     assert isinstance(third, PageImage)
 
@@ -385,8 +386,9 @@ def test_a_worker_killed_from_outside_costs_no_page(
     tmp_path: Path, make_pdf: MakePdf, mortal: Sync, eventually: Callable[..., None]
 ) -> None:
     path = make_pdf(tmp_path / "scan.pdf")
+    others = set(multiprocessing.active_children())
     mortal.page(path)
-    (worker,) = multiprocessing.active_children()
+    (worker,) = set(multiprocessing.active_children()) - others
     os.kill(worker.pid or 0, signal.SIGKILL)
     eventually(lambda: not worker.is_alive())
     assert mortal.page(path).ink > 0

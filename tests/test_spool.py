@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class House:
         path.write_bytes(data)
         return Settled(path, FileStamp.of(path.lstat()))
 
-    def left(self, *, source: bytes | None = SCAN, name: str = "scan.pdf", **record: Any) -> Job:  # noqa: ANN401
+    def left(self, *, source: bytes | None = SCAN, name: str = "scan.pdf", **record: Any) -> Job:
         """Build a job folder as a crash leaves it."""
         folder = self.work / ID
         folder.mkdir()
@@ -335,6 +336,22 @@ def test_a_claim_that_the_machine_refuses_leaves_the_file_in_the_inbox(
         house.spool.claim(settled)
     assert (house.inbox / "scan.pdf").read_bytes() == SCAN
     assert os.listdir(house.work) == [], "each retry would leave a folder"
+
+
+def test_a_claim_that_the_machine_spoils_after_the_move_loses_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = house.drop()
+
+    def moved_but_not_synced(source: Path, target: Path, *, tag: str) -> None:  # noqa: ARG001
+        source.rename(target)
+        source.write_bytes(b"another scan of that name")
+        raise MachineError("No.", "Later.")
+
+    monkeypatch.setattr(fsio, "move_new", moved_but_not_synced)
+    with suppress(MachineError):
+        house.spool.claim(settled)
+    assert {SCAN, b"another scan of that name"} <= set(house.lies().values())
 
 
 @pytest.mark.parametrize("became", ["changed", "link", "gone"])

@@ -125,15 +125,17 @@ def test_a_place_given_to_one_who_is_cancelled_in_the_same_moment_goes_to_the_ne
 
 def test_who_is_cancelled_while_waiting_leaves_the_turn_to_the_others() -> None:
     async def life() -> None:
-        guests, full, stay = Guests(1), asyncio.Event(), asyncio.Event()
-        stay.set()
-        first = asyncio.create_task(guests.visit("first", full))
-        await settle()
+        guests, stay = Guests(1), asyncio.Event()
+        await guests.window.enter("first")
         gone = asyncio.create_task(guests.visit("gone", stay, pages_left=1))
+        behind = asyncio.create_task(guests.visit("behind", stay, pages_left=9))
         await settle()
         gone.cancel()
-        full.set()  # the place comes free before "gone" has found out
-        await asyncio.gather(first, gone, return_exceptions=True)
+        guests.window.leave()  # the place comes free before "gone" has found out
+        await settle()
+        assert guests.inside == ["behind"]
+        stay.set()
+        await asyncio.gather(gone, behind, return_exceptions=True)
         assert await guests.places(1) == 1
 
     asyncio.run(life())
@@ -165,11 +167,11 @@ def test_a_document_that_is_stopped_after_any_step_gives_back_all_its_places() -
                     task = group.create_task(asyncio.sleep(0))
                     task.add_done_callback(lambda _: window.leave())
 
-        async def both(read: Any = read) -> None:  # noqa: ANN401
+        async def both(read: Any = read) -> None:
             await asyncio.gather(read(6))
 
         ended = _steps(both(), number)
-        assert window._free == 2, f"lost after step {number}"  # noqa: SLF001 - nothing else tells it in one step
+        assert window._free == 2, f"lost after step {number}"
         if ended:
             return
     pytest.fail("never came to its end")

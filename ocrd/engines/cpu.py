@@ -5,14 +5,9 @@ where they stand. They are laid, invisible, over the picture of the page, and in
 finds headings, paragraphs, lists and tables. Every word that was read comes back, whatever the layout makes of it.
 """
 
-import asyncio
-import ctypes
 import hashlib
-import multiprocessing
 import os
 import re
-import resource
-import signal
 import statistics
 import sys
 import tempfile
@@ -25,14 +20,15 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from xml.etree import ElementTree as ET
 
 import ocrd
 from ocrd.engines.base import EngineInfo
 from ocrd.errors import ConfigError, EngineError, PageError
 from ocrd.model import PageImage, PageSizer, PixelSize, Reading
+from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
-    from pebble import ProcessPool
     from PIL.Image import Image
 
 Letters = Literal["tesseract", "rapidocr"]
@@ -46,10 +42,13 @@ PAGE_SECONDS = 300.0
 """Wall-clock seconds after which a page is given up; a dense one takes three."""
 PAGE_MEMORY = 4 * 2**30
 """Bytes of address space for one worker; it needs a third of that for a dense page."""
+PAGES_PER_WORKER = 100
+"""After so many pages a worker makes way for a fresh one: pymupdf4llm 2.0 keeps some 4 MB of each dense page."""
 RAPIDOCR_LANGUAGES = ("chi_sim", "chi_tra", "eng", "jpn")
 """What the model in RapidOCR's package is good at. It drops the letters that it lacks (Cyrillic, Hangul) silently."""
 PYPI_LANGUAGES = ("deu", "eng", "jpn")
 """Languages with a package `tessdata-fast-...` on PyPI. Debian has a package for each language of Tesseract."""
+_REMEDY = "Scan it again, or in parts."
 
 
 def page_size(width: float, height: float) -> PixelSize:
@@ -65,10 +64,9 @@ class CpuEngine:
         """Prepare. `languages` are named as Tesseract does, () means all that it has; 0 `workers` means all cores."""
         self._languages = languages
         self._letters = letters
-        self._workers = workers or len(os.sched_getaffinity(0))
+        limits = Limits(PAGE_SECONDS, PAGE_MEMORY, PAGES_PER_WORKER)
+        self._pool = Workers(workers or len(os.sched_getaffinity(0)), limits, _prepare)
         self._tessdata: tempfile.TemporaryDirectory[str] | None = None
-        self._pool: ProcessPool | None = None
-        self._pages: set[asyncio.Future[Any]] = set()
         self._info: EngineInfo | None = None
 
     @property
@@ -81,7 +79,7 @@ class CpuEngine:
     @property
     def window(self) -> int:
         """One page for each worker: none of them waits in here, so priorities have nothing to order."""
-        return self._workers
+        return self._pool.count
 
     @property
     def page_size(self) -> PageSizer:
@@ -96,7 +94,13 @@ class CpuEngine:
         self._tessdata = tempfile.TemporaryDirectory(prefix="ocrd-tessdata-")
         for path in needed.values():  # Tesseract wants them all in one folder
             Path(self._tessdata.name, path.name).symlink_to(path)
-        program, versions = await self._run(_load)
+        try:
+            program, versions = await self._run(_load)
+        except WorkerError as error:
+            raise EngineError(
+                f"The first worker of the cpu engine {error}.",
+                "See the kernel's log; each worker needs 1 GiB of memory.",
+            ) from error
         digest = hashlib.sha256(repr((ocrd.__version__, program, versions, self._languages)).encode())
         for path in needed.values():
             digest.update(path.read_bytes())
@@ -108,27 +112,17 @@ class CpuEngine:
         )
 
     async def read(self, page: PageImage, *, priority: int = 0) -> Reading:  # noqa: ARG002 - see window
-        """Read one page. A page that takes too long or kills its worker raises PageError, and costs no other page."""
-        from pebble import ProcessExpired
-
+        """Read one page. A page that takes too long or kills its workers raises PageError, and costs no other page."""
         start = time.monotonic()
         try:
             text = await self._run(_read, page)
-        except TimeoutError as error:
-            raise PageError(f"Reading this page took longer than {PAGE_SECONDS:g} s.", _REMEDY) from error
-        except MemoryError as error:
-            raise PageError(f"Reading this page took more than {PAGE_MEMORY >> 20} MiB of memory.", _REMEDY) from error
-        except ProcessExpired as error:
-            raise PageError(f"Reading this page killed its worker (exit code {error.exitcode}).", _REMEDY) from error
+        except WorkerError as error:
+            raise PageError(f"Reading this page {error}.", _REMEDY) from error
         return Reading(page.index, text, "stop", tokens=len(text), seconds=time.monotonic() - start)
 
     async def close(self) -> None:
         """Kill the workers and remove the folder of languages. Pages under way are cancelled."""
-        for page in self._pages:
-            page.cancel()
-        if self._pool is not None:
-            pool, self._pool = self._pool, None
-            await _stop(pool)
+        await self._pool.close()
         if self._tessdata is not None:
             self._tessdata.cleanup()
             self._tessdata = None
@@ -137,42 +131,7 @@ class CpuEngine:
         """Call `function(setup, *args)` in a worker."""
         if self._tessdata is None:
             raise EngineError("The cpu engine is not running.", "Start it first.")
-        setup = _Setup(self._tessdata.name, self._languages, self._letters)
-        for _ in range(2):
-            pool = await self._working_pool()
-            page: asyncio.Future[R] | None = None
-            try:
-                page = asyncio.wrap_future(pool.schedule(function, args=(setup, *args), timeout=PAGE_SECONDS))
-                self._pages.add(page)
-                return await page
-            except RuntimeError:  # a worker died while it had no page, and pebble gives its whole pool up
-                continue
-            finally:
-                self._pages.discard(page)
-        raise EngineError(
-            "The workers of the cpu engine die before they take a page.",
-            f"See the kernel's log; each of the {self._workers} workers needs about 1 GiB of memory.",
-        )
-
-    async def _working_pool(self) -> "ProcessPool":
-        from pebble import ProcessPool
-
-        broken = self._pool
-        if broken is not None and broken.active:
-            return broken
-        spawn = multiprocessing.get_context("spawn")  # the daemon has threads, so no fork
-        self._pool = pool = ProcessPool(self._workers, initializer=_confine, initargs=[PAGE_MEMORY], context=spawn)
-        if broken is not None:
-            await _stop(broken)
-        return pool
-
-
-_REMEDY = "Scan it again, or in parts."
-
-
-async def _stop(pool: "ProcessPool") -> None:
-    pool.stop()
-    await asyncio.to_thread(pool.join)
+        return await self._pool.run(function, _Setup(self._tessdata.name, self._languages, self._letters), *args)
 
 
 def installed_languages() -> dict[str, Path]:
@@ -229,7 +188,6 @@ LEAST_WORD_CONFIDENCE = 50.0
 """Percent: words that Tesseract sees in the noise of a blank page come to 40 on average, words on paper to 95."""
 TOLERANCE = 0.02
 """Share of a block's letters that may differ between what was read and what became of it."""
-_PR_SET_PDEATHSIG = 1
 _STDOUT = 1
 
 
@@ -271,12 +229,8 @@ class _Block(NamedTuple):
         return (self.right - self.left) * (self.bottom - self.top)
 
 
-def _confine(memory: int) -> None:
-    """Limit this worker (memory in bytes), silence its libraries, and let it die with the daemon."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def _prepare() -> None:
+    """Silence this worker's libraries."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # pymupdf4llm prints
     os.environ["OMP_THREAD_LIMIT"] = "1"  # read when Tesseract is loaded; there is a worker for each core already
 
@@ -376,21 +330,33 @@ class _Tesseract:
 
     def words(self, image: "Image") -> list[_Word]:
         """Read the words of a grey image; none if all that was read is noise."""
-        from tesserocr import RIL, iterate_level
-
         _show(image, self._api)
         self._api.Recognize()
-        words, confidences, line = [], [], 0
-        for item in iterate_level(self._api.GetIterator(), RIL.WORD):
-            line += item.IsAtBeginningOf(RIL.TEXTLINE)
-            if item.Empty(RIL.WORD) or not (text := item.GetUTF8Text(RIL.WORD).strip()):
-                continue
-            left, _, right, _ = item.BoundingBox(RIL.WORD)
-            (_, start), (_, end) = item.Baseline(RIL.TEXTLINE)
-            words.append(_Word(text, left, right, (start + end) / 2, item.RowAttributes()["row_height"], line))
-            confidences.append(item.Confidence(RIL.WORD))
+        hocr = ET.fromstring(self._api.GetHOCRText(0))  # noqa: S314 - made by Tesseract
         self._api.Clear()
+        words, confidences = [], []
+        lines = (line for line in hocr.iterfind(".//span") if line.get("class") in _HOCR_LINES)
+        for number, line in enumerate(lines):
+            about = _properties(line)
+            height = about["x_size"][0]
+            left, _, right, bottom = about["bbox"]
+            slope, offset = about["baseline"]  # from the box's lower left corner
+            baseline = bottom + offset + slope * (right - left) / 2
+            for span in line.iterfind("span"):
+                if text := "".join(span.itertext()).strip():
+                    left, _, right, _ = _properties(span)["bbox"]
+                    words.append(_Word(text, left, right, baseline, height, number))
+                    confidences += _properties(span)["x_wconf"]
         return words if words and statistics.median(confidences) >= LEAST_WORD_CONFIDENCE else []
+
+
+_HOCR_LINES = {"ocr_line", "ocr_header", "ocr_caption", "ocr_textfloat"}
+
+
+def _properties(element: ET.Element) -> dict[str, list[float]]:
+    """Take the properties out of the title of an hOCR element, such as `bbox 236 241 970 302; x_wconf 96`."""
+    properties = (part.split() for part in element.get("title", "").split(";"))
+    return {name: [float(value) for value in values] for name, *values in properties}
 
 
 class _RapidOcr:
@@ -435,13 +401,15 @@ def _layout(image: "Image", words: list[_Word]) -> list[_Block]:
         page.insert_font(fontname=FONT, fontbuffer=font.buffer)
         shape = page.new_shape()
         for word in words:
-            text = word.text if all(font.has_glyph(ord(letter)) for letter in word.text) else "x" * len(word.text)
+            shown = all(font.has_glyph(ord(letter)) for letter in word.text)
+            text = word.text if shown else "x" * len(word.text)  # holds the place; _assemble puts the word back
             start = pymupdf.Point(word.left * scale, word.baseline * scale)
             size = word.height * scale
-            stretch = pymupdf.Matrix((word.right - word.left) * scale / font.text_length(text, size), 1)
+            stretch = pymupdf.Matrix((word.right - word.left) * scale / (font.text_length(text, size) or 1), 1)
             shape.insert_text(start, text, fontname=FONT, fontsize=size, render_mode=INVISIBLE, morph=(start, stretch))
         shape.commit()
         (found,) = pymupdf4llm.to_markdown(document, use_ocr=False, page_chunks=True)
+    pymupdf.TOOLS.store_shrink(100)  # no page comes twice, so MuPDF's cache would only grow, by 10 MB a page
     blocks = []
     for box in found["page_boxes"]:
         left, top, right, bottom = (side / scale for side in box["bbox"])

@@ -79,7 +79,7 @@ def survivable(image: "Image", *, tile: int = 640) -> "Image":
     if abs(_mean(image) - GREY) > FAR:  # nearly every page
         return image
     for _ in range(4):
-        if not any(map(_neutral, _views(image, tile))):
+        if not any(_neutral(view, share) for view, share in _views(image, tile)):
             return image
         image = image.point(BRIGHTER)
     raise PageError(
@@ -94,18 +94,22 @@ def _mean(image: "Image") -> float:
     return sum((index % 256) * count for index, count in enumerate(counts)) / sum(counts)
 
 
-def _neutral(view: "Image") -> bool:
-    return abs(_mean(view) - GREY) < NEUTRAL
+def _neutral(view: "Image", share: float) -> bool:
+    return abs(_mean(view) - GREY) < NEUTRAL * share
 
 
-def _views(image: "Image", tile: int) -> "Iterator[Image]":
-    """Return the views as the model's processor makes them, before they are cut into tiles."""
+def _views(image: "Image", tile: int) -> "Iterator[tuple[Image, float]]":
+    """Return the views as the model's processor makes them, before they are cut into tiles.
+
+    With each comes the share of it that the page covers; the rest are bars of one grey, which rounds exactly.
+    """
     from PIL import ImageOps
 
-    yield ImageOps.pad(image, (OVERVIEW, OVERVIEW), color=(127, 127, 127))
+    overview = ImageOps.pad(image, (OVERVIEW, OVERVIEW), color=(127, 127, 127))
+    yield overview, min(image.size) / max(image.size)
     if max(image.size) > tile:
         wide, high = _grid(*image.size)
-        yield image.resize((wide * tile, high * tile))
+        yield image.resize((wide * tile, high * tile)), 1.0
 
 
 def with_head_dim(config: Any) -> Any:  # noqa: ANN401 - a configuration of transformers

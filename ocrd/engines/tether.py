@@ -61,6 +61,11 @@ class Home:
         os.environ[PARENT] = str(os.getpid())
         os.environ[RECORD] = str(self.record)
 
+    @property
+    def pid(self) -> int | None:
+        """The process id of the engine, if it runs."""
+        return pid_in(self.record)
+
     def messages(self) -> str:
         """Return what the engine's process warned of since `announce`."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""

@@ -9,6 +9,7 @@ Works with vLLM 0.24 to 0.33. Names of vLLM's source files are those of 0.32.
 
 import asyncio
 import functools
+import gc
 import itertools
 import logging
 from collections.abc import Callable
@@ -207,7 +208,7 @@ class VllmCore:
 
     async def _generate(self, image: "Image", priority: int, params: Any) -> Any:  # noqa: ANN401 - vLLM's types
         """Run one request to its end and return the last `RequestOutput`. Raises CoreDied and PageError."""
-        prompt: Any = {"prompt_token_ids": self._prompt, "multi_modal_data": {"image": image}}
+        prompt: Any = {"prompt_token_ids": list(self._prompt), "multi_modal_data": {"image": image}}
         output = None
         try:
             if not self._pooled:
@@ -254,8 +255,15 @@ class VllmCore:
         llm, self._llm = self._llm, None
         if llm is None:
             return
+
+        def shut_down() -> None:
+            nonlocal llm
+            llm.shutdown(timeout=CLOSE_SECONDS)
+            llm = None
+            gc.collect()  # AsyncLLM is in reference cycles, and complains if it lasts until the interpreter ends
+
         try:
-            await self._in_builder(lambda: llm.shutdown(timeout=CLOSE_SECONDS))
+            await self._in_builder(shut_down)
         except Exception:
             log.exception("vLLM did not shut down cleanly")
         self._home.kill()

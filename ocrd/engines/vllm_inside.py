@@ -51,5 +51,5 @@ class Witness:
         return {
             "enable_prefix_caching": self.vllm_config.cache_config.enable_prefix_caching,
             "mm_processor_cache_gb": model.multimodal_config.mm_processor_cache_gb,
-            "logits_processors": [getattr(one, "__name__", one) for one in model.logits_processors or ()],
+            "logits_processors": [str(one).rpartition(":")[2] for one in model.logits_processors or ()],
         }

@@ -25,6 +25,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.filterwarnings("default"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_thread_is_left_behind() -> None:
+    """Not kept here: pyzmq and tqdm hold threads for the life of the process."""
+
+
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> VllmSettings:
     model = make(tmp_path_factory.mktemp("model"))
@@ -36,7 +41,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> VllmSettings:
         max_num_seqs=2,
         max_num_batched_tokens=2048,
         max_model_len=2048,
-        hang_after=60,
+        hang_after="1min",
         extra={"load_format": "dummy", "enforce_eager": True, "dtype": "float32", "skip_mm_profiling": True},
     )
 

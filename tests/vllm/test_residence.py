@@ -186,9 +186,12 @@ def test_a_cancelled_page_leaves_and_the_others_go_on() -> None:
         machine = Machine()
         residence = machine.residence()
         await residence.start()
+        residence._core.deaf = True
         given_up, kept = (asyncio.create_task(residence.read(page(i), 0)) for i in range(2))
-        await until(lambda: residence._core.inside)
+        await until(lambda: len(residence._core.inside) == 2)
         given_up.cancel()
+        await until(lambda: len(residence._core.inside) == 1)
+        residence._core.settle()
         assert (await kept).index == 1
         await asyncio.wait([given_up])
         assert given_up.cancelled()

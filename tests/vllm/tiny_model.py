@@ -16,10 +16,9 @@ BOS = "<\uff5cbegin\u2581of\u2581sentence\uff5c>"
 EOS = "<\uff5cend\u2581of\u2581sentence\uff5c>"
 PAD = "<\uff5c\u2581pad\u2581\uff5c>"
 TAGS = ["<image>", "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "<|grounding|>", "<td>", "</td>", "<tr>", "</tr>"]
-VOCABULARY = 384
 
 TINY: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
+    "vocab_size": 384,
     "hidden_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
@@ -52,7 +51,7 @@ REAL: dict[str, Any] = {
 def make(folder: Path, sizes: dict[str, Any] = TINY) -> Path:
     """Write config, tokenizer and processor settings of a model with these sizes into the folder, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer()
+    tokenizer = _tokenizer(sizes["vocab_size"])
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {name: tokenizer.token_to_id(name) for name in (BOS, EOS, PAD)}
     _write(folder / "tokenizer_config.json", _tokenizer_config())
@@ -64,15 +63,15 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1))
 
 
-def _tokenizer() -> Tokenizer:
-    """A byte-level BPE without merges: each byte is a token."""
+def _tokenizer(size: int) -> Tokenizer:
+    """A byte-level BPE without merges: each byte is a token, and fillers that no text gives make up the size."""
+    special = [BOS, EOS, PAD, *TAGS]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(alphabet)}, merges=[]))
+    tokens = [*alphabet, *(f"~{number:06}" for number in range(size - len(alphabet) - len(special)))]
+    tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in (BOS, EOS, PAD, *TAGS)])
-    filler = VOCABULARY - tokenizer.get_vocab_size()
-    tokenizer.add_tokens([f"~{number:03}" for number in range(filler)])
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
     return tokenizer
 
 

@@ -1,0 +1,125 @@
+"""Worker processes with limits, for what can hang, crash or eat all memory. The only user of pebble.
+
+A worker that dies costs the call that it was at, and a second worker tries that again, since the kernel may have been
+short of memory, or somebody killed the process. A worker that dies idle, at which pebble gives up its whole pool, costs
+nothing: the next call brings a new pool.
+"""
+
+import asyncio
+import ctypes
+import multiprocessing
+import os
+import resource
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pebble import ProcessExpired, ProcessPool
+
+R = TypeVar("R")
+
+_PR_SET_PDEATHSIG = 1
+_TRIES = 2
+"""Workers that may die of one call."""
+_POOLS = 5
+"""Pools that may break while one call waits for its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one worker may use."""
+
+    seconds: float
+    """Wall-clock time of one call."""
+    memory: int
+    """Bytes of address space."""
+    calls: int = 0
+    """Calls after which a worker is replaced, for libraries that leak; 0: never."""
+
+
+class WorkerError(Exception):
+    """A call ran into a limit, or killed its workers. Says how, as the end of a sentence."""
+
+
+class Workers:
+    """A pool of processes. Its methods are coroutines of one event loop; the first call starts the processes."""
+
+    def __init__(self, count: int, limits: Limits, prepare: Callable[[], None] | None = None) -> None:
+        """Prepare `count` processes; each calls `prepare`, picklable, before its first work."""
+        self.count = count
+        self._limits = limits
+        self._prepare = prepare
+        self._pool: ProcessPool | None = None
+        self._calls: set[asyncio.Future[Any]] = set()
+
+    async def run(self, function: Callable[..., R], *args: object) -> R:
+        """Call a picklable function in a worker. Cancelling kills the worker at it.
+
+        Raises WorkerError, and whatever the function raises but MemoryError.
+        """
+        died = broken = 0
+        while True:
+            pool = await self._working_pool()
+            call: asyncio.Future[R] | None = None
+            try:
+                call = asyncio.wrap_future(pool.schedule(function, args=args, timeout=self._limits.seconds))
+                self._calls.add(call)
+                return await call
+            except TimeoutError as error:
+                raise WorkerError(f"took longer than {self._limits.seconds:g} s") from error
+            except MemoryError as error:
+                raise WorkerError(f"needed more than {self._limits.memory >> 20} MiB of memory") from error
+            except ProcessExpired as error:  # an OSError, of all things
+                died += 1
+                if died == _TRIES:
+                    raise WorkerError(f"killed {died} workers (exit code {error.exitcode})") from error
+            except RuntimeError as error:
+                if pool.active:
+                    raise  # the function's own
+                broken += 1
+                if broken == _POOLS:
+                    raise WorkerError("found no worker that lives long enough to begin") from error
+            finally:
+                self._calls.discard(call)
+
+    async def close(self) -> None:
+        """Kill the workers; calls under way are cancelled."""
+        for call in self._calls:
+            call.cancel()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await _stop(pool)
+
+    async def _working_pool(self) -> ProcessPool:
+        broken = self._pool
+        if broken is not None and broken.active:
+            return broken
+        self._pool = pool = ProcessPool(
+            max_workers=self.count,
+            max_tasks=self._limits.calls,
+            initializer=_confine,
+            initargs=[self._limits.memory, self._prepare],
+            context=multiprocessing.get_context("spawn"),  # the daemon has threads, so no fork
+        )
+        if broken is not None:
+            await _stop(broken)
+        return pool
+
+
+async def _stop(pool: ProcessPool) -> None:
+    pool.stop()
+    await asyncio.to_thread(pool.join)
+
+
+def _confine(memory: int, prepare: Callable[[], None] | None) -> None:
+    """Limit this worker before it sees a file, and let it die with the daemon."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
+    # There is a worker for each core; and the stacks of many threads would not fit into the limit of memory.
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if prepare:
+        prepare()

@@ -1,0 +1,333 @@
+"""The n-gram processors against upstream's, mask for mask, on vLLM's own batch interface."""
+
+import random
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocrd.engines import ngram
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # vLLM's own imports warn
+    from vllm import SamplingParams
+    from vllm.model_executor.models.deepseek_ocr import NGramPerReqLogitsProcessor, NoRepeatNGramLogitsProcessor
+    from vllm.v1.sample.logits_processor import BatchUpdateBuilder, MoveDirectionality, _load_custom_logitsprocs
+    from vllm.v1.worker.gpu.sample.logits_processor.loader import _load_v2_logitsprocs
+
+CPU = torch.device("cpu")
+VOCABULARY = 12
+RECIPE = {"ngram_size": 30, "window_size": 90, "whitelist_token_ids": [10, 11]}
+
+
+class Request:
+    def __init__(self, chance: random.Random, arguments: dict[str, Any] | None) -> None:
+        self.params = SamplingParams(extra_args=arguments)
+        self.output: list[int] = []
+        self.alphabet = chance.sample(range(VOCABULARY), chance.randint(1, 5))
+        self.period = chance.randint(1, 40)
+
+    def grow(self, chance: random.Random, mischief: float) -> None:
+        """A token as a model would give it, often one that came before; now and then what only vLLM does."""
+        if chance.random() >= mischief:
+            self._more(chance)
+            return
+        match chance.randrange(6):
+            case 0:
+                pass  # no token in this step
+            case 1:
+                del self.output[-chance.randint(1, 40) :]
+            case 2:
+                self.output.clear()
+            case 3:
+                for _ in range(chance.randint(2, 100)):
+                    self._more(chance)
+            case 4:
+                lost = chance.randint(1, 3)
+                del self.output[-lost:]
+                for _ in range(chance.randint(0, lost)):
+                    self._more(chance)
+            case 5:
+                self.output[-1:] = [-1] if chance.random() < 0.5 else [chance.choice(self.alphabet)]
+
+    def _more(self, chance: random.Random) -> None:
+        repeat = len(self.output) >= self.period and chance.random() < 0.97
+        self.output.append(self.output[-self.period] if repeat else chance.choice(self.alphabet))
+
+
+def arguments(chance: random.Random) -> dict[str, Any] | None:
+    kind = chance.random()
+    if kind < 0.1:
+        return None
+    if kind < 0.2:
+        return {"window_size": 7}
+    if kind < 0.4:
+        return RECIPE
+    chosen: dict[str, Any] = {"ngram_size": chance.randint(1, 6)}
+    if chance.random() < 0.8:
+        chosen["window_size"] = chance.randint(1, 14)
+    if chance.random() < 0.7:
+        whitelist = chance.sample(range(VOCABULARY), chance.randint(0, 4))
+        chosen["whitelist_token_ids"] = chance.choice([whitelist, set(whitelist), tuple(whitelist), None])
+    return chosen
+
+
+class Batch:
+    """vLLM's running batch (vllm/v1/worker/gpu_input_batch.py), which requests enter, leave and move in."""
+
+    def __init__(self) -> None:
+        self.rows: list[Any] = []
+        self.changes = BatchUpdateBuilder()
+
+    def change(self, chance: random.Random) -> Any:
+        if chance.random() < 0.1:
+            for row in chance.sample(range(len(self.rows)), chance.randint(0, len(self.rows))):
+                self.rows[row] = None
+                self.changes.removed_append(row)
+        if sum(map(bool, self.rows)) < 6 and chance.random() < 0.3:
+            for _ in range(chance.randint(1, 2)):
+                self._add(Request(chance, arguments(chance)), chance)
+        self._close_gaps()
+        if len(self.rows) > 1 and chance.random() < 0.2:
+            one, other = chance.sample(range(len(self.rows)), 2)
+            self.rows[one], self.rows[other] = self.rows[other], self.rows[one]
+            self.changes.moved.append((one, other, MoveDirectionality.SWAP))
+        return self.changes.get_and_reset(len(self.rows))
+
+    def _add(self, request: Request, chance: random.Random) -> None:
+        for _ in range(chance.choice([0, 0, 1, 50, 150])):  # some come back from preemption
+            request.grow(chance, 0)
+        row = self.changes.pop_removed()
+        if row is None:
+            row = len(self.rows)
+            self.rows.append(None)
+        self.rows[row] = request
+        self.changes.added.append((row, request.params, [1, 2], request.output))
+
+    def _close_gaps(self) -> None:
+        while None in self.rows:
+            last = self.rows.pop()
+            if last is None:
+                continue
+            row = self.changes.pop_removed()
+            assert row is not None
+            self.rows[row] = last
+            self.changes.moved.append((len(self.rows), row, MoveDirectionality.UNIDIRECTIONAL))
+
+
+def seeded(seed: int) -> random.Random:
+    return random.Random(seed)  # noqa: S311 - chance, not secrecy
+
+
+def compare(chance: random.Random, ours: type, steps: int = 150, mischief: float = 0.1) -> int:
+    """Run both processors over one batch's life; count the bans."""
+    batch, bans = Batch(), 0
+    both = [kind(None, CPU, False) for kind in (NGramPerReqLogitsProcessor, ours)]
+    for _ in range(steps):
+        update = batch.change(chance)
+        for request in batch.rows:
+            request.grow(chance, mischief)
+        plain = torch.rand(len(batch.rows), VOCABULARY)
+        masks = []
+        for processor in both:
+            processor.update_state(update)
+            logits = plain.clone()
+            masks.append(processor.apply(logits))
+            assert masks[-1] is logits
+        assert torch.equal(*masks), [(one.params.extra_args, one.output[-100:]) for one in batch.rows]
+        bans += int(masks[0].isinf().sum())
+    return bans
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0), st.sampled_from([0.0, 0.03, 0.3]))
+def test_the_masks_are_upstreams(seed: int, mischief: float) -> None:
+    compare(seeded(seed), ngram.NGramProcessor, mischief=mischief)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    tokens=st.lists(st.integers(0, 3), min_size=1, max_size=40),
+    size=st.integers(1, 5),
+    window=st.integers(1, 9),
+    whitelist=st.sets(st.integers(0, 3), max_size=2),
+)
+def test_the_bans_of_one_request_are_upstreams(tokens: list[int], size: int, window: int, whitelist: set[int]) -> None:
+    upstream = NoRepeatNGramLogitsProcessor(size, window, whitelist)
+    output: list[int] = []
+    outputs = ngram.Outputs(ngram.Limits(size, window, frozenset(whitelist)))
+    outputs.arrange({7: output})
+    for token in tokens:
+        output.append(token)
+        rows, tokens = outputs.advance()
+        assert set(rows) <= {7}
+        assert set(tokens) == banned(upstream(output, torch.zeros(4)))
+
+
+def banned(mask: torch.Tensor) -> set[int]:
+    return set(mask.isinf().nonzero().flatten().tolist())
+
+
+def test_there_is_something_to_ban() -> None:
+    bans = [compare(seeded(seed), ngram.NGramProcessor) for seed in range(10)]
+    assert sum(bans) > 1000
+
+
+@pytest.mark.parametrize("period", range(1, 64))
+def test_a_page_that_loops(period: int) -> None:
+    """A model stuck in a loop, at the real sizes: the last repetition in and the first out of the window."""
+    output: list[int] = []
+    upstream = NoRepeatNGramLogitsProcessor(30, 90, {10, 11})
+    outputs = ngram.Outputs(ngram.Limits(30, 90, frozenset({10, 11})))
+    outputs.arrange({0: output})
+    for number in range(400):
+        output.append(10 + number % period)
+        assert set(outputs.advance()[1]) == banned(upstream(output, torch.zeros(100)))
+
+
+MUTATIONS = {
+    "the window is one too short": ("asked.window_size - self._reach)", "asked.window_size - self._reach - 1)"),
+    "the window is one too long": ("asked.window_size - self._reach)", "asked.window_size - self._reach + 1)"),
+    "the n-gram is one too short": ("self._agree >= self._reach", "self._agree >= self._reach - 1"),
+    "the n-gram is one too long": ("self._agree >= self._reach", "self._agree > self._reach"),
+    "a count goes on past a difference": ("(past == newest) & (past != BLANK)", "past != BLANK"),
+    "blanks agree": ("(past == newest) & (past != BLANK)", "past == newest"),
+    "the whitelist is forgotten": ("if token not in allowed", ""),
+    "lengths are not compared": ("length != seen[place] + 1 or ", ""),
+    "what was seen is not compared": ("output[-2] != last[place]", "False"),
+    "too little is read anew": ("output[-self._asked.window_size : -1]", "output[-self._asked.window_size + 1 : -1]"),
+    "the last token is read twice": (" : -1]", " :]"),
+    "a new request inherits": ("len(known)) for", "0) for"),
+    "a single token is an n-gram": ("if self._reach else 0", ""),
+    "the default window": ('"window_size", 100)', '"window_size", 101)'),
+    "bans go to the next row": ("(self._rows[place], token)", "(self._rows[place - 1], token)"),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_mutation_is_found(name: str) -> None:
+    source = Path(ngram.__file__).read_text()
+    right, wrong = MUTATIONS[name]
+    assert right in source
+    mutant = ModuleType("mutant")
+    exec(compile(source.replace(right, wrong), "mutant", "exec"), vars(mutant))  # noqa: S102 - our own source
+    with pytest.raises((AssertionError, IndexError)):
+        for seed in range(40):
+            compare(seeded(seed), mutant.Batch)
+
+
+ASKED: list[Any] = [
+    None,
+    {"other": 1},
+    {"ngram_size": None, "window_size": -1},
+    RECIPE,
+    {"ngram_size": True},
+    {"ngram_size": 0},
+    {"ngram_size": -3},
+    {"ngram_size": 30.0},
+    {"ngram_size": "30"},
+    {"ngram_size": 30, "window_size": 0},
+    {"ngram_size": 30, "window_size": None},
+    {"ngram_size": 30, "window_size": "90"},
+    {"ngram_size": 30, "window_size": 7},
+    {"ngram_size": 30, "whitelist_token_ids": None},
+    {"ngram_size": 30, "whitelist_token_ids": []},
+    {"ngram_size": 30, "whitelist_token_ids": 5},
+    {"ngram_size": 30, "whitelist_token_ids": "td"},
+    {"ngram_size": 30, "whitelist_token_ids": [1.5, "1"]},
+]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_what_upstream_refuses_is_refused(asked: Any) -> None:
+    def refused(processor: Any) -> str | None:
+        try:
+            processor.validate_params(SamplingParams(extra_args=asked))
+        except ValueError as error:
+            return str(error).split()[0]  # the setting's name
+        return None
+
+    theirs = refused(NGramPerReqLogitsProcessor)
+    assert refused(ngram.NGramProcessor) == refused(ngram.NGramProcessorV2) == theirs
+
+
+def test_two_cases_are_kinder_than_upstream() -> None:
+    assert ngram.limits(SamplingParams(extra_args={})) is None
+    with pytest.raises(ValueError, match="whitelist_token_ids"):
+        ngram.limits(SamplingParams(extra_args={"ngram_size": 3, "whitelist_token_ids": [[1]]}))
+
+
+def test_vllm_loads_both_by_name() -> None:
+    assert _load_custom_logitsprocs(["ocrd.engines.ngram:NGramProcessor"]) == [ngram.NGramProcessor]
+    assert _load_v2_logitsprocs(["ocrd.engines.ngram:NGramProcessorV2"]) == [ngram.NGramProcessorV2]
+    assert ngram.NGramProcessor(None, CPU, is_pin_memory=False).is_argmax_invariant() is False
+    with pytest.raises(AttributeError, match="has no attribute 'Other'"):
+        ngram.Other  # noqa: B018 - the look is the test
+
+
+def test_the_module_needs_no_vllm() -> None:
+    command = "import sys, ocrd.engines.ngram; assert not {'vllm', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+class Slots:
+    """Runner V2's tokens (vllm/v1/worker/gpu/states.py), in rows that keep their place while the batch is shuffled."""
+
+    def __init__(self, count: int) -> None:
+        self.max_num_reqs = count
+        self.requests: dict[int, Request] = {}
+        self.prompts = [0] * count
+
+    def _buffer(self, values: Any) -> Any:
+        return SimpleNamespace(gpu=torch.tensor(values, dtype=torch.int32))
+
+    @property
+    def prompt_len(self) -> Any:
+        return self._buffer(self.prompts)
+
+    @property
+    def total_len(self) -> Any:
+        outputs = [len(self.requests[slot].output) if slot in self.requests else 0 for slot in range(self.max_num_reqs)]
+        return self._buffer([prompt + output for prompt, output in zip(self.prompts, outputs, strict=True)])
+
+    @property
+    def all_token_ids(self) -> Any:
+        tokens = torch.randint(0, VOCABULARY, (self.max_num_reqs, 4000), dtype=torch.int32)  # left by earlier requests
+        for slot, request in self.requests.items():
+            end = self.prompts[slot] + len(request.output)
+            tokens[slot, self.prompts[slot] : end] = torch.tensor(request.output, dtype=torch.int32)
+        return SimpleNamespace(gpu=tokens)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0))
+def test_the_masks_are_upstreams_on_runner_v2(seed: int) -> None:
+    chance = seeded(seed)
+    slots = Slots(8)
+    ours = ngram.NGramProcessorV2(SimpleNamespace(speculative_config=None), slots)
+    upstream = NGramPerReqLogitsProcessor(None, CPU, is_pin_memory=False)
+    for _ in range(60):
+        for slot in range(slots.max_num_reqs):
+            if chance.random() < 0.1:
+                request = slots.requests[slot] = Request(chance, arguments(chance))
+                slots.prompts[slot] = chance.randint(0, 100)
+                ours.add_request(slot, request.params)
+            elif slot in slots.requests:
+                slots.requests[slot]._more(chance)
+        rows = chance.sample(sorted(slots.requests), chance.randint(0, len(slots.requests)))
+        plain = torch.rand(len(rows), VOCABULARY)
+        theirs = plain.clone()
+        for row, slot in enumerate(rows):
+            if processor := upstream.new_req_logits_processor(slots.requests[slot].params):
+                processor(slots.requests[slot].output, theirs[row])
+        places = torch.tensor(rows, dtype=torch.int32)
+        ctx = SimpleNamespace(expanded_idx_mapping=places, idx_mapping_np=np.array(rows, dtype=np.int32))
+        assert torch.equal(ours.apply(plain.clone(), ctx), theirs)
