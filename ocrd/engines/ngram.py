@@ -29,7 +29,14 @@ class Limits(NamedTuple):
     """How far back to look, in tokens. Less than an n-gram bans nothing."""
 
     whitelist: frozenset[Any]
-    """Token ids that may always come."""
+    """Token ids that may always come; as upstream, anything else in it is ignored."""
+
+    @property
+    def allowed(self) -> list[int]:
+        """The whitelist's token ids, for a tensor."""
+        return [
+            int(one) for one in self.whitelist if isinstance(one, int) or (isinstance(one, float) and one.is_integer())
+        ]
 
 
 def limits(params: Any) -> Limits | None:  # noqa: ANN401 - vLLM's SamplingParams
@@ -66,6 +73,7 @@ class Outputs:
 
         self._asked = asked
         self._reach = asked.ngram_size - 1
+        self._allowed = np.array(asked.allowed, dtype=np.int64)
         distances = max(0, asked.window_size - self._reach) if self._reach else 0
         self._rows: list[int] = []
         self._outputs: list[list[int]] = []
@@ -107,10 +115,9 @@ class Outputs:
             last[place] = output[-1] if output else BLANK
         self._append(slice(None), last)
         places, back = np.nonzero(self._agree >= self._reach)
-        banned = zip(places.tolist(), self._past[places, back].tolist(), strict=True)
-        allowed = self._asked.whitelist
-        found = [(self._rows[place], token) for place, token in banned if token not in allowed]
-        return [row for row, _ in found], [token for _, token in found]
+        tokens = self._past[places, back]
+        banned = ~np.isin(tokens, self._allowed)
+        return [self._rows[place] for place in places[banned].tolist()], tokens[banned].tolist()
 
     def _read(self, place: int, tokens: list[int]) -> None:
         self._past[place] = BLANK
@@ -248,8 +255,7 @@ def repeats(window: "Tensor", asked: Limits) -> "tuple[Tensor, Tensor]":
     grams = window.unfold(1, reach + 1, 1)
     banned = grams[..., -1]
     matches = (grams[..., :-1] == window[:, None, -reach:]).all(-1) & (grams[..., 0] >= 0)
-    allowed = [one for one in asked.whitelist if isinstance(one, int)]
-    return banned, matches & ~torch.isin(banned, async_tensor_h2d(allowed, window.device, torch.int64))
+    return banned, matches & ~torch.isin(banned, async_tensor_h2d(asked.allowed, window.device, torch.int64))
 
 
 def __getattr__(name: str) -> type:

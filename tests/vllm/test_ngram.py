@@ -51,12 +51,14 @@ class Request:
                 for _ in range(chance.randint(2, 100)):
                     self._more(chance)
             case 4:
-                lost = chance.randint(1, 3)
-                del self.output[-lost:]
+                lost = min(len(self.output), chance.randint(1, 3))
+                del self.output[len(self.output) - lost :]
                 for _ in range(chance.randint(0, lost)):
                     self._more(chance)
             case 5:
                 self.output[-1:] = [-1] if chance.random() < 0.5 else [chance.choice(self.alphabet)]
+                for _ in range(chance.randint(0, 1)):
+                    self._more(chance)
 
     def _more(self, chance: random.Random) -> None:
         repeat = len(self.output) >= self.period and chance.random() < 0.97
@@ -200,15 +202,18 @@ MUTATIONS = {
     "the n-gram is one too long": ("self._agree >= self._reach", "self._agree > self._reach"),
     "a count goes on past a difference": ("(past == newest) & (past != BLANK)", "past != BLANK"),
     "blanks agree": ("(past == newest) & (past != BLANK)", "past == newest"),
-    "the whitelist is forgotten": ("if token not in allowed", ""),
+    "the whitelist is forgotten": ("~np.isin(tokens, self._allowed)", "tokens >= -1"),
     "lengths are not compared": ("length != seen[place] + 1 or ", ""),
     "what was seen is not compared": ("output[-2] != last[place]", "False"),
     "too little is read anew": ("output[-self._asked.window_size : -1]", "output[-self._asked.window_size + 1 : -1]"),
     "the last token is read twice": (" : -1]", " :]"),
-    "a new request inherits": ("len(known)) for", "0) for"),
+    "counts don't move with their output": (
+        "np.zeros((1, distances), dtype=np.int32)))[places]",
+        "np.zeros((len(places), distances), dtype=np.int32)))[: len(places)]",
+    ),
     "a single token is an n-gram": ("if self._reach else 0", ""),
-    "the default window": ('"window_size", 100)', '"window_size", 101)'),
-    "bans go to the next row": ("(self._rows[place], token)", "(self._rows[place - 1], token)"),
+    "bans go to the next row": ("[self._rows[place] for", "[self._rows[place - 1] for"),
+    "the second limits are forgotten": ("rows += more_rows", "rows = more_rows"),
 }
 
 
@@ -219,7 +224,7 @@ def test_a_mutation_is_found(name: str) -> None:
     assert right in source
     mutant = ModuleType("mutant")
     exec(compile(source.replace(right, wrong), "mutant", "exec"), vars(mutant))  # noqa: S102 - our own source
-    with pytest.raises((AssertionError, IndexError)):
+    with pytest.raises((AssertionError, IndexError, RuntimeError)):
         for seed in range(40):
             compare(seeded(seed), mutant.Batch)
 
@@ -257,6 +262,15 @@ def test_what_upstream_refuses_is_refused(asked: Any) -> None:
 
     theirs = refused(NGramPerReqLogitsProcessor)
     assert refused(ngram.NGramProcessor) == refused(ngram.NGramProcessorV2) == theirs
+
+
+@pytest.mark.parametrize("asked", [{"ngram_size": 30}, {"ngram_size": 3, "whitelist_token_ids": [5, 7.0, "9", 5]}])
+def test_what_is_asked_is_read_as_upstream_reads_it(asked: Any) -> None:
+    params = SamplingParams(extra_args=asked)
+    theirs = NGramPerReqLogitsProcessor(None, CPU, is_pin_memory=False).new_req_logits_processor(params)
+    ours = ngram.limits(params)
+    assert ours == (theirs.ngram_size, theirs.window_size, theirs.whitelist_token_ids)
+    assert set(ours.allowed) == theirs.whitelist_token_ids - {"9"}
 
 
 def test_two_cases_are_kinder_than_upstream() -> None:
