@@ -33,7 +33,7 @@ OWNERS = {
     "watchdog": {"inbox"},
     "pymupdf": {"render", "engines.cpu"},
     "pymupdf4llm": {"engines.cpu"},
-    "vllm": {"engines.vllm"},
+    "vllm": {"engines.vllm", "engines.ngram"},
     "pebble": {"workers"},
     "PIL": {"render", "engines"},
     "yaml": {"config", "markdown"},

@@ -91,8 +91,8 @@ class Outputs:
         distances = self._past.shape[1]
         self._past = np.vstack((self._past, np.full((1, distances), BLANK, dtype=np.int32)))[places]
         self._agree = np.vstack((self._agree, np.zeros((1, distances), dtype=np.int32)))[places]
-        self._seen = [[*self._seen, 0][place] for place in places]
-        self._last = [[*self._last, BLANK][place] for place in places]
+        seen, last = [*self._seen, 0], [*self._last, BLANK]
+        self._seen, self._last = [seen[place] for place in places], [last[place] for place in places]
         self._rows, self._outputs = list(outputs), list(outputs.values())
 
     def advance(self) -> tuple[list[int], list[int]]:
@@ -115,6 +115,8 @@ class Outputs:
             last[place] = output[-1] if output else BLANK
         self._append(slice(None), last)
         places, back = np.nonzero(self._agree >= self._reach)
+        if not places.size:
+            return [], []
         tokens = self._past[places, back]
         banned = ~np.isin(tokens, self._allowed)
         return [self._rows[place] for place in places[banned].tolist()], tokens[banned].tolist()

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 OLDEST, NEWEST = (0, 24), (0, 33)
 """The versions of vLLM that this engine was written against."""
 
-NGRAM_PROCESSOR = "vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"
+NGRAM_PROCESSOR = "ocrd.engines.ngram:NGramProcessor"
 """The logits processor that keeps the model from looping, `module:class`. It reads ngram_size, window_size and
 whitelist_token_ids from a request's `extra_args`."""
 

@@ -119,7 +119,7 @@ class House:
             reaper = Reaper(self.root.parent, links=self.scenario.links)
             reaper.install()
             self._life()
-            lines = "\n".join("\t".join((s.call, s.path, s.other)) for s in reaper.steps)
+            lines = "\n".join(f"{s.call}\t{s.path}\t{s.other}" for s in reaper.steps)
             with os.fdopen(writer, "w") as pipe:
                 pipe.write(lines)
             os._exit(0)

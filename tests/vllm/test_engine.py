@@ -35,7 +35,7 @@ async def in_work(running: Running, pages: list[PageImage]) -> "list[asyncio.Tas
 
 def test_the_running_engine_tells_its_settings(running: Running) -> None:
     facts = running.engine.info.facts
-    assert facts[:3] == ("prefix cache off", "image cache off", "n-gram processor NGramPerReqLogitsProcessor")
+    assert facts[:3] == ("prefix cache off", "image cache off", "n-gram processor NGramProcessor")
     assert "test page" in facts[3]
 
 

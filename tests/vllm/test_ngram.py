@@ -43,10 +43,8 @@ class Request:
         match chance.randrange(6):
             case 0:
                 pass  # no token in this step
-            case 1:
-                del self.output[-chance.randint(1, 40) :]
-            case 2:
-                self.output.clear()
+            case 1 | 2:
+                del self.output[-chance.choice([1, 2, 40, 1000]) :]
             case 3:
                 for _ in range(chance.randint(2, 100)):
                     self._more(chance)
