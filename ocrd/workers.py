@@ -13,9 +13,10 @@ import resource
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 R = TypeVar("R")
 
@@ -58,6 +59,8 @@ class Workers:
 
         Raises WorkerError, and whatever the function raises but MemoryError.
         """
+        from pebble import ProcessExpired
+
         died = broken = 0
         while True:
             pool = await self._working_pool()
@@ -91,7 +94,9 @@ class Workers:
         if pool is not None:
             await _stop(pool)
 
-    async def _working_pool(self) -> ProcessPool:
+    async def _working_pool(self) -> "ProcessPool":
+        from pebble import ProcessPool
+
         broken = self._pool
         if broken is not None and broken.active:
             return broken
@@ -107,7 +112,7 @@ class Workers:
         return pool
 
 
-async def _stop(pool: ProcessPool) -> None:
+async def _stop(pool: "ProcessPool") -> None:
     pool.stop()
     await asyncio.to_thread(pool.join)
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,9 @@ import pymupdf
 import pytest
 from PIL import Image
 
-from ocrd.engines import cpu
 from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
 from ocrd.errors import ConfigError, EngineError, PageError
-from ocrd.model import PageImage, PixelSize, Reading
+from ocrd.model import PageImage, PixelSize
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -205,7 +205,7 @@ def test_damaged_language_data_is_the_owners_to_mend(tmp_path: Path, monkeypatch
         asyncio.run(start())
 
 
-def test_a_killed_worker_costs_its_page_only(eventually: Callable[..., None]) -> None:
+def test_a_killed_worker_costs_no_page(eventually: Callable[..., None]) -> None:
     async def use() -> None:
         (page,) = pages("turned.pdf")
         async with running("eng", workers=2) as (engine, workers):
@@ -213,9 +213,7 @@ def test_a_killed_worker_costs_its_page_only(eventually: Callable[..., None]) ->
             tasks = [asyncio.create_task(engine.read(page)) for _ in range(engine.window)]
             victim, _ = await wait_for_work(workers, eventually)
             os.kill(victim, signal.SIGKILL)
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            assert {type(outcome) for outcome in outcomes} == {Reading, PageError}
-            assert any("killed its worker (exit code -9)" in str(outcome) for outcome in outcomes)
+            assert all(reading.text for reading in await asyncio.gather(*tasks))  # another worker read it
             assert (await engine.read(page)).text
 
     asyncio.run(use())
@@ -232,10 +230,10 @@ def test_a_worker_killed_between_pages_costs_nothing() -> None:
     asyncio.run(use())
 
 
-def test_a_page_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_takes_too_long_is_given_up() -> None:
     async def use() -> None:
         async with running("eng") as (engine, _):
-            monkeypatch.setattr(cpu, "PAGE_SECONDS", 0.3)
+            engine._pool._limits = replace(engine._pool._limits, seconds=0.3)
             await engine.read(noise())
 
     with pytest.raises(PageError, match=r"took longer than 0\.3 s\."):

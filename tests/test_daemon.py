@@ -4,88 +4,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import pymupdf
 import pytest
-import yaml
-
-TESTS = Path(__file__).parent
-OCRD = Path(sys.executable).with_name("ocrd")
-
-
-class House:
-    """A configuration with its folders, and the daemons started on it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.tally = root / "tally"
-        self.log = root / "log"
-        self._daemons: list[subprocess.Popen[bytes]] = []
-        self.configure()
-
-    def configure(self, names: tuple[str, ...] = ("scans",), **options: object) -> None:
-        watches = [
-            {"name": name} | {role: f"{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
-            for name in names
-        ]
-        for name in names:
-            (self.root / name / "inbox").mkdir(parents=True, exist_ok=True)
-        config = {
-            "engine": {"kind": "simulated:create", "options": {"tally": str(self.tally), **options}},
-            "settle": {"quiet": "200ms"},
-            "batch": {"quiet": "100ms"},
-            "render": {"workers": 1},
-            "log": {"format": "json"},
-            "watches": watches,
-        }
-        (self.root / "ocrd.yaml").write_text(yaml.safe_dump(config))
-
-    def start(self, command: str = "run") -> "subprocess.Popen[bytes]":
-        log = self.log.open("ab")
-        daemon = subprocess.Popen(
-            [OCRD, command, "-c", self.root / "ocrd.yaml"],
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": str(TESTS)},
-        )
-        log.close()
-        self._daemons.append(daemon)
-        return daemon
-
-    def drop(self, name: str, pages: int = 1, watch: str = "scans") -> None:
-        document = pymupdf.open()
-        for number in range(pages):
-            document.new_page().insert_text((72, 72), f"{name} {number}")
-        part = self.root / watch / "inbox" / f"{name}.part"
-        part.parent.mkdir(parents=True, exist_ok=True)
-        document.save(part)
-        part.rename(part.with_suffix(""))
-
-    def path(self, name: str, watch: str = "scans") -> Path:
-        return self.root / watch / name
-
-    def files(self, role: str, watch: str = "scans") -> list[str]:
-        folder = self.root / watch / role
-        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-    def events(self, event: str) -> list[dict[str, object]]:
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [line for line in map(json.loads, lines) if line["event"] == event]
-
-    def reads(self) -> list[int]:
-        return [int(line) for line in self.tally.read_text().split()] if self.tally.exists() else []
-
-    def jobs(self) -> list[Path]:
-        return sorted((self.root / "scans" / ".inbox.ocrd-work").glob("*/job.json"))
-
-    def close(self) -> None:
-        for daemon in self._daemons:
-            if daemon.poll() is None:
-                daemon.kill()
-            daemon.wait()
+from house import OCRD, TESTS, House, stop, wait_for
 
 
 @pytest.fixture
@@ -93,18 +16,6 @@ def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path)
     yield house
     house.close()
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def stop(daemon: "subprocess.Popen[bytes]") -> int:
-    daemon.terminate()
-    return daemon.wait(timeout=20)
 
 
 def test_a_scan_dropped_while_it_runs_is_delivered_and_archived(house: House) -> None:
