@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -107,6 +108,11 @@ class Render(Section):
     memory: Annotated[Size, at_least(2**30, "1GiB")] = Field(
         default=2 * 2**30, description="Address space of one worker; more is refused to it."
     )
+
+    @property
+    def count(self) -> int:
+        """How many workers there will be."""
+        return self.workers or min(8, len(os.sched_getaffinity(0)))
 
 
 class Log(Section):

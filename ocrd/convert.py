@@ -1,7 +1,6 @@
 """`ocrd convert`: files to Markdown in one shot, without watches, claims or archive."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import structlog
@@ -28,11 +27,10 @@ def convert_files(files: list[Path], output: Path | None, settings: Config, prog
 
 async def _convert(files: list[Path], output: Path | None, settings: Config, progress: Progress) -> bool:
     engine = engines.load(settings.engine)
-    workers = settings.render.workers or min(8, len(os.sched_getaffinity(0)))
-    renderer = Renderer(workers, Limits(settings.render.page_timeout, settings.render.memory))
+    renderer = Renderer(settings.render.count, Limits(settings.render.page_timeout, settings.render.memory))
     try:
         await engine.start()
-        tools = Tools(engine, renderer, Window(engine.window + 2 * workers), progress=progress)
+        tools = Tools(engine, renderer, Window(engine.window + 2 * renderer.workers), progress=progress)
         good = [await _one(path, output or path.parent, tools) for path in files]
     finally:
         await engine.close()

@@ -5,7 +5,6 @@ and one runner for each job in work. A fault of the machine pauses the watch tha
 """
 
 import asyncio
-import os
 import signal
 import time
 from collections import Counter
@@ -116,7 +115,6 @@ class Daemon:
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError, SpoolError, EngineError; with `once` any MachineError."""
         async with AsyncExitStack() as stack:
-            stack.callback(service.notify, service.STOPPING)
             renderer, watcher = self._open_tools(stack)
             try:
                 async with asyncio.TaskGroup() as group:
@@ -127,6 +125,7 @@ class Daemon:
                         *(group.create_task(self._look_out(flow, renderer, watcher)) for flow in self._flows),
                     ]
                     await ending
+                    service.notify(service.STOPPING)
                     log.info("stopping", in_work=self._active + self._queue.qsize())
                     for task in tasks:
                         task.cancel()
@@ -147,8 +146,7 @@ class Daemon:
             if left:
                 flow.log.info("recovered", jobs=len(left))
         settings = self._config.render
-        workers = settings.workers or min(8, len(os.sched_getaffinity(0)))
-        renderer = Renderer(workers, Limits(settings.page_timeout, settings.memory))
+        renderer = Renderer(settings.count, Limits(settings.page_timeout, settings.memory))
         stack.push_async_callback(renderer.close)
         stack.push_async_callback(self._engine.close)
         watcher = inbox.Watcher(partial(loop.call_soon_threadsafe, self._wake_all))
@@ -195,6 +193,8 @@ class Daemon:
             self._admit.clear()
             taken = self._batch.take(time.monotonic())
             self._claiming = bool(taken)
+            if taken:
+                log.info("batch", sources=len(taken), in_work=self._active + self._queue.qsize())
             for flow, settled in taken:
                 await self._claim(flow, settled)
             self._claiming = False

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from ocrd.quantities import Duration, Section, at_least
+from ocrd.quantities import Duration, Section, Size, at_least
 
 FIXED = {
     "enable_prefix_caching": "pages never repeat, so ocrd keeps this cache off",
@@ -82,6 +82,10 @@ class VllmSettings(Section):
     )
     hang_after: Annotated[Duration, at_least(1, "1s")] = Field(
         default=120.0, description="Time without a token, with pages in work, after which the engine counts as dead."
+    )
+    recycle_at: Size | None = Field(
+        default=None,
+        description="Host memory of the engine at which it is built anew, between pages; empty: half of the machine's.",
     )
     idle: Idle = Field(default=Idle(), description="What to do with the card while no page is there to be read.")
     extra: dict[str, Any] = Field(default={}, description="Any further engine argument of vLLM, by its Python name.")

@@ -30,6 +30,9 @@ rebuild takes a minute or two on a GPU; reading one at a time would leave the ca
 SETBACKS = 7
 """Deaths and failed rebuilds in a row, without one page read between, after which the engine is given up."""
 
+WEIGH_EVERY = 10.0
+"""Seconds between two looks at the engine's size."""
+
 LONGEST_WAIT = 60.0
 """Longest wait before a rebuild, seconds."""
 
@@ -107,11 +110,16 @@ class Residence:
     hang_after: float
     """Seconds without a sign of life, with pages inside, that count as death."""
     rest: Rest = Rest(math.inf, "keep")
+    worn: Callable[[], bool] = lambda: False
+    """Whether the core has grown so large that it should be built anew; asked now and then."""
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     """Waits before a rebuild; tests pass their own."""
 
     _core: Core | None = field(default=None, init=False)
     _asleep: bool = field(default=False, init=False)
+    _weighed: float = field(default=-math.inf, init=False)
+    _retiring: bool = field(default=False, init=False)
+    """The core is worn: nobody goes in any more, and when the last page is out it is ended."""
     _end: EngineError | ConfigError | None = field(default=None, init=False)
     _setbacks: int = field(default=0, init=False)
     _orders: "itertools.count[int]" = field(default_factory=itertools.count, init=False)
@@ -187,6 +195,8 @@ class Residence:
     def _let_in(self) -> None:
         """Suspects first, those with the least company first; a page joins only where nobody has too much company."""
         for visit in sorted(self._waiting, key=lambda one: (one.room, one.priority, one.order)):
+            if self._retiring:
+                break
             if len(self._inside) >= min(one.room for one in (*self._inside, visit)):
                 break
             self._waiting.remove(visit)
@@ -201,10 +211,24 @@ class Residence:
         self._inside.discard(visit)
         if visit in self._waiting:
             self._waiting.remove(visit)
+        self._retire_if_worn()
         if not self._end:
             self._let_in()
         if not self._inside:
             self._plan_rest()
+
+    def _retire_if_worn(self) -> None:
+        """End a core that has grown too large, once the pages inside are read; the next page builds another."""
+        now = asyncio.get_running_loop().time()
+        if now - self._weighed >= WEIGH_EVERY and self._core and self._core.alive and not self._asleep:
+            self._weighed = now
+            if self.worn() and not self._retiring:
+                log.warning("the engine has grown too large, and is built anew once the pages in it are read")
+                self._retiring = True
+        if self._retiring and not self._inside:
+            self._retiring = False
+            if self._core:
+                self._core.kill()
 
     async def _attempt(self, visit: _Visit) -> Reading:
         core = await self._ready()

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ocrd.errors import MachineError
@@ -65,6 +66,11 @@ class Home:
     def pid(self) -> int | None:
         """The process id of the engine, if it runs."""
         return pid_in(self.record)
+
+    def memory(self) -> int:
+        """Return the bytes of memory that the engine and its workers hold, which all belong to its session."""
+        pid = self.pid
+        return 0 if pid is None else sum(resident for session, resident in _processes() if session == pid)
 
     def messages(self) -> str:
         """Return what the engine's process warned of since `announce`."""
@@ -142,6 +148,14 @@ def _read(record: Path) -> tuple[int, int, int, int] | None:
     except (FileNotFoundError, ValueError):
         return None
     return pid, start, parent, parent_start
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    """Yield the session and the resident bytes of every process (proc(5), /proc/pid/stat)."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            yield int(fields[3]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _started(pid: int) -> int:

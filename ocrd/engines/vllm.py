@@ -12,6 +12,7 @@ import functools
 import gc
 import itertools
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -41,6 +42,11 @@ CLOSE_SECONDS = 5
 """How long EngineCore may take to end itself before it is killed."""
 
 Result = TypeVar("Result")
+
+
+def physical_memory() -> int:
+    """Return the machine's memory in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class Builder(Protocol):
@@ -86,7 +92,10 @@ class VllmEngine:
         model = await self._in_builder(lambda: vllm_setup.locate(self._settings.model, self._settings.revision))
         self._info = EngineInfo("vllm", model, version, vllm_setup.fingerprint(self._settings, model, version))
         rest = Rest(self._settings.idle.after, self._settings.idle.do)
-        self._residence = Residence(self._build, self._settings.hang_after, rest)
+        limit = self._settings.recycle_at or physical_memory() // 2
+        self._residence = Residence(
+            self._build, self._settings.hang_after, rest, worn=lambda: self._home.memory() > limit
+        )
         await self._residence.start()
 
     async def read(self, page: PageImage, *, priority: int = 0) -> Reading:

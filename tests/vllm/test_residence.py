@@ -166,6 +166,25 @@ def test_a_silent_core_is_killed_and_its_pages_read_again() -> None:
     run(work)
 
 
+def test_a_core_that_has_grown_too_large_reads_its_pages_and_is_built_anew() -> None:
+    async def work() -> None:
+        machine = Machine()
+        worn = iter([True])
+        residence = machine.residence(worn=lambda: next(worn, False))
+        await residence.start()
+        first = residence._core
+        readings = await asyncio.gather(*(residence.read(page(index), 0) for index in range(4)))
+        assert [reading.index for reading in readings] == [0, 1, 2, 3]
+        assert not first.alive
+        assert (await residence.read(page(5), 0)).index == 5
+        assert machine.built == 2
+        assert residence._setbacks == 0
+        assert machine.waits == []
+        await residence.close()
+
+    run(work)
+
+
 @pytest.mark.parametrize(("how", "built"), [("sleep", 1), ("unload", 2)])
 def test_rest_and_return(how: Any, built: int) -> None:
     async def work() -> None:
