@@ -1,6 +1,5 @@
 """The log: structlog to journald, to a terminal in colour, or as JSON lines."""
 
-import importlib.util
 import logging
 import os
 import sys
@@ -78,7 +77,11 @@ def _under_systemd() -> bool:
 
 
 def _journal_module() -> bool:
-    return importlib.util.find_spec("systemd") is not None
+    try:  # to find it is not enough: any folder named systemd on the path looks like a package
+        import systemd.journal
+    except ImportError:
+        return False
+    return bool(systemd.journal)
 
 
 def _journal_handler() -> logging.Handler:

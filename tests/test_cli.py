@@ -122,3 +122,17 @@ def test_asking_for_journald_without_its_package_is_one_clear_error(config: Path
     )
     assert told.returncode == os.EX_CONFIG
     assert "pip install 'ocrd[systemd]'" in told.stderr
+
+
+def test_under_systemd_without_its_package_the_log_is_json(config: Path) -> None:
+    told = subprocess.run(
+        [OCRD, "once", "-c", config],
+        env={**os.environ, "PYTHONPATH": str(TESTS), "JOURNAL_STREAM": "1:1"},
+        cwd=TESTS.parent,  # where a folder named systemd lies
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert all(json.loads(line)["event"] for line in told.stderr.splitlines())
