@@ -122,6 +122,7 @@ def _confine(memory: int, prepare: Callable[[], None] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
     # There is a worker for each core; and the stacks of many threads would not fit into the limit of memory.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would report to its maker; nothing leaves this machine
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
