@@ -19,7 +19,7 @@ from ocrd import inbox, service
 from ocrd.batch import Batch, BatchPolicy
 from ocrd.config import Config, Watch
 from ocrd.engines.base import Engine
-from ocrd.errors import DocumentError, EngineError, MachineError, OcrdError
+from ocrd.errors import DocumentError, EngineError, MachineError, cause_of
 from ocrd.fsio import machine_faults, one_mount, shown
 from ocrd.model import Settled
 from ocrd.pipeline import Outcome, Progress, Tools, durably, run_job
@@ -130,7 +130,7 @@ class Daemon:
                     for task in tasks:
                         task.cancel()
             except BaseExceptionGroup as several:
-                raise _leaf(several) from None
+                raise cause_of(several) from None
         log.info("stopped", **self.ended)
 
     def _open_tools(self, stack: AsyncExitStack) -> tuple[Renderer, inbox.Watcher]:
@@ -304,9 +304,3 @@ async def _until(event: asyncio.Event, due: float | None, longest: float | None 
         waits.append(max(0.0, due - time.monotonic()))
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), min(waits, default=None))
-
-
-def _leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Pick what ended the daemon: an error that knows its exit code before any other."""
-    leaves = [_leaf(e) if isinstance(e, BaseExceptionGroup) else e for e in group.exceptions]
-    return next((e for e in leaves if isinstance(e, OcrdError)), leaves[0])

@@ -57,3 +57,9 @@ class PageError(OcrdError):
     """A page that can't be rendered or read. Its document goes on, and says so at that page."""
 
     exit_code = os.EX_DATAERR
+
+
+def cause_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Pick what ended a task group, which wraps even a single error: one that knows its exit code before any other."""
+    leaves = [cause_of(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
+    return next((error for error in leaves if isinstance(error, OcrdError)), leaves[0])

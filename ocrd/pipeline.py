@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ocrd import markdown, publish, verdict
 from ocrd.config import Watch
 from ocrd.engines.base import Engine
-from ocrd.errors import DocumentError, EngineError, MachineError, PageError
+from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
 from ocrd.model import Document, PageResult, SourceFacts, Verdict
 from ocrd.render import Renderer
 from ocrd.spool import Job, Spool, refusal_of
@@ -129,7 +129,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
                 task = group.create_task(read(index, pages_left))
                 task.add_done_callback(lambda _: tools.window.leave())  # also when it is cancelled before it began
     except BaseExceptionGroup as several:
-        raise _first(several) from None
+        raise cause_of(several) from None
     results = tuple(pages[index] for index in range(facts.pages))
     _refuse_if_nothing_was_read(results)
     info = tools.engine.info
@@ -222,9 +222,3 @@ async def durably(step: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # no
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Pick the error that tells most: a task group wraps even a single one."""
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
