@@ -74,7 +74,7 @@ def test_a_lower_priority_goes_first(running: Running) -> None:
 
     async def all_of_them() -> None:
         backlog = [asyncio.create_task(one(index, 5)) for index in range(6)]
-        await until(lambda: running.core._llm.get_num_unfinished_requests() == 6)
+        await until(lambda: running.core._llm.output_processor.get_num_unfinished_requests() == 6)
         await asyncio.gather(*backlog, one(99, 0))
 
     running.run(all_of_them())
@@ -86,7 +86,7 @@ def test_a_cancelled_page_is_taken_out_of_the_engine(running: Running) -> None:
         (task,) = await in_work(running, [page()])
         task.cancel()
         await asyncio.wait([task])
-        await until(lambda: running.core._llm.get_num_unfinished_requests() == 0, 10)
+        await until(lambda: running.core._llm.output_processor.get_num_unfinished_requests() == 0, 10)
 
     running.run(cancel())
     assert running.run(running.engine.read(page(3))).index == 3
