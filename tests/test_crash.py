@@ -2,16 +2,15 @@
 
 import os
 import random
-import subprocess
 from collections.abc import Iterator
-from itertools import product
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
-from crash.house import Change, House, Scenario
+from crash import mutations, swarm
+from crash.house import Change, Scenario
 from crash.reaper import Step
-
-from ocrd import fsio, pipeline, spool
+from mounts import why_not_private
 
 SCENARIOS = [
     Scenario("plain", {"a.pdf": b"source a", "sub/b.pdf": b"source b"}),
@@ -25,152 +24,87 @@ SCENARIOS = [
     Scenario("no renameat2", {"a.pdf": b"source a"}, {"archive/a.pdf": b"s1"}, links=True),
     Scenario("inbox apart", {"a.pdf": b"source a"}, apart=("inbox",)),
     Scenario(
+        "inbox apart, more",
+        {"sub/a.pdf": b"source a", "x.pdf": b"bad source"},
+        {"archive/sub/a.pdf": b"s1"},
+        later={"outbox/sub/a.md": b"s2", "error/x.pdf": b"s3", "inbox/sub/notes.txt": b"s4"},
+        apart=("inbox",),
+        links=True,
+    ),
+    Scenario(
         "all apart",
         {"a.pdf": b"source a", "x.pdf": b"bad source"},
         later={"archive/a.pdf": b"s1", "error/x.pdf": b"s2"},
         apart=("archive", "outbox", "error"),
     ),
 ]
-PAIRS = os.environ.get("OCRD_CRASH_PAIRS", "200")
-"""Pairs of steps for each scenario: a number, or `all`."""
-RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "100"))
-"""Random sequences for each scenario."""
+PAIRS = float(os.environ.get("OCRD_CRASH_PAIRS", "1"))
+"""Share of the pairs of steps that are tried, by chance; 1: all."""
+RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "500"))
+"""Random sequences of deaths for each scenario."""
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """Two file systems in memory, the second mounted inside the first."""
-    root = tmp_path_factory.mktemp("crash")
-    mount(root)
-    other = root / "other"
-    other.mkdir()
-    mount(other)
-    yield root, other
-    for place in (other, root):
-        subprocess.run(["umount", place], check=True)
-
-
-def mount(path: Path) -> None:
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", path], check=False)
-    if done.returncode:
-        pytest.skip("mounting needs root")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
+    if reason := why_not_private():
+        pytest.skip(reason)
+    with swarm.swarm(tmp_path_factory.mktemp("crash")) as pool:
+        yield pool
 
 
 @pytest.fixture(params=SCENARIOS, ids=lambda scenario: scenario.name)
-def house(request: pytest.FixtureRequest, places: tuple[Path, Path]) -> House:
-    return House(request.param, *places)
+def scenario(request: pytest.FixtureRequest) -> Scenario:
+    found: Scenario = request.param
+    return found
 
 
-def undisturbed(house: House) -> tuple[dict[str, bytes], list[Step]]:
-    house.build()
-    house.strangers_come()
-    steps = house.record()
-    return house.files(), steps
+def points(pool: Executor, scenario: Scenario) -> range:
+    return range(1, len(pool.submit(swarm.steps, scenario).result()) + 1)
 
 
-def run(house: House, expected: dict[str, bytes], deaths: tuple[int, ...], change: Change | None = None) -> None:
-    house.build()
-    for number, death in enumerate(deaths):
-        ended = house.live(death, change)
-        house.check(expected)
-        if ended:
-            break
-        if number == 0:
-            house.strangers_come()
-    while not house.live(None, change):
-        pass
-    house.check_end(expected)
+def test_a_death_at_any_step_loses_nothing(pool: Executor, scenario: Scenario) -> None:
+    deaths = points(pool, scenario)
+    runs = [pool.submit(swarm.run, scenario, [(death,) for death in deaths[start::8]]) for start in range(8)]
+    assert sum(run.result() for run in runs) == len(deaths)
 
 
-def test_a_death_at_any_step_loses_nothing(house: House) -> None:
-    expected, steps = undisturbed(house)
-    for death in range(1, len(steps) + 1):
-        run(house, expected, (death,))
+def test_a_death_at_any_step_and_again_at_any_step_of_recovery_loses_nothing(
+    pool: Executor, scenario: Scenario
+) -> None:
+    runs = [pool.submit(swarm.run_pairs, scenario, first, PAIRS) for first in points(pool, scenario)]
+    pairs = sum(run.result() for run in runs)
+    print(f"{scenario.name}: {len(runs)} points, {pairs} pairs")
+    assert pairs > PAIRS * len(runs)  # recovery itself has steps
 
 
-def test_a_death_at_any_step_and_again_at_any_step_of_recovery_loses_nothing(house: House) -> None:
-    expected, steps = undisturbed(house)
-    pairs = list(product(range(1, len(steps) + 1), repeat=2))
-    for pair in pairs if PAIRS == "all" else random.Random(house.scenario.name).sample(pairs, int(PAIRS)):  # noqa: S311
-        run(house, expected, pair)
-
-
-def test_random_deaths_lose_nothing(house: House) -> None:
-    expected, steps = undisturbed(house)
-    chance = random.Random(house.scenario.name)  # noqa: S311
-    for _ in range(RANDOM_RUNS):
-        run(house, expected, tuple(chance.randint(1, len(steps)) for _ in range(chance.randint(1, 6))))
-
-
-def write_in_place() -> None:
-    """Mutation: no temporary file."""
-
-    def write(path: Path, data: bytes, *, tag: str = "") -> None:  # noqa: ARG001
-        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
-        os.write(descriptor, data)
-        os.close(descriptor)
-
-    fsio.write_new = write
-
-
-def record_no_name() -> None:
-    """Mutation: the name that is about to be used is remembered in memory only."""
-
-    def name_for(job: spool.Job, role: str, name: str) -> None:
-        job.record.names[role] = name
-
-    spool.Job.name_for = name_for  # type: ignore[method-assign]
-
-
-def archive_before_publish() -> None:
-    """Mutation: the source goes to the archive before its sidecar is out."""
-
-    def deliver(job: spool.Job, watch: object) -> Path:
-        watch_archive = watch.archive  # type: ignore[attr-defined]
-        fsio.move_new(job.source, watch_archive / job.record.name, tag="x")
-        return real(job, watch)
-
-    real, pipeline._deliver = pipeline._deliver, deliver  # type: ignore[assignment]
-
-
-def overwrite() -> None:
-    """Mutation: a taken name is no obstacle."""
-
-    def free_name(folder: Path, wanted: str, suffix: str = "") -> str:  # noqa: ARG001
-        return wanted
-
-    fsio.free_name = free_name
-    fsio._rename_new = os.rename
-
-
-def forget_the_twin() -> None:
-    """Mutation: recovery does not finish a claim that copies."""
-    spool.Spool._finish_claim = lambda _self, _job: None  # type: ignore[method-assign]
+def test_random_deaths_lose_nothing(pool: Executor, scenario: Scenario) -> None:
+    chance = random.Random(scenario.name)  # noqa: S311
+    deaths = points(pool, scenario)
+    sequences = [tuple(chance.choices(deaths, k=chance.randint(1, 6))) for _ in range(RANDOM_RUNS)]
+    runs = [pool.submit(swarm.run, scenario, sequences[start::16]) for start in range(16)]
+    assert sum(run.result() for run in runs) >= RANDOM_RUNS
 
 
 @pytest.mark.parametrize(
-    ("change", "scenario"),
+    ("change", "name"),
     [
-        (write_in_place, "plain"),
-        (record_no_name, "plain"),
-        (archive_before_publish, "plain"),
-        (overwrite, "taken names"),
-        (forget_the_twin, "inbox apart"),
+        (mutations.write_in_place, "plain"),
+        (mutations.record_no_name, "plain"),
+        (mutations.archive_before_publish, "plain"),
+        (mutations.overwrite, "taken names"),
+        (mutations.forget_the_twin, "inbox apart"),
+        (mutations.claim_by_copy_alone, "inbox apart"),
     ],
 )
-def test_the_harness_catches_code_that_breaks_the_promises(
-    change: Change, scenario: str, places: tuple[Path, Path]
-) -> None:
-    house = House(next(s for s in SCENARIOS if s.name == scenario), *places)
-    expected, steps = undisturbed(house)
+def test_the_harness_catches_code_that_breaks_the_promises(pool: Executor, change: Change, name: str) -> None:
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    deaths = [(death,) for death in range(1, 2 * len(points(pool, scenario)))]
     with pytest.raises(AssertionError):
-        for death in range(1, 2 * len(steps)):
-            run(house, expected, (death,), change)
+        pool.submit(swarm.run, scenario, deaths, change).result()
 
 
-def test_no_rename_is_relied_on_before_its_file_and_its_folder_are_synced(house: House) -> None:
-    _, steps = undisturbed(house)
-    assert check_syncs(steps) > 0
+def test_no_rename_is_relied_on_before_its_file_and_its_folder_are_synced(pool: Executor, scenario: Scenario) -> None:
+    assert check_syncs(pool.submit(swarm.steps, scenario).result()) > 0
 
 
 def check_syncs(steps: list[Step]) -> int:
@@ -202,8 +136,8 @@ def check_syncs(steps: list[Step]) -> int:
 
 
 @pytest.mark.parametrize("lost", ["file", "folder"])
-def test_a_missing_sync_is_noticed(house: House, lost: str) -> None:
-    _, steps = undisturbed(house)
+def test_a_missing_sync_is_noticed(pool: Executor, scenario: Scenario, lost: str) -> None:
+    steps = pool.submit(swarm.steps, scenario).result()
     without = [s for s in steps if s.call != "fsync" or (lost == "file") != (".ocrd-" in s.path)]
     with pytest.raises(AssertionError):
         check_syncs(without)

@@ -1,15 +1,18 @@
 """One watch on a file system of its own, the lives of a daemon in it, and what must hold after each death."""
 
 import asyncio
+import gc
 import hashlib
 import os
 import re
 import shutil
 import signal
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from simulated import SimulatedEngine
 
@@ -56,11 +59,17 @@ class StillRenderer:
         return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0, 0.5)
 
 
+def _mirror(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, copy_function=os.link)
+
+
 class House:
     """The folders of a scenario. `other` is a second mount for those that lie apart."""
 
-    def __init__(self, scenario: Scenario, root: Path, other: Path) -> None:
+    def __init__(self, scenario: Scenario, root: Path, other: Path, reaper: Reaper) -> None:
         self.scenario = scenario
+        self._reaper = reaper
         self.root = root / "house"
         self._other = other / "house"
 
@@ -90,19 +99,11 @@ class House:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
-    def live(self, die_at: int | None = None, change: Change | None = None) -> bool:
-        """Let a daemon live in a process of its own; returns whether it came to its end."""
+    def live(self, die_at: int, change: Change | None = None) -> bool:
+        """Let a daemon live in a process of its own until it dies; returns whether it came to its end before."""
         child = os.fork()
         if child == 0:
-            code = 1
-            try:
-                Reaper(self.root.parent, die_at, links=self.scenario.links).install()  # the second mount lies below it
-                if change:
-                    change()
-                self._life()
-                code = 0
-            finally:
-                os._exit(code)
+            self._live_as_child(die_at, change)
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             assert os.WTERMSIG(status) == signal.SIGKILL
@@ -110,24 +111,38 @@ class House:
         assert os.waitstatus_to_exitcode(status) == 0, "the daemon failed by itself"
         return True
 
-    def record(self) -> list[Step]:
-        """Live undisturbed in this process's child and return the steps."""
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reader)
-            reaper = Reaper(self.root.parent, links=self.scenario.links)
-            reaper.install()
+    def _live_as_child(self, die_at: int, change: Change | None) -> NoReturn:
+        code = 1
+        try:
+            gc.disable()  # a collection would copy every page of memory
+            if change:
+                change()
+            self._reaper.arm(die_at, links=self.scenario.links)
             self._life()
-            lines = "\n".join(f"{s.call}\t{s.path}\t{s.other}" for s in reaper.steps)
-            with os.fdopen(writer, "w") as pipe:
-                pipe.write(lines)
-            os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader) as pipe:
-            steps = [Step(*line.split("\t")) for line in pipe.read().split("\n")]
-        assert os.waitpid(child, 0)[1] == 0
-        return steps
+            code = 0
+        except Exception:  # noqa: BLE001 - told here, since nobody above may go on in this process
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def live_on(self) -> list[Step]:
+        """Let a daemon live in this very process until all is done; returns its steps."""
+        self._reaper.arm(links=self.scenario.links)
+        try:
+            self._life()
+        finally:
+            self._reaper.disarm()
+        return self._reaper.steps
+
+    def remember(self) -> None:
+        """Keep the folders as they are now. Hard links do: no file is ever written again once it has its name."""
+        for place in (self.root, self._other):
+            _mirror(place, place.with_name("memory"))
+
+    def go_back(self) -> None:
+        """Put the folders back as they were remembered, with the same inodes."""
+        for place in (self.root, self._other):
+            _mirror(place.with_name("memory"), place)
 
     def _life(self) -> None:
         """Do what the daemon does from start to an empty inbox, one thing after the other."""
@@ -150,6 +165,7 @@ class House:
                 await run_job(job, watch, flow.spool, tools)
 
         asyncio.run(work())
+        flow.spool.close()
 
     def files(self) -> dict[str, bytes]:
         """Everything that a person sees, by role and path; temporary files are hidden, and left out."""

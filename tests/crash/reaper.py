@@ -29,13 +29,21 @@ class Reaper:
     A write counts as two, each of half the bytes: a file can be cut off anywhere.
     """
 
-    def __init__(self, root: Path, die_at: int | None = None, *, links: bool = False) -> None:
-        """With `links`, the kernel pretends not to know renameat2, and files are linked and unlinked instead."""
+    def __init__(self, root: Path) -> None:
         self._root = str(root)
-        self._links = links
-        self._die_at = die_at
+        self._armed = self._links = False
+        self._die_at: int | None = None
         self._files: dict[int, str] = {}
         self.steps: list[Step] = []
+
+    def arm(self, die_at: int | None = None, *, links: bool = False) -> None:
+        """Begin to count. With `links`, the kernel seems not to know renameat2, and files are linked and unlinked."""
+        self.steps = []
+        self._armed, self._die_at, self._links = True, die_at, links
+
+    def disarm(self) -> None:
+        """Look away again."""
+        self._armed = self._links = False
 
     def install(self) -> None:
         """Take the place of the calls in this process; there is no way back."""
@@ -47,7 +55,7 @@ class Reaper:
 
     def _step(self, call: str, path: object, other: object = "") -> None:
         spelled = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
-        if not spelled.startswith(self._root):
+        if not self._armed or not spelled.startswith(self._root):
             return
         self.steps.append(Step(call, spelled, os.fsdecode(other) if other else ""))  # type: ignore[arg-type]
         if len(self.steps) == self._die_at:
@@ -101,7 +109,7 @@ class Reaper:
             return -1
         self._step("rename", old, new)
         result = real(-100, old, -100, new, flags)
-        if result != 0 and self.steps:
+        if result != 0 and self._armed and self.steps:
             self.steps[-1] = replace(self.steps[-1], call="failed rename")
         return result
 

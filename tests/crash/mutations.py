@@ -1,0 +1,63 @@
+"""Ways to break ocrd on purpose, each of which the crash harness must notice."""
+
+import os
+from pathlib import Path
+
+from ocrd import fsio, pipeline, spool
+
+
+def write_in_place() -> None:
+    """Use no temporary file."""
+
+    def write(path: Path, data: bytes, *, tag: str = "") -> None:  # noqa: ARG001
+        descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+        os.write(descriptor, data)
+        os.close(descriptor)
+
+    fsio.write_new = write
+
+
+def record_no_name() -> None:
+    """Remember the name that is about to be used in memory only."""
+
+    def name_for(job: spool.Job, role: str, name: str) -> None:
+        job.record.names[role] = name
+
+    spool.Job.name_for = name_for  # type: ignore[method-assign]
+
+
+def archive_before_publish() -> None:
+    """Send the source to the archive before its sidecar is out."""
+
+    def deliver(job: spool.Job, watch: object) -> Path:
+        watch_archive = watch.archive  # type: ignore[attr-defined]
+        fsio.move_new(job.source, watch_archive / job.record.name, tag="x")
+        return real(job, watch)
+
+    real, pipeline._deliver = pipeline._deliver, deliver  # type: ignore[assignment]
+
+
+def overwrite() -> None:
+    """Take a taken name for no obstacle."""
+
+    def free_name(folder: Path, wanted: str, suffix: str = "") -> str:  # noqa: ARG001
+        return wanted
+
+    fsio.free_name = free_name
+    fsio._rename_new = os.rename
+
+
+def forget_the_twin() -> None:
+    """Recover without finishing a claim that copies."""
+    spool.Spool._finish_claim = lambda _self, _job: None  # type: ignore[method-assign]
+
+
+def claim_by_copy_alone() -> None:
+    """Delete the original of a copying claim before the copy has its name."""
+
+    def move(source: Path, target: Path, tag: str) -> None:
+        temporary = fsio._copy_temporary(source, target.parent, tag)
+        os.unlink(source)
+        os.rename(temporary, target)
+
+    fsio._move_by_copy = move

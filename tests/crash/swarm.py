@@ -1,0 +1,123 @@
+"""Many lives at once: a worker process for each core, each with two small file systems of its own.
+
+A worker is a fresh interpreter with nothing in it but ocrd, so that a fork of it is cheap. The lives that are to be
+killed are forks; the last life of each run, which comes to its end, is lived by the worker itself.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import random
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import structlog
+from mounts import go_private, mount_memory
+
+from crash.house import Change, House, Scenario
+from crash.reaper import Reaper, Step
+
+Deaths = tuple[int, ...]
+"""The step at which each life but the last dies, from 1."""
+_NEVER = 10**9
+
+_houses: Callable[[Scenario], House]
+
+
+def swarm(folder: Path) -> Executor:
+    """Start the workers, whose file systems are mounted below `folder`."""
+    workers = len(os.sched_getaffinity(0))
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _settle_down, [folder])
+
+
+def _settle_down(folder: Path) -> None:
+    """Make this worker the place where lives are lived."""
+    global _houses  # noqa: PLW0603 - one for each process
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    go_private()
+    root = folder / str(os.getpid())
+    root.mkdir()
+    other = mount_memory(root) / "other"
+    other.mkdir()
+    mount_memory(other)
+    asyncio.to_thread = _at_once  # type: ignore[assignment]  # one thing after the other, so that a step has a number
+    reaper = Reaper(root)
+    reaper.install()
+    _houses = partial(House, root=root, other=other, reaper=reaper)
+
+
+async def _at_once(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return step(*args, **kwargs)
+
+
+# What follows runs in the workers.
+
+
+def steps(scenario: Scenario) -> list[Step]:
+    """List the steps of an undisturbed life."""
+    return _undisturbed(_houses(scenario))[1]
+
+
+def run(scenario: Scenario, sequences: Iterable[Deaths], change: Change | None = None) -> int:
+    """Live through sequences of deaths, and check all that must hold; returns how many deaths there were."""
+    house = _houses(scenario)
+    expected, _ = _undisturbed(house)
+    return sum(_run(house, expected, deaths, change) for deaths in sequences)
+
+
+def run_pairs(scenario: Scenario, first: int, share: float = 1.0) -> int:
+    """Die at step `first`, and again at every step of the life after that; returns how many pairs there were.
+
+    With a `share` below 1, only so many of them are lived, by chance.
+    """
+    house = _houses(scenario)
+    chance = random.Random(f"{scenario.name} {first}")  # noqa: S311
+    expected, _ = _undisturbed(house)
+    house.build()
+    house.live(first)
+    house.check(expected)
+    house.strangers_come()
+    house.remember()
+    lived = 0
+    for second in count(1):
+        if chance.random() > share:
+            continue
+        if house.live(second):
+            house.check_end(expected)
+            return lived
+        house.check(expected)
+        house.live_on()
+        house.check_end(expected)
+        house.go_back()
+        lived += 1
+    raise AssertionError
+
+
+def _undisturbed(house: House) -> tuple[dict[str, bytes], list[Step]]:
+    house.build()
+    house.strangers_come()
+    lived = house.live_on()
+    return house.files(), lived
+
+
+def _run(house: House, expected: dict[str, bytes], deaths: Deaths, change: Change | None) -> int:
+    house.build()
+    for number, death in enumerate(deaths):
+        if house.live(death, change):
+            break
+        house.check(expected)
+        if number == 0:
+            house.strangers_come()
+    else:
+        number = len(deaths)
+    if change:
+        house.live(_NEVER, change)
+    else:
+        house.live_on()
+    house.check_end(expected)
+    return number
