@@ -56,7 +56,7 @@ def drawn_pages(size: PixelSize, count: int) -> list[PageImage]:
         draw = ImageDraw.Draw(image)
         for top in range(100, size.height - 100, 36):
             draw.text((100, top), "".join(dice.choices("abcdefghij klmnopqrst", k=80)), fill="black", font=font)
-        pages.append(PageImage(index, size, image.tobytes(), dpi=155, ink=0.1))
+        pages.append(PageImage(index, size, image.tobytes(), dpi=155))
     return pages
 
 
@@ -85,7 +85,7 @@ class Bench:
 
     async def speed(self, count: int, tokens: int) -> None:
         core = self.engine._residence._core
-        core._params = core._sampling(max_tokens=tokens, ignore_eos=True)
+        core._params = lambda *_: core._sampling(max_tokens=tokens, ignore_eos=True)
         await self.read(16)  # the first pages compile kernels
         before = time.process_time()
         await self.read(count)
@@ -95,7 +95,7 @@ class Bench:
         size = self.pages[0].size
         half = size.width * size.height * 3 // 2
         pid = self.engine._home.pid
-        await self.engine.read(PageImage(0, size, b"\0" * half + b"\xff" * half, dpi=155, ink=0.5))
+        await self.engine.read(PageImage(0, size, b"\0" * half + b"\xff" * half, dpi=155))
         tell("half-black page", f"read, the engine lives on: {self.engine._home.pid == pid}")
 
     async def killed(self, count: int) -> None:

@@ -127,6 +127,28 @@ class Log(Section):
     )
 
 
+class Pages(Section):
+    """How pages are read."""
+
+    orientation: Literal["auto", "off"] = Field(
+        default="auto",
+        description="auto: pages that lie on their side, stand on their head or are a little askew are set right.",
+    )
+    text_layer: Literal["ignore", "fallback", "prefer"] = Field(
+        default="fallback",
+        description="A PDF page's own text. ignore: never used; fallback: readings are checked against it, and it "
+        "stands in for a bad one; prefer: where it is sound it is taken, and the engine is not asked.",
+    )
+    second_readings: Annotated[
+        tuple[Literal["turn", "prompt", "warm", "halves", "text_layer"], ...], Field(strict=False)
+    ] = Field(
+        default=("turn", "prompt", "warm", "halves", "text_layer"),
+        description="What is tried with a page whose reading is bad, in this order, as far as it fits what is wrong: "
+        "the other way up, where that is in doubt; the engine's other prompt; a higher temperature; the page in two "
+        "halves; the PDF's own text. Empty: nothing.",
+    )
+
+
 class Watch(Section):
     """One flow: an inbox with its outbox, archive and error folder."""
 
@@ -141,6 +163,12 @@ class Watch(Section):
     )
     front_matter: bool = Field(
         default=True, description="Begin each sidecar with its facts: source, pages, engine, problems."
+    )
+
+    pages: Pages = Field(default=Pages(), description=Pages.__doc__)
+    partial: Literal["archive", "error"] = Field(
+        default="archive",
+        description="Where an original goes whose Markdown was delivered with pages that have problems.",
     )
 
     @property

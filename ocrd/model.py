@@ -1,5 +1,6 @@
 """The records that pass between the rooms of ocrd. Frozen, and every field tells its unit."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -55,6 +56,98 @@ Called in the render workers, so it must be picklable: a function of a module, o
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """What is wanted of a page, where that is not the whole of it as it seems to stand."""
+
+    turn: int | None = None
+    """Degrees clockwise to turn the page by, a multiple of 90; None: find out which way is up, and how askew it is."""
+    skew: float = 0.0
+    """Degrees clockwise to turn it by on top of a `turn` that is given."""
+    top: float = 0.0
+    """Where the part begins that is wanted: share of the upright page's height."""
+    bottom: float = 1.0
+    """Where that part ends."""
+    layer: bool = False
+    """Whether to look at the text layer, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How a page image lies on its page, so that a place on the one can be found on the other."""
+
+    width: float = 0.0
+    """Width of the page as the source shows it, in points (1/72 inch); 0 if nobody knows."""
+    height: float = 0.0
+    """Its height, points."""
+    turn: int = 0
+    """Degrees clockwise by which the page was turned to stand upright: 0, 90, 180 or 270."""
+    skew: float = 0.0
+    """Degrees clockwise by which it was turned after that, about its middle. The image holds all of the page, so it
+    is of a slightly larger sheet then."""
+    top: float = 0.0
+    """Where the image begins: share of the height of the upright sheet. 0 unless it shows a part of the page."""
+    bottom: float = 1.0
+    """Where the image ends."""
+
+    @property
+    def upright(self) -> tuple[float, float]:
+        """Width and height of the upright sheet in points: of the page, turned, and of what is around it if askew."""
+        width, height = (self.height, self.width) if self.turn % 180 else (self.width, self.height)
+        cos, sin = math.cos(math.radians(self.skew)), abs(math.sin(math.radians(self.skew)))
+        return width * cos + height * sin, height * cos + width * sin
+
+    def on_page(self, x: float, y: float) -> tuple[float, float]:
+        """Find a place of the image, in shares of its width and height, on the page as the source shows it.
+
+        Returns points from the page's upper left corner; beyond the page for what the image shows around it.
+        """
+        wide, high = self.upright
+        y = self.top + y * (self.bottom - self.top)
+        right, down = (x - 0.5) * wide, (y - 0.5) * high  # from the middle, where both turns leave things in place
+        back = -math.radians(self.turn + self.skew)
+        return (
+            self.width / 2 + right * math.cos(back) - down * math.sin(back),
+            self.height / 2 + right * math.sin(back) + down * math.cos(back),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TextLayer:
+    """What a PDF page says of its own text."""
+
+    letters: int
+    """Letters and digits in it."""
+    flaw: str
+    """Why it can't be trusted, in words; empty if it is sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """What a page image shows before anybody reads it."""
+
+    placement: Placement = Placement()
+    """How the image lies on the page."""
+    ink: float = 0.0
+    """Share of the pixels that differ clearly from the paper around them, 0 to 1."""
+    lines: int = 0
+    """Lines of text that there seem to be, roughly."""
+    letters: int = 0
+    """Letters that there seem to be, very roughly, and rather too few."""
+    blank: str = ""
+    """Why there is nothing to read, in words; empty for a page that has something on it."""
+    other_turn: int | None = None
+    """Degrees clockwise from the page as the source shows it: the next likely way up, where the image leaves doubt."""
+    layer: TextLayer | None = None
+    """The page's own text; None if it has none, or nobody asked."""
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Read it back. Raises KeyError, TypeError or ValueError if it is damaged."""
+        layer = TextLayer(**raw["layer"]) if raw["layer"] else None
+        return cls(**{**raw, "placement": Placement(**raw["placement"]), "layer": layer})
+
+
+@dataclass(frozen=True, slots=True)
 class PageImage:
     """One rendered page, in memory only."""
 
@@ -66,8 +159,43 @@ class PageImage:
     """RGB, 8 bits a channel, rows from the top without padding: `3 * width * height` bytes."""
     dpi: float
     """Pixels per inch of the page as the source declares it; 0 where the source declares none."""
-    ink: float
-    """Share of the pixels that differ clearly from the paper, 0 to 1."""
+    facts: PageFacts = PageFacts()
+    """What it shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approach:
+    """How an engine is to read a page, where that differs from its settings. An engine does what it can of it."""
+
+    prompt: str | None = None
+    """What the model is asked."""
+    temperature: float | None = None
+    """How freely it chooses among its next tokens; 0 always takes the likeliest."""
+    ngram_size: int | None = None
+    """Tokens in a run that may not come twice."""
+    window_size: int | None = None
+    """How many tokens back a repeated run counts."""
+
+
+DEFAULT_APPROACH = Approach()
+"""As the engine's settings say."""
+
+
+class Rung(StrEnum):
+    """A way to read a page: the first one, and those to try when it went wrong."""
+
+    FIRST = "first"
+    """As the settings say."""
+    TURN = "turn"
+    """The page turned the other way that it may stand."""
+    PROMPT = "prompt"
+    """The model is asked in other words."""
+    WARM = "warm"
+    """The model chooses more freely, and may repeat less."""
+    HALVES = "halves"
+    """The upper and the lower half by themselves, joined."""
+    TEXT_LAYER = "text_layer"
+    """The PDF's own text, without the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +231,26 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One way in which a page was read, and how that went."""
+
+    rung: Rung
+    """The way."""
+    verdict: Verdict
+    """What we hold of it."""
+    reason: str
+    """Why, in words for a person."""
+    finish_reason: str
+    """Why the engine stopped; empty where it gave no reading."""
+    tokens: int
+    """Tokens generated."""
+    seconds: float
+    """From the engine's taking the page to its answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class PageResult:
-    """What became of one page."""
+    """What became of one page: the best of its readings."""
 
     index: int
     """Position in the source, from 0."""
@@ -114,17 +260,32 @@ class PageResult:
     """Why, in words for a person; empty for a page that is ok."""
     reading: Reading | None
     """What the engine returned; None where it was not asked or had no answer."""
-    attempts: int
-    """How often the page was read."""
+    rung: Rung = Rung.FIRST
+    """The way by which this reading was got; `text_layer` where it is the PDF's own text and not the engine's."""
+    facts: PageFacts | None = None
+    """What the page image shows that was read, and how it lies on the page; None if it could not be rendered."""
+    attempts: tuple[Attempt, ...] = ()
+    """Every way that was tried, in order; none for a page that is blank, which no engine was asked about."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
-        """Read it back. Raises KeyError, TypeError or ValueError if it is damaged."""
-        reading = Reading(**raw["reading"]) if raw["reading"] else None
-        return cls(raw["index"], Verdict(raw["verdict"]), raw["reason"], reading, raw["attempts"])
+        """Read it back. Raises KeyError, TypeError or ValueError if it is damaged, or of an older form."""
+        return cls(
+            raw["index"],
+            Verdict(raw["verdict"]),
+            raw["reason"],
+            Reading(**raw["reading"]) if raw["reading"] else None,
+            Rung(raw["rung"]),
+            PageFacts.from_json(raw["facts"]) if raw["facts"] else None,
+            tuple(_attempt(one) for one in raw["attempts"]),
+        )
+
+
+def _attempt(raw: dict[str, Any]) -> Attempt:
+    return Attempt(**{**raw, "rung": Rung(raw["rung"]), "verdict": Verdict(raw["verdict"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.fsio import machine_faults, shown
-from ocrd.model import FileStamp, PageImage, PageSizer, PixelSize, SourceFacts
+from ocrd.model import FileStamp, PageFacts, PageImage, PageSizer, PixelSize, Placement, SourceFacts
 from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class _Pdf:
             raise
         except Exception as error:
             raise PageError(f"This page can't be rendered: {_plain(error)}.", _AGAIN) from error
-        return _page_image(index, _as_pillow(pixmap), size, dpi=_POINTS_PER_INCH * size.width / width)
+        return _page_image(index, _as_pillow(pixmap), size, Placement(width, height))
 
 
 class _Images:
@@ -201,7 +201,7 @@ class _Images:
         _check_size(width, height)
         size = sizer(width, height)
         image = image.resize((size.width, size.height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return _page_image(index, image.convert("RGB"), size, dpi=_POINTS_PER_INCH * size.width / width)
+        return _page_image(index, image.convert("RGB"), size, Placement(width, height))
 
 
 def _on_paper(image: "Image.Image") -> "Image.Image":
@@ -245,10 +245,11 @@ def _as_pillow(pixmap: "pymupdf.Pixmap") -> "Image.Image":
     return Image.frombuffer("RGB", (pixmap.width, pixmap.height), pixmap.samples_mv, "raw", "RGB", pixmap.stride, 1)
 
 
-def _page_image(index: int, image: "Image.Image", size: PixelSize, dpi: float) -> PageImage:
+def _page_image(index: int, image: "Image.Image", size: PixelSize, placement: Placement) -> PageImage:
     if image.size != (size.width, size.height):  # rounding of a page's odd size
         image = image.resize((size.width, size.height))
-    return PageImage(index, size, image.tobytes(), round(dpi, 1), _ink(image))
+    dpi = round(_POINTS_PER_INCH * size.width / placement.upright[0], 1)
+    return PageImage(index, size, image.tobytes(), dpi, PageFacts(placement, _ink(image)))
 
 
 def _ink(image: "Image.Image") -> float:

@@ -1,15 +1,16 @@
 """From a reading and the facts of its page image to a verdict. Pure."""
 
-from ocrd.model import PageImage, PageResult, Reading, Verdict
+from ocrd.model import Attempt, PageImage, PageResult, Reading, Rung, Verdict
 
 _EMPTY_INK = 0.00002
 """Share of ink below which a page holds nothing: a lone digit has twice as much, noise is too faint to count."""
 
 
-def judge(page: PageImage, reading: Reading) -> PageResult:
+def judge(page: PageImage, reading: Reading, rung: Rung = Rung.FIRST) -> PageResult:
     """Say what we hold of a reading, and why."""
     verdict, reason = _verdict(page, reading)
-    return PageResult(page.index, verdict, reason, reading, attempts=1)
+    attempt = Attempt(rung, verdict, reason, reading.finish_reason, reading.tokens, reading.seconds)
+    return PageResult(page.index, verdict, reason, reading, rung, page.facts, (attempt,))
 
 
 def _verdict(page: PageImage, reading: Reading) -> tuple[Verdict, str]:
@@ -19,11 +20,12 @@ def _verdict(page: PageImage, reading: Reading) -> tuple[Verdict, str]:
         return Verdict.REPEATED, "the engine repeated itself and was stopped"
     if any(char.isprintable() and not char.isspace() for char in reading.text):
         return Verdict.OK, ""
-    if page.ink < _EMPTY_INK:
+    if page.facts.ink < _EMPTY_INK:
         return Verdict.BLANK, "the page is blank"
-    return Verdict.SUSPECT, f"the engine found no text, but {page.ink:.1%} of the page is ink"
+    return Verdict.SUSPECT, f"the engine found no text, but {page.facts.ink:.1%} of the page is ink"
 
 
-def failed(index: int, reason: str) -> PageResult:
+def failed(index: int, reason: str, rung: Rung = Rung.FIRST) -> PageResult:
     """Give the result of a page that could not be read at all."""
-    return PageResult(index, Verdict.FAILED, reason, reading=None, attempts=1)
+    attempt = Attempt(rung, Verdict.FAILED, reason, finish_reason="", tokens=0, seconds=0.0)
+    return PageResult(index, Verdict.FAILED, reason, None, rung, None, (attempt,))

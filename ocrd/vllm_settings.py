@@ -57,6 +57,11 @@ class VllmSettings(Section):
         description="What the model is asked. The default gives Markdown with tables and the places of figures; "
         "`<image>\\nFree OCR.` gives plain text. The model knows its own short prompts better than instructions.",
     )
+    other_prompt: str = Field(
+        default="<image>\nFree OCR.",
+        pattern="<image>",
+        description="What it is asked in a second reading of a page that went wrong.",
+    )
     max_tokens: int = Field(
         default=8192, ge=1, description="Most tokens generated for a page; max_model_len may end it earlier."
     )

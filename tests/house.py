@@ -14,6 +14,8 @@ import yaml
 
 TESTS = Path(__file__).parent
 OCRD = Path(sys.executable).with_name("ocrd")
+MODULES = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+"""Where a daemon looks for modules: the simulated engine's folder, and where we look, so that it is the same ocrd."""
 
 
 class House:
@@ -52,7 +54,7 @@ class House:
         daemon = subprocess.Popen(
             [OCRD, command, "-c", self.root / "ocrd.yaml"],
             stderr=log,
-            env={**os.environ, "PYTHONPATH": str(TESTS)},
+            env={**os.environ, "PYTHONPATH": MODULES},
         )
         log.close()
         self._daemons.append(daemon)

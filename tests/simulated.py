@@ -7,7 +7,7 @@ from typing import Any
 
 from ocrd.engines.base import EngineInfo
 from ocrd.errors import EngineError, PageError
-from ocrd.model import PageImage, PageSizer, PixelSize, Reading
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
 
 Behaviour = Callable[[PageImage, int], "Reading | Exception | None"]
 
@@ -26,12 +26,15 @@ class SimulatedEngine:
         begin: Callable[[PageImage], None] | None = None,
         behave: Behaviour | None = None,
         seconds: float = 0.0,
+        rungs: dict[Rung, Approach] | None = None,
     ) -> None:
         self._window = window
         self._begin = begin
         self._behave = behave
         self._seconds = seconds
+        self._rungs = rungs or {}
         self.reads: list[int] = []
+        self.approaches: list[Approach] = []
         self.at_once = 0
         self.most_at_once = 0
         self.closed = 0
@@ -48,11 +51,16 @@ class SimulatedEngine:
     def page_size(self) -> PageSizer:
         return small_page
 
+    @property
+    def rungs(self) -> dict[Rung, Approach]:
+        return self._rungs
+
     async def start(self) -> None:
         await asyncio.sleep(0)
 
-    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:
+    async def read(self, page: PageImage, *, priority: int = 0, approach: Approach = DEFAULT_APPROACH) -> Reading:
         self.reads.append(page.index)
+        self.approaches.append(approach)
         if self._begin:
             self._begin(page)
         self.at_once += 1

@@ -41,7 +41,7 @@ def rendered(page: pymupdf.Page, index: int) -> PageImage:
     size = page_size(page.rect.width, page.rect.height)
     scale = pymupdf.Matrix(size.width / page.rect.width, size.height / page.rect.height)
     pixmap = page.get_pixmap(matrix=scale, colorspace=pymupdf.csRGB, alpha=False)
-    return PageImage(index, PixelSize(pixmap.width, pixmap.height), pixmap.samples, dpi=300, ink=0.05)
+    return PageImage(index, PixelSize(pixmap.width, pixmap.height), pixmap.samples, dpi=300)
 
 
 def as_image(page: PageImage) -> Image.Image:
@@ -49,7 +49,7 @@ def as_image(page: PageImage) -> Image.Image:
 
 
 def as_page(image: Image.Image) -> PageImage:
-    return PageImage(0, PixelSize(*image.size), image.convert("RGB").tobytes(), dpi=300, ink=0.5)
+    return PageImage(0, PixelSize(*image.size), image.convert("RGB").tobytes(), dpi=300)
 
 
 def noise() -> PageImage:
@@ -130,7 +130,7 @@ def test_nothing_is_printed(read: Read, capfd: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize("size", [PixelSize(1, 1), PixelSize(1, 300), PixelSize(4096, 1)])
 def test_the_smallest_pages_can_be_read(read: Read, size: PixelSize) -> None:
-    assert not read([PageImage(0, size, bytes(3 * size.width * size.height), dpi=300, ink=1)])
+    assert not read([PageImage(0, size, bytes(3 * size.width * size.height), dpi=300)])
 
 
 @pytest.mark.parametrize(

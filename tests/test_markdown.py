@@ -24,7 +24,7 @@ ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60) | st
 
 def page(index: int, text: str | None = "text", verdict: Verdict = Verdict.OK, reason: str = "") -> PageResult:
     reading = None if text is None else Reading(index, text, "stop", 1, 0.5)
-    return PageResult(index, verdict, reason, reading, 1)
+    return PageResult(index, verdict, reason, reading)
 
 
 def document(pages: Iterable[PageResult], source: str = "a/scan.pdf") -> Document:

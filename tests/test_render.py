@@ -163,7 +163,7 @@ def test_a_turned_page_is_rendered_as_it_is_displayed(renderer: Sync, tmp_path: 
 def test_a_pdf_that_only_its_owner_may_change_is_read(renderer: Sync, tmp_path: Path, make_pdf: MakePdf) -> None:
     path = make_pdf(tmp_path / "scan.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, owner_pw="owner", permissions=0)
     assert renderer.open(path).pages == 1
-    assert renderer.page(path).ink > 0
+    assert renderer.page(path).facts.ink > 0
 
 
 def test_every_page_of_a_tiff_is_read(renderer: Sync, tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_fax_of_one_bit_is_black_on_white(renderer: Sync, tmp_path: Path) -> N
     image.save(tmp_path / "fax.tif", compression="group4", dpi=(204, 196))
     page = renderer.page(tmp_path / "fax.tif")
     assert dark(as_image(page)) == (True, False, False, False)
-    assert page.ink == pytest.approx(0.25, abs=0.02)
+    assert page.facts.ink == pytest.approx(0.25, abs=0.02)
 
 
 @pytest.mark.parametrize(("orientation", "expected"), [(1, 0), (3, 3), (6, 1), (8, 2)])
@@ -328,7 +328,7 @@ def test_a_page_that_takes_for_ever_is_given_up_and_the_next_one_is_read(
         assert short.open(path).pages == 1
         with pytest.raises(PageError, match="Rendering this page took longer than 10 s"):
             short.page(path)
-        assert short.page(make_pdf(tmp_path / "good.pdf")).ink > 0
+        assert short.page(make_pdf(tmp_path / "good.pdf")).facts.ink > 0
     finally:
         short.close()
 
@@ -340,7 +340,7 @@ def test_the_least_memory_that_can_be_configured_is_enough_for_an_ordinary_scan(
     assert frail.page(tmp_path / "scan.jpg").size == fit(2480, 3508)
     (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.7 bad")
     frail.refusal(tmp_path / "bad.pdf")
-    assert frail.page(make_pdf(tmp_path / "scan.pdf")).ink > 0
+    assert frail.page(make_pdf(tmp_path / "scan.pdf")).facts.ink > 0
 
 
 def test_a_memory_bomb_is_given_up_and_the_next_page_is_read(frail: Sync, tmp_path: Path, make_pdf: MakePdf) -> None:
@@ -355,7 +355,7 @@ def test_a_memory_bomb_is_given_up_and_the_next_page_is_read(frail: Sync, tmp_pa
     bomb.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
     with pytest.raises(PageError, match="needed more than 1024 MiB of memory"):
         frail.page(bomb)
-    assert frail.page(make_pdf(tmp_path / "good.pdf")).ink > 0
+    assert frail.page(make_pdf(tmp_path / "good.pdf")).facts.ink > 0
 
 
 def test_a_worker_that_dies_once_is_forgiven(tmp_path: Path, make_pdf: MakePdf, mortal: Sync) -> None:
@@ -391,12 +391,12 @@ def test_a_worker_killed_from_outside_costs_no_page(
     (worker,) = set(multiprocessing.active_children()) - others
     os.kill(worker.pid or 0, signal.SIGKILL)
     eventually(lambda: not worker.is_alive())
-    assert mortal.page(path).ink > 0
+    assert mortal.page(path).facts.ink > 0
 
 
 def test_a_worker_may_write_no_file(tmp_path: Path, make_pdf: MakePdf, renderer: Sync) -> None:
     path = make_pdf(tmp_path / "scan.pdf")
-    assert renderer.page(path, sizer=partial(write_a_file, str(tmp_path / "written"))).ink > 0
+    assert renderer.page(path, sizer=partial(write_a_file, str(tmp_path / "written"))).facts.ink > 0
 
 
 def test_a_page_that_is_not_there_is_the_pages_fault(renderer: Sync, tmp_path: Path, make_pdf: MakePdf) -> None:
@@ -423,7 +423,7 @@ def test_a_blank_page_has_no_ink_however_noisy_the_scanner(
     renderer: Sync, tmp_path: Path, grey: int, sigma: float
 ) -> None:
     noisy_paper(grey, sigma).convert("RGB").save(tmp_path / "blank.jpg", dpi=(150, 150), quality=75)
-    assert renderer.page(tmp_path / "blank.jpg").ink < _EMPTY_INK
+    assert renderer.page(tmp_path / "blank.jpg").facts.ink < _EMPTY_INK
 
 
 @pytest.mark.parametrize("text", ["7", "- 12 -"])
@@ -431,11 +431,11 @@ def test_a_lone_page_number_is_ink(renderer: Sync, tmp_path: Path, text: str) ->
     with pymupdf.open() as document:
         document.new_page(width=595, height=842).insert_text((290, 800), text, fontsize=11)
         document.save(tmp_path / "scan.pdf")
-    assert renderer.page(tmp_path / "scan.pdf").ink >= _EMPTY_INK
+    assert renderer.page(tmp_path / "scan.pdf").facts.ink >= _EMPTY_INK
 
 
 def test_white_letters_on_black_are_ink(renderer: Sync, tmp_path: Path) -> None:
     image = Image.new("L", (1240, 1754), 10)
     ImageDraw.Draw(image).rectangle((200, 200, 600, 260), fill=245)
     image.save(tmp_path / "negative.png", dpi=(150, 150))
-    assert renderer.page(tmp_path / "negative.png").ink >= _EMPTY_INK
+    assert renderer.page(tmp_path / "negative.png").facts.ink >= _EMPTY_INK

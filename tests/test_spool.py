@@ -162,7 +162,7 @@ def test_attempts_charged_the_job_is_run_and_at_the_limit_refused(house: House) 
 
 
 def kept(index: int, text: str) -> PageResult:
-    return PageResult(index, Verdict.OK, "", Reading(index, text, "stop", 1, 0.1), 1)
+    return PageResult(index, Verdict.OK, "", Reading(index, text, "stop", 1, 0.1))
 
 
 def test_some_pages_read_these_are_kept_and_the_rest_is_read(house: House) -> None:

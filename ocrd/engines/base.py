@@ -1,9 +1,10 @@
 """What every engine keeps to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ocrd.model import PageImage, PageSizer, Reading
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, Reading, Rung
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,19 @@ class Engine(Protocol):
         """The image size wanted for each shape of page. Valid before the start, and picklable."""
         ...
 
+    @property
+    def rungs(self) -> Mapping[Rung, Approach]:
+        """Which other ways of reading a page may give another text here, and how to ask for each.
+
+        Valid before the start. `turn` and `text_layer` don't depend on the engine, and need no mention.
+        """
+        ...
+
     async def start(self) -> None:
         """Get ready to read. Raises ConfigError (the owner must mend it) or EngineError (it may work later)."""
         ...
 
-    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:
+    async def read(self, page: PageImage, *, priority: int = 0, approach: Approach = DEFAULT_APPROACH) -> Reading:
         """Read one page. Lower priorities go first. Cancelling the call gives the page up.
 
         Raises PageError if this page alone can't be read, EngineError if the engine is gone for good. An engine that

@@ -25,7 +25,7 @@ from xml.etree import ElementTree as ET
 import ocrd
 from ocrd.engines.base import EngineInfo
 from ocrd.errors import ConfigError, EngineError, PageError
-from ocrd.model import PageImage, PageSizer, PixelSize, Reading
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
 from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ class CpuEngine:
         """300 dpi, within a limit."""
         return page_size
 
+    @property
+    def rungs(self) -> dict[Rung, Approach]:
+        """None: a second look at the same pixels reads the same."""
+        return {}
+
     async def start(self) -> None:
         """Find the languages, start the workers, and let one of them load its libraries."""
         installed = installed_languages()
@@ -111,7 +116,13 @@ class CpuEngine:
             fingerprint=digest.hexdigest()[:16],
         )
 
-    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:  # noqa: ARG002 - see window
+    async def read(
+        self,
+        page: PageImage,
+        *,
+        priority: int = 0,  # noqa: ARG002 - see window
+        approach: Approach = DEFAULT_APPROACH,  # noqa: ARG002 - see rungs
+    ) -> Reading:
         """Read one page. A page that takes too long or kills its workers raises PageError, and costs no other page."""
         start = time.monotonic()
         try:

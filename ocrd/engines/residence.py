@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from ocrd.errors import ConfigError, EngineError, PageError
-from ocrd.model import PageImage, Reading
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, Reading
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Core(Protocol):
         """When it last gave a sign of life, in the loop's time, seconds."""
         ...
 
-    async def read(self, page: PageImage, priority: int) -> Reading:
+    async def read(self, page: PageImage, priority: int, approach: Approach) -> Reading:
         """Read one page. Raises CoreDied, or PageError where only this page is at fault. Cancelling gives it up."""
         ...
 
@@ -81,6 +81,7 @@ class _Visit:
 
     page: PageImage
     priority: int
+    approach: Approach
     order: int
     gate: asyncio.Future[None]
     room: float = math.inf
@@ -139,10 +140,10 @@ class Residence:
             await self._take(await self.build())
         self._plan_rest()
 
-    async def read(self, page: PageImage, priority: int) -> Reading:
+    async def read(self, page: PageImage, priority: int, approach: Approach = DEFAULT_APPROACH) -> Reading:
         """Read one page, through as many cores as it takes."""
         gate = asyncio.get_running_loop().create_future()
-        visit = _Visit(page, priority, next(self._orders), gate)
+        visit = _Visit(page, priority, approach, next(self._orders), gate)
         while True:
             await self._enter(visit)
             try:
@@ -234,7 +235,7 @@ class Residence:
         core = await self._ready()
         visit.core = core
         try:
-            reading = await core.read(visit.page, visit.priority)
+            reading = await core.read(visit.page, visit.priority, visit.approach)
         except CoreDied:
             self._mourn(core)
             if self._end:

@@ -13,7 +13,7 @@ def test_page(sizer: PageSizer) -> PageImage:
     image = Image.new("RGB", (size.width, size.height), "white")
     font = ImageFont.load_default(size=size.width / 15)
     ImageDraw.Draw(image).text((size.width / 10, size.height / 3), TEST_TEXT, fill="black", font=font)
-    return PageImage(0, size, image.tobytes(), dpi=size.width / 420 * 72, ink=0.02)
+    return PageImage(0, size, image.tobytes(), dpi=size.width / 420 * 72)
 
 
 test_page.__test__ = False  # type: ignore[attr-defined]  # pytest, this is no test

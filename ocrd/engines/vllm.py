@@ -24,7 +24,7 @@ from ocrd.engines.base import EngineInfo
 from ocrd.engines.residence import CoreDied, Residence, Rest
 from ocrd.engines.testpage import TEST_TEXT, test_page
 from ocrd.errors import EngineError, PageError
-from ocrd.model import PageImage, PageSizer, PixelSize, Reading
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
 from ocrd.vllm_settings import VllmSettings
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 TEST_PAGE_SIZE = PixelSize(640, 454)
 """One tile, read in a moment."""
+
+WARM = Approach(temperature=0.3, ngram_size=20, window_size=400)
+"""A loop that greedy decoding falls into has likely ways out: let it take one, and forbid longer loops."""
 
 TEST_TOKENS = 64
 """Enough for the text of the test page, and few for a model that doesn't stop."""
@@ -84,6 +87,14 @@ class VllmEngine:
         """Exactly the pixels that the model sees."""
         return functools.partial(deepseek.page_size, tile=self._settings.tile)
 
+    @property
+    def rungs(self) -> dict[Rung, Approach]:
+        """Every way; the other prompt only where it is another one."""
+        rungs = {Rung.WARM: WARM, Rung.HALVES: DEFAULT_APPROACH}
+        if self._settings.other_prompt != self._settings.prompt:
+            rungs[Rung.PROMPT] = Approach(prompt=self._settings.other_prompt)
+        return rungs
+
     async def start(self) -> None:
         """Build the engine and let it read a test page; 30 seconds to some minutes."""
         version = vllm_setup.check_version()
@@ -98,11 +109,11 @@ class VllmEngine:
         )
         await self._residence.start()
 
-    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:
+    async def read(self, page: PageImage, *, priority: int = 0, approach: Approach = DEFAULT_APPROACH) -> Reading:
         """Read one page; see `Engine.read`."""
         if self._residence is None:
             raise RuntimeError("the engine is not started")
-        return await self._residence.read(page, priority)
+        return await self._residence.read(page, priority, approach)
 
     async def close(self) -> None:
         """Stop and free everything."""
@@ -149,22 +160,15 @@ class VllmCore:
         self._loop = asyncio.get_running_loop()
         self._killed = False
         self._names = itertools.count()
-        tokenizer = llm.get_tokenizer()
-        self._bos = tokenizer.bos_token_id
-        # By hand, since tokenizers of transformers 5 no longer put BOS first by themselves.
-        self._prompt = [self._bos, *tokenizer.encode(settings.prompt, add_special_tokens=False)]
+        self._tokenizer = llm.get_tokenizer()
+        self._bos = self._tokenizer.bos_token_id
+        self._settings = settings
         self._sampling = functools.partial(
             SamplingParams,
             temperature=settings.temperature,
             skip_special_tokens=False,  # <td>, <|ref|> and <|det|> are the markup
             output_kind=RequestOutputKind.CUMULATIVE,
-            extra_args={
-                "ngram_size": settings.ngram_size,
-                "window_size": settings.window_size,
-                "whitelist_token_ids": list(settings.whitelist_token_ids),
-            },
         )
-        self._params = self._sampling(max_tokens=settings.max_tokens)
         self._tile = settings.tile
         self._pooled = hasattr(llm.input_processor, "process_inputs_async")
         self.last_sign = self._loop.time()
@@ -183,7 +187,7 @@ class VllmCore:
         facts = vllm_setup.check_settings(settings)
         page = test_page(lambda *_: TEST_PAGE_SIZE)
         try:
-            output = await self._generate(_image(page), 0, self._sampling(max_tokens=TEST_TOKENS))
+            output = await self._generate(_image(page), 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
         except (CoreDied, PageError) as error:
             raise EngineError(
                 f"The engine started, but could not read its test page: {error}",
@@ -200,11 +204,11 @@ class VllmCore:
         log.warning("the engine read its test page, %r, as %r", TEST_TEXT, text)
         return (*facts, f"did not read its test page ({TEST_TEXT}), but: {text[:80]!r}")
 
-    async def read(self, page: PageImage, priority: int) -> Reading:
+    async def read(self, page: PageImage, priority: int, approach: Approach) -> Reading:
         """Read one page."""
         began = self._loop.time()
         image = await asyncio.to_thread(lambda: deepseek.survivable(_image(page), tile=self._tile))
-        output = (await self._generate(image, priority, self._params)).outputs[0]
+        output = (await self._generate(image, priority, self._params(approach), approach.prompt)).outputs[0]
         if output.finish_reason == "abort":  # not by us: a cancelled call doesn't come this far
             raise CoreDied("vLLM gave the page up")
         if output.finish_reason == "error":
@@ -215,9 +219,33 @@ class VllmCore:
         seconds = self._loop.time() - began
         return Reading(page.index, output.text, str(output.finish_reason), len(output.token_ids), seconds)
 
-    async def _generate(self, image: "Image", priority: int, params: Any) -> Any:  # noqa: ANN401 - vLLM's types
+    def _params(self, approach: Approach, max_tokens: int | None = None) -> Any:  # noqa: ANN401 - vLLM's type
+        """Make the sampling parameters: the settings', but for what the approach wants otherwise."""
+        settings = self._settings
+        return self._sampling(
+            max_tokens=_or(max_tokens, settings.max_tokens),
+            temperature=_or(approach.temperature, settings.temperature),
+            extra_args={
+                "ngram_size": _or(approach.ngram_size, settings.ngram_size),
+                "window_size": _or(approach.window_size, settings.window_size),
+                "whitelist_token_ids": list(settings.whitelist_token_ids),
+            },
+        )
+
+    def _tokens(self, prompt: str) -> list[int]:
+        """Put BOS first by hand: tokenizers of transformers 5 no longer do it by themselves."""
+        return [self._bos, *self._tokenizer.encode(prompt, add_special_tokens=False)]
+
+    async def _generate(
+        self,
+        image: "Image",
+        priority: int,
+        params: Any,  # noqa: ANN401 - vLLM's types
+        asked: str | None = None,
+    ) -> Any:  # noqa: ANN401 - as above
         """Run one request to its end and return the last `RequestOutput`. Raises CoreDied and PageError."""
-        prompt: Any = {"prompt_token_ids": list(self._prompt), "multi_modal_data": {"image": image}}
+        tokens = self._tokens(asked or self._settings.prompt)
+        prompt: Any = {"prompt_token_ids": tokens, "multi_modal_data": {"image": image}}
         output = None
         try:
             if not self._pooled:
@@ -276,6 +304,10 @@ class VllmCore:
         except Exception:
             log.exception("vLLM did not shut down cleanly")
         self._home.kill()
+
+
+def _or(wanted: Result | None, default: Result) -> Result:
+    return default if wanted is None else wanted
 
 
 def _image(page: PageImage) -> "Image":

@@ -31,6 +31,7 @@ nothing (each report passes through this process's event loop)."""
 
 TEXT_SETTINGS = {
     "prompt",
+    "other_prompt",
     "max_tokens",
     "ngram_size",
     "window_size",

@@ -92,7 +92,7 @@ def page(index: int = 0, size: tuple[int, int] = (320, 320), *, half_black: bool
     """A page, white or half black."""
     count = size[0] * size[1] * 3
     pixels = b"\0" * (count // 2) + b"\xff" * (count // 2) if half_black else b"\xff" * count
-    return PageImage(index, PixelSize(*size), pixels, dpi=0, ink=0)
+    return PageImage(index, PixelSize(*size), pixels, dpi=0)
 
 
 async def until(condition: Callable[[], object], seconds: float = 120) -> None:

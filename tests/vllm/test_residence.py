@@ -9,7 +9,7 @@ from conftest import page, until
 
 from ocrd.engines.residence import SETBACKS, CoreDied, Residence, Rest
 from ocrd.errors import EngineError, PageError
-from ocrd.model import PageImage, Reading
+from ocrd.model import Approach, PageImage, Reading
 
 
 class Machine:
@@ -49,7 +49,7 @@ class MadeUpCore:
         self.inside: dict[int, asyncio.Future[None]] = {}
         self.deaf = False
 
-    async def read(self, page: PageImage, priority: int) -> Reading:
+    async def read(self, page: PageImage, priority: int, _approach: Approach) -> Reading:
         assert self.alive
         assert not self.asleep
         answer = asyncio.get_running_loop().create_future()
