@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,15 @@ class Verdict(StrEnum):
         return self in (Verdict.OK, Verdict.BLANK)
 
 
+class Box(NamedTuple):
+    """Where something stands on a page image: shares of its width and height, from the upper left corner, 0 to 1."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
 @dataclass(frozen=True, slots=True)
 class PageResult:
     """What became of one page."""
@@ -116,6 +125,10 @@ class PageResult:
     """What the engine returned; None where it was not asked or had no answer."""
     attempts: int
     """How often the page was read."""
+    size: PixelSize | None = None
+    """Of the page image that was read."""
+    figures: tuple[str, ...] = ()
+    """Names of the pictures cropped from the page, in reading order; empty for one that could not be cropped."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -124,7 +137,9 @@ class PageResult:
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read it back. Raises KeyError, TypeError or ValueError if it is damaged."""
         reading = Reading(**raw["reading"]) if raw["reading"] else None
-        return cls(raw["index"], Verdict(raw["verdict"]), raw["reason"], reading, raw["attempts"])
+        size = PixelSize(**raw["size"]) if raw["size"] else None
+        figures = tuple(raw["figures"])
+        return cls(raw["index"], Verdict(raw["verdict"]), raw["reason"], reading, raw["attempts"], size, figures)
 
 
 @dataclass(frozen=True, slots=True)

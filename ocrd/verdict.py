@@ -9,7 +9,7 @@ _EMPTY_INK = 0.00002
 def judge(page: PageImage, reading: Reading) -> PageResult:
     """Say what we hold of a reading, and why."""
     verdict, reason = _verdict(page, reading)
-    return PageResult(page.index, verdict, reason, reading, attempts=1)
+    return PageResult(page.index, verdict, reason, reading, attempts=1, size=page.size)
 
 
 def _verdict(page: PageImage, reading: Reading) -> tuple[Verdict, str]:
