@@ -43,6 +43,14 @@ def _readable_name(value: str) -> str:
     return value
 
 
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("must name each one once")
+    return values
+
+
+OutputKind = Literal["markdown", "json", "text", "pdf"]
+
 Folder = Annotated[
     Path,
     BeforeValidator(_located),
@@ -161,8 +169,31 @@ class Watch(Section):
         default=None,
         description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount.",
     )
+    outputs: Annotated[tuple[OutputKind, ...], Field(strict=False), AfterValidator(_each_once)] = Field(
+        default=("markdown",),
+        min_length=1,
+        description="What is delivered, under one name: markdown; json (all that is known of each page); text (without "
+        "markup); pdf (a copy of the scan that can be searched).",
+    )
     front_matter: bool = Field(
         default=True, description="Begin each sidecar with its facts: source, pages, engine, problems."
+    )
+    figures: bool = Field(
+        default=True,
+        description="Crop the pictures that the engine found into NAME.assets/, and show them in the Markdown.",
+    )
+    tables: Literal["markdown", "html"] = Field(
+        default="markdown",
+        description="How tables are written. markdown: as such where they fit one, else as HTML; html: all.",
+    )
+    running: Literal["mark", "keep", "drop"] = Field(
+        default="mark",
+        description="Running headers, footers and page numbers. mark: below a comment `<!-- header -->`, `<!-- footer "
+        "-->` or `<!-- number -->`; keep: as any text; drop: left out of the Markdown and the text.",
+    )
+    dehyphenate: bool = Field(default=False, description="Join words that are divided at the end of a line or page.")
+    join_paragraphs: bool = Field(
+        default=False, description="Join a paragraph that goes on over a page break; the page's marker stands in it."
     )
 
     pages: Pages = Field(default=Pages(), description=Pages.__doc__)

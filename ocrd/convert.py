@@ -1,16 +1,18 @@
 """`ocrd convert`: files to Markdown in one shot, without watches, claims or archive."""
 
 import asyncio
+import tempfile
 from pathlib import Path
 
 import structlog
 
-from ocrd import engines, fsio, markdown
-from ocrd.config import Config
+from ocrd import engines, fsio, outputs, publish
+from ocrd.config import Config, Watch
 from ocrd.errors import DocumentError
-from ocrd.pipeline import Progress, Tools, read_document
-from ocrd.publish import sidecar_name
+from ocrd.model import PageResult
+from ocrd.pipeline import Figures, Progress, Tools, read_document
 from ocrd.render import Renderer
+from ocrd.result import Result
 from ocrd.window import Window
 from ocrd.workers import Limits
 
@@ -41,20 +43,24 @@ async def _convert(files: list[Path], output: Path | None, settings: Config, pro
 async def _one(path: Path, folder: Path, tools: Tools) -> bool:
     try:
         facts = await tools.renderer.open(path)
-        document = await read_document(path, path.name, facts, tools)
+        with tempfile.TemporaryDirectory(prefix="ocrd-convert-") as scratch:
+            result = Result(Path(scratch))
+
+            async def keep(page: PageResult, figures: Figures) -> None:
+                result.keep_figures(page.index + 1, figures)
+
+            document = await read_document(path, path.name, facts, tools, keep=keep)
+            result.finish(outputs.files(document, Watch.model_construct()), outputs.figures(document))
+            target = _delivered(result, folder, path.name)
     except DocumentError as error:
         log.warning("refused", source=fsio.shown(path), what=error.what, remedy=error.remedy)
         return False
-    data = markdown.sidecar(document, front_matter=True).encode()
-    with fsio.machine_faults("make the folder", folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        target = folder / fsio.free_name(folder, sidecar_name(path.name))
-        try:
-            fsio.write_new(target, data, tag="convert")
-        except FileExistsError:
-            continue  # taken in this moment
-        break
     tools.progress.ended(path.name)
     print(fsio.shown(target))
     return True
+
+
+def _delivered(result: Result, folder: Path, name: str) -> Path:
+    with fsio.machine_faults("make the folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return publish.publish(result, folder, name, tag="convert", recorded=None, record=lambda _: None)

@@ -13,7 +13,7 @@ import filecmp
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
@@ -72,6 +72,32 @@ def write_new(path: Path, data: bytes, *, tag: str) -> None:
     with machine_faults("write", path):
         temporary = _write_temporary(path.parent, data, tag)
         _commit(temporary, path, _rename_new)
+
+
+def copy_new(source: Path, target: Path, *, tag: str) -> None:
+    """Copy a file of ours to a free name: whole or not at all. Raises FileExistsError, MachineError."""
+    with machine_faults("write", target):
+        _commit(_copy_temporary(source, target.parent, tag), target, _rename_new)
+
+
+def folder_new(path: Path, files: Iterable[Path], *, tag: str) -> None:
+    """Put a folder with copies of these files at a free name: all of them at once, or none.
+
+    Raises FileExistsError, MachineError.
+    """
+    temporary = path.with_name(f".ocrd-{tag}.folder.tmp")
+    remove_folder(temporary)  # ours, left by a crash
+    with machine_faults("write", path):
+        try:
+            os.mkdir(temporary)
+            for file in files:
+                _write(temporary / file.name, file.read_bytes())
+            sync_folder(temporary)
+            _rename_new(temporary, path)
+        except BaseException:
+            remove_folder(temporary)
+            raise
+        sync_folder(path.parent)
 
 
 def write_own(path: Path, data: bytes) -> None:
@@ -134,7 +160,7 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     is_ours: Callable[[Path], bool],
     recorded: str | None,
     record: Callable[[str], None],
-    suffix: str = "",
+    beside: Iterable[str] = (),
 ) -> Path:
     """Put something into a shared folder under a free name that is recorded before it is used.
 
@@ -145,7 +171,7 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     name = recorded
     while True:
         if name is None:
-            name = free_name(folder, wanted, suffix)
+            name = free_name(folder, wanted, beside)
             record(name)
         path = folder / name
         make_folders(path.parent, below=folder)
@@ -158,18 +184,20 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
         return path
 
 
-def free_name(folder: Path, wanted: str, suffix: str = "") -> str:
+def free_name(folder: Path, wanted: str, beside: Iterable[str] = ()) -> str:
     """Find the first of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
 
-    With a `suffix`, NAME + suffix must be free too, and fit. Names are shortened to the file system's limit.
+    The same name with any of the endings `beside` in place of its suffix (`scan.json`, `scan.assets`) must be free too,
+    and fit. Names are shortened to the file system's limit.
     """
     path = Path(wanted)
+    endings = {path.suffix, *beside}
+    longest = max(len(os.fsencode(ending)) for ending in endings)
     with machine_faults("look into", folder):
         for mark in chain([""], (f" ({number})" for number in count(2))):
-            name = fitted(path.stem, mark + path.suffix, spare=len(suffix))
-            candidate = path.with_name(name)
-            if not any(os.path.lexists(folder / f"{candidate}{end}") for end in {"", suffix}):
-                return str(candidate)
+            stem = path.with_name(fitted(path.stem, mark, spare=longest))
+            if not any(os.path.lexists(folder / f"{stem}{ending}") for ending in endings):
+                return f"{stem}{path.suffix}"
     raise AssertionError  # the count has no end
 
 
@@ -222,6 +250,17 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def remove_empty(path: Path) -> None:
+    """Delete a folder if it is empty; else, or if it is gone already, leave it."""
+    with machine_faults("delete", path):
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                raise
+        sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable (fsync(2) on the folder itself)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -266,11 +305,15 @@ def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
 
 def _write_temporary(folder: Path, data: bytes, tag: str) -> Path:
     temporary = folder / f".ocrd-{tag}.tmp"
-    with _open_new(temporary) as descriptor:
+    _write(temporary, data)
+    return temporary
+
+
+def _write(path: Path, data: bytes) -> None:
+    with _open_new(path) as descriptor:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-    return temporary
 
 
 def _copy_temporary(source: Path, folder: Path, tag: str) -> Path:

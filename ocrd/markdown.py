@@ -1,27 +1,54 @@
 """From a document's pages to its sidecar, and from a refusal to its note. Pure: text in, text out.
 
-What the engine read is text, never markup of ours: it can't end the front matter, and it can't forge a page marker.
+What the engine read is text, never markup of ours: it can't end the front matter, it can't forge a page marker, and
+what it leaves open ends with its page.
 """
 
 import re
-from unicodedata import category
+from dataclasses import dataclass
+from typing import Literal
 
 import yaml
 
+from ocrd import grounding, markup, tables
 from ocrd.fsio import shown
+from ocrd.grounding import Block
+from ocrd.joining import Part, joined
 from ocrd.model import Document, PageResult, Verdict
+from ocrd.result import ASSETS, STEM
 
-_BOX = r"\[\s*\d{1,3}(?:\s*,\s*\d{1,3}){3}\s*\]"
-_GROUNDING = re.compile(rf"<\|ref\|>\w+<\|/ref\|><\|det\|>\[\s*{_BOX}(?:\s*,\s*{_BOX})*\s*\]<\|/det\|>\n?")
-"""DeepSeek-OCR's note of what stands where: a label and boxes in thousandths of the page. Anything else is text."""
-_COMMENT = re.compile(r"<!--|-->")
-_COMMENT_ESCAPES = {"<!--": "&lt;!--", "-->": "--&gt;"}
+_HEADINGS = {"title": "# ", "sub_title": "## "}
+_RUNNING = {"header": "header", "footer": "footer", "page_number": "number"}
+_CAPTIONS = {"image_caption", "figure_caption", "chart_caption", "table_caption"}
 
 
-def sidecar(document: Document, *, front_matter: bool) -> str:
-    """Write the Markdown of a document: facts if wanted, then every page in order under its marker."""
-    head = [_front_matter(document)] if front_matter else []
-    return "\n".join([*head, *(_page(page) for page in document.pages)])
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a watch wants its Markdown; the settings of these names say more."""
+
+    front_matter: bool = True
+    tables: Literal["markdown", "html"] = "markdown"
+    running: Literal["mark", "keep", "drop"] = "mark"
+    dehyphenate: bool = False
+    join_paragraphs: bool = False
+
+
+def sidecar(document: Document, style: Style) -> str:
+    """Write the Markdown of a document: facts if wanted, then every page in order under its marker.
+
+    Links to figures hold `result.STEM` for the name that is found when it is published.
+    """
+    head = [_front_matter(document)] if style.front_matter else []
+    parts = [part for page in document.pages for part in _page(page, style)]
+    told = joined(parts, dehyphenate=style.dehyphenate, paragraphs=style.join_paragraphs)
+    body = "\n\n".join(part.text for part in told) + "\n"
+    return "\n".join([*head, body])
+
+
+def section(page: PageResult, style: Style, *, noted: bool) -> str:
+    """Write one page without its marker; `noted` begins with a visible word on any problem."""
+    parts = [part for part in _page(page, style) if part.kind != "marker" and (noted or part.kind != "note")]
+    return "\n\n".join(part.text for part in joined(parts, dehyphenate=style.dehyphenate, paragraphs=False))
 
 
 def note(name: str, what: str, remedy: str, date: str) -> str:
@@ -53,15 +80,73 @@ def _front_matter(document: Document) -> str:
     return f"---\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)}---\n"
 
 
-def _page(page: PageResult) -> str:
-    """Write one page: its marker, a visible word on any problem, and the text that there is."""
-    parts = [f"<!-- page {page.index + 1} -->"]
+def _page(page: PageResult, style: Style) -> list[Part]:
+    """Write the parts of a page: its marker, a visible word on any problem, and the text that there is."""
+    parts = [Part("marker", f"<!-- page {page.index + 1} -->")]
     if page.verdict is not Verdict.OK:
-        parts.append(f"> *Page {page.index + 1} {_told(page)}.*")
-    text = page.reading.text if page.reading else ""
-    if text.strip():
-        parts.append(_clean(text))
-    return "\n\n".join(parts) + "\n"
+        parts.append(Part("note", f"> *Page {page.index + 1} {_told(page)}.*"))
+    figures = iter(page.figures)
+    for block in grounding.parse(markup.clean(page.reading.text)) if page.reading else ():
+        if block.label in grounding.PICTURES:
+            parts += [_figure(page, name) for _, name in zip(block.boxes, figures, strict=False)]
+        parts += _block(block, style)
+    return parts
+
+
+def _block(block: Block, style: Style) -> list[Part]:
+    parts = [_piece(piece, style) for piece in markup.pieces(block.text)]
+    if not parts:
+        return []
+    if block.label in _RUNNING:
+        if style.running == "drop":
+            return []
+        mark = f"<!-- {_RUNNING[block.label]} -->\n" if style.running == "mark" else ""
+        return [Part("running", mark + _unbroken(part.text)) for part in parts]
+    if block.label in _HEADINGS and parts[0].kind == "prose":
+        return [_heading(parts[0].text, _HEADINGS[block.label]), *parts[1:]]
+    if block.label in _CAPTIONS:
+        return [Part("caption", _emphasised(part.text)) if part.kind == "prose" else part for part in parts]
+    return parts
+
+
+def _piece(piece: markup.Piece, style: Style) -> Part:
+    match piece.kind:
+        case "code":
+            return Part("code", markup.code(piece.text))
+        case "table":
+            return Part("table", _table(markup.table(piece.text), style))
+        case "prose":
+            return Part("prose", markup.prose(piece.text))
+
+
+def _table(html: str, style: Style) -> str:
+    if style.tables == "html":
+        return html
+    caption, rows, plain = tables.parse(html)
+    safe = tables.Table(markup.prose(caption), tuple(tuple(map(markup.prose, row)) for row in rows), plain)
+    return tables.as_markdown(safe) or html
+
+
+def _figure(page: PageResult, name: str) -> Part:
+    if not name:
+        return Part("figure", f"*(A picture on page {page.index + 1} could not be cropped.)*")
+    number = name.rpartition("-")[2].partition(".")[0]
+    return Part("figure", f"![Page {page.index + 1}, figure {number}]({STEM}{ASSETS}/{name})")
+
+
+def _heading(text: str, level: str) -> Part:
+    line = " ".join(text.split("\n"))
+    return Part("heading", line if line.startswith("#") else level + line)
+
+
+def _emphasised(text: str) -> str:
+    """Set a caption off, if it is one line without signs of its own."""
+    return f"*{text}*" if not re.search(r"[*_\n\\]", text) else text
+
+
+def _unbroken(text: str) -> str:
+    """Keep a running line together below its mark."""
+    return re.sub(r"\n\s*\n", "\n", text)
 
 
 def _told(page: PageResult) -> str:
@@ -73,14 +158,6 @@ def _told(page: PageResult) -> str:
             return f"could not be read: {reason}"
         case _:
             return f"may be wrong or incomplete: {reason}"
-
-
-def _clean(text: str) -> str:
-    """Make the engine's text safe to stand between our markers: valid UTF-8, no comments, no control characters."""
-    text = _GROUNDING.sub("", text).encode("utf-8", "replace").decode()
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = "".join(char for char in text if char in "\n\t" or category(char) != "Cc")
-    return _COMMENT.sub(lambda match: _COMMENT_ESCAPES[match[0]], text).strip("\n")
 
 
 def _inline(text: str) -> str:

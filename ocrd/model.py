@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +230,15 @@ class Verdict(StrEnum):
         return self in (Verdict.OK, Verdict.BLANK)
 
 
+class Box(NamedTuple):
+    """Where something stands on a page image: shares of its width and height, from the upper left corner, 0 to 1."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One way in which a page was read, and how that went."""
@@ -266,6 +275,10 @@ class PageResult:
     """What the page image shows that was read, and how it lies on the page; None if it could not be rendered."""
     attempts: tuple[Attempt, ...] = ()
     """Every way that was tried, in order; none for a page that is blank, which no engine was asked about."""
+    size: PixelSize | None = None
+    """Of the page image that was read."""
+    figures: tuple[str, ...] = ()
+    """Names of the pictures cropped from the page, in reading order; empty for one that could not be cropped."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -281,6 +294,8 @@ class PageResult:
             Rung(raw["rung"]),
             PageFacts.from_json(raw["facts"]) if raw["facts"] else None,
             tuple(_attempt(one) for one in raw["attempts"]),
+            PixelSize(**raw["size"]) if raw["size"] else None,
+            tuple(raw["figures"]),
         )
 
 

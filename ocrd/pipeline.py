@@ -6,23 +6,33 @@ before a crash: the table in spool.py tells how.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ocrd import markdown, publish, verdict
+import structlog
+
+from ocrd import grounding, markdown, outputs, publish, verdict
 from ocrd.config import Watch
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
+from ocrd.fsio import shown
 from ocrd.model import Document, PageResult, SourceFacts, Verdict
 from ocrd.render import Renderer
 from ocrd.spool import Job, Spool, refusal_of
 from ocrd.window import Window
 
+log = structlog.get_logger("ocrd")
+
 R = TypeVar("R")
+Figures = Mapping[str, bytes]
+"""Pictures cropped from a page, by name."""
+
+MOST_FIGURES = 48
+"""On one page; an engine that loops can name thousands."""
 
 
 class Progress:
@@ -78,7 +88,7 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
         async with _charged(job):
             result: Document | DocumentError
             try:
-                result = document = await _read(job, tools)
+                result = document = await _read(job, watch, tools)
             except DocumentError as error:
                 result = error
             if not job.unchanged():  # somebody still writes to it: what was read is worth nothing, good or bad
@@ -86,8 +96,7 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
             if isinstance(result, DocumentError):
                 await durably(job.update, refusal=refusal_of(result))
             else:
-                text = markdown.sidecar(result, front_matter=watch.front_matter)
-                await durably(job.keep_result, text.encode())
+                await durably(job.keep_result, outputs.files(result, watch), outputs.figures(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
     delivered = await durably(_deliver, job, watch)
@@ -103,9 +112,10 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     *,
     attempts: int = 0,
     kept: dict[int, PageResult] | None = None,
-    keep: Callable[[PageResult], Awaitable[None]] | None = None,
+    keep: Callable[[PageResult, Figures], Awaitable[None]],
+    illustrate: bool = True,
 ) -> Document:
-    """Read every page of a source that `kept` does not hold yet; `keep` makes each result durable.
+    """Read every page of a source that `kept` does not hold yet; `keep` makes each result durable with its figures.
 
     Raises DocumentError if not one page could be read, and whatever `keep` and the engine raise.
     """
@@ -115,8 +125,10 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
 
     async def read(index: int, pages_left: int) -> None:
         page = await _read_page(path, index, tools, priority=pages_left)
-        if keep:
-            await keep(page)
+        figures: Figures = {}
+        if illustrate:
+            page, figures = await _illustrated(path, page, tools)
+        await keep(page, figures)
         pages[index] = page
         tools.progress.page(name, page)
 
@@ -156,7 +168,7 @@ async def _charged(job: Job) -> AsyncIterator[None]:
         raise
 
 
-async def _read(job: Job, tools: Tools) -> Document:
+async def _read(job: Job, watch: Watch, tools: Tools) -> Document:
     """Read a job's source, but for the pages that were read before a restart."""
     earlier = job.record.attempts - 1
     if earlier >= tools.max_attempts:
@@ -167,11 +179,20 @@ async def _read(job: Job, tools: Tools) -> Document:
     facts = await tools.renderer.open(job.source)
     provenance = f"{facts.sha256} {tools.engine.info.fingerprint}"
 
-    async def keep(page: PageResult) -> None:
-        await durably(job.keep_page, page, provenance)
+    async def keep(page: PageResult, figures: Figures) -> None:
+        await durably(job.keep_page, page, provenance, figures)
 
     kept = await durably(job.kept_pages, provenance)
-    return await read_document(job.source, job.record.name, facts, tools, attempts=earlier, kept=kept, keep=keep)
+    return await read_document(
+        job.source,
+        job.record.name,
+        facts,
+        tools,
+        attempts=earlier,
+        kept=kept,
+        keep=keep,
+        illustrate=outputs.with_figures(watch),
+    )
 
 
 async def _read_page(path: Path, index: int, tools: Tools, *, priority: int) -> PageResult:
@@ -181,6 +202,21 @@ async def _read_page(path: Path, index: int, tools: Tools, *, priority: int) -> 
     except PageError as error:
         return verdict.failed(index, str(error))
     return verdict.judge(image, reading)
+
+
+async def _illustrated(path: Path, page: PageResult, tools: Tools) -> tuple[PageResult, Figures]:
+    """Crop the pictures of a page. One that can't be cropped costs only itself."""
+    boxes = grounding.pictures(page.reading.text)[:MOST_FIGURES] if page.reading else []
+    if not boxes:
+        return page, {}
+    try:
+        images = await tools.renderer.figures(path, page.index, boxes)
+    except PageError as error:
+        log.warning("no figures", source=shown(path), page=page.index + 1, reason=str(error))
+        images = [b"" for _ in boxes]
+    names = [f"page-{page.index + 1}-figure-{number}.jpg" for number in range(1, len(images) + 1)]
+    figures = {name: image for name, image in zip(names, images, strict=True) if image}
+    return replace(page, figures=tuple(name if name in figures else "" for name in names)), figures
 
 
 def _refuse_if_nothing_was_read(pages: tuple[PageResult, ...]) -> None:
@@ -198,7 +234,7 @@ def _deliver(job: Job, watch: Watch) -> Path:
     return publish.publish(
         result,
         watch.outbox,
-        publish.sidecar_name(job.record.name),
+        job.record.name,
         tag=job.id,
         recorded=job.record.names.get("sidecar"),
         record=lambda name: job.name_for("sidecar", name),

@@ -4,26 +4,45 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ocrd import fsio
-
-
-def sidecar_name(source: str) -> str:
-    """Name the sidecar of a source: `a/scan.pdf` becomes `a/scan.md` (paths relative to inbox and outbox)."""
-    return str(Path(source).with_suffix(".md"))
+from ocrd.result import Piece, Result
 
 
 def publish(  # noqa: PLR0913 - what, where, and the memory of the name
-    result: bytes, outbox: Path, wanted: str, *, tag: str, recorded: str | None, record: Callable[[str], None]
+    result: Result, outbox: Path, source: str, *, tag: str, recorded: str | None, record: Callable[[str], None]
 ) -> Path:
-    """Write a result into the outbox, whole, under a free name that `record` has made durable first.
+    """Put a finished result into the outbox under a stem that is free for all its files: `a/scan.pdf` to `a/scan.…`.
 
-    Called again after a crash with the `recorded` name, it finds its own bytes there, or publishes them. Returns where
-    they lie. Raises MachineError.
+    The name of the last file, on which readers may wait, is made durable by `record` before any is put there. Called
+    again after a crash with the `recorded` name, it finds what it put there, and puts the rest. A stem of which a
+    stranger takes a part meanwhile is left again without a trace. Returns where the last file lies. Raises
+    MachineError.
     """
+    pieces = result.pieces
+    last = pieces[-1].ending
+
+    def put(path: Path) -> None:
+        _put_all(pieces, path.with_name(path.name.removesuffix(last)), tag)
+
     return fsio.place(
         outbox,
-        wanted,
-        lambda path: fsio.write_new(path, result, tag=tag),
-        is_ours=lambda path: fsio.holds(path, result),
+        str(Path(source).with_suffix(last)),
+        put,
+        is_ours=lambda _: False,  # what is ours was found by `put`
         recorded=recorded,
         record=record,
+        beside=[piece.ending for piece in pieces],
     )
+
+
+def _put_all(pieces: tuple[Piece, ...], stem: Path, tag: str) -> None:
+    for number, piece in enumerate(pieces):
+        target = stem.with_name(stem.name + piece.ending)
+        try:
+            piece.put(target, tag)
+        except FileExistsError:
+            with fsio.machine_faults("read", target):
+                if piece.lies_at(target):
+                    continue
+            for ours in reversed(pieces[:number]):
+                ours.withdraw(stem.with_name(stem.name + ours.ending))
+            raise

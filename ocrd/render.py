@@ -5,13 +5,15 @@ page takes too long; its death costs the page that it was at, and nothing else.
 """
 
 import hashlib
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.fsio import machine_faults, shown
-from ocrd.model import FileStamp, PageFacts, PageImage, PageSizer, PixelSize, Placement, SourceFacts
+from ocrd.model import Box, FileStamp, PageFacts, PageImage, PageSizer, PixelSize, Placement, SourceFacts
 from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
@@ -27,6 +29,15 @@ _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
 _INK_DIFFERS = 64
 """Grey levels, of 256, by which a pixel must differ from the paper to be ink: more than noise and shadow."""
+
+_FIGURE_DPI = 300
+"""At which a page is rendered to crop figures from it."""
+_FIGURE_PAGE = 40_000_000
+"""Most pixels of that rendering."""
+_FIGURE_SIDE = 2000
+"""Most pixels of a figure's side: half a page at 300 dpi."""
+_LEAST_FIGURE = 8
+"""Pixels; what is smaller shows nothing."""
 
 
 class Renderer:
@@ -61,6 +72,18 @@ class Renderer:
         except WorkerError as error:
             raise PageError(
                 f"Rendering this page {error}.", "Print the page to a new PDF, or scan it again."
+            ) from error
+
+    async def figures(self, path: Path, index: int, boxes: Sequence[Box]) -> list[bytes]:
+        """Crop parts of a page from the source, anew and sharper than for reading.
+
+        Returns a JPEG for each box, or b"" where it can't be cropped. Raises PageError if none of them can.
+        """
+        try:
+            return await self._run(_crop, path, index, tuple(boxes))
+        except WorkerError as error:
+            raise PageError(
+                f"Cropping the figures of this page {error}.", "Print the page to a new PDF, or scan it again."
             ) from error
 
     async def close(self) -> None:
@@ -109,6 +132,33 @@ def _count_pages(path: Path) -> int:
 
 def _render_page(path: Path, index: int, sizer: PageSizer) -> PageImage:
     return _source(path).render(index, sizer)
+
+
+def _figure_page(width: float, height: float) -> PixelSize:
+    """Give the size at which a page is rendered to crop figures from it; sides in points."""
+    scale = min(_FIGURE_DPI / _POINTS_PER_INCH, (_FIGURE_PAGE / (width * height)) ** 0.5)
+    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _crop(path: Path, index: int, boxes: tuple[Box, ...]) -> list[bytes]:
+    from PIL import Image
+
+    page = _source(path).render(index, _figure_page)
+    image = Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels)
+    return [_cropped(image, box) for box in boxes]
+
+
+def _cropped(page: "Image.Image", box: Box) -> bytes:
+    """Cut out one figure, as a JPEG; b"" if nothing is left of it."""
+    width, height = page.size
+    edges = (int(box.left * width), int(box.top * height), ceil(box.right * width), ceil(box.bottom * height))
+    if edges[2] - edges[0] < _LEAST_FIGURE or edges[3] - edges[1] < _LEAST_FIGURE:
+        return b""
+    figure = page.crop(edges)
+    figure.thumbnail((_FIGURE_SIDE, _FIGURE_SIDE))
+    file = io.BytesIO()
+    figure.save(file, "JPEG", quality=88, optimize=True)
+    return file.getvalue()
 
 
 def _open(path: Path) -> _Source:

@@ -3,7 +3,9 @@
     work/<id>/job.json        what the source was called, attempts, the names chosen for what goes out
     work/<id>/source.pdf      the source itself, from the claim until it is archived or refused
     work/<id>/pages/0001.json each page's result, as soon as it is there
-    work/<id>/result.md       the finished sidecar, from which moment nothing is read again
+    work/<id>/figures/        the pictures cropped from it, before that page's result
+    work/<id>/result/         the files that go out: sidecar, and what is configured beside it
+    work/<id>/result.json     their list, from which moment nothing is read again
 
 A source is in exactly one place at every instant. What a crash leaves, and what the next start makes of it:
 
@@ -13,19 +15,23 @@ A source is in exactly one place at every instant. What a crash leaves, and what
     attempt charged                 source, attempts > 0         run it after the others; at the limit, refuse it
     some pages read                 source, pages/               keep those of this source and engine, read the rest
     refusal recorded                source, refusal              go on refusing: the note, then the source
-    result written                  source, result.md            never read again: publish these bytes
-    name recorded                   names[…], nothing there      publish under it; taken by a stranger: record another
-    PUBLISHED                       names[…], our bytes there    go on to the archive
+    some files of the result        no result.json               write them anew, from the pages
+    RESULT (its list written)       source, result.json          never read again: publish these bytes
+    name recorded                   names[…], nothing there      publish under it
+    some files published            names[…], some of ours       publish the others; if a stranger took one of the
+                                                                 names, withdraw ours, then record another name
+    PUBLISHED (the last file)       names[…], all of ours        go on to the archive
     ARCHIVED (or in error/)         no source                    delete the folder
 
-The capitals are the commit points: the claim, the delivery, the end.
+The capitals are the commit points: the claim, the result, the delivery, the end. The files of a result go out figures
+first and Markdown last; each is whole from the instant when it is seen.
 """
 
 import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,9 +40,9 @@ from typing import Any, Self
 from ocrd import fsio
 from ocrd.errors import DocumentError, MachineError, OcrdError
 from ocrd.model import FileStamp, PageResult, Settled
+from ocrd.result import Result
 
 _RECORD = "job.json"
-_RESULT = "result.md"
 _ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 NOTE_SUFFIX = ".error.md"
 
@@ -118,19 +124,21 @@ class Job:
         self.update(names={**self.record.names, role: name})
 
     @property
-    def result(self) -> bytes | None:
-        """The finished sidecar, once there is one."""
-        try:
-            return (self.folder / _RESULT).read_bytes()
-        except FileNotFoundError:
-            return None
+    def result(self) -> Result | None:
+        """The finished result, once there is one."""
+        result = Result(self.folder)
+        return result if result.pieces else None
 
-    def keep_result(self, data: bytes) -> None:
-        """Make the finished sidecar durable. From here on nothing is read again."""
-        fsio.write_own(self.folder / _RESULT, data)
+    def keep_result(self, files: Mapping[str, bytes], figures: Iterable[str] = ()) -> None:
+        """Make the finished result durable: files by ending, and kept figures. From here on nothing is read again."""
+        Result(self.folder).finish(files, figures)
 
-    def keep_page(self, page: PageResult, provenance: str) -> None:
-        """Make one page's result durable. `provenance` names source and engine: it counts only for these."""
+    def keep_page(self, page: PageResult, provenance: str, figures: Mapping[str, bytes] | None = None) -> None:
+        """Make one page's result durable, its figures by name first.
+
+        `provenance` names source and engine: the page counts only for these.
+        """
+        Result(self.folder).keep_figures(page.index + 1, figures or {})
         folder = self.folder / "pages"
         fsio.make_folders(folder, below=self.folder)
         record = {"provenance": provenance, "page": page.to_json()}
@@ -230,10 +238,10 @@ class Spool:
                     fsio.remove(beside)
                 raise
 
-        return self._move_out(job, "error", folder, put, suffix=NOTE_SUFFIX)
+        return self._move_out(job, "error", folder, put, beside=[Path(job.record.name).suffix + NOTE_SUFFIX])
 
     def _move_out(
-        self, job: Job, role: str, folder: Path, put: Callable[[Path], None] | None = None, suffix: str = ""
+        self, job: Job, role: str, folder: Path, put: Callable[[Path], None] | None = None, beside: Iterable[str] = ()
     ) -> Path:
         """Move the source to a free name in another folder, which is the end of the job."""
         path = fsio.place(
@@ -243,7 +251,7 @@ class Spool:
             is_ours=lambda path: self._finish_move(job.source, path),
             recorded=job.record.names.get(role),
             record=lambda name: job.name_for(role, name),
-            suffix=suffix,
+            beside=beside,
         )
         fsio.remove_folder(job.folder)
         return path

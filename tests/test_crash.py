@@ -21,6 +21,13 @@ SCENARIOS = [
         {"outbox/a.md": b"s1", "archive/a.pdf": b"s2", "archive/a (2).pdf": b"s3"},
         later={"outbox/a (2).md": b"s4", "archive/a (3).pdf": b"s5", "inbox/.hidden.pdf": b"s6"},
     ),
+    Scenario(
+        "several files",
+        {"a.pdf": b"illustrated", "b.pdf": b"source b"},
+        {"outbox/b.json": b"s1"},
+        later={"outbox/a.txt": b"s2", "outbox/b (2).md": b"s3", "outbox/a (2).assets/x": b"s4"},
+        outputs=("markdown", "json", "text"),
+    ),
     Scenario("no renameat2", {"a.pdf": b"source a"}, {"archive/a.pdf": b"s1"}, links=True),
     Scenario("inbox apart", {"a.pdf": b"source a"}, apart=("inbox",)),
     Scenario(

@@ -255,8 +255,8 @@ def test_a_free_name_is_the_first_that_is_not_taken(tmp_path: Path) -> None:
 
 def test_a_free_name_has_room_for_its_companion(tmp_path: Path) -> None:
     (tmp_path / "scan.pdf.error.md").touch()
-    assert fsio.free_name(tmp_path, "scan.pdf", ".error.md") == "scan (2).pdf"
-    name = fsio.free_name(tmp_path, "x" * 251 + ".pdf", ".error.md")
+    assert fsio.free_name(tmp_path, "scan.pdf", [".pdf.error.md"]) == "scan (2).pdf"
+    name = fsio.free_name(tmp_path, "x" * 251 + ".pdf", [".pdf.error.md"])
     assert name == "x" * (255 - 13) + ".pdf"
     (tmp_path / f"{name}.error.md").touch()
 

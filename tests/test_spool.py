@@ -201,20 +201,20 @@ def test_refusal_noted_and_perhaps_copied_the_source_follows_its_note(house: Hou
 
 
 def test_result_written_nothing_is_read_again(house: House) -> None:
-    house.left().keep_result(b"the result")
+    house.left().keep_result({".md": b"the result"})
     house.start()
     assert house.engine.reads == []
     assert house.lies() == {"archive/scan.pdf": SCAN, "outbox/scan.md": b"the result"}
 
 
 def test_name_recorded_it_is_used(house: House) -> None:
-    house.left(names={"sidecar": "scan (5).md", "archive": "scan (7).pdf"}).keep_result(b"the result")
+    house.left(names={"sidecar": "scan (5).md", "archive": "scan (7).pdf"}).keep_result({".md": b"the result"})
     house.start()
     assert house.lies() == {"archive/scan (7).pdf": SCAN, "outbox/scan (5).md": b"the result"}
 
 
 def test_name_recorded_and_taken_by_a_stranger_another_is_recorded(house: House) -> None:
-    house.left(names={"sidecar": "scan.md", "archive": "scan.pdf"}).keep_result(b"the result")
+    house.left(names={"sidecar": "scan.md", "archive": "scan.pdf"}).keep_result({".md": b"the result"})
     (house.outbox / "scan.md").write_bytes(b"a stranger")
     (house.archive / "scan.pdf").write_bytes(b"another scan")
     house.start()
@@ -230,7 +230,7 @@ def test_name_recorded_and_taken_by_a_stranger_another_is_recorded(house: House)
 def test_published_it_goes_on_to_the_archive_and_what_was_collected_is_published_again(
     house: House, *, collected: bool
 ) -> None:
-    house.left(names={"sidecar": "scan.md"}).keep_result(b"the result")
+    house.left(names={"sidecar": "scan.md"}).keep_result({".md": b"the result"})
     if not collected:
         (house.outbox / "scan.md").write_bytes(b"the result")
     house.start()
@@ -239,14 +239,14 @@ def test_published_it_goes_on_to_the_archive_and_what_was_collected_is_published
 
 def test_archived_by_a_copy_whose_original_was_not_deleted_yet_the_copy_counts(house: House) -> None:
     job = house.left(names={"sidecar": "scan.md", "archive": "scan.pdf"})
-    job.keep_result(b"the result")
+    job.keep_result({".md": b"the result"})
     shutil.copy2(job.source, house.archive / "scan.pdf")
     house.start()
     assert house.lies() == {"archive/scan.pdf": SCAN, "outbox/scan.md": b"the result"}
 
 
 def test_archived_the_folder_goes(house: House) -> None:
-    house.left(source=None, names={"sidecar": "scan.md", "archive": "scan.pdf"}).keep_result(b"the result")
+    house.left(source=None, names={"sidecar": "scan.md", "archive": "scan.pdf"}).keep_result({".md": b"the result"})
     assert house.start() == []
     assert os.listdir(house.work) == []
     assert house.lies() == {}

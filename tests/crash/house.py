@@ -9,10 +9,11 @@ import shutil
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import unquote
 
 from simulated import SimulatedEngine
 
@@ -21,12 +22,14 @@ from ocrd import inbox
 from ocrd.config import Watch
 from ocrd.daemon import Flow
 from ocrd.errors import DocumentError
-from ocrd.model import PageImage, PageSizer, PixelSize, Settled, SourceFacts
+from ocrd.model import Box, PageImage, PageSizer, PixelSize, Reading, Settled, SourceFacts
 from ocrd.pipeline import Tools, run_job
 from ocrd.window import Window
 
 ROLES = ("inbox", "outbox", "archive", "error")
-CLOCK = re.compile(rb"^(date|seconds): .*$|^ocrd, \d.*$", re.MULTILINE)
+CLOCK = re.compile(rb'^(date|seconds): .*$|^ocrd, \d.*$|^ "(date|seconds)": .*$', re.MULTILINE)
+LINK = re.compile(rb"\]\(([^()]*)\.assets/([^()]*)\)")
+ENDINGS = {"markdown": ".md", "json": ".json", "text": ".txt", "pdf": ".pdf"}
 Change = Callable[[], None]
 
 
@@ -42,6 +45,8 @@ class Scenario:
     """Files that other people put there after the first death, if the place is free."""
     apart: tuple[str, ...] = ()
     """Roles whose folder lies on another mount."""
+    outputs: tuple[str, ...] = ("markdown",)
+    """What is delivered; a source that begins with `illustrated` has a figure on each page."""
     links: bool = False
     """The file system has no rename that refuses a taken name, so that links are used."""
 
@@ -57,6 +62,20 @@ class StillRenderer:
 
     async def page(self, _path: Path, index: int, _sizer: PageSizer) -> PageImage:
         return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0, 0.5)
+
+    async def figures(self, _path: Path, index: int, boxes: Sequence[Box]) -> list[bytes]:
+        return [b"figure %d on page %d" % (number, index) for number, _ in enumerate(boxes)]
+
+
+def illustrated(page: PageImage, _priority: int) -> Reading:
+    """Read a page with a figure."""
+    tag = "<|ref|>image<|/ref|><|det|>[[100, 100, 900, 500]]<|/det|>"
+    return Reading(page.index, f"{tag}\npage {page.index + 1}", "stop", 2, 0.0)
+
+
+def _lasting(data: bytes) -> bytes:
+    """Take out what is another in each run: the time, and the name in the links to figures."""
+    return LINK.sub(rb"](\2)", CLOCK.sub(b"", data))
 
 
 def _mirror(source: Path, target: Path) -> None:
@@ -150,7 +169,7 @@ class House:
             name="crash",
             **{role: self.folder(role) for role in ROLES},
             work=self.root / "work",
-            front_matter=True,
+            outputs=self.scenario.outputs,
         )
         flow = Flow(watch, quiet=0.0)
         jobs = flow.open()
@@ -160,8 +179,10 @@ class House:
                 jobs.append(job)
 
         async def work() -> None:
-            tools = Tools(SimulatedEngine(), StillRenderer(), Window(1), max_attempts=10**6)  # type: ignore[arg-type]
             for job in jobs:
+                behave = illustrated if job.source.read_bytes().startswith(b"illustrated") else None
+                engine = SimulatedEngine(behave=behave)
+                tools = Tools(engine, StillRenderer(), Window(1), max_attempts=10**6)  # type: ignore[arg-type]
                 await run_job(job, watch, flow.spool, tools)
 
         asyncio.run(work())
@@ -174,7 +195,7 @@ class House:
             for role in (*ROLES, "work")
             if self.folder(role).exists()
             for path in self.folder(role).rglob("*")
-            if path.is_file() and not path.name.startswith(".ocrd-")
+            if path.is_file() and "/.ocrd-" not in str(path)
         }
 
     def check(self, undisturbed: dict[str, bytes]) -> None:
@@ -185,11 +206,24 @@ class House:
             twins = bool(self.scenario.apart) or self.scenario.links  # an instant with two whole files
             assert len(places) == 1 or (twins and len(places) == 2), f"the source is at {places}"
         self._check_strangers(files)
-        allowed = Counter(CLOCK.sub(b"", data) for data in undisturbed.values())
+        allowed = Counter(_lasting(data) for data in undisturbed.values())
         allowed.update([*self.scenario.strangers.values(), *self.scenario.later.values()])
         for name, data in files.items():
             if name.startswith(("outbox/", "error/", "archive/")):
-                assert CLOCK.sub(b"", data) in allowed, f"{name} is not complete: {data!r}"
+                assert _lasting(data) in allowed, f"{name} is not complete: {data!r}"
+
+        self._check_sets(files)
+
+    def _check_sets(self, files: dict[str, bytes]) -> None:
+        """Assert that a sidecar that can be seen has all its companions: it is the last to come."""
+        strange = [*self.scenario.strangers.values(), *self.scenario.later.values()]
+        for name, data in files.items():
+            if name.startswith("outbox/") and name.endswith(".md") and data not in strange:
+                stem = name.removesuffix(".md")
+                wanted = {stem + ENDINGS[output] for output in self.scenario.outputs}
+                folder = str(Path(name).parent)
+                wanted |= {f"{folder}/{unquote(m[1].decode())}.assets/{m[2].decode()}" for m in LINK.finditer(data)}
+                assert wanted <= files.keys(), f"{name} came before {wanted - files.keys()}"
 
     def _check_strangers(self, files: dict[str, bytes]) -> None:
         for name, data in self.scenario.strangers.items():
@@ -205,6 +239,6 @@ class House:
         assert not left, f"temporary files were left: {left}"
         assert not list((self.root / "work").iterdir()), "a job was left"
         strange = [*self.scenario.strangers.values(), *self.scenario.later.values()]
-        mine = Counter(CLOCK.sub(b"", data) for data in self.files().values() if data not in strange)
-        expected = Counter(CLOCK.sub(b"", data) for data in undisturbed.values() if data not in strange)
+        mine = Counter(_lasting(data) for data in self.files().values() if data not in strange)
+        expected = Counter(_lasting(data) for data in undisturbed.values() if data not in strange)
         assert mine == expected, "not one sidecar, one note and one original for each source"

@@ -1,0 +1,89 @@
+"""Puts together again what the lines and pages of paper take apart: words and paragraphs. Pure.
+
+On request only, since a hyphen at the end of a line can be the word's own.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+_DIVIDED = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]\n[ \t]*(?=([^\W\d_]))")
+_ENDS_DIVIDED = re.compile(r"[^\W\d_][-\u00ad\u2010]$")
+_ENDS = tuple(".!?:;…\"'»”\u2019)]|>*`$")  # a paragraph that ends so is complete, or more than plain text
+_ALONGSIDE = {"running", "figure", "caption"}
+"""What a paragraph may go on behind."""
+
+
+class Part(NamedTuple):
+    """A part of a page's Markdown."""
+
+    kind: Literal["marker", "note", "heading", "prose", "table", "code", "figure", "caption", "running"]
+    """What it is."""
+    text: str
+    """Markdown, without empty lines around."""
+
+
+def joined(parts: Iterable[Part], *, dehyphenate: bool, paragraphs: bool) -> list[Part]:
+    """Join what is wanted. Every marker stays, once and in its order."""
+    coming = deque(_undivided(part) for part in parts) if dehyphenate else deque(parts)
+    if not dehyphenate and not paragraphs:
+        return list(coming)
+    told: list[Part] = []
+    while coming:
+        part = coming.popleft()
+        if part.kind == "marker":
+            _join_over(told, part, coming, dehyphenate=dehyphenate, paragraphs=paragraphs)
+        else:
+            told.append(part)
+    return told
+
+
+def _undivided(part: Part) -> Part:
+    """Join the words that are divided between lines."""
+    if part.kind not in ("prose", "heading"):
+        return part
+    return part._replace(text=_DIVIDED.sub(lambda match: "" if match[1].islower() else match[0], part.text))
+
+
+def _join_over(told: list[Part], marker: Part, coming: deque[Part], *, dehyphenate: bool, paragraphs: bool) -> None:
+    """Put a marker after what was told, and before or into what is coming."""
+    back, ahead = _prose(reversed(told)), _prose(coming)
+    last, first = ("" if back is None else told[-1 - back].text), ("" if ahead is None else coming[ahead].text)
+    divided = dehyphenate and _ENDS_DIVIDED.search(last)
+    if back is None or ahead is None or not first[:1].islower() or not (divided or (paragraphs and _goes_on(last))):
+        told.append(marker)
+        return
+    if divided:
+        rest, first = _cut(first)
+        last = last[:-1] + rest
+    del told[-1 - back], coming[ahead]
+    if paragraphs:  # what stands alongside, such as a footer, comes before it
+        told.append(Part("prose", f"{last} {marker.text} {first}".rstrip()))
+        return
+    told.insert(len(told) - back, Part("prose", last))
+    told.append(marker)
+    if first:
+        coming.insert(ahead, Part("prose", first))
+
+
+def _prose(parts: Iterable[Part]) -> int | None:
+    """Find how far away the text is that a page break may divide, unless more than what stands alongside intervenes."""
+    for place, part in enumerate(parts):
+        if part.kind == "prose":
+            return place
+        if part.kind not in _ALONGSIDE:
+            return None
+    return None
+
+
+def _goes_on(text: str) -> bool:
+    """Whether the last paragraph looks unfinished."""
+    paragraph = text.rpartition("\n\n")[2]
+    return not paragraph.endswith(_ENDS) and not paragraph.startswith(("#", "|", "<", "`", "$"))
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """Take the rest of a word, with its punctuation, off the beginning of a text."""
+    rest, *more = text.split(maxsplit=1)
+    return rest, "".join(more)

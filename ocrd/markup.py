@@ -1,0 +1,171 @@
+"""The text of a page, made harmless and kept whole: code, tables and prose that can stand between our markers. Pure.
+
+What an engine read may be anything that is printed on paper, and it ends up in files that others render. So no HTML is
+left but tables and a few signs, no link but to the web, no image, no comment, and no open end that could swallow what
+follows. What is not allowed is not deleted: it is escaped, and shows as the text that it is.
+
+The rules by which Markdown finds code and HTML are those of CommonMark 0.31; they are kept simple here by allowing
+only what begins at the margin.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+from unicodedata import category
+
+Kind = Literal["prose", "table", "code"]
+
+_FENCE = re.compile(r"^ {0,3}(?:(?P<ticks>`{3,})(?P<info>[^`\n]*)|(?P<tildes>~{3,})(?P<about>[^\n]*))$", re.MULTILINE)
+_TABLE = re.compile(r"<table(?:\s[^<>]*)?>", re.IGNORECASE)
+_TABLE_ENDS = re.compile(r"<(/?)table(?:\s[^<>]*)?>", re.IGNORECASE)
+
+_TABLE_PARTS = frozenset({"table", "caption", "thead", "tbody", "tfoot", "tr", "td", "th"})
+_SIGNS = frozenset({"b", "i", "u", "s", "em", "strong", "sub", "sup"})
+_ATTRIBUTE = r"""\s+[A-Za-z-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+)"""
+_TABLE_TAG = re.compile(
+    rf"</?(?:{'|'.join(_TABLE_PARTS)})(?:{_ATTRIBUTE})*\s*>|</?(?:{'|'.join(_SIGNS)})>|<br\s*/?>", re.IGNORECASE
+)
+_SPANS = {"colspan", "rowspan"}
+
+_PAIR = re.compile(rf"<({'|'.join(_SIGNS)})>([^<>\n]+)</\1>")
+_CENTRED = re.compile(r"<center>((?:(?!</?center>).)*)</center>", re.DOTALL | re.IGNORECASE)
+_BREAK = re.compile(r"<br\s*/?>[ \t]*\n?", re.IGNORECASE)
+_CODE = re.compile(r"(?<![\\`])(`+)(?!`)([^\n]*?[^`\n])\1(?!`)")
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
+_LINK = re.compile(r"\](?=\()(?!\((?:https?://|mailto:)[^\s()<>\\]*\))\(")
+_INNER_FENCE = re.compile(r"^([ \t>*+\-\d.)]*)(?=```|~~~)", re.MULTILINE)
+_INLINE_FORMULA = re.compile(r"\\\([ \t]*(\S(?:(?!\\[()\[\]])[^\n])*?)[ \t]*\\\)")
+_FORMULA = re.compile(r"\\\[\s*(\S(?:(?!\\[()\[\]]|\n[ \t]*\n).)*?)\s*\\\]", re.DOTALL)
+_SPECIAL = re.compile(r"([\\`*_[\]()!~$|])")
+_BACKSLASHED = r"\\\1"
+_KEPT = "\ue000{}\ue001"
+"""Stands for what is safe already, while the rest is escaped; text that has these signs itself loses its formatting."""
+_KEPT_MARK = re.compile("\ue000(\\d+)\ue001")
+
+
+class Piece(NamedTuple):
+    """A stretch of text of one kind."""
+
+    kind: Kind
+    text: str
+
+
+def clean(text: str) -> str:
+    """Make any string valid: UTF-8 without control characters, lines ended by line feeds."""
+    text = text.encode("utf-8", "replace").decode()
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(char for char in text if char in "\n\t" or category(char) != "Cc")
+
+
+def pieces(text: str) -> Iterator[Piece]:
+    """Take clean text apart into fenced code, tables and prose, as they were read. Open ends are closed."""
+    start = 0
+    while start < len(text):
+        fence, table = _FENCE.search(text, start), _TABLE.search(text, start)
+        if fence and (table is None or fence.start() < table.start()):
+            begin, (end, piece) = fence.start(), _fenced(text, fence)
+        elif table:
+            begin, end = table.start(), _table_end(text, table.end())
+            piece = Piece("table", text[begin:end])
+        else:
+            break
+        if text[start:begin].strip():
+            yield Piece("prose", text[start:begin].strip("\n"))
+        yield piece
+        start = end
+    if text[start:].strip():
+        yield Piece("prose", text[start:].strip("\n"))
+
+
+def code(text: str) -> str:
+    """Make a piece of code harmless: it can't look like a marker of ours."""
+    return _without_comments(text)
+
+
+def table(text: str) -> str:
+    """Make a table harmless, and whole: its own tags with their spans are left, closed; all others are shown."""
+    import nh3
+
+    allowed = _TABLE_PARTS | _SIGNS | {"br"}
+    shown = _without_comments(_escaped_but(_TABLE_TAG, _formulas(text)))
+    whole = nh3.clean(
+        shown,
+        tags=set(allowed),
+        attributes={"td": _SPANS, "th": _SPANS},
+        clean_content_tags=set(),
+        link_rel=None,
+        strip_comments=False,
+    )
+    return re.sub(r"\n\s*\n", "\n", whole).strip()  # an empty line would end the HTML
+
+
+def prose(text: str) -> str:
+    """Make a piece of prose harmless."""
+    kept: list[str] = []
+
+    def keep(safe: str) -> str:
+        kept.append(safe)
+        return _KEPT.format(len(kept) - 1)
+
+    text = _KEPT_MARK.sub(lambda match: f"\ue000 {match[1]}\ue001", text)
+    text = _CENTRED.sub(r"\1", text)
+    text = _CODE.sub(lambda match: keep(_inline_code(match)) if _MARKUP.search(match[2]) else match[0], text)
+    text = _formulas(text)
+    text = _BREAK.sub("  \n", text)
+    text = _PAIR.sub(lambda match: keep(f"<{match[1]}>") + match[2] + keep(f"</{match[1]}>"), text)
+    text = _without_comments(_MARKUP.sub("&lt;", text))
+    text = _LINK.sub(r"]\\(", text).replace("]:", "]\\:").replace("![", "!\\[")
+    text = _INNER_FENCE.sub(r"\1\\", text)
+    return _KEPT_MARK.sub(lambda match: kept[int(match[1])], text)
+
+
+def _fenced(text: str, fence: "re.Match[str]") -> tuple[int, Piece]:
+    """Find the end of fenced code, and write it at the margin with both of its fences."""
+    ticks = fence["ticks"] or fence["tildes"]
+    about = (fence["info"] or fence["about"] or "").strip()
+    close = re.compile(rf"^ {{0,3}}{ticks[0]}{{{len(ticks)},}}[ \t]*$", re.MULTILINE).search(text, fence.end())
+    inside = text[fence.end() : close.start() if close else len(text)].strip("\n")
+    end = close.end() if close else len(text)
+    return end, Piece("code", f"{ticks}{about}\n{inside}\n{ticks}")
+
+
+def _table_end(text: str, start: int) -> int:
+    depth = 1
+    for tag in _TABLE_ENDS.finditer(text, start):
+        depth += -1 if tag[1] else 1
+        if depth == 0:
+            return tag.end()
+    return len(text)
+
+
+def _escaped_but(allowed: "re.Pattern[str]", text: str) -> str:
+    """Escape every `<` that does not begin an allowed tag."""
+    parts = []
+    end = 0
+    for tag in allowed.finditer(text):
+        parts += [text[end : tag.start()].replace("<", "&lt;"), tag[0]]
+        end = tag.end()
+    return "".join([*parts, text[end:].replace("<", "&lt;")])
+
+
+def _without_comments(text: str) -> str:
+    return text.replace("<!--", "&lt;!--").replace("-->", "--&gt;")
+
+
+def _inline_code(match: "re.Match[str]") -> str:
+    """Write code with signs of HTML so that it is harmless even to who takes it for text."""
+    text = match[2].strip().replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"<code>{_SPECIAL.sub(_BACKSLASHED, text)}</code>"
+
+
+def _formulas(text: str) -> str:
+    """Write TeX's brackets as the dollars that Markdown renderers know."""
+    text = _INLINE_FORMULA.sub(lambda match: f"${_spaced(match[1])}$", text)
+    return _FORMULA.sub(
+        lambda match: f"$$\n{_spaced(match[1])}\n$$" if "\n" in match[1] else f"$${_spaced(match[1])}$$", text
+    )
+
+
+def _spaced(formula: str) -> str:
+    """Keep a formula's `<` from looking like HTML; spaces mean nothing in TeX."""
+    return _MARKUP.sub("< ", formula)

@@ -1,0 +1,96 @@
+"""What is delivered of a document, file by file. Pure."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from ocrd import grounding, markdown, markup
+from ocrd.config import Watch
+from ocrd.markdown import Style
+from ocrd.model import Box, Document, PageResult, PixelSize
+from ocrd.plain import plain
+
+FORM = 1
+"""Version of the JSON."""
+
+
+def files(document: Document, watch: Watch) -> dict[str, bytes]:
+    """Write each file that the watch wants and that is text, by its ending."""
+    style = style_of(watch)
+    written: dict[str, str] = {}
+    if "markdown" in watch.outputs:
+        written[".md"] = markdown.sidecar(document, style)
+    if "json" in watch.outputs:
+        written[".json"] = as_json(document)
+    if "text" in watch.outputs:
+        written[".txt"] = as_text(document, style)
+    return {ending: text.encode() for ending, text in written.items()}
+
+
+def style_of(watch: Watch) -> Style:
+    """Take out what concerns the Markdown."""
+    return Style(watch.front_matter, watch.tables, watch.running, watch.dehyphenate, watch.join_paragraphs)
+
+
+def with_figures(watch: Watch) -> bool:
+    """Whether a watch delivers pictures cropped from the pages."""
+    return watch.figures and bool({"markdown", "json"} & set(watch.outputs))
+
+
+def figures(document: Document) -> list[str]:
+    """List the names of all pictures cropped from the pages."""
+    return [name for page in document.pages for name in page.figures if name]
+
+
+def as_text(document: Document, style: Style) -> str:
+    """Write the text without markup, a form feed between pages."""
+    return "\n\f".join(plain(markdown.section(page, style, noted=True)) for page in document.pages) + "\n"
+
+
+def as_json(document: Document) -> str:
+    """Write all that is known of each page. Boxes are shares of the page image, `pixels` those of the image read."""
+    told = {
+        "form": FORM,
+        "source": markup.clean(document.source),
+        "sha256": document.facts.sha256,
+        "kind": document.facts.kind,
+        "status": document.status,
+        "engine": document.engine,
+        "model": document.model,
+        "date": document.date.isoformat(timespec="seconds"),
+        "seconds": round(document.seconds, 1),
+        "pages": [_page(page) for page in document.pages],
+    }
+    return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+
+
+def _page(page: PageResult) -> dict[str, Any]:
+    reading = page.reading
+    text = markup.clean(reading.text) if reading else ""
+    return {
+        "page": page.index + 1,
+        "verdict": str(page.verdict),
+        "reason": markup.clean(page.reason),
+        "attempts": [asdict(attempt) for attempt in page.attempts],
+        "size": page.size and {"width": page.size.width, "height": page.size.height},
+        "finish_reason": reading and reading.finish_reason,
+        "tokens": reading and reading.tokens,
+        "seconds": reading and round(reading.seconds, 3),
+        "text": plain(markdown.section(page, Style(), noted=False)),
+        "read": text,
+        "blocks": [
+            {
+                "label": block.label,
+                "boxes": [[round(side, 4) for side in box] for box in block.boxes],
+                "pixels": [_pixels(box, page.size) for box in block.boxes] if page.size else None,
+                "text": block.text,
+            }
+            for block in grounding.parse(text)
+        ],
+        "figures": list(page.figures),
+    }
+
+
+def _pixels(box: Box, size: PixelSize) -> list[int]:
+    across, down = size.width, size.height
+    return [round(box.left * across), round(box.top * down), round(box.right * across), round(box.bottom * down)]

@@ -1,0 +1,123 @@
+"""What a job brings forth: several named files, finished all at once.
+
+    FOLDER/figures/page-3-figure-1.jpg  pictures cropped from the pages, durable before their page's record counts
+    FOLDER/result/scan.json …           the other files, called by their endings
+    FOLDER/result.json                  the list of both; with it, and not before, the result is finished
+
+The files go out under one stem: `scan.md`, `scan.json`, `scan.assets/…`. Which stem is free shows only then, so the
+Markdown holds STEM in its place.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from ocrd import fsio
+
+STEM = "\x1a"
+"""Stands in Markdown for the name that the files go out under: ASCII's own `substitute`, which no page's text has."""
+ASSETS = ".assets"
+"""Ending of the folder of figures."""
+ORDER = (ASSETS, ".pdf", ".txt", ".json", ".md")
+"""In which they go out: what links comes after what it links to, and the last one says that all are there."""
+_LIST = "result.json"
+
+
+class Result:
+    """The files of one job, in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep_figures(self, page: int, figures: Mapping[str, bytes]) -> None:
+        """Make the figures of a page (from 1) durable, in place of any from an earlier reading. Raises MachineError."""
+        folder = self._folder / "figures"
+        for old in folder.glob(f"page-{page}-*"):
+            fsio.remove(old)
+        if figures:
+            fsio.make_folders(folder, below=self._folder)
+        for name, data in figures.items():
+            fsio.write_own(folder / name, data)
+
+    def finish(self, files: Mapping[str, bytes], figures: Iterable[str] = ()) -> None:
+        """Make the result durable: files by ending, and names of figures that were kept. Raises MachineError."""
+        folder = self._folder / "result"
+        fsio.make_folders(folder, below=self._folder)
+        for ending, data in files.items():
+            fsio.write_own(folder / f"scan{ending}", data)
+        listed = {"endings": sorted(files, key=ORDER.index), "figures": sorted(figures)}
+        fsio.write_own(self._folder / _LIST, json.dumps(listed).encode())
+
+    @property
+    def pieces(self) -> "tuple[Piece, ...]":
+        """What goes out, in its order; empty as long as the result is not finished."""
+        try:
+            listed = json.loads((self._folder / _LIST).read_bytes())
+        except FileNotFoundError:
+            return ()
+        figures = tuple(self._folder / "figures" / name for name in listed["figures"])
+        folders = (Folder(figures),) if figures else ()
+        return (*folders, *(_piece(ending, self._folder / "result" / f"scan{ending}") for ending in listed["endings"]))
+
+
+class Piece:
+    """One thing that goes out."""
+
+    def __init__(self, ending: str, source: Path) -> None:
+        self.ending = ending
+        self._source = source
+
+    def put(self, target: Path, tag: str) -> None:
+        """Put it at a free name. Raises FileExistsError, MachineError."""
+        fsio.copy_new(self._source, target, tag=tag)
+
+    def lies_at(self, target: Path) -> bool:
+        """Whether it was put there before."""
+        return fsio.same_file(self._source, target)
+
+    def withdraw(self, target: Path) -> None:
+        """Take away what was put there. Raises MachineError."""
+        fsio.remove(target)
+
+
+class Text(Piece):
+    """Markdown, in which STEM becomes the name that it goes out under."""
+
+    def put(self, target: Path, tag: str) -> None:
+        fsio.write_new(target, self._written(target), tag=tag)
+
+    def lies_at(self, target: Path) -> bool:
+        return fsio.holds(target, self._written(target))
+
+    def _written(self, target: Path) -> bytes:
+        return with_stem(self._source.read_bytes(), target.name.removesuffix(self.ending))
+
+
+class Folder(Piece):
+    """The figures."""
+
+    def __init__(self, files: tuple[Path, ...]) -> None:
+        super().__init__(ASSETS, files[0].parent)
+        self._files = files
+
+    def put(self, target: Path, tag: str) -> None:
+        fsio.folder_new(target, self._files, tag=tag)
+
+    def lies_at(self, target: Path) -> bool:
+        return not target.is_symlink() and all(fsio.same_file(file, target / file.name) for file in self._files)
+
+    def withdraw(self, target: Path) -> None:
+        for file in self._files:
+            fsio.remove(target / file.name)
+        fsio.remove_empty(target)
+
+
+def with_stem(text: bytes, stem: str) -> bytes:
+    """Put the name that a Markdown file goes out under into its links."""
+    return text.replace(STEM.encode(), quote(os.fsencode(stem)).encode())
+
+
+def _piece(ending: str, source: Path) -> Piece:
+    return Text(ending, source) if ending == ".md" else Piece(ending, source)
