@@ -14,6 +14,8 @@ import yaml
 
 TESTS = Path(__file__).parent
 OCRD = Path(sys.executable).with_name("ocrd")
+PYTHONPATH = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+"""Where the simulated engine lies."""
 
 
 class House:
@@ -52,7 +54,7 @@ class House:
         daemon = subprocess.Popen(
             [OCRD, command, "-c", self.root / "ocrd.yaml"],
             stderr=log,
-            env={**os.environ, "PYTHONPATH": str(TESTS)},
+            env={"XDG_RUNTIME_DIR": str(self.root / "run"), **os.environ, "PYTHONPATH": PYTHONPATH},
         )
         log.close()
         self._daemons.append(daemon)

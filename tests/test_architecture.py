@@ -17,9 +17,9 @@ FLOORS = [
     {"cli"},
     {"bars", "check", "convert"},
     {"daemon"},
-    {"pipeline"},
+    {"chronicle", "reload", "status", "pipeline"},
     {"window", "inbox", "settle", "batch", "spool", "render", "verdict", "markdown", "publish", "engines"},
-    {"workers", "fsio", "service", "logs", "metrics", "config"},
+    {"workers", "fsio", "service", "logs", "metrics", "config", "events"},
     {"vllm_settings"},
     {"quantities"},
     {"model", "errors"},
@@ -42,7 +42,7 @@ OWNERS = {
     "typer": {"cli"},
     "rich": {"bars", "check"},
     "systemd": {"logs"},
-    "structlog": {"logs", "daemon", "pipeline", "convert", "engines"},
+    "structlog": {"logs", "daemon", "pipeline", "convert", "engines", "chronicle", "cli"},
 }
 """The only rooms that may import a library; `engines` stands for all of its modules."""
 

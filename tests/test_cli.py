@@ -3,14 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from house import OCRD, PYTHONPATH
 
-OCRD = Path(sys.executable).with_name("ocrd")
 TESTS = Path(__file__).parent
 
 
@@ -18,7 +17,7 @@ def ocrd(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedPr
     return subprocess.run(
         [OCRD, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         capture_output=True,
         text=True,
         timeout=60,
@@ -114,7 +113,7 @@ def test_asking_for_journald_without_its_package_is_one_clear_error(config: Path
     (config.parent / "systemd.py").write_text("")  # shadows the package where it is installed
     told = subprocess.run(
         [OCRD, "run", "-c", config],
-        env={**os.environ, "PYTHONPATH": f"{config.parent}:{TESTS}"},
+        env={**os.environ, "PYTHONPATH": f"{config.parent}:{PYTHONPATH}"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -127,7 +126,7 @@ def test_asking_for_journald_without_its_package_is_one_clear_error(config: Path
 def test_under_systemd_without_its_package_the_log_is_json(config: Path) -> None:
     told = subprocess.run(
         [OCRD, "once", "-c", config],
-        env={**os.environ, "PYTHONPATH": str(TESTS), "JOURNAL_STREAM": "1:1"},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, "JOURNAL_STREAM": "1:1"},
         cwd=TESTS.parent,  # where a folder named systemd lies
         capture_output=True,
         text=True,

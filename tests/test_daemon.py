@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import OCRD, TESTS, House, stop, wait_for
+from house import OCRD, PYTHONPATH, House, stop, wait_for
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_second_daemon_on_the_same_folders_is_turned_away(house: House) -> Non
     wait_for(lambda: house.events("ready"))
     second = subprocess.run(
         [OCRD, "run", "-c", house.root / "ocrd.yaml"],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
         capture_output=True,
         text=True,
         timeout=20,
