@@ -24,7 +24,7 @@ class Batch(Generic[T]):
     """Gathers settled sources until they are admitted together."""
 
     def __init__(self, policy: BatchPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._items: list[T] = []
         self._pages = 0
         self._first = self._last = 0.0
@@ -41,9 +41,9 @@ class Batch(Generic[T]):
         """When the batch closes if nothing more comes: seconds of the caller's clock, None while it is empty."""
         if not self._items:
             return None
-        if self._pages >= self._policy.max_pages:
+        if self._pages >= self.policy.max_pages:
             return self._last
-        return min(self._last + self._policy.quiet, self._first + self._policy.max_wait)
+        return min(self._last + self.policy.quiet, self._first + self.policy.max_wait)
 
     def take(self, now: float) -> list[T]:
         """Return the sources of a batch that is due, in the order they came, and begin the next; else nothing."""

@@ -1,6 +1,9 @@
 """The commands, and the only place that ends the process."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -11,7 +14,6 @@ from ocrd.errors import OcrdError
 
 if TYPE_CHECKING:  # the commands import what they need: `ocrd --help` must be there at once
     from ocrd.config import Config
-    from ocrd.pipeline import Progress
 
 app = typer.Typer(
     help="Reads the scans that are dropped into a folder, and writes them out as Markdown.",
@@ -56,10 +58,18 @@ def _options(
 def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Watch the inboxes until stopped: the daemon."""
     from ocrd import config as configuration
+    from ocrd import service, status
 
+    manager = service.Manager.take()
     settings = configuration.load(config)
-    _configure_log(settings)
-    _run_daemon(settings, once=False, progress=None)
+    place = status.place(config)
+    with _all_logged(settings):
+        _run_daemon(
+            settings,
+            manager=manager,
+            reread=lambda: configuration.load(config),
+            status_file=place,
+        )
 
 
 @app.command()
@@ -69,8 +79,8 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 
     settings = configuration.load(config)
     if not sys.stderr.isatty():
-        _configure_log(settings)
-        ended = _run_daemon(settings, once=True, progress=None)
+        with _all_logged(settings):
+            ended = _run_daemon(settings, once=True)
     else:
         from ocrd.bars import Bars
 
@@ -142,14 +152,33 @@ def _configure_log(settings: "Config", level: str | None = None) -> None:
     logs.configure(level or settings.log.level, settings.log.format)
 
 
-def _run_daemon(settings: "Config", *, once: bool, progress: "Progress | None") -> Any:  # noqa: ANN401 - a Counter
+@contextmanager
+def _all_logged(settings: "Config") -> Iterator[None]:
+    """Log all that happens inside, what is printed there and how it ends included."""
+    import structlog
+
+    from ocrd import logs
+
+    with logs.captured() as terminal:
+        logs.configure(settings.log.level, settings.log.format, terminal)
+        try:
+            yield
+        except OcrdError as error:
+            structlog.get_logger("ocrd").critical("failed", what=error.what, remedy=error.remedy)
+            raise typer.Exit(error.exit_code) from error
+        except Exception as error:
+            structlog.get_logger("ocrd").critical("failed", what="This is a defect of ocrd.", exc_info=error)
+            raise typer.Exit(os.EX_SOFTWARE) from error
+
+
+def _run_daemon(settings: "Config", **how: Any) -> Any:  # noqa: ANN401 - what Daemon takes; a Counter
     import asyncio
 
     from ocrd import engines
     from ocrd.daemon import Daemon
 
     async def life() -> Any:  # noqa: ANN401
-        daemon = Daemon(settings, engines.load(settings.engine), once=once, progress=progress)
+        daemon = Daemon(settings, engines.load(settings.engine), **how)
         await daemon.run()
         return daemon.ended
 

@@ -157,6 +157,24 @@ class Pages(Section):
     )
 
 
+class Service(Section):
+    """How long systemd, or whoever stops ocrd, is kept waiting."""
+
+    drain: Duration = Field(
+        default=45.0,
+        description="At a stop, pages in flight are finished for at most this long; less than the unit's "
+        "TimeoutStopSec.",
+    )
+    silence: Annotated[Duration, at_least(1, "1s")] = Field(
+        default=10 * 60.0,
+        description="The engine has had pages for this long and answered to none: the heartbeat ends, and systemd "
+        "starts ocrd again.",
+    )
+    loading: Annotated[Duration, at_least(1, "1s")] = Field(
+        default=30 * 60.0, description="The engine is given this long to load, at the start and when it is built anew."
+    )
+
+
 class Watch(Section):
     """One flow: an inbox with its outbox, archive and error folder."""
 
@@ -216,6 +234,7 @@ class Config(Section):
     batch: Batch = Field(default=Batch(), description=Batch.__doc__)
     render: Render = Field(default=Render(), description=Render.__doc__)
     log: Log = Field(default=Log(), description=Log.__doc__)
+    service: Service = Field(default=Service(), description=Service.__doc__)
     max_attempts: int = Field(
         default=3, ge=1, description="A source whose reading ended in an unexplained death this often is refused."
     )

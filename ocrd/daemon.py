@@ -1,33 +1,55 @@
-"""The daemon's life: start, recover, watch, admit, stop.
+"""The daemon's life: start, recover, watch, admit, reload, stop.
 
-Three kinds of task run beside each other: one look-out for each inbox, one admission that closes batches and claims,
-and one runner for each job in work. A fault of the machine pauses the watch that it concerns and nothing else.
+These tasks run beside each other: one look-out for each inbox, one admission that closes batches and claims, one runner
+for each job in work, one that reloads, and one pulse, once a second, that tells the world how things stand. A fault of
+the machine pauses the watch that it concerns and nothing else.
 """
 
 import asyncio
+import math
 import signal
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
-from ocrd import inbox, service
+from ocrd import chronicle, inbox, logs, reload, service, status
 from ocrd.batch import Batch, BatchPolicy
 from ocrd.config import Config, Watch
+from ocrd.engines.attended import Attended
 from ocrd.engines.base import Engine
-from ocrd.errors import DocumentError, EngineError, MachineError, cause_of
+from ocrd.errors import ConfigError, DocumentError, EngineError, MachineError, cause_of
+from ocrd.events import (
+    Accepted,
+    Ended,
+    EngineReady,
+    EngineRestarted,
+    Events,
+    Looked,
+    Opened,
+    PageDone,
+    Paused,
+    Resumed,
+    WatchAdded,
+    WatchRemoved,
+)
 from ocrd.fsio import machine_faults, one_mount, shown
-from ocrd.model import Settled
-from ocrd.pipeline import Outcome, Progress, Tools, durably, run_job
+from ocrd.model import FileStamp, PageResult, Settled
+from ocrd.pipeline import Interrupted, Outcome, Progress, Tools, durably, run_job
 from ocrd.render import Renderer
 from ocrd.settle import SettleTracker
 from ocrd.spool import Job, Spool, refusal_of
 from ocrd.window import Window
 from ocrd.workers import Limits
+
+T = TypeVar("T")
 
 log = structlog.get_logger("ocrd")
 
@@ -37,17 +59,39 @@ _JOBS_AT_ONCE = 1024
 """Jobs that have been opened at the same time; the others wait in their folders. Far above any engine's window."""
 _LEAST_SCAN_GAP = 0.2
 """Seconds between two scans of an inbox, however many events come."""
+_PULSE = 1.0
+"""Seconds between two looks at how things stand."""
+_SCAN_SECONDS = 120.0
+"""A scan that takes longer stands for a share that no longer answers."""
 
 
 class Flow:
-    """One watch at work: its folders, what settles in its inbox, and the faults that hold it up."""
+    """One watch at work: its folders, what settles in its inbox, and the faults that hold it up.
 
-    def __init__(self, watch: Watch, quiet: float) -> None:
+    It begins and ends by itself, so that a reload can add, change and remove watches while others work on.
+    """
+
+    def __init__(self, watch: Watch, quiet: float, events: Events | None = None) -> None:
         self.watch = watch
         self.spool = Spool(watch.name, watch.inbox, watch.work_folder)
         self.tracker = SettleTracker(quiet)
         self.wake = asyncio.Event()
         self.idle = False
+        self.looked = asyncio.Event()
+        """Set once the inbox was looked into, or could not be."""
+        self.sign = time.monotonic()
+        """When the look-out last moved."""
+        self.first_seen: dict[Path, float] = {}
+        """When each file in the inbox was first seen, seconds since the epoch."""
+        self.scanning = False
+        self.jobs: dict[str, float] = {}
+        """Jobs that have not ended, by id: when their source was first seen, seconds since the epoch."""
+        self.leaving = False
+        """No longer in the configuration: what is in work goes on to its end, nothing new is claimed."""
+        self.gone = asyncio.Event()
+        """Set when the work folder is free again."""
+        self.look_out: asyncio.Task[None] | None = None
+        self._events = events or Events()
         self._faults: dict[str, MachineError] = {}
         self._odd: set[Path] = set()
         self.log = log.bind(watch=watch.name)
@@ -69,13 +113,13 @@ class Flow:
     def fault(self, step: str, error: MachineError) -> None:
         """Note that a step can't be done now; the first fault pauses the watch, and is logged."""
         if not self._faults:
-            self.log.error("paused", what=error.what, remedy=error.remedy)
+            self._events.tell(Paused(self.watch.name, error.what, error.remedy))
         self._faults[step] = error
 
     def cured(self, step: str) -> None:
         """Note that a step succeeded; the last cure resumes the watch, and is logged."""
         if self._faults.pop(step, None) and not self._faults:
-            self.log.info("resumed")
+            self._events.tell(Resumed(self.watch.name))
             self.wake.set()
 
     def left_alone(self, odd: dict[Path, str]) -> None:
@@ -86,65 +130,146 @@ class Flow:
             )
         self._odd = set(odd)
 
+    async def scan(self) -> inbox.Scan:
+        """Look through the inbox. Raises MachineError."""
+        self.scanning, self.sign = True, time.monotonic()
+        try:
+            return await asyncio.to_thread(inbox.scan, self.watch.inbox)
+        finally:
+            self.scanning, self.sign = False, time.monotonic()
+
+    async def moved(self, step: Awaitable[T]) -> T:
+        """Take a step of the look-out, whose end is a sign that it moves."""
+        try:
+            return await step
+        finally:
+            self.sign = time.monotonic()
+
+    def seen(self, files: dict[Path, FileStamp]) -> None:
+        """Take in what a scan found."""
+        now = time.time()
+        self.first_seen = {path: self.first_seen.get(path, now) for path in files}
+        waiting = len(files) - self.tracker.settling
+        self._events.tell(Looked(self.watch.name, settling=self.tracker.settling, waiting=waiting))
+
+    def release(self) -> None:
+        """Give the work folder free, if the watch is to leave and nothing of it is in work any more."""
+        if self.leaving and not self.jobs:
+            self.spool.close()
+            self.gone.set()
+
+
+class _Report(Progress):
+    """Tells how one job gets on, to all that listen and to the progress bars."""
+
+    def __init__(self, flow: Flow, job: Job, events: Events, onward: Progress) -> None:
+        self._who = (flow.watch.name, job.id, job.record.name)
+        self._events = events
+        self._onward = onward
+
+    def opened(self, name: str, pages: int, kept: int) -> None:
+        self._events.tell(Opened(*self._who, pages, kept))
+        self._onward.opened(name, pages, kept)
+
+    def page(self, name: str, result: PageResult) -> None:
+        self._events.tell(PageDone(*self._who, result))
+        self._onward.page(name, result)
+
+    def ended(self, name: str) -> None:
+        self._onward.ended(name)
+
 
 class Daemon:
     """Owns everything that runs. One `run` in one event loop."""
 
-    def __init__(self, config: Config, engine: Engine, *, once: bool = False, progress: Progress | None = None) -> None:
-        """Prepare. With `once`, `run` ends when the inboxes are worked off, and a fault of the machine ends it too."""
+    def __init__(  # noqa: PLR0913 - what it works with, and who wants to know of it
+        self,
+        config: Config,
+        engine: Engine,
+        *,
+        once: bool = False,
+        progress: Progress | None = None,
+        manager: service.Manager | None = None,
+        reread: Callable[[], Config] | None = None,
+        status_file: Path | None = None,
+    ) -> None:
+        """Prepare. With `once`, `run` ends when the inboxes are worked off, and a fault of the machine ends it too.
+
+        `reread` reads the configuration again when SIGHUP asks for it; it raises ConfigError. `status_file` is where
+        `ocrd status` finds how things stand.
+        """
         self._config = config
-        self._engine = engine
+        self._engine = Attended(engine)
         self._once = once
         self._progress = progress or Progress()
-        self._flows = [Flow(watch, config.settle.quiet) for watch in config.watches]
-        policy = BatchPolicy(0.0 if once else config.batch.quiet, config.batch.max_wait, config.batch.max_pages)
-        self._batch: Batch[tuple[Flow, Settled]] = Batch(policy)
+        self._manager = manager or service.Manager()
+        self._reread = reread
+        self._heart = service.Heart(self._manager)
+        self._board = status.Board(config)
+        self._status_file = status_file
+        self.events = Events(chronicle.write, self._board.hear)
+        """What happens, for whoever wants to listen before `run`."""
+        self._flows = [Flow(watch, config.settle.quiet, self.events) for watch in config.watches]
+        self._leaving: list[Flow] = []
+        self._batch: Batch[tuple[Flow, Settled]] = Batch(_policy(config, once=once))
         self._admit = asyncio.Event()
         self._queue: asyncio.PriorityQueue[tuple[int, int, Flow, Job]] = asyncio.PriorityQueue()
         self._number = count()
         self._claiming = False
         self._active = 0
+        self._running: set[asyncio.Task[None]] = set()
+        self._window: Window | None = None
+        self._ready = asyncio.Event()
+        self._hangup = asyncio.Event()
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self.ended: Counter[str] = Counter()
         """Jobs ended so far, by the outcome's kind."""
 
     def stop(self) -> None:
-        """Ask for a clean end: what is in work stays there, and goes on at the next start."""
+        """Ask for a clean end: pages in flight are finished, the rest goes on at the next start. Twice: at once."""
+        if self._stop.is_set():
+            self._hurry.set()
         self._stop.set()
 
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError, SpoolError, EngineError; with `once` any MachineError."""
         async with AsyncExitStack() as stack:
             renderer, watcher = self._open_tools(stack)
+            stack.callback(self._write_status)
             try:
                 async with asyncio.TaskGroup() as group:
                     ending = group.create_task(self._stop.wait())
+                    telling = [group.create_task(self._pulse(watcher)), group.create_task(self._keep_status())]
                     tasks = [
                         group.create_task(self._work(group, renderer)),
                         group.create_task(self._admission()),
-                        *(group.create_task(self._look_out(flow, renderer, watcher)) for flow in self._flows),
+                        group.create_task(self._reloading(group, renderer, watcher)),
                     ]
+                    for flow in self._flows:
+                        flow.look_out = group.create_task(self._look_out(flow, renderer, watcher))
                     await ending
-                    service.notify(service.STOPPING)
-                    log.info("stopping", in_work=self._active + self._queue.qsize())
-                    for task in tasks:
+                    await self._drain(tasks)
+                    for task in telling:
                         task.cancel()
             except BaseExceptionGroup as several:
-                raise cause_of(several) from None
+                error = cause_of(several)
+                self._board.state, self._board.complaint = "failed", str(error)
+                raise error from None
+            self._board.state = "stopped"
         log.info("stopped", **self.ended)
 
     def _open_tools(self, stack: AsyncExitStack) -> tuple[Renderer, inbox.Watcher]:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
+        signals = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop}
+        if self._reread:
+            signals[signal.SIGHUP] = self._hangup.set
+        for number, answer in signals.items():
+            loop.add_signal_handler(number, answer)
             stack.callback(loop.remove_signal_handler, number)
+        stack.callback(self._release_folders)
         for flow in self._flows:
-            left = flow.open()
-            stack.callback(flow.spool.close)
-            for job in left:
-                self._enqueue(flow, job)
-            if left:
-                flow.log.info("recovered", jobs=len(left))
+            self._recover(flow)
         settings = self._config.render
         renderer = Renderer(settings.count, Limits(settings.page_timeout, settings.memory))
         stack.push_async_callback(renderer.close)
@@ -153,37 +278,53 @@ class Daemon:
         stack.callback(watcher.close)
         return renderer, watcher
 
+    def _release_folders(self) -> None:
+        for flow in (*self._flows, *self._leaving):
+            flow.spool.close()
+
+    def _recover(self, flow: Flow) -> None:
+        """Take a watch's folders, and queue what the last run left in work. Raises MachineError."""
+        left = flow.open()
+        for job in left:
+            self._enqueue(flow, job, recovered=True)
+        if left:
+            flow.log.info("recovered", jobs=len(left))
+
     def _wake_all(self) -> None:
         for flow in self._flows:
             flow.wake.set()
 
     async def _look_out(self, flow: Flow, renderer: Renderer, watcher: inbox.Watcher) -> None:
         """Scan one inbox whenever there may be news, and put what has settled into the batch."""
-        rescan = self._config.settle.rescan
+        how, longest = "events", math.inf
         try:
             await asyncio.to_thread(watcher.watch, flow.watch.inbox)
         except MachineError as error:
-            rescan = min(rescan, RETRY_SECONDS)
-            flow.log.warning("no events from this inbox, so it is polled", what=error.what, every=rescan)
+            how, longest = "polling", RETRY_SECONDS
+            flow.log.warning("no events from this inbox, so it is polled", what=error.what, every=longest)
+        self.events.tell(WatchAdded(flow.watch.name, how, min(self._config.settle.rescan, longest)))
         while True:
             flow.wake.clear()
             flow.idle = False
             try:
-                found = await asyncio.to_thread(inbox.scan, flow.watch.inbox)
+                found = await flow.scan()
             except MachineError as error:
                 self._fault(flow, "scan", error)
+                flow.looked.set()
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             flow.cured("scan")
             flow.left_alone(found.odd)
             news = flow.tracker.observe(found.files, time.monotonic())
-            counts = await asyncio.gather(*(renderer.count_pages(settled.path) for settled in news))
+            flow.seen(found.files)
+            flow.looked.set()
+            counts = await asyncio.gather(*(flow.moved(renderer.count_pages(settled.path)) for settled in news))
             for settled, pages in zip(news, counts, strict=True):
                 self._batch.add((flow, settled), pages, time.monotonic())
                 self._admit.set()
             flow.idle = not flow.tracker.settling
             self._end_if_idle()
-            await _until(flow.wake, flow.tracker.next_due(), longest=rescan)
+            await _until(flow.wake, flow.tracker.next_due(), longest=min(self._config.settle.rescan, longest))
             await asyncio.sleep(_LEAST_SCAN_GAP)
 
     async def _admission(self) -> None:
@@ -196,7 +337,8 @@ class Daemon:
             if taken:
                 log.info("batch", sources=len(taken), in_work=self._active + self._queue.qsize())
             for flow, settled in taken:
-                await self._claim(flow, settled)
+                if not flow.leaving:
+                    await self._claim(flow, settled)
             self._claiming = False
             self._end_if_idle()
 
@@ -212,47 +354,60 @@ class Daemon:
             flow.wake.set()
             return
         flow.cured("claim")
-        flow.log.info("accepted", source=shown(job.record.name), job=job.id)
-        self._enqueue(flow, job)
+        self._enqueue(flow, job, seen=flow.first_seen.pop(settled.path, None))
 
-    def _enqueue(self, flow: Flow, job: Job) -> None:
+    def _enqueue(self, flow: Flow, job: Job, *, recovered: bool = False, seen: float | None = None) -> None:
+        flow.jobs[job.id] = seen or job.claimed
+        self.events.tell(Accepted(flow.watch.name, job.id, job.record.name, recovered=recovered))
         self._queue.put_nowait((job.record.attempts, next(self._number), flow, job))
 
     async def _work(self, group: asyncio.TaskGroup, renderer: Renderer) -> None:
         """Start the engine, then run jobs as they come."""
+        began = time.monotonic()
         log.info("engine starting", kind=self._config.engine.kind)
         await self._engine.start()
         info = self._engine.info
-        log.info("ready", engine=info.kind, model=info.model, version=info.version, watches=len(self._flows))
-        service.notify(service.READY)
-        window = Window(self._engine.window + 2 * renderer.workers)  # the next pages render while these are read
-        tools = Tools(self._engine, renderer, window, self._config.max_attempts, self._progress)
+        self.events.tell(EngineReady(info.kind, info.model, info.version, time.monotonic() - began))
+        group.create_task(self._announce())
+        self._window = Window(self._engine.window + 2 * renderer.workers)  # the next pages render while these are read
+        tools = Tools(self._engine, renderer, self._window, self._config.max_attempts)
         places = asyncio.Semaphore(_JOBS_AT_ONCE)
-        running: set[asyncio.Task[None]] = set()
-        try:
-            while True:
-                await places.acquire()
-                _, _, flow, job = await self._queue.get()
-                self._active += 1
-                task = group.create_task(self._run(flow, job, tools))
-                running.add(task)
-                task.add_done_callback(running.discard)
-                task.add_done_callback(lambda _: places.release())
-        finally:
-            for task in running:
-                task.cancel()
+        while True:
+            await places.acquire()
+            _, _, flow, job = await self._queue.get()
+            self._active += 1
+            report = _Report(flow, job, self.events, self._progress)
+            task = group.create_task(self._run(flow, job, replace(tools, progress=report)))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            task.add_done_callback(lambda _: places.release())
+
+    async def _announce(self) -> None:
+        """Say that we are ready, once the engine answers and every inbox has been looked into."""
+        await asyncio.gather(*(flow.looked.wait() for flow in self._flows))
+        info = self._engine.info
+        log.info("ready", engine=info.kind, model=info.model, version=info.version, watches=len(self._flows))
+        self._board.state = "ready"
+        self._manager.notify(service.READY)
+        self._ready.set()
 
     async def _run(self, flow: Flow, job: Job, tools: Tools) -> None:
         """Bring one job to its end, through whatever the machine does meanwhile."""
         began = time.monotonic()
         try:
             while (outcome := await self._attempt(flow, job, tools)) is None:
-                await asyncio.sleep(RETRY_SECONDS)
+                await _until(self._stop, None, longest=RETRY_SECONDS)
+                if self._stop.is_set():
+                    return
+        except Interrupted:
+            return
         finally:
             self._active -= 1
+            seen = flow.jobs.pop(job.id)
+            flow.release()
             self._progress.ended(job.record.name)
         self.ended[outcome.kind] += 1
-        _tell(flow, job, outcome, time.monotonic() - began)
+        self.events.tell(_ended(job, outcome, time.monotonic() - began, time.time() - seen))
         self._end_if_idle()
 
     async def _attempt(self, flow: Flow, job: Job, tools: Tools) -> Outcome | None:
@@ -261,7 +416,7 @@ class Daemon:
         except MachineError as error:
             self._fault(flow, job.id, error)
             return None
-        except EngineError:
+        except (EngineError, Interrupted):
             raise
         except Exception as error:  # a defect of ours must not stop the daemon, nor lose the source
             flow.log.exception("defect", source=shown(job.record.name), job=job.id)
@@ -284,17 +439,188 @@ class Daemon:
         if self._once and not busy and all(flow.idle for flow in self._flows):
             self.stop()
 
+    # -- stop -----------------------------------------------------------------------------------------------------
 
-def _tell(flow: Flow, job: Job, outcome: Outcome, seconds: float) -> None:
-    """Write the one line that tells all of a document."""
-    facts: dict[str, object] = {"source": shown(job.record.name), "job": job.id, "seconds": round(seconds, 2)}
-    if outcome.document:
-        verdicts = Counter(str(page.verdict) for page in outcome.document.pages)
-        facts |= {"pages": len(outcome.document.pages), "status": outcome.document.status, **verdicts}
-    if outcome.reason:
-        facts["reason"] = outcome.reason
-    level = flow.log.info if outcome.kind == "delivered" else flow.log.warning
-    level(outcome.kind, path=shown(outcome.path), **facts)
+    async def _drain(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Take nothing new, finish the pages that are in flight, and leave the rest for the next start."""
+        self._board.state = "stopping"
+        self._manager.notify(service.STOPPING)
+        limit = self._config.service.drain
+        log.info("stopping", in_work=self._active + self._queue.qsize(), in_flight=self._engine.inside)
+        for task in (*tasks, *(flow.look_out for flow in self._flows)):
+            if task:
+                task.cancel()
+        if self._window:
+            self._window.close()
+        hurry = asyncio.create_task(self._hurry.wait())
+        ends = asyncio.create_task(_all_done(self._running))
+        await asyncio.wait({hurry, ends}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        ends.cancel()
+        if self._running:
+            log.warning("pages in flight are given up, and read again at the next start", after=limit)
+        for task in self._running:
+            task.cancel()
+
+    # -- reload ---------------------------------------------------------------------------------------------------
+
+    async def _reloading(self, group: asyncio.TaskGroup, renderer: Renderer, watcher: inbox.Watcher) -> None:
+        """Read the configuration again whenever SIGHUP asks for it. A bad file changes nothing."""
+        await self._ready.wait()
+        while self._reread:
+            await self._hangup.wait()
+            self._hangup.clear()
+            self._manager.reloading()
+            try:
+                fresh = await asyncio.to_thread(self._reread)
+            except ConfigError as error:
+                log.error("reload refused", what=error.what, remedy=f"{error.remedy} What ran before runs on.")  # noqa: TRY400 - the two sentences tell all
+            else:
+                self._apply(fresh, partial(self._begin, group, renderer, watcher), watcher)
+            self._manager.notify(service.READY)
+
+    def _apply(self, fresh: Config, begin: Callable[[Flow], None], watcher: inbox.Watcher) -> None:
+        """Go over to another configuration without touching the pages in flight."""
+        change = reload.compare(self._config, fresh)
+        known = {flow.watch.name: flow for flow in self._flows}
+        self._config = reload.in_force(self._config, fresh)
+        self._batch.policy = _policy(fresh, once=self._once)
+        logs.set_level(fresh.log.level)
+        for flow in self._flows:
+            flow.tracker.quiet = fresh.settle.quiet
+        for watch in change.altered:
+            known[watch.name].watch = watch  # jobs in work end by the old one, the next by this
+        for name in (*change.removed, *(watch.name for watch in change.moved)):
+            self._end(known[name], watcher)
+        for watch in (*change.added, *change.moved):
+            begin(Flow(watch, fresh.settle.quiet, self.events))
+        self._board.configured(self._config)
+        log.info("reloaded", **change.told)
+        if change.unheeded:
+            log.warning("some settings count only after a restart", settings=", ".join(change.unheeded))
+
+    def _begin(self, group: asyncio.TaskGroup, renderer: Renderer, watcher: inbox.Watcher, flow: Flow) -> None:
+        """Start a watch that a reload brought; those that leave the same work folder end their work first."""
+        before = [other for other in self._leaving if other.watch.work_folder == flow.watch.work_folder]
+
+        async def begin() -> None:
+            for other in before:
+                await other.gone.wait()
+            while True:
+                try:
+                    self._recover(flow)
+                    break
+                except MachineError as error:
+                    flow.fault("open", error)
+                    await asyncio.sleep(RETRY_SECONDS)
+            flow.cured("open")
+            await self._look_out(flow, renderer, watcher)
+
+        self._flows.append(flow)
+        flow.look_out = group.create_task(begin())
+
+    def _end(self, flow: Flow, watcher: inbox.Watcher) -> None:
+        """Stop looking after a watch; what was claimed from it is still brought to its end."""
+        self._flows.remove(flow)
+        self._leaving = [other for other in (*self._leaving, flow) if not other.gone.is_set()]
+        flow.leaving = True
+        if flow.look_out:
+            flow.look_out.cancel()
+        watcher.unwatch(flow.watch.inbox)
+        self.events.tell(WatchRemoved(flow.watch.name))
+        flow.release()
+
+    # -- what the world is told -----------------------------------------------------------------------------------
+
+    async def _pulse(self, watcher: inbox.Watcher) -> None:
+        """Say once a second how things stand, and send the heartbeat while all that must move does."""
+        self._heart.needs(lambda _: None if watcher.alive else "the thread that hears of events has died")
+        self._heart.needs(self._look_outs_move)
+        self._heart.needs(self._engine_answers)
+        began, restarts = time.monotonic(), 0
+        while True:
+            now = time.monotonic()
+            logs.repeats.tell()
+            self._find_hung_scans(now)
+            state = self._engine.state
+            if state.restarts > restarts:
+                restarts = state.restarts
+                self.events.tell(EngineRestarted(restarts))
+            if not self._ready.is_set() and now - began < self._config.service.loading:
+                self._manager.wait_longer(30 * _PULSE)
+            elif self._ready.is_set() and (complaint := self._heart.beat(now)):
+                log.error(
+                    "hanging", what=complaint, remedy="The heartbeat has ended, and systemd will start ocrd again."
+                )
+            self._board.observe(self._engine, self._heart.complaint, now)
+            self._manager.status(status.line(self._board.snapshot()))
+            await asyncio.sleep(min(_PULSE, (self._manager.watchdog or 4 * _PULSE) / 4))
+
+    def _look_outs_move(self, now: float) -> str | None:
+        longest = self._config.settle.rescan + RETRY_SECONDS + 2 * _SCAN_SECONDS
+        for flow in self._flows:
+            ended = flow.look_out is not None and flow.look_out.done()
+            if ended or (now - flow.sign > longest and not flow.paused()):
+                return f"the look-out of watch {flow.watch.name} has not moved for {now - flow.sign:.0f} s"
+        return None
+
+    def _engine_answers(self, _now: float) -> str | None:
+        patience, silent = self._config.service, self._engine.silence()
+        if silent > (patience.loading if self._engine.state.doing == "loading" else patience.silence):
+            return f"the engine has had {self._engine.inside} page(s) for {silent:.0f} s without answering to any"
+        return None
+
+    def _find_hung_scans(self, now: float) -> None:
+        """Pause a watch whose share hangs: no error will come from it, and a restart would hang as well."""
+        for flow in self._flows:
+            if flow.scanning and now - flow.sign > _SCAN_SECONDS:
+                flow.fault(
+                    "scan",
+                    MachineError(
+                        f"The inbox {shown(flow.watch.inbox)} has not answered for {_SCAN_SECONDS:.0f} s.",
+                        "Is the share's server up? Work resumes when it answers.",
+                    ),
+                )
+
+    async def _keep_status(self) -> None:
+        """Write the status file once a second, beside the pulse: the heartbeat must not wait for a disk."""
+        while True:
+            data = self._board.data()
+            await asyncio.to_thread(self._write_status, data)
+            await asyncio.sleep(_PULSE)
+
+    def _write_status(self, data: bytes | None = None) -> None:
+        if self._status_file:
+            with suppress(MachineError):  # a status that can't be told is no reason to stop
+                status.write(self._status_file, data or self._board.data())
+
+
+def _policy(config: Config, *, once: bool) -> BatchPolicy:
+    return BatchPolicy(0.0 if once else config.batch.quiet, config.batch.max_wait, config.batch.max_pages)
+
+
+def _ended(job: Job, outcome: Outcome, seconds: float, latency: float) -> Ended:
+    """Make the one record that tells all of a document."""
+    document = outcome.document
+    return Ended(
+        job.record.watch,
+        job.id,
+        job.record.name,
+        outcome.kind,
+        outcome.path,
+        outcome.original,
+        seconds,
+        latency=latency,
+        pages=len(document.pages) if document else None,
+        status=document.status if document else "",
+        verdicts=Counter(str(page.verdict) for page in document.pages) if document else {},
+        reason=outcome.reason,
+    )
+
+
+async def _all_done(tasks: set[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(set(tasks))
 
 
 async def _until(event: asyncio.Event, due: float | None, longest: float | None = None) -> None:

@@ -110,6 +110,18 @@ def write_own(path: Path, data: bytes) -> None:
         _commit(temporary, path, os.rename)
 
 
+def write_scratch(path: Path, data: bytes) -> None:
+    """Put `data` at `path` so that who reads it finds it whole, though a power cut may lose it.
+
+    Not for folders that hold sources or results. Raises MachineError.
+    """
+    with machine_faults("write", path):
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_bytes(data)
+        temporary.rename(path)
+
+
 def move_new(source: Path, target: Path, *, tag: str) -> None:
     """Move a file to a free name, by rename where both lie on one mount, else by copy, sync, rename and unlink.
 

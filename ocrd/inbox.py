@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -22,6 +23,9 @@ from watchdog.observers import Observer
 from ocrd.errors import MachineError
 from ocrd.fsio import machine_faults
 from ocrd.model import FileStamp
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import ObservedWatch
 
 SOURCE_SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png"})
 """What is taken for a source, by its name; what it really is shows only when it is opened."""
@@ -104,13 +108,25 @@ class Watcher(FileSystemEventHandler):
     def __init__(self, wake: Callable[[], object]) -> None:
         """Call `wake`, from another thread, on every event. Nothing is watched yet."""
         self._wake = wake
+        self._watched: dict[Path, ObservedWatch] = {}
         self._observer = Observer()
         self._observer.start()
 
     def watch(self, inbox: Path) -> None:
         """Begin to watch an inbox and its subfolders. Raises MachineError if the kernel refuses."""
         with machine_faults("watch", inbox):
-            self._observer.schedule(self, str(inbox), recursive=True, event_filter=_EVENTS)
+            self._watched[inbox] = self._observer.schedule(self, str(inbox), recursive=True, event_filter=_EVENTS)
+
+    def unwatch(self, inbox: Path) -> None:
+        """Let go of an inbox, if it is watched."""
+        watched = self._watched.pop(inbox, None)
+        if watched is not None:
+            self._observer.unschedule(watched)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that hears of events still runs."""
+        return self._observer.is_alive()
 
     def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - what happened is for the scan to find
         """Wake the scan."""

@@ -35,6 +35,10 @@ MOST_FIGURES = 48
 """On one page; an engine that loops can name thousands."""
 
 
+class Interrupted(Exception):  # noqa: N818 - a wish of the owner's, not an error
+    """The window was closed before the last page: what was read is kept, and the rest left for the next start."""
+
+
 class Progress:
     """Hears how documents get on; does nothing by itself."""
 
@@ -72,6 +76,8 @@ class Outcome:
     """`delivered`, `refused`, or `returned` (put back into the inbox, since it changed)."""
     path: Path
     """Where the sidecar lies; for the others, where the source lies now."""
+    original: Path
+    """Where the source lies now."""
     document: Document | None = None
     """What was read, unless that was done before a restart."""
     reason: str = ""
@@ -81,7 +87,7 @@ class Outcome:
 async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     """Take one job from wherever it is to its end.
 
-    Raises MachineError (try again later: nothing is lost), EngineError. The attempt is then refunded.
+    Raises MachineError (try again later: nothing is lost), EngineError, Interrupted. The attempt is then refunded.
     """
     document = None
     if job.result is None and job.record.refusal is None:
@@ -92,7 +98,8 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
             except DocumentError as error:
                 result = error
             if not job.unchanged():  # somebody still writes to it: what was read is worth nothing, good or bad
-                return Outcome("returned", await durably(spool.give_back, job))
+                path = await durably(spool.give_back, job)
+                return Outcome("returned", path, path)
             if isinstance(result, DocumentError):
                 await durably(job.update, refusal=refusal_of(result))
             else:
@@ -100,8 +107,8 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
     delivered = await durably(_deliver, job, watch)
-    await durably(spool.archive, job, watch.archive)
-    return Outcome("delivered", delivered, document)
+    archived = await durably(spool.archive, job, watch.archive)
+    return Outcome("delivered", delivered, archived, document)
 
 
 async def read_document(  # noqa: PLR0913 - a job has more to say than a file on the command line
@@ -117,7 +124,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
 ) -> Document:
     """Read every page of a source that `kept` does not hold yet; `keep` makes each result durable with its figures.
 
-    Raises DocumentError if not one page could be read, and whatever `keep` and the engine raise.
+    Raises DocumentError if not one page could be read, Interrupted, and whatever `keep` and the engine raise.
     """
     began = time.monotonic()
     pages = dict(kept or {})
@@ -137,11 +144,14 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
         async with asyncio.TaskGroup() as group:
             for number, index in enumerate(missing):
                 pages_left = len(missing) - number
-                await tools.window.enter(path, attempts=attempts, pages_left=pages_left)
+                if not await tools.window.enter(path, attempts=attempts, pages_left=pages_left):
+                    break  # we are to stop: the pages in flight are the last
                 task = group.create_task(read(index, pages_left))
                 task.add_done_callback(lambda _: tools.window.leave())  # also when it is cancelled before it began
     except BaseExceptionGroup as several:
         raise cause_of(several) from None
+    if len(pages) < facts.pages:
+        raise Interrupted
     results = tuple(pages[index] for index in range(facts.pages))
     _refuse_if_nothing_was_read(results)
     info = tools.engine.info
@@ -162,7 +172,7 @@ async def _charged(job: Job) -> AsyncIterator[None]:
     await durably(job.charge)
     try:
         yield
-    except (asyncio.CancelledError, EngineError, MachineError):
+    except (asyncio.CancelledError, EngineError, MachineError, Interrupted):
         with suppress(MachineError):  # then it stays charged, which the next refund or the limit will show
             job.refund()
         raise
@@ -247,7 +257,7 @@ async def _refuse(job: Job, watch: Watch, spool: Spool) -> Outcome:
         raise AssertionError(job.folder)
     note = markdown.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date)
     path = await durably(spool.refuse, job, watch.error, note.encode())
-    return Outcome("refused", path, reason=refusal.what)
+    return Outcome("refused", path, path, reason=refusal.what)
 
 
 async def durably(step: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - passed through

@@ -14,7 +14,7 @@ class SettleTracker:
 
     def __init__(self, quiet: float) -> None:
         """Take a file as settled once its stamp stayed the same for `quiet` seconds."""
-        self._quiet = quiet
+        self.quiet = quiet
         self._since: dict[Path, tuple[FileStamp, float]] = {}
         self._told: dict[Path, FileStamp] = {}
 
@@ -29,7 +29,7 @@ class SettleTracker:
             for path, stamp in seen.items()
             for known, since in [self._since.get(path, (None, now))]
         }
-        still = {path: stamp for path, (stamp, since) in self._since.items() if now - since >= self._quiet}
+        still = {path: stamp for path, (stamp, since) in self._since.items() if now - since >= self.quiet}
         news = [Settled(path, stamp) for path, stamp in sorted(still.items()) if self._told.get(path) != stamp]
         self._told = still
         return news
@@ -47,5 +47,5 @@ class SettleTracker:
     def next_due(self) -> float | None:
         """When the next file will settle if nothing changes, in the clock's seconds; None if none is settling."""
         return min(
-            (since + self._quiet for path, (_, since) in self._since.items() if path not in self._told), default=None
+            (since + self.quiet for path, (_, since) in self._since.items() if path not in self._told), default=None
         )

@@ -97,6 +97,11 @@ class Job:
         return self.folder.name
 
     @property
+    def claimed(self) -> float:
+        """When it was claimed, seconds since the epoch; its name tells."""
+        return datetime.strptime(self.id.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp()
+
+    @property
     def source(self) -> Path:
         """Where the source lies while it is ours. Its suffix is kept, for people who look into the folder."""
         return self.folder / ("source" + Path(self.record.name).suffix.lower())

@@ -54,7 +54,7 @@ class House:
         daemon = subprocess.Popen(
             [OCRD, command, "-c", self.root / "ocrd.yaml"],
             stderr=log,
-            env={**os.environ, "PYTHONPATH": MODULES},
+            env={"XDG_RUNTIME_DIR": str(self.root / "run"), **os.environ, "PYTHONPATH": MODULES},
         )
         log.close()
         self._daemons.append(daemon)

@@ -17,11 +17,11 @@ FLOORS = [
     {"cli"},
     {"bars", "check", "convert"},
     {"daemon"},
-    {"pipeline"},
+    {"chronicle", "reload", "status", "pipeline"},
     {"outputs"},
     {"window", "inbox", "settle", "batch", "spool", "render", "verdict", "markdown", "plain", "publish", "engines"},
     {"grounding", "markup", "tables", "joining", "result"},
-    {"workers", "fsio", "service", "logs", "metrics", "config"},
+    {"workers", "fsio", "service", "logs", "metrics", "config", "events"},
     {"vllm_settings"},
     {"quantities"},
     {"model", "errors"},
@@ -46,7 +46,7 @@ OWNERS = {
     "typer": {"cli"},
     "rich": {"bars", "check"},
     "systemd": {"logs"},
-    "structlog": {"logs", "daemon", "pipeline", "convert", "engines"},
+    "structlog": {"logs", "daemon", "pipeline", "convert", "engines", "chronicle", "cli"},
 }
 """The only rooms that may import a library; `engines` stands for all of its modules."""
 

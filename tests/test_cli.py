@@ -3,15 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from house import MODULES
+from house import MODULES, OCRD
 
-OCRD = Path(sys.executable).with_name("ocrd")
 TESTS = Path(__file__).parent
 
 

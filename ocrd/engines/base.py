@@ -24,10 +24,25 @@ class EngineInfo:
     """What else a person should know of the running engine, for instance that its caches are off."""
 
 
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """How a running engine is. An engine may have a property `state` that tells it; it is asked every second."""
+
+    doing: str = "ready"
+    """`ready`, `loading` (being built anew), or `resting` (the device is free until the next page)."""
+    restarts: int = 0
+    """How often it was built anew because it had died."""
+    memory: int | None = None
+    """Bytes of the device's memory in use; None where there is no device, or nobody knows."""
+    memory_total: int | None = None
+    """Bytes of memory that the device has."""
+
+
 class Engine(Protocol):
     """Reads page images, many at once.
 
-    The daemon starts an engine once and keeps it. All methods belong to one event loop and must not block it.
+    The daemon starts an engine once and keeps it. All methods belong to one event loop and must not block it. Beside
+    these, a property `state` (see `EngineState`) is welcome.
     """
 
     @property
@@ -54,7 +69,10 @@ class Engine(Protocol):
         ...
 
     async def start(self) -> None:
-        """Get ready to read. Raises ConfigError (the owner must mend it) or EngineError (it may work later)."""
+        """Get ready, and return once it answers.
+
+        Raises ConfigError (the owner must mend it) or EngineError (it may work later).
+        """
         ...
 
     async def read(self, page: PageImage, *, priority: int = 0, approach: Approach = DEFAULT_APPROACH) -> Reading:

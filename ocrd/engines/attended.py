@@ -1,0 +1,61 @@
+"""An engine under observation: whether it answers, and how fast it reads, found out by looking on."""
+
+import time
+from collections.abc import Callable
+
+from ocrd.engines.base import Engine, EngineInfo, EngineState
+from ocrd.model import PageImage, PageSizer, Reading
+
+
+class Attended:
+    """Passes everything on to the engine proper. See `ocrd.engines.base.Engine`."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the engine, and a clock in seconds that never goes back."""
+        self._engine = engine
+        self._clock = clock
+        self._last = clock()
+        self.inside = 0
+        """Pages that are with the engine now."""
+        self.tokens = 0
+        """Tokens read so far."""
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._engine.info
+
+    @property
+    def window(self) -> int:
+        return self._engine.window
+
+    @property
+    def page_size(self) -> PageSizer:
+        return self._engine.page_size
+
+    @property
+    def state(self) -> EngineState:
+        """What the engine tells of itself; engines needn't."""
+        told = getattr(self._engine, "state", None)
+        return told if isinstance(told, EngineState) else EngineState()
+
+    def silence(self) -> float:
+        """Return for how many seconds the engine has had pages without answering to any of them."""
+        return self._clock() - self._last if self.inside else 0.0
+
+    async def start(self) -> None:
+        await self._engine.start()
+
+    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:
+        if not self.inside:
+            self._last = self._clock()
+        self.inside += 1
+        try:
+            reading = await self._engine.read(page, priority=priority)
+        finally:
+            self.inside -= 1
+            self._last = self._clock()  # a refusal is an answer, too
+        self.tokens += reading.tokens
+        return reading
+
+    async def close(self) -> None:
+        await self._engine.close()

@@ -1,0 +1,170 @@
+"""What happens in the daemon, told once. The log, the status, the metrics and the hooks all live on these records.
+
+The daemon tells them through `Events`; whoever wants to know is a function that takes one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ocrd.model import PageResult
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReady:
+    """The engine answers."""
+
+    kind: str
+    """Its kind in the configuration."""
+    model: str
+    """The model that reads, with its revision."""
+    version: str
+    """Version of the library that runs it."""
+    seconds: float
+    """From its start until it answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRestarted:
+    """The engine died, was built anew and answers again."""
+
+    restarts: int
+    """How often, since the daemon began."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchAdded:
+    """A watch is looked after from now on."""
+
+    watch: str
+    how: str
+    """`events`, or `polling` where the kernel gives no events."""
+    every: float
+    """The inbox is scanned at least this often, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRemoved:
+    """A watch is no longer in the configuration; what was claimed from it is still brought to its end."""
+
+    watch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """An inbox was looked through."""
+
+    watch: str
+    settling: int
+    """Files that may still change."""
+    waiting: int
+    """Files that are complete, and not claimed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A source was claimed, or found in work at the start."""
+
+    watch: str
+    job: str
+    source: str
+    """Its path relative to the inbox."""
+    recovered: bool = False
+    """It lay in work already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source turned out to have so many pages."""
+
+    watch: str
+    job: str
+    source: str
+    pages: int
+    kept: int
+    """Of these, read before a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageDone:
+    """One page was read, or given up."""
+
+    watch: str
+    job: str
+    source: str
+    result: PageResult
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A document came to its end: the one record that tells all of it."""
+
+    watch: str
+    job: str
+    source: str
+    kind: str
+    """`delivered`, `refused`, or `returned` (put back into the inbox, since it changed)."""
+    path: Path
+    """Where the sidecar lies; for the others, where the source lies now."""
+    original: Path | None
+    """Where the source lies now."""
+    seconds: float
+    """From the start of its work to its end."""
+    latency: float
+    """From when it was first seen in the inbox to its end, seconds."""
+    pages: int | None = None
+    """None where it was not opened, or was read before a restart."""
+    status: str = ""
+    """`complete` or `partial`, if delivered."""
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+    """Pages by verdict."""
+    reason: str = ""
+    """Why it was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A fault of the machine holds a watch up."""
+
+    watch: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """No fault holds the watch up any more."""
+
+    watch: str
+
+
+Event = (
+    EngineReady
+    | EngineRestarted
+    | WatchAdded
+    | WatchRemoved
+    | Looked
+    | Accepted
+    | Opened
+    | PageDone
+    | Ended
+    | Paused
+    | Resumed
+)
+Listener = Callable[[Event], None]
+
+
+class Events:
+    """Passes on what happens, in the order in which it happens. For one event loop."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = list(listeners)
+
+    def listen(self, listener: Listener) -> None:
+        """Let one more hear all that happens from now on. It must not raise, nor block."""
+        self._listeners.append(listener)
+
+    def tell(self, event: Event) -> None:
+        """Tell everybody."""
+        for listener in self._listeners:
+            listener(event)
