@@ -6,6 +6,7 @@ instead of written.
 """
 
 import faulthandler
+import io
 import logging
 import os
 import re
@@ -168,7 +169,7 @@ def journal_fields(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
     yield from ((f"OCRD_{name.upper()}", facts[name]) for name in FIELDS if name in facts)
 
 
-_UNTOLD = {"level", "timestamp", "exc_info", "stack_info"}
+_UNTOLD = {"origin", "level", "timestamp", "exc_info", "stack_info"}
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 _SENTENCES = ("what", "remedy", "reason")
 
@@ -315,6 +316,9 @@ def captured() -> Iterator[TextIO]:
     for (_, writer), number in zip(pipes.values(), kept, strict=True):
         os.dup2(writer, number)
         os.close(writer)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # so that a line comes when it is printed
     reader = threading.Thread(target=_read_out, args=({r: name for name, (r, _) in pipes.items()},), daemon=True)
     reader.start()
     try:

@@ -1,0 +1,70 @@
+"""An engine whose pages are read by a process of its own, so that it can be stopped like a real one."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from simulated import SimulatedEngine, small_page
+
+from ocrd.engines.base import EngineInfo
+from ocrd.errors import EngineError
+from ocrd.model import PageImage, PageSizer, Reading
+
+_READER = """
+import sys, time
+for line in sys.stdin:
+    time.sleep(float(sys.argv[1]))
+    print("page", int(line) + 1, flush=True)
+"""
+
+
+class ApartEngine:
+    """Asks its process for the text of each page, one at a time."""
+
+    def __init__(self, seconds: float, pid_file: Path | None) -> None:
+        self._seconds = seconds
+        self._pid_file = pid_file
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo("apart", "none", "1", "apart-1")
+
+    @property
+    def window(self) -> int:
+        return 2
+
+    @property
+    def page_size(self) -> PageSizer:
+        return small_page
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _READER, str(self._seconds),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        if self._pid_file:
+            self._pid_file.write_text(str(self._process.pid))
+        print("the engine's own words")  # as libraries do
+        print("WARNING: the engine warns", file=sys.stderr)
+
+    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:
+        assert self._process and self._process.stdin and self._process.stdout
+        async with self._turn:
+            self._process.stdin.write(f"{page.index}\n".encode())
+            text = await self._process.stdout.readline()
+        if not text:
+            raise EngineError("The engine's process is gone.", "Start it again.")
+        return Reading(page.index, text.decode().strip(), "stop", 2, self._seconds)
+
+    async def close(self) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+def create(options: dict[str, Any]) -> ApartEngine | SimulatedEngine:
+    """Be the factory that a configuration can name. Options: `seconds` a page, `pid` (a file that names the process)."""
+    return ApartEngine(options.get("seconds", 0.0), Path(options["pid"]) if "pid" in options else None)

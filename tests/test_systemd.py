@@ -1,0 +1,259 @@
+"""The shipped unit on a real systemd, with the shipped user, folders, log fields and catalog."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import machine
+import pymupdf
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[1]
+UNITS = REPOSITORY / "systemd"
+UNIT = "ocrd.service"
+CONFIG = "/etc/ocrd/ocrd.yaml"
+
+_why_not = machine.why_not()
+pytestmark = pytest.mark.skipif(bool(_why_not), reason=_why_not)
+
+
+class Host(machine.Machine):
+    """A machine with ocrd installed as the README says."""
+
+    def install(self) -> None:
+        """Put the shipped files where they belong, and this checkout at /opt/ocrd."""
+        self._open_ways_to(REPOSITORY, Path(sys.prefix), Path(sys.base_prefix))
+        etc = self.root / "etc"
+        for kind in ("sysusers.d", "tmpfiles.d"):
+            (etc / kind).mkdir(exist_ok=True)
+            shutil.copy(UNITS / kind / "ocrd.conf", etc / kind)
+        for unit in ("ocrd.service", "ocrd@.service", "ocrd.slice"):
+            shutil.copy(UNITS / unit, etc / "systemd/system" / unit)
+        catalog = self.root / "usr/local/lib/systemd/catalog"
+        catalog.mkdir(parents=True, exist_ok=True)
+        shutil.copy(UNITS / "ocrd.catalog", catalog)
+        drop_in = etc / "systemd/system/ocrd.service.d/test.conf"
+        drop_in.parent.mkdir()
+        drop_in.write_text(
+            "[Service]\n"
+            f"Environment=PYTHONPATH={REPOSITORY / 'tests'}:{REPOSITORY} PYTHONDONTWRITEBYTECODE=1\n"
+            "ProtectHome=read-only\n"  # this machine's Python may lie in a home
+            "WatchdogSec=2s\n"
+        )
+        self.shell(
+            f"ln -s {REPOSITORY} /opt/ocrd; systemd-sysusers; systemd-tmpfiles --create /etc/tmpfiles.d/ocrd.conf;"
+            "journalctl --update-catalog; systemctl daemon-reload"
+        )
+
+    def _open_ways_to(self, *places: Path) -> None:
+        """Let the service's user pass through the folders above: in this machine only."""
+        for place in places:
+            for folder in (place, *place.parents):
+                inside = self.root / str(folder.resolve()).lstrip("/")
+                inside.chmod(inside.stat().st_mode | 0o055)
+
+    def configure(self, watches: tuple[str, ...] = ("scans",), seconds: float = 0.0, **sections: Any) -> None:
+        """Write the configuration over the engine that is a process of its own."""
+        settings = {
+            "engine": {"kind": "apart:create", "options": {"seconds": seconds, "pid": "/run/ocrd/engine.pid"}},
+            "settle": {"quiet": "100ms"},
+            "batch": {"quiet": "100ms"},
+            "render": {"workers": 1},
+            "watches": [
+                {"name": name} | {role: f"/srv/ocr/{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
+                for name in watches
+            ],
+        }
+        (self.root / CONFIG.lstrip("/")).write_text(yaml.safe_dump(settings | sections))
+
+    def drop(self, name: str, pages: int = 1, watch: str = "scans") -> None:
+        inbox = self.root / "srv/ocr" / watch / "inbox"
+        with pymupdf.open() as document:
+            for number in range(pages):
+                document.new_page().insert_text((20, 40), f"{name} {number}")
+            document.save(inbox / f".{name}")
+        (inbox / f".{name}").rename(inbox / name)
+
+    def there(self, path: str) -> bool:
+        return (self.root / "srv/ocr" / path).exists()
+
+    def journal(self, *matches: str) -> list[dict[str, Any]]:
+        told = self.run("journalctl", "--output=json", "--all", "--no-pager", *matches).stdout
+        return [json.loads(line) for line in told.splitlines()]
+
+    def messages(self, *matches: str) -> list[str]:
+        return [str(line["MESSAGE"]) for line in self.journal(*matches)]
+
+    def show(self, key: str) -> str:
+        return self.run("systemctl", "show", UNIT, f"--property={key}", "--value").stdout.strip()
+
+    def systemctl(self, *arguments: str) -> None:
+        self.run("systemctl", *arguments, check=True)
+
+    def kill(self, pid: int, number: signal.Signals) -> None:
+        self.run("kill", f"-{number.value}", str(pid), check=True)
+
+    def processes(self) -> list[str]:
+        """List what runs in the service's control group."""
+        files = (self.root / "sys/fs/cgroup/ocrd.slice").glob("**/cgroup.procs")
+        return [pid for file in files for pid in file.read_text().split()]
+
+    def pages_kept(self) -> int:
+        return len(list((self.root / "srv/ocr/scans").glob(".inbox.ocrd-work/*/pages/*.json")))
+
+
+@pytest.fixture(scope="module")
+def booted() -> Iterator[Host]:
+    with tempfile.TemporaryDirectory(prefix="ocrd-") as folder:  # not below pytest's, whose path may be private
+        base = Path(folder) / "machine"
+        base.mkdir()
+        host = Host(base)
+        try:
+            host.start()
+            host.install()
+            yield host
+        finally:
+            host.close()
+
+
+@pytest.fixture
+def host(booted: Host) -> Iterator[Host]:
+    booted.configure()
+    yield booted
+    booted.run("systemctl", "stop", UNIT)
+    booted.run("systemctl", "reset-failed", UNIT)
+    booted.shell("rm -rf /srv/ocr/*")
+
+
+def test_the_units_are_without_fault_and_closed_tight(host: Host) -> None:
+    for unit in ("ocrd.service", "ocrd@.service", "ocrd.slice"):
+        told = host.run("systemd-analyze", "verify", f"/etc/systemd/system/{unit}")
+        assert told.returncode == 0, told.stderr
+        assert not told.stdout + told.stderr
+    told = host.run("systemd-analyze", "security", "--offline=yes", "--threshold=30", str(UNITS / "ocrd.service"))
+    assert told.returncode == 0, told.stdout
+
+
+def test_a_scan_is_delivered_and_the_journal_finds_it_by_its_job(host: Host) -> None:
+    host.systemctl("start", UNIT)
+    assert host.show("ActiveState") == "active"
+    host.wait(lambda: "nothing to read" in host.show("StatusText"))
+    host.drop("letter.pdf", pages=3)
+    host.wait(lambda: host.there("scans/archive/letter.pdf"))
+    assert host.there("scans/outbox/letter.md")
+    host.wait(lambda: host.journal("OCRD_SOURCE=letter.pdf", "OCRD_PAGES=3"))
+    [line] = host.journal("OCRD_SOURCE=letter.pdf", "OCRD_PAGES=3")
+    assert (line["OCRD_WATCH"], line["OCRD_VERDICT"], line["PRIORITY"], line["_COMM"]) == (
+        "scans", "ok", "6", "ocrd",
+    )  # fmt: skip
+    assert line["MESSAGE"].startswith("delivered ")
+    by_job = host.messages(f"OCRD_JOB={line['OCRD_JOB']}")
+    assert [message.split()[0] for message in by_job] == ["accepted", "delivered"]
+    explained = host.run("journalctl", "-x", "--no-pager", f"MESSAGE_ID={line['MESSAGE_ID']}").stdout
+    assert "All of its 3 pages were read. The Markdown lies at /srv/ocr/scans/outbox/letter.md" in explained
+
+
+def test_what_the_engine_prints_has_level_and_origin(host: Host) -> None:
+    host.systemctl("start", UNIT)
+    host.wait(lambda: host.journal("OCRD_ORIGIN=stdout", "PRIORITY=6", "MESSAGE=the engine's own words"))
+    host.wait(lambda: host.journal("OCRD_ORIGIN=stderr", "PRIORITY=4", "MESSAGE=WARNING: the engine warns"))
+
+
+def test_no_child_can_speak_to_systemd_in_our_name(host: Host) -> None:
+    host.systemctl("start", UNIT)
+    pid = int((host.root / "run/ocrd/engine.pid").read_text())
+    environment = host.run("cat", f"/proc/{pid}/environ").stdout
+    assert "PYTHONPATH=" in environment
+    assert "NOTIFY_SOCKET" not in environment
+    assert "WATCHDOG" not in environment
+
+
+def test_an_engine_that_hangs_trips_the_watchdog_and_the_restart_finishes_the_document(host: Host) -> None:
+    host.configure(seconds=0.1, service={"silence": "1s"})
+    host.systemctl("start", UNIT)
+    host.drop("long.pdf", pages=20)
+    host.wait(lambda: host.pages_kept() >= 3)
+    pid = int((host.root / "run/ocrd/engine.pid").read_text())
+    host.kill(pid, signal.SIGSTOP)
+    host.wait(lambda: host.show("NRestarts") == "1")
+    assert host.show("Result") != "timeout"
+    host.wait(lambda: host.there("scans/archive/long.pdf"))
+    assert (host.root / "srv/ocr/scans/outbox/long.md").read_text().count("<!-- page ") == 20
+    [complaint] = [line for line in host.messages("-p", "err") if line.startswith("hanging: the engine has had")]
+    assert "without answering" in complaint
+    assert not Path(host.root / f"proc/{pid}").exists()
+
+
+def test_a_reload_adds_changes_and_removes_watches_and_drops_no_page(host: Host) -> None:
+    host.configure(seconds=0.05)
+    host.systemctl("start", UNIT)
+    host.drop("long.pdf", pages=30)
+    host.wait(lambda: host.pages_kept() >= 2)
+    host.configure(("faxes",), seconds=0.05)  # the watch whose pages are in flight is gone
+    host.systemctl("reload", UNIT)
+    host.wait(lambda: host.there("faxes/inbox"))
+    host.drop("fax.pdf", watch="faxes")
+    host.wait(lambda: host.there("faxes/archive/fax.pdf") and host.there("scans/archive/long.pdf"))
+    assert host.show("NRestarts") == "0"
+    host.drop("later.pdf")
+    host.configure(("faxes", "scans"), seconds=0.05)
+    host.systemctl("reload", UNIT)
+    host.wait(lambda: host.there("scans/archive/later.pdf"))
+
+
+def test_a_bad_configuration_changes_nothing_and_says_why(host: Host) -> None:
+    host.systemctl("start", UNIT)
+    (host.root / CONFIG.lstrip("/")).write_text("watches: []\n")
+    host.systemctl("reload", UNIT)
+    host.wait(lambda: any(line.startswith("reload refused: ") for line in host.messages("-p", "err")))
+    host.drop("letter.pdf")
+    host.wait(lambda: host.there("scans/archive/letter.pdf"))
+    assert host.show("ActiveState") == "active"
+
+
+def test_a_stop_finishes_the_pages_in_flight_and_loses_nothing(host: Host) -> None:
+    host.configure(seconds=0.1)
+    host.systemctl("start", UNIT)
+    host.drop("long.pdf", pages=40)
+    host.wait(lambda: host.pages_kept() >= 3)
+    host.systemctl("stop", UNIT)
+    assert host.show("Result") == "success"
+    kept = host.pages_kept()
+    assert not host.there("scans/inbox/long.pdf")
+    assert not host.there("scans/outbox/long.md")
+    [job] = (host.root / "srv/ocr/scans/.inbox.ocrd-work").glob("*/job.json")
+    assert json.loads(job.read_text())["attempts"] == 0
+    host.configure()
+    host.systemctl("start", UNIT)
+    host.wait(lambda: host.there("scans/archive/long.pdf"))
+    [line] = host.journal("OCRD_SOURCE=long.pdf", "OCRD_PAGES=40")
+    assert kept >= 3
+    assert line["OCRD_STATUS"] == "complete"
+
+
+def test_a_wrong_configuration_is_not_tried_again(host: Host) -> None:
+    (host.root / CONFIG.lstrip("/")).write_text("watches: []\n")
+    assert host.run("systemctl", "start", UNIT).returncode != 0
+    assert host.show("ExecMainStatus") == str(os.EX_CONFIG)
+    assert (host.show("ActiveState"), host.show("NRestarts")) == ("failed", "0")
+    assert any("watches: " in line for line in host.messages("-u", UNIT, "-p", "err"))
+
+
+def test_a_killed_daemon_leaves_no_process_and_comes_back(host: Host) -> None:
+    host.configure(seconds=0.1)
+    host.systemctl("start", UNIT)
+    host.drop("long.pdf", pages=20)
+    host.wait(lambda: host.pages_kept() >= 2)
+    before = host.processes()
+    assert len(before) >= 3, "daemon, engine and render worker"
+    host.kill(int(host.show("MainPID")), signal.SIGKILL)
+    host.wait(lambda: host.show("ActiveState") != "active")
+    host.wait(lambda: not set(before) & set(host.processes()))
+    host.wait(lambda: host.there("scans/archive/long.pdf"))
