@@ -46,7 +46,7 @@ class Scenario:
     apart: tuple[str, ...] = ()
     """Roles whose folder lies on another mount."""
     outputs: tuple[str, ...] = ("markdown",)
-    """What is delivered; a source that begins with `illustrated` has a figure on each page."""
+    """What is delivered; a source that begins with `illustrated` has a figure on its first page."""
     links: bool = False
     """The file system has no rename that refuses a taken name, so that links are used."""
 
@@ -68,9 +68,9 @@ class StillRenderer:
 
 
 def illustrated(page: PageImage, _priority: int) -> Reading:
-    """Read a page with a figure."""
+    """Read a first page with a figure, and others without."""
     tag = "<|ref|>image<|/ref|><|det|>[[100, 100, 900, 500]]<|/det|>"
-    return Reading(page.index, f"{tag}\npage {page.index + 1}", "stop", 2, 0.0)
+    return Reading(page.index, "page" if page.index else f"{tag}\npage 1", "stop", 2, 0.0)
 
 
 def _lasting(data: bytes) -> bytes:

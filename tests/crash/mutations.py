@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from ocrd import fsio, pipeline, spool
+from ocrd import fsio, pipeline, result, spool
 
 
 def write_in_place() -> None:
@@ -45,6 +45,16 @@ def overwrite() -> None:
 
     fsio.free_name = free_name
     fsio._rename_new = os.rename
+
+
+def publish_the_sidecar_first() -> None:
+    """Put the Markdown into the outbox before what it links to."""
+    result.ORDER = (".md", result.ASSETS, ".json")
+
+
+def leave_a_part() -> None:
+    """Leave what went out already where a stranger took the name of the rest."""
+    result.Piece.withdraw = result.Folder.withdraw = lambda *_: None  # type: ignore[assignment,method-assign]
 
 
 def forget_the_twin() -> None:
