@@ -275,8 +275,6 @@ class PageResult:
     """What the page image shows that was read, and how it lies on the page; None if it could not be rendered."""
     attempts: tuple[Attempt, ...] = ()
     """Every way that was tried, in order; none for a page that is blank, which no engine was asked about."""
-    size: PixelSize | None = None
-    """Of the page image that was read."""
     figures: tuple[str, ...] = ()
     """Names of the pictures cropped from the page, in reading order; empty for one that could not be cropped."""
 
@@ -294,7 +292,6 @@ class PageResult:
             Rung(raw["rung"]),
             PageFacts.from_json(raw["facts"]) if raw["facts"] else None,
             tuple(_attempt(one) for one in raw["attempts"]),
-            PixelSize(**raw["size"]) if raw["size"] else None,
             tuple(raw["figures"]),
         )
 

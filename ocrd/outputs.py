@@ -7,7 +7,7 @@ from typing import Any
 from ocrd import grounding, markdown, markup
 from ocrd.config import Watch
 from ocrd.markdown import Style
-from ocrd.model import Box, Document, PageResult, PixelSize
+from ocrd.model import Document, PageResult
 from ocrd.plain import plain
 
 FORM = 1
@@ -48,7 +48,7 @@ def as_text(document: Document, style: Style) -> str:
 
 
 def as_json(document: Document) -> str:
-    """Write all that is known of each page. Boxes are shares of the page image, `pixels` those of the image read."""
+    """Write all that is known of each page. Boxes are shares of the upright page, its size is in points (1/72 inch)."""
     told = {
         "form": FORM,
         "source": markup.clean(document.source),
@@ -67,12 +67,15 @@ def as_json(document: Document) -> str:
 def _page(page: PageResult) -> dict[str, Any]:
     reading = page.reading
     text = markup.clean(reading.text) if reading else ""
+    placement = page.facts.placement if page.facts and page.facts.placement.width else None
     return {
         "page": page.index + 1,
         "verdict": str(page.verdict),
         "reason": markup.clean(page.reason),
+        "rung": str(page.rung),
         "attempts": [asdict(attempt) for attempt in page.attempts],
-        "size": page.size and {"width": page.size.width, "height": page.size.height},
+        "size": [round(side, 2) for side in placement.upright] if placement else None,
+        "placement": placement and asdict(placement),
         "finish_reason": reading and reading.finish_reason,
         "tokens": reading and reading.tokens,
         "seconds": reading and round(reading.seconds, 3),
@@ -82,15 +85,9 @@ def _page(page: PageResult) -> dict[str, Any]:
             {
                 "label": block.label,
                 "boxes": [[round(side, 4) for side in box] for box in block.boxes],
-                "pixels": [_pixels(box, page.size) for box in block.boxes] if page.size else None,
                 "text": block.text,
             }
             for block in grounding.parse(text)
         ],
         "figures": list(page.figures),
     }
-
-
-def _pixels(box: Box, size: PixelSize) -> list[int]:
-    across, down = size.width, size.height
-    return [round(box.left * across), round(box.top * down), round(box.right * across), round(box.bottom * down)]

@@ -103,7 +103,8 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
             if isinstance(result, DocumentError):
                 await durably(job.update, refusal=refusal_of(result))
             else:
-                await durably(job.keep_result, outputs.files(result, watch), outputs.figures(result))
+                files = {**outputs.files(result, watch), **await _searchable(job.source, result, watch, tools)}
+                await durably(job.keep_result, files, outputs.figures(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
     delivered = await durably(_deliver, job, watch)
@@ -227,6 +228,17 @@ async def _illustrated(path: Path, page: PageResult, tools: Tools) -> tuple[Page
     names = [f"page-{page.index + 1}-figure-{number}.jpg" for number in range(1, len(images) + 1)]
     figures = {name: image for name, image in zip(names, images, strict=True) if image}
     return replace(page, figures=tuple(name if name in figures else "" for name in names)), figures
+
+
+async def _searchable(path: Path, document: Document, watch: Watch, tools: Tools) -> Figures:
+    """Make the PDF, if it is wanted. Where it can't be made, Markdown takes its place."""
+    if "pdf" not in watch.outputs:
+        return {}
+    try:
+        return {".pdf": await tools.renderer.searchable(path, document.pages)}
+    except (DocumentError, PageError) as error:
+        log.warning("no pdf", source=shown(document.source), reason=str(error))
+        return {".md": markdown.sidecar(document, outputs.style_of(watch)).encode()}
 
 
 def _refuse_if_nothing_was_read(pages: tuple[PageResult, ...]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.fsio import machine_faults, shown
-from ocrd.model import Box, FileStamp, PageFacts, PageImage, PageSizer, PixelSize, Placement, SourceFacts
+from ocrd.model import Box, FileStamp, PageFacts, PageImage, PageResult, PageSizer, PixelSize, Placement, SourceFacts
 from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ _FIGURE_PAGE = 40_000_000
 """Most pixels of that rendering."""
 _FIGURE_SIDE = 2000
 """Most pixels of a figure's side: half a page at 300 dpi."""
+_A4 = (595, 842)
+"""Points: the size of a page of which nobody knows another."""
+_PAGES_IN_TIME = 50
+"""Pages of a PDF that can be written in the time that one page may take."""
 _LEAST_FIGURE = 8
 """Pixels; what is smaller shows nothing."""
 
@@ -46,6 +50,7 @@ class Renderer:
     def __init__(self, workers: int, limits: Limits) -> None:
         """Prepare the pool; the workers start with the first page."""
         self.workers = workers
+        self._seconds = limits.seconds
         self._pool = Workers(workers, limits)
 
     async def open(self, path: Path) -> SourceFacts:
@@ -86,13 +91,21 @@ class Renderer:
                 f"Cropping the figures of this page {error}.", "Print the page to a new PDF, or scan it again."
             ) from error
 
+    async def searchable(self, path: Path, pages: Sequence[PageResult]) -> bytes:
+        """Make a PDF of the source, with the text of its pages invisible over them. Raises PageError if it can't be."""
+        try:
+            seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
+            return await self._run(_searchable, path, tuple(pages), seconds=seconds)
+        except WorkerError as error:
+            raise PageError(f"Making a PDF that can be searched {error}.", "Set render.memory higher.") from error
+
     async def close(self) -> None:
         """Stop the workers; pages under way are given up."""
         await self._pool.close()
 
-    async def _run(self, function: Callable[..., R], path: Path, *args: object) -> R:
+    async def _run(self, function: Callable[..., R], path: Path, *args: object, seconds: float | None = None) -> R:
         with machine_faults("read", path):
-            return await self._pool.run(function, path, *args)
+            return await self._pool.run(function, path, *args, seconds=seconds)
 
 
 # What follows runs in the workers.
@@ -146,6 +159,30 @@ def _crop(path: Path, index: int, boxes: tuple[Box, ...]) -> list[bytes]:
     page = _source(path).render(index, _figure_page)
     image = Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels)
     return [_cropped(image, box) for box in boxes]
+
+
+def _searchable(path: Path, pages: tuple[PageResult, ...]) -> bytes:
+    import pymupdf
+
+    from ocrd import searchable
+    from ocrd.overlay import strips
+
+    _source(path)  # knows how to complain
+    try:
+        with path.open("rb") as file:
+            pdf = b"%PDF-" in file.read(1024)
+        sizes = [_page_size(page) for page in pages]
+        with pymupdf.open(path, filetype="pdf") if pdf else searchable.of_images(path, sizes) as document:
+            return searchable.searchable(document, [strips(page) for page in pages])
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PageError(f"No PDF that can be searched can be made of this: {_plain(error, path)}.", _AGAIN) from error
+
+
+def _page_size(page: PageResult) -> tuple[float, float]:
+    placement = page.facts.placement if page.facts else Placement()
+    return placement.width or _A4[0], placement.height or _A4[1]
 
 
 def _cropped(page: "Image.Image", box: Box) -> bytes:

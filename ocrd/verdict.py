@@ -10,7 +10,7 @@ def judge(page: PageImage, reading: Reading, rung: Rung = Rung.FIRST) -> PageRes
     """Say what we hold of a reading, and why."""
     verdict, reason = _verdict(page, reading)
     attempt = Attempt(rung, verdict, reason, reading.finish_reason, reading.tokens, reading.seconds)
-    return PageResult(page.index, verdict, reason, reading, rung, page.facts, (attempt,), page.size)
+    return PageResult(page.index, verdict, reason, reading, rung, page.facts, (attempt,))
 
 
 def _verdict(page: PageImage, reading: Reading) -> tuple[Verdict, str]:

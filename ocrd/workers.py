@@ -54,23 +54,24 @@ class Workers:
         self._pool: ProcessPool | None = None
         self._calls: set[asyncio.Future[Any]] = set()
 
-    async def run(self, function: Callable[..., R], *args: object) -> R:
-        """Call a picklable function in a worker. Cancelling kills the worker at it.
+    async def run(self, function: Callable[..., R], *args: object, seconds: float | None = None) -> R:
+        """Call a picklable function in a worker, with `seconds` of its own to end. Cancelling kills the worker at it.
 
         Raises WorkerError, and whatever the function raises but MemoryError.
         """
         from pebble import ProcessExpired
 
+        seconds = seconds or self._limits.seconds
         died = broken = 0
         while True:
             pool = await self._working_pool()
             call: asyncio.Future[R] | None = None
             try:
-                call = asyncio.wrap_future(pool.schedule(function, args=args, timeout=self._limits.seconds))
+                call = asyncio.wrap_future(pool.schedule(function, args=args, timeout=seconds))
                 self._calls.add(call)
                 return await call
             except TimeoutError as error:
-                raise WorkerError(f"took longer than {self._limits.seconds:g} s") from error
+                raise WorkerError(f"took longer than {seconds:g} s") from error
             except MemoryError as error:
                 raise WorkerError(f"needed more than {self._limits.memory >> 20} MiB of memory") from error
             except ProcessExpired as error:  # an OSError, of all things
