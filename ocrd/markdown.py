@@ -46,8 +46,9 @@ def sidecar(document: Document, style: Style) -> str:
 
 
 def section(page: PageResult, style: Style, *, noted: bool) -> str:
-    """Write one page without its marker; `noted` begins with a visible word on any problem."""
-    parts = [part for part in _page(page, style) if part.kind != "marker" and (noted or part.kind != "note")]
+    """Write the words of one page, without marker and figures; `noted` begins with a visible word on any problem."""
+    left_out = {"marker", "figure"} if noted else {"marker", "figure", "note"}
+    parts = [part for part in _page(page, style) if part.kind not in left_out]
     return "\n\n".join(part.text for part in joined(parts, dehyphenate=style.dehyphenate, paragraphs=False))
 
 

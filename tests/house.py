@@ -29,11 +29,19 @@ class House:
         self.configure()
 
     def configure(
-        self, names: tuple[str, ...] = ("scans",), engine: dict[str, Any] | None = None, **options: object
+        self,
+        names: tuple[str, ...] = ("scans",),
+        engine: dict[str, Any] | None = None,
+        watch: dict[str, Any] | None = None,
+        **options: object,
     ) -> None:
-        """Write the configuration: the simulated engine with these options, unless another is given."""
+        """Write the configuration: the simulated engine with these options, unless another is given.
+
+        `watch` holds further settings of each watch.
+        """
         watches = [
-            {"name": name} | {role: f"{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
+            {"name": name, **(watch or {})}
+            | {role: f"{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
             for name in names
         ]
         for name in names:

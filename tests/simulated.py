@@ -82,7 +82,7 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
     """Be the factory that a configuration can name.
 
     Options: `seconds` a page, `window`, `fail_page` (index), `die` (at the first page), `tally` (a file that gets a
-    line for each page read).
+    line for each page read), `says` (what every page reads as).
     """
 
     def count(page: PageImage) -> None:
@@ -90,12 +90,12 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
             with Path(options["tally"]).open("a") as tally:
                 tally.write(f"{page.index}\n")
 
-    def behave(page: PageImage, _priority: int) -> Exception | None:
+    def behave(page: PageImage, _priority: int) -> Reading | Exception | None:
         if page.index == options.get("fail_page"):
             return PageError("The simulated engine can't read this page.", "There is nothing to do.")
         if options.get("die"):
             return EngineError("The simulated engine died.", "Start it again.")
-        return None
+        return Reading(page.index, options["says"], "stop", 9, 0.0) if "says" in options else None
 
     return SimulatedEngine(
         window=options.get("window", 4), behave=behave, begin=count, seconds=options.get("seconds", 0.0)
