@@ -111,6 +111,20 @@ def convert(
 
 
 @app.command()
+def review(
+    name: Annotated[str, typer.Argument(help="The sidecar in its outbox, with its subfolder: letters/scan")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; by default NAME.review.html.")] = None,
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Write an HTML page that shows each page of a delivered scan beside its text, those with problems first."""
+    from ocrd import config as configuration
+    from ocrd import review as reviews
+    from ocrd.fsio import shown
+
+    print(shown(reviews.write(name, configuration.load(config), output)))
+
+
+@app.command()
 def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Check the configuration, the folders and the engine, each line OK or what to do."""
     from ocrd import check as checks

@@ -52,6 +52,11 @@ def section(page: PageResult, style: Style, *, noted: bool) -> str:
     return "\n\n".join(part.text for part in joined(parts, dehyphenate=style.dehyphenate, paragraphs=False))
 
 
+def words(block: Block, style: Style) -> str:
+    """Write the words of one block of a page."""
+    return "\n\n".join(part.text for part in _block(block, style))
+
+
 def note(name: str, what: str, remedy: str, date: str) -> str:
     """Write NAME.error.md: what is wrong with a refused source and what a person can do."""
     return (
@@ -111,21 +116,16 @@ def _block(block: Block, style: Style) -> list[Part]:
 
 
 def _piece(piece: markup.Piece, style: Style) -> Part:
-    match piece.kind:
-        case "code":
-            return Part("code", markup.code(piece.text))
-        case "table":
-            return Part("table", _table(markup.table(piece.text), style))
-        case "prose":
-            return Part("prose", markup.prose(piece.text))
+    text = markup.safe(piece)
+    return Part(piece.kind, _as_wanted(text, style) if piece.kind == "table" else text)
 
 
-def _table(html: str, style: Style) -> str:
+def _as_wanted(table: str, style: Style) -> str:
     if style.tables == "html":
-        return html
-    caption, rows, plain = tables.parse(html)
+        return table
+    caption, rows, plain = tables.parse(table)
     safe = tables.Table(markup.prose(caption), tuple(tuple(map(markup.prose, row)) for row in rows), plain)
-    return tables.as_markdown(safe) or html
+    return tables.as_markdown(safe) or table
 
 
 def _figure(page: PageResult, name: str) -> Part:

@@ -8,6 +8,7 @@ The rules by which Markdown finds code and HTML are those of CommonMark 0.31; th
 only what begins at the margin.
 """
 
+import html
 import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -58,45 +59,49 @@ def clean(text: str) -> str:
 
 
 def pieces(text: str) -> Iterator[Piece]:
-    """Take clean text apart into fenced code, tables and prose, as they were read. Open ends are closed."""
+    """Take clean text apart into fenced code, tables and prose. Open ends are closed, and tables harmless already."""
     start = 0
     while start < len(text):
         fence, table = _FENCE.search(text, start), _TABLE.search(text, start)
         if fence and (table is None or fence.start() < table.start()):
-            begin, (end, piece) = fence.start(), _fenced(text, fence)
+            begin = fence.start()
+            end, found = _fenced(text, fence)
         elif table:
             begin, end = table.start(), _table_end(text, table.end())
-            piece = Piece("table", text[begin:end])
+            found = list(_table(text[begin:end]))
         else:
             break
         if text[start:begin].strip():
             yield Piece("prose", text[start:begin].strip("\n"))
-        yield piece
+        yield from found
         start = end
     if text[start:].strip():
         yield Piece("prose", text[start:].strip("\n"))
 
 
-def code(text: str) -> str:
-    """Make a piece of code harmless: it can't look like a marker of ours."""
-    return _without_comments(text)
+def safe(piece: Piece) -> str:
+    """Make a piece harmless Markdown."""
+    match piece.kind:
+        case "code":
+            return _without_comments(piece.text)  # it can't look like a marker of ours
+        case "table":
+            return piece.text
+        case "prose":
+            return prose(piece.text)
 
 
-def table(text: str) -> str:
-    """Make a table harmless, and whole: its own tags with their spans are left, closed; all others are shown."""
+def rendered(page: str) -> str:
+    """Make what Markdown was rendered to harmless: only what Markdown itself can make is left."""
     import nh3
 
-    allowed = _TABLE_PARTS | _SIGNS | {"br"}
-    shown = _without_comments(_escaped_but(_TABLE_TAG, _formulas(text)))
-    whole = nh3.clean(
-        shown,
-        tags=set(allowed),
-        attributes={"td": _SPANS, "th": _SPANS},
+    texts = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code", "hr", "a"}
+    return nh3.clean(
+        page,
+        tags=set(texts | _TABLE_PARTS | _SIGNS | {"br"}),
+        attributes={"td": _SPANS, "th": _SPANS, "a": {"href"}, "ol": {"start"}},
+        url_schemes={"http", "https", "mailto"},
         clean_content_tags=set(),
-        link_rel=None,
-        strip_comments=False,
     )
-    return re.sub(r"\n\s*\n", "\n", whole).strip()  # an empty line would end the HTML
 
 
 def prose(text: str) -> str:
@@ -119,14 +124,42 @@ def prose(text: str) -> str:
     return _KEPT_MARK.sub(lambda match: kept[int(match[1])], text)
 
 
-def _fenced(text: str, fence: "re.Match[str]") -> tuple[int, Piece]:
+def _fenced(text: str, fence: "re.Match[str]") -> tuple[int, list[Piece]]:
     """Find the end of fenced code, and write it at the margin with both of its fences."""
     ticks = fence["ticks"] or fence["tildes"]
     about = (fence["info"] or fence["about"] or "").strip()
     close = re.compile(rf"^ {{0,3}}{ticks[0]}{{{len(ticks)},}}[ \t]*$", re.MULTILINE).search(text, fence.end())
     inside = text[fence.end() : close.start() if close else len(text)].strip("\n")
     end = close.end() if close else len(text)
-    return end, Piece("code", f"{ticks}{about}\n{inside}\n{ticks}")
+    return end, [Piece("code", f"{ticks}{about}\n{inside}\n{ticks}")]
+
+
+def _table(text: str) -> Iterator[Piece]:
+    """Make a table harmless and whole: its own tags with their spans are left, closed; all others are shown.
+
+    Text between its cells, which HTML has no place for, comes before it.
+    """
+    import nh3
+
+    whole = nh3.clean(
+        _without_comments(_escaped_but(_TABLE_TAG, _formulas(text))),
+        tags=set(_TABLE_PARTS | _SIGNS | {"br"}),
+        attributes={"td": _SPANS, "th": _SPANS},
+        clean_content_tags=set(),
+        link_rel=None,
+    )
+    start, end = whole.find("<table"), whole.rfind("</table>") + len("</table>")
+    before, table, after = (whole[:start], whole[start:end], whole[end:]) if start >= 0 else (whole, "", "")
+    if before.strip():
+        yield Piece("prose", _untagged(before))
+    if table:
+        yield Piece("table", re.sub(r"\n\s*\n", "\n", table))  # an empty line would end the HTML
+    if after.strip():
+        yield Piece("prose", _untagged(after))
+
+
+def _untagged(markup: str) -> str:
+    return html.unescape(re.sub(r"<[^<>]*>", "", markup)).strip("\n")
 
 
 def _table_end(text: str, start: int) -> int:
@@ -161,9 +194,7 @@ def _inline_code(match: "re.Match[str]") -> str:
 def _formulas(text: str) -> str:
     """Write TeX's brackets as the dollars that Markdown renderers know."""
     text = _INLINE_FORMULA.sub(lambda match: f"${_spaced(match[1])}$", text)
-    return _FORMULA.sub(
-        lambda match: f"$$\n{_spaced(match[1])}\n$$" if "\n" in match[1] else f"$${_spaced(match[1])}$$", text
-    )
+    return _FORMULA.sub(lambda match: ("$$\n{}\n$$" if "\n" in match[0] else "$${}$$").format(_spaced(match[1])), text)
 
 
 def _spaced(formula: str) -> str:

@@ -45,7 +45,7 @@ def strips(page: PageResult) -> tuple[Strip, ...]:
     placed: list[Strip] = []
     homeless: list[str] = []
     for block in grounding.parse(markup.clean(page.reading.text)):
-        text = plain("\n\n".join(_safe(piece) for piece in markup.pieces(block.text)))
+        text = plain("\n\n".join(markup.safe(piece) for piece in markup.pieces(block.text)))
         if not text:
             continue
         if block.boxes:
@@ -57,11 +57,6 @@ def strips(page: PageResult) -> tuple[Strip, ...]:
 
 def _sound(layer: TextLayer | None) -> bool:
     return layer is not None and not layer.flaw and layer.letters > 0
-
-
-def _safe(piece: markup.Piece) -> str:
-    make = {"code": markup.code, "table": markup.table, "prose": markup.prose}
-    return make[piece.kind](piece.text)
 
 
 def _fill(text: str, box: Box, placement: Placement) -> Iterator[Strip]:

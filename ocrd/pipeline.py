@@ -218,10 +218,10 @@ async def _read_page(path: Path, index: int, tools: Tools, *, priority: int) -> 
 async def _illustrated(path: Path, page: PageResult, tools: Tools) -> tuple[PageResult, Figures]:
     """Crop the pictures of a page. One that can't be cropped costs only itself."""
     boxes = grounding.pictures(page.reading.text)[:MOST_FIGURES] if page.reading else []
-    if not boxes:
+    if not boxes or page.facts is None:
         return page, {}
     try:
-        images = await tools.renderer.figures(path, page.index, boxes)
+        images = await tools.renderer.figures(path, page.index, boxes, page.facts.placement)
     except PageError as error:
         log.warning("no figures", source=shown(path), page=page.index + 1, reason=str(error))
         images = [b"" for _ in boxes]

@@ -40,6 +40,10 @@ _A4 = (595, 842)
 """Points: the size of a page of which nobody knows another."""
 _PAGES_IN_TIME = 50
 """Pages of a PDF that can be written in the time that one page may take."""
+_PREVIEW_SIDE = 1100
+"""Pixels of the longer side of a page that a person looks at beside its text."""
+_PREVIEW_QUALITY = 45
+"""Of WebP, 0 to 100: letters stay sharp, and the grain of the paper goes."""
 _LEAST_FIGURE = 8
 """Pixels; what is smaller shows nothing."""
 
@@ -79,17 +83,24 @@ class Renderer:
                 f"Rendering this page {error}.", "Print the page to a new PDF, or scan it again."
             ) from error
 
-    async def figures(self, path: Path, index: int, boxes: Sequence[Box]) -> list[bytes]:
-        """Crop parts of a page from the source, anew and sharper than for reading.
+    async def figures(self, path: Path, index: int, boxes: Sequence[Box], placement: Placement) -> list[bytes]:
+        """Crop parts of a page, upright as its placement says, from the source: anew and sharper than for reading.
 
         Returns a JPEG for each box, or b"" where it can't be cropped. Raises PageError if none of them can.
         """
         try:
-            return await self._run(_crop, path, index, tuple(boxes))
+            return await self._run(_crop, path, index, tuple(boxes), placement)
         except WorkerError as error:
             raise PageError(
                 f"Cropping the figures of this page {error}.", "Print the page to a new PDF, or scan it again."
             ) from error
+
+    async def preview(self, path: Path, index: int, placement: Placement) -> bytes:
+        """Render a page for a person to look at, upright as its placement says, as WebP. Raises PageError."""
+        try:
+            return await self._run(_preview, path, index, placement)
+        except WorkerError as error:
+            raise PageError(f"Rendering this page {error}.", "Open the original.") from error
 
     async def searchable(self, path: Path, pages: Sequence[PageResult]) -> bytes:
         """Make a PDF of the source, with the text of its pages invisible over them. Raises PageError if it can't be."""
@@ -153,12 +164,31 @@ def _figure_page(width: float, height: float) -> PixelSize:
     return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
 
 
-def _crop(path: Path, index: int, boxes: tuple[Box, ...]) -> list[bytes]:
+def _crop(path: Path, index: int, boxes: tuple[Box, ...], placement: Placement) -> list[bytes]:
+    page = _upright(path, index, _figure_page, placement)
+    return [_cropped(page, box) for box in boxes]
+
+
+def _preview(path: Path, index: int, placement: Placement) -> bytes:
+    page = _upright(path, index, _preview_page, placement)
+    file = io.BytesIO()
+    page.save(file, "WEBP", quality=_PREVIEW_QUALITY, method=6)
+    return file.getvalue()
+
+
+def _preview_page(width: float, height: float) -> PixelSize:
+    scale = _PREVIEW_SIDE / max(width, height)
+    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _upright(path: Path, index: int, sizer: PageSizer, placement: Placement) -> "Image.Image":
+    """Render a page and turn it as it was turned for reading."""
     from PIL import Image
 
-    page = _source(path).render(index, _figure_page)
+    page = _source(path).render(index, sizer)
     image = Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels)
-    return [_cropped(image, box) for box in boxes]
+    angle = placement.turn + placement.skew
+    return image.rotate(-angle, Image.Resampling.BICUBIC, expand=True, fillcolor="white") if angle else image
 
 
 def _searchable(path: Path, pages: tuple[PageResult, ...]) -> bytes:

@@ -22,7 +22,7 @@ from ocrd import inbox
 from ocrd.config import Watch
 from ocrd.daemon import Flow
 from ocrd.errors import DocumentError
-from ocrd.model import Box, PageImage, PageSizer, PixelSize, Reading, Settled, SourceFacts
+from ocrd.model import Box, PageImage, PageSizer, PixelSize, Placement, Reading, Settled, SourceFacts
 from ocrd.pipeline import Tools, run_job
 from ocrd.window import Window
 
@@ -63,7 +63,7 @@ class StillRenderer:
     async def page(self, _path: Path, index: int, _sizer: PageSizer) -> PageImage:
         return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0, 0.5)
 
-    async def figures(self, _path: Path, index: int, boxes: Sequence[Box]) -> list[bytes]:
+    async def figures(self, _path: Path, index: int, boxes: Sequence[Box], _placement: Placement) -> list[bytes]:
         return [b"figure %d on page %d" % (number, index) for number, _ in enumerate(boxes)]
 
 
