@@ -39,6 +39,7 @@ _INLINE_FORMULA = re.compile(r"\\\([ \t]*(\S(?:(?!\\[()\[\]])[^\n])*?)[ \t]*\\\)
 _FORMULA = re.compile(r"\\\[\s*(\S(?:(?!\\[()\[\]]|\n[ \t]*\n).)*?)\s*\\\]", re.DOTALL)
 _SPECIAL = re.compile(r"([\\`*_[\]()!~$|])")
 _BACKSLASHED = r"\\\1"
+_DOLLARS = re.compile(r"\$\$[^$`]+\$\$|\$[^$`\n]+\$")
 _KEPT = "\ue000{}\ue001"
 """Stands for what is safe already, while the rest is escaped; text that has these signs itself loses its formatting."""
 _KEPT_MARK = re.compile("\ue000(\\d+)\ue001")
@@ -88,6 +89,11 @@ def safe(piece: Piece) -> str:
             return piece.text
         case "prose":
             return prose(piece.text)
+
+
+def with_formulas(text: str) -> str:
+    """Write safe Markdown so that a renderer that knows no formulas shows what they say."""
+    return _DOLLARS.sub(lambda match: _SPECIAL.sub(_BACKSLASHED, match[0]), text)
 
 
 def rendered(page: str) -> str:

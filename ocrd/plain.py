@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ocrd import tables
+from ocrd.markup import with_formulas
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -17,7 +18,7 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 def plain(markdown: str) -> str:
     """Give the text alone: an empty line between paragraphs, tabs between the cells of a table."""
-    return "\n\n".join(text for text in _blocks(_parser().parse(markdown)) if text.strip())
+    return "\n\n".join(text for text in _blocks(_parser().parse(with_formulas(markdown))) if text.strip())
 
 
 @cache

@@ -79,7 +79,7 @@ def _page(page: ReviewPage) -> str:
     return (
         f'<section id="{name}">\n<h2>Page {page.number} <span class="badge {page.verdict}">{page.verdict}</span></h2>\n'
         f'{reason}<div class="pair"><figure>{_image(name, page)}</figure>\n'
-        f'<div class="text">{text or "<p class=none>Nothing was read here.</p>"}</div></div>\n{tried}</section>\n'
+        f'<div class="words">{text or "<p class=none>Nothing was read here.</p>"}</div></div>\n{tried}</section>\n'
     )
 
 
@@ -104,7 +104,7 @@ def _image(name: str, page: ReviewPage) -> str:
 
 def _block(page: str, number: int, block: Block) -> str:
     words = markdown.words(block, Style(running="keep"))
-    inside = markup.rendered(_markdown().render(words)) if words else ""
+    inside = markup.rendered(_markdown().render(markup.with_formulas(words))) if words else ""
     if block.label in PICTURES:
         inside = f'<p class="picture">Picture</p>{inside}'
     place = (

@@ -1,7 +1,9 @@
 """The sidecar: every page under its own marker, whatever the engine, a file name or a library says."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from ocrd import markdown
 from ocrd.markdown import Style
 from ocrd.model import Document, PageResult, Reading, SourceFacts, Verdict
+from ocrd.result import STEM
 
 MARKER = re.compile(r"^<!-- page (\d+) -->$", re.MULTILINE)
 SPITEFUL = [
@@ -165,3 +168,105 @@ def test_a_note_keeps_its_form_whatever_the_name_and_the_reason(name: str, what:
     text.encode()
     assert len(text.splitlines()) == len(markdown.note("x", "y", "Do it.", "2026").splitlines())
     assert not re.search(r"(?<!\\)[<*_`\[#]", text.splitlines()[0].removeprefix("# ").replace("\\\\", ""))
+
+
+# What DeepSeek's labels become
+
+
+def tag(label: str) -> str:
+    return f"<|ref|>{label}<|/ref|><|det|>[[1, 2, 300, 400]]<|/det|>\n"
+
+
+def body(text: str, style: Style | None = None, figures: tuple[str, ...] = ()) -> str:
+    result = replace(page(0, text), figures=figures)
+    told = markdown.sidecar(document([result]), replace(style or Style(), front_matter=False))
+    return told.removeprefix("<!-- page 1 -->").strip("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (tag("title") + "Report", "# Report"),
+        (tag("title") + "# Report\nof 2026", "# Report of 2026"),
+        (tag("sub_title") + "Sales", "## Sales"),
+        (tag("sub_title") + "### Sales", "### Sales"),
+        (tag("text") + "one\n\n" + tag("text") + "two", "one\n\ntwo"),
+        (tag("table_caption") + "Table 1. Sums", "*Table 1. Sums*"),
+        (tag("image_caption") + "<center>Figure *1*</center>", "Figure *1*"),
+        (tag("equation") + "\\[ a = b \\]", "$$a = b$$"),
+        (tag("header") + "Annual\n\nReport", "<!-- header -->\nAnnual\nReport"),
+        (tag("page_number") + "17", "<!-- number -->\n17"),
+        (tag("image"), ""),
+        (tag("image") + "text in it", "text in it"),
+    ],
+)
+def test_what_becomes_of_a_block(text: str, told: str) -> None:
+    assert body(text) == told
+
+
+def test_running_lines_can_be_kept_as_text_or_left_out() -> None:
+    text = tag("text") + "words\n\n" + tag("footer") + "foot"
+    assert body(text, Style(running="keep")) == "words\n\nfoot"
+    assert body(text, Style(running="drop")) == "words"
+
+
+def test_figures_are_linked_in_their_places_and_one_that_failed_says_so() -> None:
+    text = "before\n" + tag("image") + tag("image_caption") + "Figure 1\n" + tag("figure") + "after"
+    assert body(text, figures=("page-1-figure-1.jpg", "")) == (
+        f"before\n\n![Page 1, figure 1]({STEM}.assets/page-1-figure-1.jpg)\n\n*Figure 1*\n\n"
+        "*(A picture on page 1 could not be cropped.)*\n\nafter"
+    )
+
+
+def test_code_and_tables_left_open_end_with_their_page() -> None:
+    pages = [page(0, "```\ncode"), page(1, "<table><tr><td>cell"), page(2, "after")]
+    told = markdown.sidecar(document(pages), Style(front_matter=False, tables="html"))
+    assert "```\ncode\n```\n\n<!-- page 2 -->" in told
+    assert "cell</td></tr></tbody></table>\n\n<!-- page 3 -->" in told
+
+
+def test_the_styles_of_a_watch_reach_the_markdown() -> None:
+    pages = [page(0, "an exam-"), page(1, "ple that goes"), page(2, "on.")]
+    told = markdown.sidecar(document(pages), Style(front_matter=False, dehyphenate=True, join_paragraphs=True))
+    assert told == "<!-- page 1 -->\n\nan example <!-- page 2 --> that goes <!-- page 3 --> on.\n"
+
+
+TOKENS = [
+    tag("title"),
+    tag("image"),
+    tag("footer"),
+    "<table><tr><td>",
+    "</table>",
+    "```",
+    "\\(",
+    "\\)",
+    "$",
+    "word",
+    "e-\n",
+    " ",
+]
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([*TOKENS, *SPITEFUL]), max_size=10).map("".join), min_size=1, max_size=4),
+    st.builds(
+        Style,
+        tables=st.sampled_from(["markdown", "html"]),
+        running=st.sampled_from(["mark", "keep"]),
+        dehyphenate=st.booleans(),
+        join_paragraphs=st.booleans(),
+    ),
+)
+def test_in_every_style_each_marker_is_there_once_and_no_letter_is_lost(read: list[str], style: Style) -> None:
+    told = markdown.sidecar(document(page(index, text) for index, text in enumerate(read)), style)
+    told.encode()
+    _, told = front(told)
+    assert [int(number) for number in re.findall(r"<!-- page (\d+) -->", told)] == list(range(1, len(read) + 1))
+    assert told.startswith("\n<!-- page 1 -->\n")
+    said = "".join(re.sub(r"<\|ref\|>\w+<\|/ref\|><\|det\|>[^<]*<\|/det\|>|</?t\w+>", "", text) for text in read)
+    told = re.sub(r"<!-- \w+( \d+)? -->|</?t\w+>|&\w+;", "", told)
+    assert not letters(re.sub(r"&\w+;", "", said)) - letters(told)
+
+
+def letters(text: str) -> Counter[str]:
+    return Counter(filter(str.isalnum, text))

@@ -1,0 +1,199 @@
+"""The review page: made from what was delivered, harmless, and really seen in a browser."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pymupdf
+import pytest
+from house import OCRD, House
+from PIL import Image
+
+SAYS = """<|ref|>title<|/ref|><|det|>[[100, 60, 900, 110]]<|/det|>
+# Quarterly report
+
+<|ref|>text<|/ref|><|det|>[[100, 140, 900, 300]]<|/det|>
+Sales rose by \\(7\\,\\%\\) where a < b <script>document.title="owned"</script> [here](javascript:alert(1)).
+
+<|ref|>table<|/ref|><|det|>[[100, 330, 600, 450]]<|/det|>
+<table onclick="alert(1)"><tr><td colspan="2">Both</td></tr><tr><td>x</td><td>y</td></tr></table>
+
+<|ref|>image<|/ref|><|det|>[[500, 500, 950, 950]]<|/det|>"""
+NARROW, WIDE = (500, 1800), (1400, 1300)  # Chromium has no window narrower than 500
+
+
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    house = House(tmp_path_factory.mktemp("delivered"))
+    house.configure(watch={"outputs": ["markdown", "json"]}, says=SAYS, fail_page=1)
+    with pymupdf.open() as document:
+        for number in range(3):
+            page = document.new_page(width=400, height=560)
+            page.draw_rect(pymupdf.Rect(200, 280, 380, 532), color=None, fill=(0.85, 0.1, 0.1))
+            page.insert_text((40, 60), f"Quarterly report, page {number + 1}", fontsize=18)
+        (house.path("inbox/sub")).mkdir()
+        document.save(house.path("inbox/sub/report.pdf"))
+    assert house.start("once").wait(60) == 0
+    yield house.root
+    house.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path, delivered: Path) -> House:
+    """Give a copy of the folders of which a document with a bad second page was delivered."""
+    shutil.copytree(delivered, tmp_path / "copy")
+    house = House(tmp_path / "copy")
+    house.configure(watch={"outputs": ["markdown", "json"]})
+    return house
+
+
+def review(house: House, name: str = "sub/report", **options: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [OCRD, "review", name, "-c", house.root / "ocrd.yaml", "-o", house.root / "review.html"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
+    )
+
+
+def made(house: House, name: str = "sub/report") -> str:
+    done = review(house, name)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip()).read_text()
+
+
+class Seen(HTMLParser):
+    """Gathers the tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize("gone", ["json", "md", "neither"])
+def test_pages_with_problems_come_first_and_each_has_its_image_and_its_text(house: House, gone: str) -> None:
+    house.path(f"outbox/sub/report.{gone}").unlink(missing_ok=True)
+    page = made(house)
+    assert re.findall(r'<section id="p(\d)">', page) == ["2", "1", "3"]
+    assert page.count("data:image/webp;base64,") == 3
+    assert page.count("Quarterly report</h1>") == 2
+    assert '<td colspan="2">Both</td>' in page
+    assert "this page" in page[page.index('id="p2"') : page.index('id="p1"')], "the reason is told"
+    assert page.count("<rect ") == (0 if gone == "json" else 8)
+
+
+def test_it_holds_no_script_no_handler_and_nothing_from_elsewhere(house: House) -> None:
+    page = made(house)
+    assert "&lt;script&gt;" in page
+    tags = Seen(page).tags
+    assert not {"script", "iframe", "object", "embed", "link", "form", "base"} & {tag for tag, _ in tags}
+    for tag, attributes in tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        for name in ("src", "href"):
+            if name in attributes:
+                assert str(attributes[name]).startswith("data:image/webp;" if name == "src" else "#"), (tag, attributes)
+    [policy] = [attributes["content"] for _, attributes in tags if attributes.get("http-equiv")]
+    assert policy
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_an_original_that_is_gone_leaves_the_text(house: House) -> None:
+    house.path("outbox/sub/report.json").unlink()
+    house.path("archive/sub/report.pdf").unlink()
+    page = made(house)
+    assert "data:image" not in page
+    assert page.count("can not be shown") == 3
+    assert page.count("Quarterly report</h1>") == 2
+
+
+def test_the_original_is_known_by_its_bytes_not_by_its_name(house: House) -> None:
+    archived = house.path("archive/sub/report.pdf")
+    archived.rename(archived.with_name("report (2).pdf"))
+    archived.write_bytes(b"%PDF-1.7 another")
+    assert made(house).count("data:image/webp;base64,") == 3
+
+
+@pytest.mark.parametrize("name", ["nothing", "sub/report.pdf", "../escape"])
+def test_a_name_that_is_no_sidecar_is_told(house: House, name: str) -> None:
+    house.path("outbox/sub/report.json").unlink()
+    done = review(house, name)
+    assert done.returncode == 65
+    assert "There is no" in done.stderr
+
+
+def test_a_damaged_sidecar_is_told(house: House) -> None:
+    house.path("outbox/sub/report.json").write_text('{"form": 1, "pages": [{}]}')
+    done = review(house)
+    assert done.returncode == 65
+    assert "is not what ocrd wrote" in done.stderr
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def screenshot(page: Path, size: tuple[int, int], *, dark: bool = False) -> Image.Image:
+    shot = page.with_name(f"shot-{size[0]}-{dark}.png")
+    assert BROWSER
+    done = subprocess.run(
+        [
+            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+            "--force-device-scale-factor=1",
+            f"--user-data-dir={page.parent / 'browser'}", f"--window-size={size[0]},{size[1]}",
+            *(["--blink-settings=preferredColorScheme=0"] if dark else []),
+            f"--screenshot={shot}", page.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert shot.exists(), done.stderr
+    return Image.open(shot).convert("RGB")
+
+
+def red(image: Image.Image) -> tuple[int, int, int, int] | None:
+    """Find where the red figure of the original is seen."""
+    mask = Image.eval(image.getchannel("R"), lambda level: 255 if level > 200 else 0)
+    for other in ("G", "B"):
+        low = Image.eval(image.getchannel(other), lambda level: 255 if level < 90 else 0)
+        mask = Image.composite(mask, Image.new("L", mask.size), low)
+    return mask.getbbox()
+
+
+def ink(image: Image.Image, area: tuple[int, int, int, int]) -> float:
+    """Share of an area that differs from its most frequent shade."""
+    counts = image.crop(area).convert("L").histogram()
+    paper = counts.index(max(counts))
+    return sum(count for shade, count in enumerate(counts) if abs(shade - paper) > 60) / sum(counts)
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium is installed: apt-get install chromium")
+def test_the_original_and_its_text_are_really_seen_side_by_side_or_one_below_the_other(house: House) -> None:
+    page = house.root / "review.html"
+    page.write_text(re.sub(r'<section id="p2">.*?</section>', "", made(house), flags=re.DOTALL))  # it has no text
+    wide = screenshot(page, WIDE)
+    figure = red(wide)
+    assert figure
+    assert 100 < figure[0] < figure[2] < WIDE[0] // 2, "the original is at the left"
+    assert (figure[3] - figure[1]) / (figure[2] - figure[0]) == pytest.approx(252 / 180, rel=0.15)
+    assert 0.01 < ink(wide, (WIDE[0] // 2 + 20, 180, WIDE[0] - 60, 500)) < 0.4, "the text at the right"
+    narrow = screenshot(page, NARROW)
+    figure = red(narrow)
+    assert figure
+    assert figure[2] - figure[0] > NARROW[0] // 3, "the original has the whole width"
+    assert 0.01 < ink(narrow, (30, figure[3] + 60, 470, figure[3] + 400)) < 0.4, "the text is below"
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium is installed: apt-get install chromium")
+def test_it_is_dark_where_the_reader_wants_that(house: House) -> None:
+    made(house)
+    shades = [screenshot(house.root / "review.html", WIDE, dark=dark).getpixel((5, 500)) for dark in (False, True)]
+    assert min(shades[0]) > 230  # type: ignore[type-var, arg-type]
+    assert max(shades[1]) < 60  # type: ignore[type-var, arg-type]
