@@ -120,6 +120,22 @@ def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
         raise typer.Exit(code)
 
 
+@app.command()
+def status(
+    config: ConfigFile = _DEFAULT_CONFIG,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Live, until Ctrl-C.")] = False,
+) -> None:
+    """Tell how things stand, also while the daemon is down. Exit code 0: all well, 1: have a look, 2: not running."""
+    from ocrd import panel
+
+    if watch:
+        panel.watch(config)
+    elif code := panel.show(config, as_json=as_json):
+        raise typer.Exit(code)
+
+
 @config_app.command("init")
 def config_init() -> None:
     """Write a configuration with every setting, its meaning and its default."""

@@ -122,7 +122,7 @@ class Status:
     """Everything at one moment."""
 
     state: str
-    """`starting`, `ready`, `stopping`, `stopped`, `failed`; `dead` and `hung` are found out by who reads it."""
+    """`starting`, `ready`, `stopping`, `stopped`, `failed`; `dead`, `hung` and `down` are found out by who reads it."""
     version: str
     pid: int
     started: int
@@ -346,7 +346,7 @@ def read(config: Path) -> Status | None:
 
 def judged(status: Status, now: float) -> Status:
     """Set the state right if the daemon can no longer do that itself: `dead` or `hung`; `now` since the epoch."""
-    if status.state not in ("stopped", "failed"):
+    if status.state not in ("stopped", "failed", "down"):
         if _started(status.pid) != status.started:
             status.state = "dead"
         elif now - status.written > STALE:

@@ -15,7 +15,7 @@ HOUSE = Path(ocrd.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"bars", "check", "convert"},
+    {"bars", "check", "convert", "panel"},
     {"daemon"},
     {"chronicle", "reload", "status", "pipeline"},
     {"outputs"},
@@ -44,7 +44,7 @@ OWNERS = {
     "pydantic": {"config", "quantities", "vllm_settings"},
     "pydantic_core": {"config", "vllm_settings"},
     "typer": {"cli"},
-    "rich": {"bars", "check"},
+    "rich": {"bars", "check", "panel"},
     "systemd": {"logs"},
     "structlog": {"logs", "daemon", "pipeline", "convert", "engines", "chronicle", "cli"},
 }
