@@ -17,11 +17,12 @@ FLOORS = [
     {"cli"},
     {"bars", "check", "convert", "panel"},
     {"daemon"},
-    {"chronicle", "reload", "status", "pipeline"},
+    {"metrics"},
+    {"chronicle", "hooks", "reload", "status", "pipeline"},
     {"outputs"},
     {"window", "inbox", "settle", "batch", "spool", "render", "verdict", "markdown", "plain", "publish", "engines"},
     {"grounding", "markup", "tables", "joining", "result"},
-    {"workers", "fsio", "service", "logs", "metrics", "config", "events"},
+    {"workers", "fsio", "service", "logs", "config", "events"},
     {"vllm_settings"},
     {"quantities"},
     {"model", "errors"},
@@ -46,7 +47,8 @@ OWNERS = {
     "typer": {"cli"},
     "rich": {"bars", "check", "panel"},
     "systemd": {"logs"},
-    "structlog": {"logs", "daemon", "pipeline", "convert", "engines", "chronicle", "cli"},
+    "prometheus_client": {"metrics"},
+    "structlog": {"logs", "daemon", "pipeline", "convert", "engines", "chronicle", "hooks", "cli"},
 }
 """The only rooms that may import a library; `engines` stands for all of its modules."""
 
