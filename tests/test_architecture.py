@@ -15,7 +15,7 @@ HOUSE = Path(ocrd.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"bars", "check", "convert", "panel"},
+    {"bars", "check", "convert", "installer", "panel"},
     {"daemon"},
     {"metrics"},
     {"chronicle", "hooks", "reload", "status", "pipeline"},
