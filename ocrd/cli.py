@@ -123,6 +123,14 @@ def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
         raise typer.Exit(code)
 
 
+@app.command("help")
+def help_(topic: Annotated[str, typer.Argument(help="Empty: the list of topics.")] = "") -> None:
+    """Explain settings, exit codes and the journal's fields."""
+    from ocrd import reference
+
+    print(reference.about(topic) if topic else reference.contents(), end="")
+
+
 @app.command()
 def status(
     config: ConfigFile = _DEFAULT_CONFIG,

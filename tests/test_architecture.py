@@ -15,7 +15,7 @@ HOUSE = Path(ocrd.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"bars", "check", "convert", "installer", "panel"},
+    {"bars", "check", "convert", "installer", "panel", "reference"},
     {"daemon"},
     {"metrics"},
     {"chronicle", "hooks", "reload", "status", "pipeline"},
