@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from ocrd import __version__
-from ocrd.errors import OcrdError
+from ocrd.errors import MachineError, OcrdError
 
 if TYPE_CHECKING:  # the commands import what they need: `ocrd --help` must be there at once
     from ocrd.config import Config
+    from ocrd.installer import Place, Plan
 
 app = typer.Typer(
     help="Reads the scans that are dropped into a folder, and writes them out as Markdown.",
@@ -23,6 +24,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Write and show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+service_app = typer.Typer(help="Run ocrd as a service of systemd.", no_args_is_help=True)
+app.add_typer(service_app, name="service")
 
 ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
 _DEFAULT_CONFIG = Path("ocrd.yaml")
@@ -132,6 +135,74 @@ def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     code = checks.run(config)
     if code:
         raise typer.Exit(code)
+
+
+@app.command("help")
+def help_(topic: Annotated[str, typer.Argument(help="Empty: the list of topics.")] = "") -> None:
+    """Explain settings, exit codes and the journal's fields."""
+    from ocrd import reference
+
+    print(reference.about(topic) if topic else reference.contents(), end="")
+
+
+@app.command()
+def status(
+    config: ConfigFile = _DEFAULT_CONFIG,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Live, until Ctrl-C.")] = False,
+) -> None:
+    """Tell how things stand, also while the daemon is down. Exit code 0: all well, 1: have a look, 2: not running."""
+    from ocrd import panel
+
+    if watch:
+        panel.watch(config)
+    elif code := panel.show(config, as_json=as_json):
+        raise typer.Exit(code)
+
+
+User = Annotated[bool, typer.Option("--user", help="For your own service manager, without root.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+
+
+@service_app.command("install")
+def service_install(
+    config: ConfigFile = _DEFAULT_CONFIG, *, user: User = False, yes: Yes = False, dry_run: DryRun = False
+) -> None:
+    """Make ocrd a service with this configuration: its user, folders and units, each shown before it is done."""
+    from ocrd import config as configuration
+    from ocrd import installer
+
+    settings = configuration.load(config)
+    place = installer.Place(user)
+    _carry_out(installer.install(settings, config, place), place, yes=yes, dry_run=dry_run)
+
+
+@service_app.command("uninstall")
+def service_uninstall(*, user: User = False, yes: Yes = False, dry_run: DryRun = False) -> None:
+    """Undo the installation. Configuration, scans, results and models stay."""
+    from ocrd import installer
+
+    place = installer.Place(user)
+    _carry_out(installer.uninstall(place), place, yes=yes, dry_run=dry_run)
+
+
+def _carry_out(plan: "Plan", place: "Place", *, yes: bool, dry_run: bool) -> None:
+    for step in plan.steps:
+        print(f"  - {step.text}")
+    for note in plan.notes:
+        print(f"note: {note}")
+    if not plan.steps:
+        print("There is nothing to do.")
+    elif not dry_run:
+        if not place.user and os.geteuid():
+            raise MachineError("This changes the system, and needs root.", "Run it with sudo, or with --user.")
+        if not yes:
+            typer.confirm("Go on?", abort=True)
+        for step in plan.steps:
+            step.do()
+        print("Done.")
 
 
 @config_app.command("init")

@@ -157,6 +157,21 @@ class Pages(Section):
     )
 
 
+def _local(value: str) -> str:
+    if not re.fullmatch(r"|/.+|(127(\.\d{1,3}){3}|localhost|\[::1\]):\d{1,5}", value):
+        raise ValueError("must be a loopback address such as 127.0.0.1:9464, the absolute path of a socket, or empty")
+    return value
+
+
+class Metrics(Section):
+    """Numbers for Prometheus at /metrics, and /healthz and /readyz beside it."""
+
+    listen: Annotated[str, AfterValidator(_local)] = Field(
+        default="",
+        description="Where: 127.0.0.1:9464, or the path of a Unix socket such as /run/ocrd/metrics.sock; empty: off.",
+    )
+
+
 class Service(Section):
     """How long systemd, or whoever stops ocrd, is kept waiting."""
 
@@ -220,6 +235,19 @@ class Watch(Section):
         description="Where an original goes whose Markdown was delivered with pages that have problems.",
     )
 
+    on_delivered: Names = Field(
+        default=(),
+        description="A program and its arguments, run when a document is delivered; it finds OCRD_SIDECAR, "
+        "OCRD_ORIGINAL, OCRD_SOURCE, OCRD_PAGES, OCRD_STATUS … in its environment.",
+    )
+    on_refused: Names = Field(
+        default=(),
+        description="The same when a source is refused; OCRD_NOTE is the note beside it, OCRD_REASON what it says.",
+    )
+    hook_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
+        default=60.0, description="Such a program is ended after this long."
+    )
+
     @property
     def work_folder(self) -> Path:
         """Where the job folders are."""
@@ -234,6 +262,7 @@ class Config(Section):
     batch: Batch = Field(default=Batch(), description=Batch.__doc__)
     render: Render = Field(default=Render(), description=Render.__doc__)
     log: Log = Field(default=Log(), description=Log.__doc__)
+    metrics: Metrics = Field(default=Metrics(), description=Metrics.__doc__)
     service: Service = Field(default=Service(), description=Service.__doc__)
     max_attempts: int = Field(
         default=3, ge=1, description="A source whose reading ended in an unexplained death this often is refused."

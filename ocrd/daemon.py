@@ -41,6 +41,7 @@ from ocrd.events import (
     WatchRemoved,
 )
 from ocrd.fsio import machine_faults, one_mount, shown
+from ocrd.hooks import Hooks
 from ocrd.model import FileStamp, PageResult, Settled
 from ocrd.pipeline import Interrupted, Outcome, Progress, Tools, durably, run_job
 from ocrd.render import Renderer
@@ -206,8 +207,10 @@ class Daemon:
         self._reread = reread
         self._heart = service.Heart(self._manager)
         self._board = status.Board(config)
+        self._seen = self._board.snapshot()
         self._status_file = status_file
-        self.events = Events(chronicle.write, self._board.hear)
+        self._hooks = Hooks(config)
+        self.events = Events(chronicle.write, self._board.hear, self._hooks.hear)
         """What happens, for whoever wants to listen before `run`."""
         self._flows = [Flow(watch, config.settle.quiet, self.events) for watch in config.watches]
         self._leaving: list[Flow] = []
@@ -237,6 +240,7 @@ class Daemon:
         async with AsyncExitStack() as stack:
             renderer, watcher = self._open_tools(stack)
             stack.callback(self._write_status)
+            self._open_metrics(stack)
             try:
                 async with asyncio.TaskGroup() as group:
                     ending = group.create_task(self._stop.wait())
@@ -277,6 +281,21 @@ class Daemon:
         watcher = inbox.Watcher(partial(loop.call_soon_threadsafe, self._wake_all))
         stack.callback(watcher.close)
         return renderer, watcher
+
+    def _open_metrics(self, stack: AsyncExitStack) -> None:
+        """Serve the numbers, if the owner wants them. Raises ConfigError."""
+        if not self._config.metrics.listen:
+            return
+        from ocrd import metrics
+
+        numbers = metrics.Metrics(self._standing)
+        self.events.listen(numbers.hear)
+        server = metrics.Server(numbers, self._standing, self._config.metrics.listen)
+        stack.callback(server.close)
+
+    def _standing(self) -> status.Status:
+        """Tell another thread how things stood at the last pulse."""
+        return self._seen
 
     def _release_folders(self) -> None:
         for flow in (*self._flows, *self._leaving):
@@ -445,7 +464,7 @@ class Daemon:
         """Take nothing new, finish the pages that are in flight, and leave the rest for the next start."""
         self._board.state = "stopping"
         self._manager.notify(service.STOPPING)
-        limit = self._config.service.drain
+        limit, began = self._config.service.drain, time.monotonic()
         log.info("stopping", in_work=self._active + self._queue.qsize(), in_flight=self._engine.inside)
         for task in (*tasks, *(flow.look_out for flow in self._flows)):
             if task:
@@ -461,6 +480,7 @@ class Daemon:
             log.warning("pages in flight are given up, and read again at the next start", after=limit)
         for task in self._running:
             task.cancel()
+        await self._hooks.close(max(0.0, began + limit - time.monotonic()))
 
     # -- reload ---------------------------------------------------------------------------------------------------
 
@@ -495,6 +515,7 @@ class Daemon:
         for watch in (*change.added, *change.moved):
             begin(Flow(watch, fresh.settle.quiet, self.events))
         self._board.configured(self._config)
+        self._hooks.configured(self._config)
         log.info("reloaded", **change.told)
         if change.unheeded:
             log.warning("some settings count only after a restart", settings=", ".join(change.unheeded))
@@ -553,7 +574,8 @@ class Daemon:
                     "hanging", what=complaint, remedy="The heartbeat has ended, and systemd will start ocrd again."
                 )
             self._board.observe(self._engine, self._heart.complaint, now)
-            self._manager.status(status.line(self._board.snapshot()))
+            self._seen = self._board.snapshot()
+            self._manager.status(status.line(self._seen))
             await asyncio.sleep(min(_PULSE, (self._manager.watchdog or 4 * _PULSE) / 4))
 
     def _look_outs_move(self, now: float) -> str | None:

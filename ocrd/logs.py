@@ -292,7 +292,7 @@ repeats = Repeats()
 # -- what is printed past the log -----------------------------------------------------------------------------------
 
 _SPEAKS = re.compile(
-    r"\W{0,3}(?:\((?P<who>[^)]{1,60})\)\s*)?(?:\S{1,30}\s){0,3}?\[?(?P<level>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
+    r"(?:\((?P<who>[^)]{1,60})\)\s*)?\W{0,3}(?:\S{1,30}\s){0,3}?\[?(?P<level>DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL)\b"
 )
 _COMPLAINS = re.compile(r"Traceback \(most recent call last\)|\w+(Error|Exception): ")
 _WARNS = re.compile(r"\w+Warning: ")

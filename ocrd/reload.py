@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ocrd.config import Config, Watch
 
-_AT_THE_START = ("engine", "render", "max_attempts")
+_AT_THE_START = ("engine", "render", "metrics", "max_attempts")
 """Settings that only a restart brings into force: what they shape is in use by pages in flight."""
 
 

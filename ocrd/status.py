@@ -74,6 +74,8 @@ class WatchStatus:
     """Files in the inbox that may still change."""
     waiting: int = 0
     """Files in the inbox that are complete, but not claimed yet."""
+    found_by_scan: int = 0
+    """Files, since the daemon began, that no event had told of."""
     in_work: int = 0
     """Sources claimed and not ended."""
     pages_left: int = 0
@@ -122,7 +124,7 @@ class Status:
     """Everything at one moment."""
 
     state: str
-    """`starting`, `ready`, `stopping`, `stopped`, `failed`; `dead` and `hung` are found out by who reads it."""
+    """`starting`, `ready`, `stopping`, `stopped`, `failed`; `dead`, `hung` and `down` are found out by who reads it."""
     version: str
     pid: int
     started: int
@@ -346,7 +348,7 @@ def read(config: Path) -> Status | None:
 
 def judged(status: Status, now: float) -> Status:
     """Set the state right if the daemon can no longer do that itself: `dead` or `hung`; `now` since the epoch."""
-    if status.state not in ("stopped", "failed"):
+    if status.state not in ("stopped", "failed", "down"):
         if _started(status.pid) != status.started:
             status.state = "dead"
         elif now - status.written > STALE:

@@ -9,7 +9,7 @@ from simulated import SimulatedEngine, small_page
 
 from ocrd.engines.base import EngineInfo
 from ocrd.errors import EngineError
-from ocrd.model import PageImage, PageSizer, Reading
+from ocrd.model import Approach, PageImage, PageSizer, Reading, Rung
 
 _READER = """
 import sys, time
@@ -40,6 +40,10 @@ class ApartEngine:
     def page_size(self) -> PageSizer:
         return small_page
 
+    @property
+    def rungs(self) -> dict[Rung, Approach]:
+        return {}
+
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", _READER, str(self._seconds),
@@ -50,8 +54,10 @@ class ApartEngine:
         print("the engine's own words")  # as libraries do
         print("WARNING: the engine warns", file=sys.stderr)
 
-    async def read(self, page: PageImage, *, priority: int = 0) -> Reading:
-        assert self._process and self._process.stdin and self._process.stdout
+    async def read(self, page: PageImage, **_: object) -> Reading:
+        assert self._process
+        assert self._process.stdin
+        assert self._process.stdout
         async with self._turn:
             self._process.stdin.write(f"{page.index}\n".encode())
             text = await self._process.stdout.readline()
@@ -66,5 +72,5 @@ class ApartEngine:
 
 
 def create(options: dict[str, Any]) -> ApartEngine | SimulatedEngine:
-    """Be the factory that a configuration can name. Options: `seconds` a page, `pid` (a file that names the process)."""
+    """Be the factory that a configuration can name. Options: `seconds` a page, `pid` (a file that names it)."""
     return ApartEngine(options.get("seconds", 0.0), Path(options["pid"]) if "pid" in options else None)

@@ -15,9 +15,10 @@ HOUSE = Path(ocrd.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"bars", "check", "convert", "review"},
+    {"bars", "check", "convert", "installer", "panel", "reference", "review"},
     {"daemon"},
-    {"chronicle", "reload", "status", "pipeline"},
+    {"metrics"},
+    {"chronicle", "hooks", "reload", "status", "pipeline"},
     {"reviewpage"},
     {"outputs"},
     {"window", "inbox", "settle", "batch", "spool", "render", "verdict", "markdown", "publish", "engines"},
@@ -25,7 +26,7 @@ FLOORS = [
     {"overlay"},
     {"plain"},
     {"grounding", "markup", "tables", "joining", "result"},
-    {"workers", "fsio", "service", "logs", "metrics", "config", "events"},
+    {"workers", "fsio", "service", "logs", "config", "events"},
     {"vllm_settings"},
     {"quantities"},
     {"model", "errors"},
@@ -48,9 +49,10 @@ OWNERS = {
     "pydantic": {"config", "quantities", "vllm_settings"},
     "pydantic_core": {"config", "vllm_settings"},
     "typer": {"cli"},
-    "rich": {"bars", "check"},
+    "rich": {"bars", "check", "panel"},
     "systemd": {"logs"},
-    "structlog": {"logs", "daemon", "pipeline", "convert", "engines", "chronicle", "cli"},
+    "prometheus_client": {"metrics"},
+    "structlog": {"logs", "daemon", "pipeline", "convert", "engines", "chronicle", "hooks", "cli"},
 }
 """The only rooms that may import a library; `engines` stands for all of its modules."""
 

@@ -257,3 +257,25 @@ def test_a_killed_daemon_leaves_no_process_and_comes_back(host: Host) -> None:
     host.wait(lambda: host.show("ActiveState") != "active")
     host.wait(lambda: not set(before) & set(host.processes()))
     host.wait(lambda: host.there("scans/archive/long.pdf"))
+
+
+def test_a_new_user_installs_the_service_and_takes_it_away_again(host: Host) -> None:
+    """What README's "Run it as a service" says, from the configuration on."""
+    host.shell("rm /etc/systemd/system/ocrd.service /etc/systemd/system/ocrd.slice /etc/sysusers.d/ocrd.conf")
+    host.shell("rm /usr/local/lib/systemd/catalog/ocrd.catalog; systemctl daemon-reload")
+    ours = f"PYTHONPATH={REPOSITORY / 'tests'}:{REPOSITORY} PYTHONDONTWRITEBYTECODE=1 {sys.prefix}/bin/ocrd"
+    host.shell("rm -rf /srv/ocr")
+    told = host.shell(f"{ours} service install --yes -c {CONFIG}")
+    assert "write /etc/systemd/system/ocrd.service" in told
+    host.drop("letter.pdf")
+    host.wait(lambda: host.there("scans/archive/letter.pdf"))
+    assert host.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
+    assert not host.run("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}").stderr
+    assert "There is nothing to do." in host.shell(f"{ours} service install --yes -c {CONFIG}")
+    told = host.shell(f"{ours} status -c {CONFIG}")
+    assert "last delivered letter.pdf" in told
+    host.shell(f"{ours} service uninstall --yes")
+    assert host.show("ActiveState") == "inactive"
+    assert host.show("LoadState") == "not-found"
+    assert host.there("scans/outbox/letter.md")
+    assert host.run("bash", "-c", f"{ours} status -c {CONFIG}").returncode == 2

@@ -1,0 +1,132 @@
+"""The plan of an installation: what it writes, that it comes to an end, and that edited files are safe."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ocrd import config, installer
+from ocrd.installer import Place
+
+FOLDERS = "inbox: {0}/in, outbox: {0}/out, archive: {0}/ar, error: {0}/er"
+FILE = Path("/etc/ocrd/ocrd.yaml")
+
+
+def settings(*roots: str) -> config.Config:
+    watches = [f"  - {{name: w{number}, {FOLDERS.format(root)}}}\n" for number, root in enumerate(roots)]
+    return config.parse("watches:\n" + "".join(watches), FILE)
+
+
+def files(plan: installer.Plan) -> list[installer.Step]:
+    return [step for step in plan.steps if step.text.startswith(("write", "replace", "leave", "delete"))]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(user=False, root=tmp_path, home=tmp_path / "home")
+
+
+def test_an_installation_comes_to_an_end(place: Place) -> None:
+    chosen = settings("/srv/ocr")
+    for step in files(installer.install(chosen, FILE, place)):
+        step.do()
+    assert sorted(str(path.relative_to(place.root)) for path in place.root.rglob("*") if path.is_file()) == [
+        "etc/systemd/system/ocrd.service",
+        "etc/systemd/system/ocrd.slice",
+        "etc/sysusers.d/ocrd.conf",
+        "usr/local/lib/systemd/catalog/ocrd.catalog",
+    ]
+    assert files(installer.install(chosen, FILE, place)) == []
+    for step in files(installer.uninstall(place)):
+        step.do()
+    assert not [path for path in place.root.rglob("*") if path.is_file()]
+
+
+def test_an_edited_file_is_neither_overwritten_nor_deleted(place: Place) -> None:
+    for step in files(installer.install(settings("/srv/ocr"), FILE, place)):
+        step.do()
+    edited = place.units / "ocrd.service"
+    edited.write_text(edited.read_text() + "Nice=5\n")
+    before = edited.read_text()
+    [step] = files(installer.install(settings("/srv/other"), FILE, place))
+    step.do()
+    assert "which was edited" in step.text
+    assert edited.read_text() == before
+    assert "/srv/other" in (place.units / "ocrd.service.new").read_text()
+    again = installer.install(settings("/srv/other"), FILE, place)
+    assert files(again) == []
+    assert any("was edited, and stays" in note for note in again.notes)
+    assert str(edited) not in " ".join(step.text for step in files(installer.uninstall(place)))
+
+
+def test_a_file_that_nobody_edited_follows_the_configuration(place: Place) -> None:
+    for root in ("/srv/one", "/srv/two"):
+        for step in files(installer.install(settings(root), FILE, place)):
+            step.do()
+    assert "ReadWritePaths=-/srv/two\n" in (place.units / "ocrd.service").read_text()
+
+
+@pytest.mark.parametrize(
+    ("roots", "expected"),
+    [
+        (["/srv/ocr"], ["/srv/ocr"]),
+        (["/srv/ocr/a", "/srv/ocr/b"], ["/srv/ocr/a", "/srv/ocr/b"]),
+        (["/srv/ocr", "/srv/ocr/b/c"], ["/srv/ocr"]),
+    ],
+)
+def test_each_watch_is_open_through_one_parent(roots: list[str], expected: list[str]) -> None:
+    assert [str(path) for path in installer.roots(settings(*roots))] == expected
+
+
+def test_folders_far_apart_are_opened_one_by_one() -> None:
+    apart = config.parse(
+        "watches: [{name: a, inbox: /mnt/nas/in, outbox: /home/x/out, archive: /mnt/nas/ar, error: /var/e/er}]", FILE
+    )
+    assert [str(path) for path in installer.roots(apart)] == ["/home/x/out", "/mnt/nas", "/var/e/er"]
+    assert "ProtectHome=read-only\n" in installer.unit(apart, FILE, Place(user=False))
+
+
+def test_a_path_with_blanks_and_percents_is_spelled_for_systemd() -> None:
+    chosen = settings("/srv/my scans/100%")
+    text = installer.unit(chosen, Path("/etc/my ocrd.yaml"), Place(user=False))
+    assert 'run -c "/etc/my ocrd.yaml"\n' in text
+    assert 'RequiresMountsFor="/srv/my scans/100%%"\n' in text
+    assert 'ReadWritePaths="-/srv/my scans/100%%"\n' in text
+
+
+def test_a_users_own_service_asks_for_nothing_that_needs_root(tmp_path: Path) -> None:
+    text = installer.unit(settings(str(tmp_path)), tmp_path / "o.yaml", Place(user=True, home=tmp_path))
+    keys = {line.partition("=")[0] for line in text.splitlines()}
+    assert not keys & {"User", "Group", "ProtectSystem", "DeviceAllow", "CapabilityBoundingSet"}
+    assert {"WatchdogSec", "NoNewPrivileges", "SystemCallFilter"} <= keys
+    assert "WantedBy=default.target\n" in text
+    assert "/etc/" not in text
+
+
+def test_the_template_is_the_unit_for_any_instance() -> None:
+    lines = zip(installer.shipped("ocrd.service").splitlines(), installer.shipped("ocrd@.service").splitlines(),
+                strict=True)  # fmt: skip
+    assert [other for one, other in lines if one != other] == [
+        "Description=ocrd, scans to Markdown (%i)",
+        "ExecStart=/opt/ocrd/.venv/bin/ocrd run -c /etc/ocrd/%i.yaml",
+        "RuntimeDirectory=ocrd-%i",
+    ]
+
+
+def test_without_root_the_plan_is_shown_and_nothing_is_done(tmp_path: Path) -> None:
+    from house import MODULES, OCRD
+
+    (tmp_path / "ocrd.yaml").write_text("watches: [{name: s, inbox: i, outbox: o, archive: a, error: e}]")
+    told = subprocess.run(
+        [OCRD, "service", "install", "--dry-run", "-c", tmp_path / "ocrd.yaml"],
+        env={**os.environ, "PYTHONPATH": MODULES},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "  - write /etc/systemd/system/ocrd.service\n" in told.stdout
+    assert "enable --now ocrd.service" in told.stdout
+    assert not Path("/etc/systemd/system/ocrd.service").exists()

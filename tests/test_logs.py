@@ -1,0 +1,166 @@
+"""The journal's fields, what repeats itself, and what is printed past the log."""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from ocrd import logs
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def sent() -> Iterator[list[dict[str, list[str]]]]:
+    """Log to a journal that keeps what it was sent."""
+    lines: list[dict[str, list[str]]] = []
+
+    def send(*fields: bytes) -> None:
+        line: dict[str, list[str]] = {}
+        for field in fields:
+            name, _, value = field.decode(errors="surrogateescape").partition("=")
+            line.setdefault(name, []).append(value)
+        lines.append(line)
+
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    logs.configure("info", "json")
+    root.handlers[:] = [logs.Journal(send)]
+    yield lines
+    root.handlers[:], root.level = before
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+
+
+def test_a_document_has_its_fields_and_a_line_for_people(sent: list[dict[str, list[str]]]) -> None:
+    structlog.get_logger("ocrd").bind(watch="scans").warning(
+        "delivered", source="a b.pdf", job="j1", pages=3, ok=2, failed=1, seconds=4.2, status="partial"
+    )
+    [line] = sent
+    assert line["MESSAGE"] == [
+        'delivered watch=scans source="a b.pdf" job=j1 pages=3 ok=2 failed=1 seconds=4.2 status=partial'
+    ]
+    assert line["OCRD_VERDICT"] == ["ok", "failed"]
+    assert line["MESSAGE_ID"] == [logs.MESSAGE_IDS["partial"]]
+    told = {name: value[0] for name, value in line.items()}
+    assert (told["OCRD_JOB"], told["OCRD_WATCH"], told["OCRD_SOURCE"]) == ("j1", "scans", "a b.pdf")
+    assert (told["OCRD_PAGES"], told["OCRD_SECONDS"], told["PRIORITY"]) == ("3", "4.2", "4")
+    assert told["CODE_FILE"] == __file__
+
+
+def test_a_fault_is_told_in_sentences(sent: list[dict[str, list[str]]]) -> None:
+    structlog.get_logger("ocrd").error("paused", watch="scans", what="The disk is full.", remedy="Free some space.")
+    assert sent[0]["MESSAGE"] == ["paused: The disk is full. Free some space. (watch=scans)"]
+    assert sent[0]["PRIORITY"] == ["3"]
+
+
+def test_lines_of_libraries_and_warnings_carry_their_origin(sent: list[dict[str, list[str]]]) -> None:
+    logging.getLogger("vllm.engine").warning("cache %d%% full", 90)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("this will go away", stacklevel=1)
+    assert (sent[0]["MESSAGE"], sent[0]["OCRD_ORIGIN"]) == (["cache 90% full"], ["vllm.engine"])
+    assert sent[1]["OCRD_ORIGIN"] == ["py.warnings"]
+    assert "MESSAGE_ID" not in sent[0]
+
+
+def test_a_defect_comes_with_its_traceback(sent: list[dict[str, list[str]]]) -> None:
+    try:
+        int("oh")
+    except ValueError:
+        structlog.get_logger("ocrd").exception("defect", job="j1")
+    assert "Traceback (most recent call last)" in sent[0]["MESSAGE"][0]
+    assert sent[0]["MESSAGE"][0].endswith("invalid literal for int() with base 10: 'oh'")
+
+
+def test_every_message_is_explained_in_the_catalog() -> None:
+    catalog = (REPOSITORY / "systemd/ocrd.catalog").read_text()
+    entries = re.findall(r"^-- ([0-9a-f]{32})\nSubject: .+\nDefined-By: ocrd\n\n.+", catalog, re.MULTILINE)
+    assert sorted(entries) == sorted(logs.MESSAGE_IDS.values())
+    fields = set(re.findall(r"@OCRD_([A-Z]+)@", catalog))
+    assert fields <= {name.upper() for name in logs.FIELDS}
+
+
+def fault(message: str = "no page for %d s", *args: object, level: int = logging.WARNING) -> logging.LogRecord:
+    return logging.LogRecord("engine", level, "f", 1, message, args, None)
+
+
+def test_a_fault_that_repeats_itself_is_counted() -> None:
+    now = [0.0]
+    repeats = logs.Repeats(lambda: now[0])
+    assert [repeats.filter(fault("no page for %d s", number)) for number in range(20)].count(True) == logs.BURST
+    now[0] = logs.PERIOD
+    again = fault("no page for %d s", 99)
+    assert repeats.filter(again)
+    assert again.__dict__["suppressed"] == 20 - logs.BURST
+
+
+def test_the_count_comes_also_if_the_fault_does_not_come_again(sent: list[dict[str, list[str]]]) -> None:
+    now = [0.0]
+    repeats = logs.Repeats(lambda: now[0])
+    for _ in range(8):
+        repeats.filter(fault())
+    repeats.tell()
+    assert not sent
+    now[0] = logs.PERIOD
+    repeats.tell()
+    repeats.tell()
+    assert [line["OCRD_SUPPRESSED"] for line in sent] == [[str(8 - logs.BURST)]]
+
+
+@pytest.mark.parametrize("facts", [{"event": "refused", "job": "j"}, {"event": "paused", "watch": "w", "what": "x"}])
+def test_the_line_of_a_document_is_never_counted_away(facts: dict[str, str]) -> None:
+    repeats = logs.Repeats(lambda: 0.0)
+    records = [logging.LogRecord("ocrd", logging.WARNING, "f", 1, facts, None, None) for _ in range(50)]
+    passed = [repeats.filter(record) for record in records].count(True)
+    assert passed == (50 if "job" in facts else logs.BURST)
+
+
+PRINTS = """
+import ctypes, os, subprocess, sys
+from ocrd import logs
+with logs.captured() as terminal:
+    logs.configure("info", "json", terminal)
+    print("from Python")
+    print("WARNING 11-22 05:00:00 [engine.py:1] from a library", file=sys.stderr)
+    os.write(1, b"(EngineCore_0 pid=7) ERROR 11-22 from a child's library\\nno end of line")
+    subprocess.run(["sh", "-c", "echo from a child >&2"], check=True)
+    ctypes.CDLL(None).puts(b"from C"); ctypes.CDLL(None).fflush(None)
+print("after")
+"""
+
+
+def test_what_is_printed_is_logged_with_level_and_origin(run_python: Callable[..., Any]) -> None:
+    told = run_python("-c", PRINTS)
+    assert told.stdout == "after\n"
+    lines = [json.loads(line) for line in told.stderr.splitlines()]
+    assert sorted((line["origin"], line["level"], line["event"]) for line in lines) == [
+        ("stderr", "info", "from a child"),
+        ("stderr", "warning", "WARNING 11-22 05:00:00 [engine.py:1] from a library"),
+        ("stdout", "info", "from Python"),
+        ("stdout", "info", "no end of linefrom C"),
+        ("stdout of EngineCore_0 pid=7", "error", "(EngineCore_0 pid=7) ERROR 11-22 from a child's library"),
+    ]
+
+
+CRASHES = """
+import ctypes
+from ocrd import logs
+with logs.captured() as terminal:
+    logs.configure("info", "json", terminal)
+    ctypes.string_at(0)
+"""
+
+
+def test_a_crash_still_tells_where_it_was() -> None:
+    told = subprocess.run([sys.executable, "-c", CRASHES], capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode < 0
+    assert "Fatal Python error: Segmentation fault" in told.stderr

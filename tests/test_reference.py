@@ -1,0 +1,72 @@
+"""The reference and the example know every setting, and mean the same by it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+
+from ocrd import config, errors, logs, reference
+from ocrd.config import Config
+from ocrd.errors import ConfigError
+from ocrd.quantities import Section
+
+
+def leaves(section: type[Section], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """List every setting of the models themselves, with its description."""
+    for name, field in section.model_fields.items():
+        inner: Any = next((one for one in (field.annotation, *get_args(field.annotation)) if is_section(one)), None)
+        if inner is None:
+            yield prefix + name, str(field.description)
+        else:
+            listed = "" if is_section(field.annotation) else "[]"
+            yield from leaves(inner, f"{prefix}{name}{listed}.")
+
+
+def is_section(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def test_the_models_have_as_many_settings_as_one_would_think() -> None:
+    names = [name for name, _ in leaves(Config)]
+    assert len(names) > 50
+    assert {"settle.quiet", "engine.vllm.idle.after", "watches[].inbox", "watches[].pages.orientation"} <= set(names)
+
+
+@pytest.mark.parametrize(("name", "description"), list(leaves(Config)))
+def test_every_setting_is_in_the_reference_and_in_the_example(name: str, description: str) -> None:
+    told = {one.name: one for one in reference.settings()}
+    assert told[name].meaning == description
+    assert f"\n{name}\n" in "\n" + reference.about("configuration")
+    key = name.rpartition(".")[2]
+    assert re.search(rf"# {re.escape(description)}\n\s*(- )?{key}:", config.example())
+
+
+def test_defaults_are_written_as_the_file_writes_them() -> None:
+    told = {one.name: (one.kind, one.default) for one in reference.settings()}
+    assert told["settle.quiet"] == ("time, such as 3s or 10min", '"3s"')
+    assert told["render.memory"] == ("size, such as 128MiB", '"2GiB"')
+    assert told["log.level"] == ("debug | info | warning | error", '"info"')
+    assert told["watches[].name"] == ("text", "")
+    assert "must be given" in reference.about("watches").partition("watches[].inbox")[2]
+
+
+def test_every_topic_has_a_text_and_every_section_a_topic() -> None:
+    for topic in reference.topics():
+        assert len(reference.about(topic)) > 50, topic
+        assert f"  {topic}\n" in reference.contents()
+    assert {"configuration", "exit-codes", "journal", "settle", "engine.vllm", "watches"} <= set(reference.topics())
+
+
+def test_the_topics_know_every_exit_code_field_and_message() -> None:
+    codes = {int(code) for code in re.findall(r"^ *(\d+)$", reference.about("exit-codes"), re.MULTILINE)}
+    assert codes == {0, *(kind.exit_code for kind in [errors.OcrdError, *errors.OcrdError.__subclasses__()])}
+    journal = reference.about("journal")
+    assert all(message in journal for message in logs.MESSAGE_IDS.values())
+    assert "OCRD_JOB" in journal
+
+
+def test_a_topic_that_is_not_there_is_answered_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match="There is no help on 'settel'") as caught:
+        reference.about("settel")
+    assert "settle" in caught.value.remedy

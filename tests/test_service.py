@@ -1,0 +1,158 @@
+"""What systemd hears, when the heart beats, and how a reload is understood."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ocrd import config, reload, service
+from ocrd.config import Config
+from ocrd.engines.attended import Attended
+from ocrd.engines.base import EngineState
+from ocrd.model import PageImage, PixelSize
+
+PAGE = PageImage(0, PixelSize(1, 1), b"\0\0\0", 72.0, 0.5)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Stand where systemd stands, at a socket that the environment names."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        yield sock
+
+
+def heard(systemd: socket.socket) -> list[str]:
+    words = []
+    while True:
+        try:
+            words.append(systemd.recv(4096).decode())
+        except BlockingIOError:
+            return words
+
+
+def test_what_the_manager_left_reaches_no_child(systemd: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    manager = service.Manager.take()
+    assert manager.watchdog == 2.0
+    assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & os.environ.keys()
+    manager.notify(service.READY)
+    assert heard(systemd) == ["READY=1"]
+
+
+def test_a_watchdog_of_another_process_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert service.Manager.take().watchdog is None
+
+
+def test_an_abstract_socket_is_understood() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind("\0ocrd-test-notify")
+        service.Manager("@ocrd-test-notify").status("two\nlines")
+        assert sock.recv(100) == b"STATUS=two lines"
+
+
+def test_without_a_manager_or_with_a_dead_one_nothing_fails(tmp_path: Path) -> None:
+    service.Manager().notify(service.READY)
+    service.Manager(str(tmp_path / "gone")).notify(service.READY)
+
+
+def test_a_reload_is_told_with_its_time(systemd: socket.socket) -> None:
+    service.Manager.take().reloading()
+    [told] = heard(systemd)
+    assert told.startswith("RELOADING=1\nMONOTONIC_USEC=")
+
+
+def test_the_heart_beats_only_while_every_sign_is_good(systemd: socket.socket) -> None:
+    heart = service.Heart(service.Manager.take())
+    wrong: list[str] = []
+    heart.needs(lambda _: None)
+    heart.needs(lambda now: f"{wrong[0]} at {now:g}" if wrong else None)
+    assert heart.beat(1.0) is None
+    assert heard(systemd) == ["WATCHDOG=1"]
+    wrong.append("nothing moves")
+    assert heart.beat(2.0) == "nothing moves at 2"
+    assert heart.beat(3.0) is None, "the same complaint is told once"
+    assert heart.complaint == "nothing moves at 3"
+    assert heard(systemd) == []
+    wrong.clear()
+    assert heart.beat(4.0) is None
+    assert heard(systemd) == ["WATCHDOG=1"]
+
+
+class Slow:
+    """An engine of which a test decides when it answers."""
+
+    state = EngineState("loading", restarts=2)
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+
+def test_an_engine_is_silent_only_while_it_has_pages() -> None:
+    import asyncio
+
+    from simulated import SimulatedEngine
+
+    now = [0.0]
+
+    async def life() -> None:
+        gate = asyncio.Event()
+
+        class Waiting(SimulatedEngine):
+            async def read(self, page: PageImage, **_: object) -> object:
+                await gate.wait()
+                return await super().read(page)
+
+        engine = Attended(Waiting(), lambda: now[0])  # type: ignore[arg-type]
+        now[0] = 100.0
+        assert engine.silence() == 0.0
+        reading = asyncio.create_task(engine.read(PAGE))
+        await asyncio.sleep(0)
+        now[0] = 130.0
+        assert (engine.inside, engine.silence()) == (1, 30.0)
+        gate.set()
+        await reading
+        assert (engine.inside, engine.silence(), engine.tokens) == (0, 0.0, 2)
+
+    asyncio.run(life())
+
+
+def test_the_engines_own_word_is_passed_on_where_it_has_one() -> None:
+    assert Attended(Slow()).state == EngineState("loading", restarts=2)  # type: ignore[arg-type]
+    assert Attended(object()).state == EngineState()  # type: ignore[arg-type]
+
+
+def settings(text: str) -> Config:
+    return config.parse(text, Path("/etc/ocrd/ocrd.yaml"))
+
+
+def watch(name: str, inbox: str = "", **more: str) -> str:
+    folders = {role: f"/o/{name}/{role}" for role in ("outbox", "archive", "error")}
+    facts = {"name": name, "inbox": inbox or f"/o/{name}/inbox", **folders, **more}
+    return "  - {" + ", ".join(f"{key}: {value}" for key, value in facts.items()) + "}\n"
+
+
+def test_a_reload_finds_what_was_added_removed_altered_and_moved() -> None:
+    old = settings("watches:\n" + watch("a") + watch("b") + watch("c") + watch("d"))
+    new = settings("watches:\n" + watch("a") + watch("b", outbox="/o/new") + watch("c", inbox="/o/x") + watch("e"))
+    change = reload.compare(old, new)
+    assert [one.name for one in change.added] == ["e"]
+    assert change.removed == ("d",)
+    assert [one.name for one in change.altered] == ["b"]
+    assert [one.name for one in change.moved] == ["c"]
+    assert change.unheeded == ()
+
+
+def test_what_pages_in_flight_depend_on_waits_for_a_restart() -> None:
+    old = settings("engine: {kind: cpu}\nwatches:\n" + watch("a"))
+    new = settings("engine: {kind: vllm}\nsettle: {quiet: 9s}\nlog: {format: json}\nwatches:\n" + watch("a"))
+    assert reload.compare(old, new).unheeded == ("engine", "log.format")
+    counts = reload.in_force(old, new)
+    assert (counts.engine.kind, counts.settle.quiet) == ("cpu", 9.0)

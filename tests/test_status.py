@@ -1,0 +1,194 @@
+"""How things stand: counted from the events, written, read back, judged, and shown."""
+
+import io
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house import MODULES, OCRD, House, stop, wait_for
+from simulated import SimulatedEngine
+
+from ocrd import config, panel, status
+from ocrd.engines.attended import Attended
+from ocrd.events import Accepted, Ended, EngineReady, Event, Looked, Opened, PageDone, Paused, Resumed, WatchAdded
+from ocrd.model import PageResult, Verdict
+from ocrd.status import Board
+
+CONFIG = config.parse(
+    "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]", Path("/etc/ocrd/ocrd.yaml")
+)
+WHO = ("scans", "j1", "a.pdf")
+
+
+def page(index: int, verdict: Verdict = Verdict.OK) -> PageDone:
+    return PageDone(*WHO, PageResult(index, verdict, "", None, 1))
+
+
+def ended(kind: str = "delivered", document: str = "complete") -> Ended:
+    return Ended(*WHO, kind, Path("/o/out/a.md"), Path("/o/ar/a.pdf"), 1.0, 2.0, 4, document)
+
+
+def board(*events: Event) -> Board:
+    made = Board(CONFIG)
+    for event in events:
+        made.hear(event)
+    return made
+
+
+def test_the_board_counts_what_it_hears() -> None:
+    heard = board(
+        EngineReady("simulated", "model", "1", 0.1),
+        WatchAdded("scans", "events", 60.0),
+        Looked("scans", settling=2, waiting=3),
+        Accepted(*WHO),
+        Opened(*WHO, pages=4, kept=1),
+        page(1),
+        page(2, Verdict.FAILED),
+    ).snapshot()
+    [watch], [document] = heard.watches, heard.documents
+    assert (watch.how, watch.settling, watch.waiting, watch.in_work, watch.pages_left) == ("events", 2, 2, 1, 1)
+    assert (document.pages, document.done, document.problems) == (4, 3, 1)
+    assert heard.pages_left == 1 + 2, "those waiting count as one page each"
+
+
+def test_the_board_counts_ends_and_forgets_the_document() -> None:
+    heard = board(Accepted(*WHO), ended(), Accepted(*WHO), ended(document="partial"), ended("refused")).snapshot()
+    [watch] = heard.watches
+    assert (watch.delivered, watch.partial, watch.refused, watch.in_work) == (2, 1, 1, 0)
+    assert watch.last
+    assert watch.last.path == "/o/out/a.md"
+    assert heard.documents == []
+
+
+def test_a_paused_watch_says_why_until_it_resumes() -> None:
+    heard = board(Paused("scans", "The disk is full.", "Free some space."))
+    heard.state = "ready"
+    assert "watch scans paused: The disk is full." in status.line(heard.snapshot())
+    heard.hear(Resumed("scans"))
+    assert status.line(heard.snapshot()) == "Engine loading; nothing to read"
+
+
+def test_speed_and_time_left_count_only_the_time_with_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("ocrd.status.time.monotonic", lambda: now[0])
+    engine = Attended(SimulatedEngine())
+    heard = board(Accepted(*WHO), Opened(*WHO, pages=100, kept=0))
+    heard.observe(engine, None, now[0])
+    for number in range(20):
+        now[0] += 0.5
+        heard.hear(page(number))
+    heard.observe(engine, None, now[0])
+    told = heard.snapshot()
+    assert (told.pages_per_second, told.pages_left, told.eta) == (2.0, 80, 40.0)
+    assert status.backlog(told) == "80 pages to read, 2 pages/s, 40 s left"
+    heard.hear(ended())
+    heard.observe(engine, None, now[0] + 3600)
+    assert heard.snapshot().eta is None
+
+
+def test_a_status_is_read_back_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    heard = board(Accepted(*WHO), Opened(*WHO, 4, 0), ended(), Paused("scans", "What.", "Do."), Accepted(*WHO))
+    file = tmp_path / "ocrd.yaml"
+    assert status.read(file) is None
+    status.write(status.place(file), heard.data())
+    again = status.read(file)
+    assert again
+    assert again.watches == heard.snapshot().watches
+    assert again.documents == heard.snapshot().documents
+    status.place(file).write_bytes(b"{}")
+    assert status.read(file) is None, "a damaged one is none"
+
+
+@pytest.mark.parametrize(
+    ("state", "pid", "age", "judged"),
+    [
+        ("ready", os.getpid(), 1, "ready"),
+        ("ready", os.getpid(), 60, "hung"),
+        ("ready", 2**22, 1, "dead"),
+        ("stopped", 2**22, 60, "stopped"),
+        ("failed", 2**22, 60, "failed"),
+    ],
+)
+def test_who_reads_it_finds_out_that_a_daemon_is_dead_or_hangs(state: str, pid: int, age: float, judged: str) -> None:
+    told = board().snapshot()
+    told.state = state
+    if pid != os.getpid():
+        told.pid, told.started = pid, 1
+    assert status.judged(told, told.written + age).state == judged
+
+
+@pytest.mark.parametrize(
+    ("state", "paused", "code"),
+    [("ready", False, 0), ("ready", True, 1), ("starting", False, 1), ("stopped", False, 2), ("hung", False, 2)],
+)
+def test_the_exit_code_is_one_for_monitors(state: str, paused: bool, code: int) -> None:  # noqa: FBT001
+    told = board(*([Paused("scans", "What.", "Do.")] if paused else [])).snapshot()
+    told.state = state
+    assert panel.exit_code(told) == code
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3700, "1 h 1 min"), (90061, "1 d 1 h")]
+)
+def test_a_time_is_told_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert status.duration(seconds) == text
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+def ask(house: House, *options: str) -> "subprocess.CompletedProcess[str]":
+    environment = {"XDG_RUNTIME_DIR": str(house.root / "run"), **os.environ, "PYTHONPATH": MODULES}
+    command = [OCRD, "status", "-c", house.root / "ocrd.yaml", *options]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_the_command_tells_of_a_daemon_before_during_and_after_its_life(house: House) -> None:
+    house.drop("early.pdf")
+    told = ask(house)
+    assert told.returncode == 2
+    assert "not running" in told.stdout
+    assert json.loads(ask(house, "--json").stdout)["watches"][0]["waiting"] == 1
+    daemon = house.start()
+    wait_for(lambda: house.files("archive") == ["early.pdf"])
+    wait_for(lambda: json.loads(ask(house, "--json").stdout)["watches"][0]["delivered"] == 1)
+    told = ask(house)
+    assert told.returncode == 0, told.stdout
+    assert "ready" in told.stdout
+    assert "last delivered early.pdf" in told.stdout
+    assert stop(daemon) == 0
+    told = ask(house)
+    assert told.returncode == 2
+    assert "stopped, last heard of" in told.stdout
+
+
+def test_a_daemon_that_was_killed_is_told_as_dead(house: House) -> None:
+    daemon = house.start()
+    wait_for(lambda: house.events("ready"))
+    wait_for(lambda: ask(house).returncode == 0)
+    daemon.kill()
+    daemon.wait()
+    told = ask(house)
+    assert told.returncode == 2
+    assert "it ended without a word" in told.stdout
+
+
+def test_the_live_view_shows_each_document_with_its_bar() -> None:
+    from rich.console import Console
+
+    console = Console(record=True, width=80, file=io.StringIO())
+    told = board(Accepted(*WHO), Opened(*WHO, 10, 0), page(0)).snapshot()
+    console.print(panel.page(told, time.time()))
+    shown = console.export_text()
+    assert "a.pdf" in shown
+    assert "1/10 pages" in shown
