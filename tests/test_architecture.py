@@ -21,7 +21,7 @@ FLOORS = [
     {"outputs"},
     {"window", "inbox", "settle", "batch", "spool", "render", "verdict", "markdown", "plain", "publish", "engines"},
     {"grounding", "markup", "tables", "joining", "result"},
-    {"workers", "fsio", "service", "logs", "metrics", "config", "events"},
+    {"workers", "slots", "fsio", "service", "logs", "metrics", "config", "events"},
     {"vllm_settings"},
     {"quantities"},
     {"model", "errors"},

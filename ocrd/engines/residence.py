@@ -55,7 +55,10 @@ class Core(Protocol):
         ...
 
     async def read(self, page: PageImage, priority: int, approach: Approach) -> Reading:
-        """Read one page. Raises CoreDied, or PageError where only this page is at fault. Cancelling gives it up."""
+        """Read one page, and free its image as soon as the core has it. Cancelling gives the page up.
+
+        Raises CoreDied, or PageError where only this page is at fault.
+        """
         ...
 
     async def sleep(self) -> None:
@@ -91,6 +94,20 @@ class _Visit:
     died_alone: bool = False
     core: Core | None = None
     """The core that is reading it now."""
+    fresh: bool = True
+    """Whether the page's image is still there."""
+
+    async def image(self) -> PageImage:
+        """Return the page with its image, rendered once more if need be."""
+        if not self.fresh and self.page.again:
+            self.page, self.fresh = await self.page.again(), True
+        return self.page
+
+    def put_away(self) -> None:
+        """Free the image, of which only so many can be at a time, if there is a way to have it again."""
+        if self.page.again:
+            self.page.free()
+            self.fresh = False
 
 
 @dataclass(frozen=True)
@@ -187,6 +204,8 @@ class Residence:
         visit.gate = asyncio.get_running_loop().create_future()
         self._waiting.append(visit)
         self._let_in()
+        if not visit.gate.done():  # those inside may need the room for theirs
+            visit.put_away()
         try:
             await visit.gate
         except asyncio.CancelledError:
@@ -201,8 +220,6 @@ class Residence:
             if len(self._inside) >= min(one.room for one in (*self._inside, visit)):
                 break
             self._waiting.remove(visit)
-            if not self._inside:
-                self._work_since = asyncio.get_running_loop().time()
             self._inside.add(visit)
             if not visit.gate.done():
                 visit.gate.set_result(None)
@@ -232,15 +249,20 @@ class Residence:
                 self._core.kill()
 
     async def _attempt(self, visit: _Visit) -> Reading:
+        page = await visit.image()
         core = await self._ready()
+        if not any(other.core for other in self._inside):
+            self._work_since = asyncio.get_running_loop().time()
         visit.core = core
         try:
-            reading = await core.read(visit.page, visit.priority, visit.approach)
+            reading = await core.read(page, visit.priority, visit.approach)
         except CoreDied:
             self._mourn(core)
             if self._end:
                 raise self._end from None
             raise
+        finally:
+            visit.put_away()
         self._setbacks = 0
         return reading
 
