@@ -208,7 +208,7 @@ class Bench:
             max_num_batched_tokens=self.options.batched,
             max_model_len=2048 if tiny else 8192,
             renderer_num_workers=8,
-            extra={"load_format": "dummy", "dtype": "bfloat16"}
+            extra={"load_format": "dummy", "dtype": "float32" if tiny else "bfloat16"}
             | ({"enforce_eager": True, "skip_mm_profiling": True} if tiny else {}),
         )
 

@@ -48,18 +48,24 @@ engine:
   kind: gpu_faults:create
   options:
     model: {model}
-    max_tokens: 200
+    max_tokens: {tokens}
     max_num_seqs: 128
     renderer_num_workers: 8
     gpu_memory_utilization: {share}
     idle: {{after: 12s, do: {idle}}}
-    extra: {{load_format: dummy, dtype: bfloat16, enforce_eager: true}}
+    {more}
 settle: {{quiet: 200ms}}
 batch: {{quiet: 100ms}}
 log: {{format: json}}
 watches:
   - {{name: gpu, inbox: inbox, outbox: outbox, archive: archive, error: error}}
 """
+
+
+REAL_SIZE = "extra: {load_format: dummy, dtype: bfloat16, enforce_eager: true}"
+TRIAL = (
+    "extra: {load_format: dummy, dtype: float32, enforce_eager: true, skip_mm_profiling: true}\n    max_model_len: 2048"
+)
 
 
 class FragileEngine(VllmEngine):
@@ -126,7 +132,9 @@ class House:
         from tiny_model import REAL, TINY, make
 
         self.model = make(self.root / "model", TINY if self.options.tiny else REAL)
-        self.sources = [drawn.pdf(self.root / f"{seed}.pdf", PAGES, seed) for seed in range(3)]
+        self.documents = 6 if self.options.tiny else DOCUMENTS
+        pages = 1 if self.options.tiny else PAGES
+        self.sources = [drawn.pdf(self.root / f"{seed}.pdf", pages, seed) for seed in range(3)]
         tell("card before the start", card())
         if self.start("sleep"):
             tell("card with the engine", card())
@@ -142,13 +150,13 @@ class House:
 
     def killed(self) -> None:
         began = time.monotonic()
-        self.drop("killed", DOCUMENTS)
-        self.until(lambda: self.count("archive", "killed") >= DOCUMENTS // 6, 100)
+        self.drop("killed", self.documents)
+        self.until(lambda: self.count("archive", "killed") >= self.documents // 6, 100)
         pids, delivered = engine_pids(), self.count("archive", "killed")
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        tell("killed: EngineCore", f"{pids}, with {delivered} of {DOCUMENTS} documents delivered")
-        done = self.until(lambda: self.count("archive", "killed") >= DOCUMENTS, 200)
+        tell("killed: EngineCore", f"{pids}, with {delivered} of {self.documents} documents delivered")
+        done = self.until(lambda: self.count("archive", "killed") >= self.documents, 200)
         told = self.count("archive", "killed"), self.count("error", "killed")
         tell("killed: delivered, refused", f"{told} after {time.monotonic() - began:.0f} s, all: {done}")
         tell("killed: pages failed in the sidecars", self.failed("killed"))
@@ -163,14 +171,14 @@ class House:
     def poison(self) -> None:
         import pymupdf
 
-        path = drawn.pdf(self.root / "poison.pdf", 6, 9)
+        path = drawn.pdf(self.root / "poison.pdf", 2 if self.options.tiny else 6, 9)
         with pymupdf.open(path) as document, pymupdf.open(drawn.pdf(self.root / "p.pdf", 1, 8, paper=POISON)) as bad:
-            document.insert_pdf(bad, start_at=3)
+            document.insert_pdf(bad, start_at=1)
             document.save(self.root / "poisoned.pdf")
         began = time.monotonic()
         self.put(self.root / "poisoned.pdf", "poisoned.pdf")
-        self.drop("beside", 4)
-        done = self.until(lambda: self.count("archive", "poisoned") and self.count("archive", "beside") == 4, 240)
+        self.drop("beside", 1)
+        done = self.until(lambda: self.count("archive", "poisoned") and self.count("archive", "beside"), 240)
         tell("poison: all delivered", f"{done} after {time.monotonic() - began:.0f} s")
         tell("poison: pages failed, in its document and beside it", (self.failed("poisoned"), self.failed("beside")))
         deaths = [line for line in self.log() if "the engine died" in str(line.get("event"))]
@@ -244,7 +252,15 @@ class House:
 
     def configure(self, idle: str, share: float = 0.8) -> None:
         self.idle = idle
-        (self.root / "ocrd.yaml").write_text(CONFIG.format(model=self.model, idle=idle, share=share))
+        (self.root / "ocrd.yaml").write_text(
+            CONFIG.format(
+                model=self.model,
+                idle=idle,
+                share=share,
+                tokens=8 if self.options.tiny else 200,
+                more=TRIAL if self.options.tiny else REAL_SIZE,
+            )
+        )
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "ocrd", "run", "-c", str(self.root / "ocrd.yaml")]
