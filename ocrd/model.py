@@ -7,10 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from typing import Any, NamedTuple, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ class PagePreparer(Protocol):
         """The most bytes that it makes of a page."""
         ...
 
-    def __call__(self, image: "Image", memory: memoryview) -> int:
+    def __call__(self, image: Any, memory: memoryview) -> int:  # noqa: ANN401 - a PIL.Image.Image, whose library this module does without
         """Write into the memory, which has that room, and return the bytes written. Raises PageError."""
         ...
 
