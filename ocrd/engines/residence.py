@@ -3,10 +3,11 @@
 Knows nothing of vLLM: the engine proper is a `Core`, and whatever builds one is passed in.
 
 When a core dies, any of the pages then in it may be the killer. Each of them is read again, but in less company: at
-most a sixteenth as many pages at once as died together. If that dies too, again a sixteenth, until a page dies alone.
-A page that dies alone, and had been in a death before, is refused, provided that a rebuilt engine can still read the
-test page. So of 256 pages with one killer the engine is rebuilt three times, every other page is read, and a fault of
-the machine is never put down to a page.
+most a sixteenth as many pages at once as died together. While nothing more happens the company doubles with every such
+group that is read, since most deaths are the machine's. If another core dies, again a sixteenth, and from then on no
+doubling, until a page dies alone. A page that dies alone, and had been in a death before, is refused, provided that a
+rebuilt engine can still read the test page. So of 256 pages with one killer the engine is rebuilt three or four times,
+every other page is read, and a fault of the machine is never put down to a page.
 """
 
 import asyncio
@@ -140,6 +141,8 @@ class Residence:
     """The core is worn: nobody goes in any more, and when the last page is out it is ended."""
     _end: EngineError | ConfigError | None = field(default=None, init=False)
     _setbacks: int = field(default=0, init=False)
+    _cleared: int = field(default=0, init=False)
+    """Suspects read since their company last changed."""
     _orders: "itertools.count[int]" = field(default_factory=itertools.count, init=False)
     _waiting: list[_Visit] = field(default_factory=list, init=False)
     _inside: set[_Visit] = field(default_factory=set, init=False)
@@ -264,11 +267,25 @@ class Residence:
         finally:
             visit.put_away()
         self._setbacks = 0
+        self._trust(visit)
         return reading
+
+    def _trust(self, read: _Visit) -> None:
+        """Let the suspects of one death have twice the company, once as many of them were read as may be together."""
+        if read.deaths != 1:
+            return
+        self._cleared += 1
+        if self._cleared < read.room:
+            return
+        self._cleared = 0
+        for suspect in (*self._waiting, *self._inside):
+            if suspect.deaths == 1:
+                suspect.room *= 2
 
     def _mourn(self, core: Core) -> None:
         """Charge a death to the pages that were in it, once, and give each of them less company from now on."""
         core.kill()  # whatever is left of it
+        self._cleared = 0
         company = [visit for visit in self._inside if visit.core is core]
         for visit in company:
             visit.core = None
