@@ -49,7 +49,7 @@ engine:
   options:
     model: {model}
     max_tokens: {tokens}
-    max_num_seqs: 128
+    max_num_seqs: {seqs}
     renderer_num_workers: 8
     gpu_memory_utilization: {share}
     idle: {{after: 12s, do: {idle}}}
@@ -136,17 +136,18 @@ class House:
         pages = 1 if self.options.tiny else PAGES
         self.sources = [drawn.pdf(self.root / f"{seed}.pdf", pages, seed) for seed in range(3)]
         tell("card before the start", card())
-        if self.start("sleep"):
+        if self.start("unload" if self.options.tiny else "sleep"):  # the CPU can't sleep
             tell("card with the engine", card())
             self.part(60, self.killed)
             self.part(40, self.half_black)
             self.part(130, self.poison)
             self.part(50, self.rest)
             self.part(20, self.orphan)
-        if self.left() > 110 and self.start("unload"):
+        if not self.options.tiny and self.left() > 110 and self.start("unload"):
             self.part(90, self.rest)
         self.stop()
-        self.part(60, self.memory)
+        if not self.options.tiny:
+            self.part(60, self.memory)
 
     def killed(self) -> None:
         began = time.monotonic()
@@ -258,6 +259,7 @@ class House:
                 idle=idle,
                 share=share,
                 tokens=8 if self.options.tiny else 200,
+                seqs=4 if self.options.tiny else 128,
                 more=TRIAL if self.options.tiny else REAL_SIZE,
             )
         )
