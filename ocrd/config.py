@@ -116,6 +116,9 @@ class Render(Section):
     memory: Annotated[Size, at_least(2**30, "1GiB")] = Field(
         default=2 * 2**30, description="Address space of one worker; more is refused to it."
     )
+    images: Annotated[Size, at_least(2**26, "64MiB")] = Field(
+        default=2**29, description="Memory for page images on their way to an engine that takes them prepared."
+    )
 
     @property
     def count(self) -> int:

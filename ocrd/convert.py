@@ -29,7 +29,9 @@ def convert_files(files: list[Path], output: Path | None, settings: Config, prog
 
 async def _convert(files: list[Path], output: Path | None, settings: Config, progress: Progress) -> bool:
     engine = engines.load(settings.engine)
-    renderer = Renderer(settings.render.count, Limits(settings.render.page_timeout, settings.render.memory))
+    renderer = Renderer(
+        settings.render.count, Limits(settings.render.page_timeout, settings.render.memory), settings.render.images
+    )
     try:
         await engine.start()
         tools = Tools(engine, renderer, Window(engine.window + 2 * renderer.workers), progress=progress)

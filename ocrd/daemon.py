@@ -275,7 +275,7 @@ class Daemon:
         for flow in self._flows:
             self._recover(flow)
         settings = self._config.render
-        renderer = Renderer(settings.count, Limits(settings.page_timeout, settings.memory))
+        renderer = Renderer(settings.count, Limits(settings.page_timeout, settings.memory), settings.images)
         stack.push_async_callback(renderer.close)
         stack.push_async_callback(self._engine.close)
         watcher = inbox.Watcher(partial(loop.call_soon_threadsafe, self._wake_all))

@@ -2,12 +2,12 @@
 
 import math
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,26 @@ PageSizer = Callable[[float, float], PixelSize]
 
 Called in the render workers, so it must be picklable: a function of a module, or a `functools.partial` of one.
 """
+
+
+class PagePreparer(Protocol):
+    """Makes of a page's RGB image what an engine takes instead of it.
+
+    Called in the render workers, so it must be picklable, and hold no library that they don't have.
+    """
+
+    @property
+    def room(self) -> int:
+        """The most bytes that it makes of a page."""
+        ...
+
+    def __call__(self, image: Any, memory: memoryview) -> int:  # noqa: ANN401 - a PIL.Image.Image, whose library this module does without
+        """Write into the memory, which has that room, and return the bytes written. Raises PageError."""
+        ...
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +176,18 @@ class PageImage:
     size: PixelSize
     """Width and height of the image."""
     pixels: bytes
-    """RGB, 8 bits a channel, rows from the top without padding: `3 * width * height` bytes."""
+    """RGB, 8 bits a channel, rows from the top without padding: `3 * width * height` bytes. Empty where there is
+    `prepared`."""
     dpi: float
     """Pixels per inch of the page as the source declares it; 0 where the source declares none."""
     facts: PageFacts = PageFacts()
     """What it shows."""
+    prepared: memoryview | None = None
+    """What the engine's `prepare` made of it. Valid until `free` is called."""
+    free: Callable[[], None] = field(default=_nothing, compare=False)
+    """Gives the memory of `prepared` back. Whoever has handed it on calls it at once; a second call does nothing."""
+    again: "Callable[[], Awaitable[PageImage]] | None" = field(default=None, compare=False)
+    """Renders the page once more, for an engine that lost it after `free`."""
 
 
 @dataclass(frozen=True, slots=True)

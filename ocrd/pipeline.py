@@ -207,9 +207,13 @@ async def _read(job: Job, watch: Watch, tools: Tools) -> Document:
 
 
 async def _read_page(path: Path, index: int, tools: Tools, *, priority: int) -> PageResult:
+    engine = tools.engine
     try:
-        image = await tools.renderer.page(path, index, tools.engine.page_size)
-        reading = await tools.engine.read(image, priority=priority)
+        image = await tools.renderer.page(path, index, engine.page_size, engine.prepare)
+        try:
+            reading = await engine.read(image, priority=priority)
+        finally:
+            image.free()
     except PageError as error:
         return verdict.failed(index, str(error))
     return verdict.judge(image, reading)

@@ -4,16 +4,31 @@ A dropped file is hostile until it is rendered. A worker has a limit of memory, 
 page takes too long; its death costs the page that it was at, and nothing else.
 """
 
+import asyncio
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.fsio import machine_faults, shown
-from ocrd.model import Box, FileStamp, PageFacts, PageImage, PageResult, PageSizer, PixelSize, Placement, SourceFacts
+from ocrd.model import (
+    Box,
+    FileStamp,
+    PageFacts,
+    PageImage,
+    PagePreparer,
+    PageResult,
+    PageSizer,
+    PixelSize,
+    Placement,
+    SourceFacts,
+)
+from ocrd.slots import Shared, Slots
 from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
@@ -22,6 +37,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+IMAGES = 512 * 2**20
+"""Most bytes of prepared page images on their way to the engine."""
 LARGEST_SIDE = 14_400
 """Points: the largest page that PDF allows without a unit of its own, 5.08 m (ISO 32000-1, annex C.2)."""
 _POINTS_PER_INCH = 72
@@ -51,11 +68,12 @@ _LEAST_FIGURE = 8
 class Renderer:
     """A pool of render workers. Methods are coroutines of one event loop."""
 
-    def __init__(self, workers: int, limits: Limits) -> None:
-        """Prepare the pool; the workers start with the first page."""
+    def __init__(self, workers: int, limits: Limits, images: int = IMAGES) -> None:
+        """Prepare the pool, with at most so many bytes of prepared images; the workers start with the first page."""
         self.workers = workers
         self._seconds = limits.seconds
-        self._pool = Workers(workers, limits)
+        self._slots = Slots(images)
+        self._pool = Workers(workers, limits, prepare=partial(_share, self._slots))  # type: ignore[arg-type] # a Shared over there
 
     async def open(self, path: Path) -> SourceFacts:
         """Find out what a source is. Raises DocumentError if it can't be read as one, MachineError."""
@@ -74,14 +92,33 @@ class Renderer:
         except (DocumentError, MachineError, WorkerError):
             return 1
 
-    async def page(self, path: Path, index: int, sizer: PageSizer) -> PageImage:
-        """Render one page at the size that `sizer` wants. Raises PageError, DocumentError if the file went bad."""
+    async def page(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer | None = None) -> PageImage:
+        """Render one page at the size that `sizer` wants, and make of it what the engine takes.
+
+        A prepared image stands in shared memory, of which there is only so much: it is to be freed soon. Raises
+        PageError, DocumentError if the file went bad.
+        """
         try:
-            return await self._run(_render_page, path, index, sizer)
+            if prepare is None:
+                return await self._run(_render_page, path, index, sizer)
+            return await self._prepared(path, index, sizer, prepare)
         except WorkerError as error:
             raise PageError(
                 f"Rendering this page {error}.", "Print the page to a new PDF, or scan it again."
             ) from error
+
+    async def _prepared(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer) -> PageImage:
+        slot = await self._slots.take(prepare.room)
+        try:
+            image, length = await self._run(_prepare_page, path, index, sizer, prepare, slot.offset, self._slots.room)
+        except (asyncio.CancelledError, WorkerError):
+            slot.free_later()
+            raise
+        except BaseException:
+            slot.free()
+            raise
+        again = partial(self.page, path, index, sizer, prepare)
+        return replace(image, prepared=slot.view(length), free=slot.free, again=again)
 
     async def figures(self, path: Path, index: int, boxes: Sequence[Box], placement: Placement) -> list[bytes]:
         """Crop parts of a page, upright as its placement says, from the source: anew and sharper than for reading.
@@ -113,6 +150,7 @@ class Renderer:
     async def close(self) -> None:
         """Stop the workers; pages under way are given up."""
         await self._pool.close()
+        self._slots.close()
 
     async def _run(self, function: Callable[..., R], path: Path, *args: object, seconds: float | None = None) -> R:
         with machine_faults("read", path):
@@ -156,6 +194,29 @@ def _count_pages(path: Path) -> int:
 
 def _render_page(path: Path, index: int, sizer: PageSizer) -> PageImage:
     return _source(path).render(index, sizer)
+
+
+_shared: Shared | None = None
+
+
+def _share(memory: Shared) -> None:
+    global _shared  # noqa: PLW0603 - given to each worker once, before its first work
+    _shared = memory
+
+
+def _prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, and where to put that
+    path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, offset: int, room: int
+) -> tuple[PageImage, int]:
+    """Render a page, and write what the engine takes into its slot; returns what else is known, and the bytes."""
+    from PIL import Image
+
+    if _shared is None:
+        raise AssertionError(offset)
+    page = _source(path).render(index, sizer)
+    image = Image.frombuffer("RGB", (page.size.width, page.size.height), page.pixels)
+    with _shared.window(offset, room) as slot, memoryview(slot) as memory:
+        length = prepare(image, memory)
+    return replace(page, pixels=b""), length
 
 
 def _figure_page(width: float, height: float) -> PixelSize:

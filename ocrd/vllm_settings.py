@@ -75,6 +75,10 @@ class VllmSettings(Section):
     max_num_batched_tokens: int = Field(
         default=16384, ge=1024, description="Most tokens in one step of the engine; tune it to the card."
     )
+    views: Literal["workers", "vllm"] = Field(
+        default="workers",
+        description="Who makes the model's views of a page: the render workers, or vLLM itself, which is slower.",
+    )
     renderer_num_workers: int = Field(default=4, ge=1, description="Threads that turn page images into tensors.")
     gpu_memory_utilization: float = Field(
         default=0.9, gt=0, le=1, description="Share of the card's memory that the engine takes, 0 to 1."

@@ -37,6 +37,10 @@ class ApartEngine:
         return 2
 
     @property
+    def prepare(self) -> None:
+        """RGB is taken."""
+
+    @property
     def page_size(self) -> PageSizer:
         return small_page
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ocrd.engines.base import EngineInfo
 from ocrd.errors import EngineError, PageError
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PagePreparer, PageSizer, PixelSize, Reading, Rung
 
 Behaviour = Callable[[PageImage, int], "Reading | Exception | None"]
 
@@ -19,7 +19,7 @@ def small_page(_width: float, _height: float) -> PixelSize:
 class SimulatedEngine:
     """Reads every page as `page N`, unless its behaviour says otherwise; counts what it is asked."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one way to misbehave
         self,
         *,
         window: int = 4,
@@ -27,12 +27,14 @@ class SimulatedEngine:
         behave: Behaviour | None = None,
         seconds: float = 0.0,
         rungs: dict[Rung, Approach] | None = None,
+        prepare: PagePreparer | None = None,
     ) -> None:
         self._window = window
         self._begin = begin
         self._behave = behave
         self._seconds = seconds
         self._rungs = rungs or {}
+        self._prepare = prepare
         self.reads: list[int] = []
         self.approaches: list[Approach] = []
         self.at_once = 0
@@ -50,6 +52,10 @@ class SimulatedEngine:
     @property
     def page_size(self) -> PageSizer:
         return small_page
+
+    @property
+    def prepare(self) -> PagePreparer | None:
+        return self._prepare
 
     @property
     def rungs(self) -> dict[Rung, Approach]:

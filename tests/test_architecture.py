@@ -26,7 +26,7 @@ FLOORS = [
     {"overlay"},
     {"plain"},
     {"grounding", "markup", "tables", "joining", "result"},
-    {"workers", "fsio", "service", "logs", "config", "events"},
+    {"workers", "slots", "fsio", "service", "logs", "config", "events"},
     {"vllm_settings"},
     {"quantities"},
     {"model", "errors"},

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from ocrd.engines.base import Engine, EngineInfo, EngineState
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, Reading, Rung
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PagePreparer, PageSizer, Reading, Rung
 
 
 class Attended:
@@ -31,6 +31,10 @@ class Attended:
     @property
     def page_size(self) -> PageSizer:
         return self._engine.page_size
+
+    @property
+    def prepare(self) -> PagePreparer | None:
+        return self._engine.prepare
 
     @property
     def rungs(self) -> Mapping[Rung, Approach]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, Reading, Rung
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PagePreparer, PageSizer, Reading, Rung
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,11 @@ class Engine(Protocol):
     @property
     def page_size(self) -> PageSizer:
         """The image size wanted for each shape of page. Valid before the start, and picklable."""
+        ...
+
+    @property
+    def prepare(self) -> PagePreparer | None:
+        """What the render workers are to make of each page; None: RGB is taken as it is. Valid once started."""
         ...
 
     @property

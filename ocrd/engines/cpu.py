@@ -87,6 +87,10 @@ class CpuEngine:
         return page_size
 
     @property
+    def prepare(self) -> None:
+        """RGB is taken."""
+
+    @property
     def rungs(self) -> dict[Rung, Approach]:
         """None: a second look at the same pixels reads the same."""
         return {}

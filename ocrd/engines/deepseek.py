@@ -8,6 +8,7 @@ for which the page is stretched over the grid of tiles whose aspect is nearest t
 tile is seen as the overview alone.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ocrd.errors import PageError
@@ -62,8 +63,23 @@ def page_size(width: float, height: float, *, tile: int = 640) -> PixelSize:
 
 
 def _grid(width: float, height: float) -> tuple[int, int]:
-    """Choose the tile counts whose aspect is nearest (upstream's `find_closest_aspect_ratio`)."""
+    """Choose the tile counts whose aspect is nearest; of two that are equally near, the one with more tiles."""
     return min(GRIDS, key=lambda grid: abs(width / height - grid[0] / grid[1]))
+
+
+def tiles_seen(width: int, height: int, *, tile: int = 640) -> tuple[int, int]:
+    """Return how many tiles wide and high the model sees an image of so many pixels; 1, 1: only as the overview.
+
+    This is upstream's own choice (`find_closest_aspect_ratio`), ties included. It agrees with `page_size`.
+    """
+    if max(width, height) <= tile:
+        return 1, 1
+    chosen, nearest = (1, 1), float("inf")
+    for grid in reversed(GRIDS):
+        distance = abs(width / height - grid[0] / grid[1])
+        if distance < nearest or (distance == nearest and width * height > 0.5 * tile * tile * grid[0] * grid[1]):
+            chosen, nearest = grid, distance
+    return chosen
 
 
 def survivable(image: "Image", *, tile: int = 640) -> "Image":
@@ -99,7 +115,7 @@ def _neutral(view: "Image", share: float) -> bool:
 
 
 def _views(image: "Image", tile: int) -> "Iterator[tuple[Image, float]]":
-    """Return the views as the model's processor makes them, before they are cut into tiles.
+    """Return the views as the model's processor makes them: the overview, then the page on its grid of tiles, uncut.
 
     With each comes the share of it that the page covers; the rest are bars of one grey, which rounds exactly.
     """
@@ -107,9 +123,43 @@ def _views(image: "Image", tile: int) -> "Iterator[tuple[Image, float]]":
 
     overview = ImageOps.pad(image, (OVERVIEW, OVERVIEW), color=(127, 127, 127))
     yield overview, min(image.size) / max(image.size)
-    if max(image.size) > tile:
-        wide, high = _grid(*image.size)
+    wide, high = tiles_seen(*image.size, tile=tile)
+    if wide * high > 1:
         yield image.resize((wide * tile, high * tile)), 1.0
+
+
+@dataclass(frozen=True)
+class Views:
+    """Makes the model's views of a page: an `ocrd.model.PagePreparer`.
+
+    It does what upstream's processor does (`DeepseekOCRProcessor`), but for the last step, which turns each level of
+    0 to 255 into a number. The views are written one after the other: the overview, and then the tiles, row by row
+    from the upper left, each as three planes, red, green and blue, of one byte a pixel.
+    """
+
+    tile: int = 640
+    """Edge of the tiles, pixels."""
+
+    @property
+    def room(self) -> int:
+        """The most bytes of a page: its overview and six tiles."""
+        return 3 * (OVERVIEW**2 + MOST_TILES * self.tile**2)
+
+    def __call__(self, image: "Image", memory: memoryview) -> int:
+        """Write the views of an image that can't end vLLM. Raises PageError for one that would."""
+        place = 0
+        for plane in self._planes(survivable(image, tile=self.tile)):
+            memory[place : place + len(plane)] = plane
+            place += len(plane)
+        return place
+
+    def _planes(self, image: "Image") -> "Iterator[bytes]":
+        for view, edge in zip((view for view, _ in _views(image, self.tile)), (OVERVIEW, self.tile), strict=False):
+            channels = view.split()
+            for top in range(0, view.height, edge):
+                for left in range(0, view.width, edge):
+                    for channel in channels:
+                        yield channel.crop((left, top, left + edge, top + edge)).tobytes()
 
 
 def with_head_dim(config: Any) -> Any:  # noqa: ANN401 - a configuration of transformers

@@ -3,10 +3,11 @@
 Knows nothing of vLLM: the engine proper is a `Core`, and whatever builds one is passed in.
 
 When a core dies, any of the pages then in it may be the killer. Each of them is read again, but in less company: at
-most a sixteenth as many pages at once as died together. If that dies too, again a sixteenth, until a page dies alone.
-A page that dies alone, and had been in a death before, is refused, provided that a rebuilt engine can still read the
-test page. So of 256 pages with one killer the engine is rebuilt three times, every other page is read, and a fault of
-the machine is never put down to a page.
+most a sixteenth as many pages at once as died together. While nothing more happens the company doubles with every such
+group that is read, since most deaths are the machine's. If another core dies, again a sixteenth, and from then on no
+doubling, until a page dies alone. A page that dies alone, and had been in a death before, is refused, provided that a
+rebuilt engine can still read the test page. So of 256 pages with one killer the engine is rebuilt three or four times,
+every other page is read, and a fault of the machine is never put down to a page.
 """
 
 import asyncio
@@ -55,7 +56,10 @@ class Core(Protocol):
         ...
 
     async def read(self, page: PageImage, priority: int, approach: Approach) -> Reading:
-        """Read one page. Raises CoreDied, or PageError where only this page is at fault. Cancelling gives it up."""
+        """Read one page, and free its image as soon as the core has it. Cancelling gives the page up.
+
+        Raises CoreDied, or PageError where only this page is at fault.
+        """
         ...
 
     async def sleep(self) -> None:
@@ -91,6 +95,20 @@ class _Visit:
     died_alone: bool = False
     core: Core | None = None
     """The core that is reading it now."""
+    fresh: bool = True
+    """Whether the page's image is still there."""
+
+    async def image(self) -> PageImage:
+        """Return the page with its image, rendered once more if need be."""
+        if not self.fresh and self.page.again:
+            self.page, self.fresh = await self.page.again(), True
+        return self.page
+
+    def put_away(self) -> None:
+        """Free the image, of which only so many can be at a time, if there is a way to have it again."""
+        if self.page.again:
+            self.page.free()
+            self.fresh = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +141,8 @@ class Residence:
     """The core is worn: nobody goes in any more, and when the last page is out it is ended."""
     _end: EngineError | ConfigError | None = field(default=None, init=False)
     _setbacks: int = field(default=0, init=False)
+    _cleared: int = field(default=0, init=False)
+    """Suspects read since their company last changed."""
     _orders: "itertools.count[int]" = field(default_factory=itertools.count, init=False)
     _waiting: list[_Visit] = field(default_factory=list, init=False)
     _inside: set[_Visit] = field(default_factory=set, init=False)
@@ -187,6 +207,8 @@ class Residence:
         visit.gate = asyncio.get_running_loop().create_future()
         self._waiting.append(visit)
         self._let_in()
+        if not visit.gate.done():  # those inside may need the room for theirs
+            visit.put_away()
         try:
             await visit.gate
         except asyncio.CancelledError:
@@ -201,8 +223,6 @@ class Residence:
             if len(self._inside) >= min(one.room for one in (*self._inside, visit)):
                 break
             self._waiting.remove(visit)
-            if not self._inside:
-                self._work_since = asyncio.get_running_loop().time()
             self._inside.add(visit)
             if not visit.gate.done():
                 visit.gate.set_result(None)
@@ -232,21 +252,40 @@ class Residence:
                 self._core.kill()
 
     async def _attempt(self, visit: _Visit) -> Reading:
+        page = await visit.image()
         core = await self._ready()
+        if not any(other.core for other in self._inside):
+            self._work_since = asyncio.get_running_loop().time()
         visit.core = core
         try:
-            reading = await core.read(visit.page, visit.priority, visit.approach)
+            reading = await core.read(page, visit.priority, visit.approach)
         except CoreDied:
             self._mourn(core)
             if self._end:
                 raise self._end from None
             raise
+        finally:
+            visit.put_away()
         self._setbacks = 0
+        self._trust(visit)
         return reading
+
+    def _trust(self, read: _Visit) -> None:
+        """Let the suspects of one death have twice the company, once as many of them were read as may be together."""
+        if read.deaths != 1:
+            return
+        self._cleared += 1
+        if self._cleared < read.room:
+            return
+        self._cleared = 0
+        for suspect in (*self._waiting, *self._inside):
+            if suspect.deaths == 1:
+                suspect.room *= 2
 
     def _mourn(self, core: Core) -> None:
         """Charge a death to the pages that were in it, once, and give each of them less company from now on."""
         core.kill()  # whatever is left of it
+        self._cleared = 0
         company = [visit for visit in self._inside if visit.core is core]
         for visit in company:
             visit.core = None

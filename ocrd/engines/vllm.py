@@ -1,8 +1,9 @@
 """The resident engine: DeepSeek-OCR in vLLM's `AsyncLLM`, its caches off, built once and kept.
 
-Importing this module is cheap: vLLM comes in when an engine is started, through `vllm_setup.py`, and
-`vllm_inside.py` is what runs within vLLM's own processes. `residence.py` brings a dead engine back and finds the page
-that killed it, `deepseek.py` knows what the model sees of a page, `tether.py` ties the engine's process to this one.
+Importing this module is cheap: vLLM comes in when an engine is started, through `vllm_setup.py`. `vllm_inputs.py` is
+the way of a page into it, and `vllm_inside.py` is what runs within vLLM's own processes. `residence.py` brings a dead
+engine back and finds the page that killed it, `deepseek.py` knows what the model sees of a page, `tether.py` ties the
+engine's process to this one.
 
 Works with vLLM 0.24 to 0.33. Names of vLLM's source files are those of 0.32.
 """
@@ -23,6 +24,7 @@ from ocrd.engines import deepseek, tether, vllm_setup
 from ocrd.engines.base import EngineInfo
 from ocrd.engines.residence import CoreDied, Residence, Rest
 from ocrd.engines.testpage import TEST_TEXT, test_page
+from ocrd.engines.vllm_inputs import Inputs
 from ocrd.errors import EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
 from ocrd.vllm_settings import VllmSettings
@@ -67,6 +69,7 @@ class VllmEngine:
         self._home = tether.Home(folder or tether.default_folder())
         self._info: EngineInfo | None = None
         self._residence: Residence | None = None
+        self._views: deepseek.Views | None = None
         # One thread starts every engine and stays: the kernel kills an engine when the thread that started it ends.
         self._builder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-builder")
 
@@ -86,6 +89,11 @@ class VllmEngine:
     def page_size(self) -> PageSizer:
         """Exactly the pixels that the model sees."""
         return functools.partial(deepseek.page_size, tile=self._settings.tile)
+
+    @property
+    def prepare(self) -> deepseek.Views | None:
+        """The model's views, where the engine takes them."""
+        return self._views
 
     @property
     def rungs(self) -> dict[Rung, Approach]:
@@ -142,6 +150,7 @@ class VllmEngine:
             await core.close()
             raise
         self._info = replace(self.info, facts=facts)
+        self._views = core.views
         log.info("the engine is ready after %.0f seconds: %s", loop.time() - began, self.info.model)
         return core
 
@@ -163,15 +172,17 @@ class VllmCore:
         self._tokenizer = llm.get_tokenizer()
         self._bos = self._tokenizer.bos_token_id
         self._settings = settings
+        self._inputs = Inputs(llm, settings.tile)
         self._sampling = functools.partial(
             SamplingParams,
             temperature=settings.temperature,
             skip_special_tokens=False,  # <td>, <|ref|> and <|det|> are the markup
             output_kind=RequestOutputKind.CUMULATIVE,
         )
-        self._tile = settings.tile
         self._pooled = hasattr(llm.input_processor, "process_inputs_async")
         self.last_sign = self._loop.time()
+        self.views: deepseek.Views | None = None
+        """What makes a page into what this core takes; None: it takes RGB."""
 
     @property
     def alive(self) -> bool:
@@ -185,9 +196,11 @@ class VllmCore:
         """
         (settings, *_) = await self._llm.collective_rpc("ocrd_settings")
         facts = vllm_setup.check_settings(settings)
+        if self._settings.views == "workers":
+            facts += (await self._agree(),)
         page = test_page(lambda *_: TEST_PAGE_SIZE)
         try:
-            output = await self._generate(_image(page), 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
+            output = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
         except (CoreDied, PageError) as error:
             raise EngineError(
                 f"The engine started, but could not read its test page: {error}",
@@ -204,11 +217,26 @@ class VllmCore:
         log.warning("the engine read its test page, %r, as %r", TEST_TEXT, text)
         return (*facts, f"did not read its test page ({TEST_TEXT}), but: {text[:80]!r}")
 
+    async def _agree(self) -> str:
+        """Take views from the render workers from now on, if they are the same as upstream's. Returns it in words."""
+        tile, prompt = self._settings.tile, self._tokens(self._settings.prompt)
+        try:
+            (table, *_) = await self._llm.collective_rpc("ocrd_take_levels")
+            for sheet in (test_page(lambda *_: TEST_PAGE_SIZE), test_page(lambda *_: PixelSize(2 * tile, 3 * tile))):
+                if differs := await self._inputs.agree(prompt, _with_all_levels(_image(sheet)), table):
+                    break
+        except Exception as error:  # noqa: BLE001 - vLLM's inside may be anything in another version
+            differs = vllm_setup.cause(error)
+        if not differs:
+            self.views = deepseek.Views(tile)
+            return "views made by the render workers, the same as vLLM's"
+        log.warning("vLLM makes the model's views itself, which is slower, since ours differ: %s", differs)
+        return f"views made by vLLM, since ours differ: {differs}"
+
     async def read(self, page: PageImage, priority: int, approach: Approach) -> Reading:
         """Read one page."""
         began = self._loop.time()
-        image = await asyncio.to_thread(lambda: deepseek.survivable(_image(page), tile=self._tile))
-        output = (await self._generate(image, priority, self._params(approach), approach.prompt)).outputs[0]
+        output = (await self._generate(page, priority, self._params(approach), approach.prompt)).outputs[0]
         if output.finish_reason == "abort":  # not by us: a cancelled call doesn't come this far
             raise CoreDied("vLLM gave the page up")
         if output.finish_reason == "error":
@@ -232,38 +260,49 @@ class VllmCore:
             },
         )
 
-    def _tokens(self, prompt: str) -> list[int]:
+    def _tokens(self, prompt: str) -> tuple[int, ...]:
         """Put BOS first by hand: tokenizers of transformers 5 no longer do it by themselves."""
-        return [self._bos, *self._tokenizer.encode(prompt, add_special_tokens=False)]
+        return (self._bos, *self._tokenizer.encode(prompt, add_special_tokens=False))
 
     async def _generate(
         self,
-        image: "Image",
+        page: PageImage,
         priority: int,
         params: Any,  # noqa: ANN401 - vLLM's types
         asked: str | None = None,
     ) -> Any:  # noqa: ANN401 - as above
         """Run one request to its end and return the last `RequestOutput`. Raises CoreDied and PageError."""
-        tokens = self._tokens(asked or self._settings.prompt)
-        prompt: Any = {"prompt_token_ids": tokens, "multi_modal_data": {"image": image}}
         output = None
         try:
-            if not self._pooled:
-                # 0.24 makes tensors of a raw prompt on the event loop, newer ones in the renderer's threads.
-                (prompt,) = await self._llm.renderer.render_cmpl_async([prompt])
-            async for report in self._llm.generate(prompt, params, f"page-{next(self._names)}", priority=priority):
+            given = await self._input(page, self._tokens(asked or self._settings.prompt))
+            async for report in self._llm.generate(given, params, f"page-{next(self._names)}", priority=priority):
+                page.free()  # the first report shows that EngineCore has the image
                 output, self.last_sign = report, self._loop.time()
+        except PageError:
+            raise
         except Exception as error:
             # A dead engine shows in many ways (EngineDeadError, a closed socket or thread pool): ask it.
             if not self.alive:
                 raise CoreDied(str(error)) from error
             raise PageError(
-                f"vLLM refused the page image of {image.width} x {image.height} pixels: {vllm_setup.cause(error)}.",
+                f"vLLM refused the page image of {page.size.width} x {page.size.height} pixels: "
+                f"{vllm_setup.cause(error)}.",
                 "Scan the page again, or try another engine for this document.",
             ) from error
         if output is None:
             raise CoreDied("vLLM ended the request without an answer")
         return output
+
+    async def _input(self, page: PageImage, prompt: tuple[int, ...]) -> Any:  # noqa: ANN401 - one of vLLM's many kinds of prompt
+        views = page.prepared
+        if views is None and self.views is not None:
+            views = await asyncio.to_thread(_views, _image(page), self.views)
+        if views is not None:
+            return await self._inputs.of_views(prompt, page.size.width, page.size.height, views)
+        image = await asyncio.to_thread(lambda: deepseek.survivable(_image(page), tile=self._settings.tile))
+        if self._pooled:  # 0.24 makes tensors of a raw prompt on the event loop, newer ones in the renderer's threads
+            return {"prompt_token_ids": list(prompt), "multi_modal_data": {"image": image}}
+        return await self._inputs.upstream(prompt, image)
 
     async def sleep(self) -> None:
         """Park the weights in the host's memory (`AsyncLLM.sleep`, level 1)."""
@@ -314,3 +353,16 @@ def _image(page: PageImage) -> "Image":
     from PIL import Image
 
     return Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels)
+
+
+def _views(image: "Image", make: deepseek.Views) -> memoryview:
+    memory = memoryview(bytearray(make.room))
+    return memory[: make(image, memory)]
+
+
+def _with_all_levels(image: "Image") -> "Image":
+    """Put every level of grey into a corner of an image."""
+    from PIL import Image
+
+    image.paste(Image.linear_gradient("L").resize((256, 64)), (0, 0))
+    return image

@@ -40,10 +40,16 @@ def tied_executor(config: Any) -> type[Any]:  # noqa: ANN401 - vLLM's configurat
     return TIED.get(chosen, chosen)
 
 
+PART = 6
+"""Views that are turned into numbers at a time."""
+
+
 class Witness:
-    """Mixed into vLLM's worker (`worker_extension_cls`): tells how the running engine is really set up."""
+    """Mixed into vLLM's worker (`worker_extension_cls`): tells how it is really set up, lets it take views as bytes."""
 
     vllm_config: Any
+    model_runner: Any
+    device: Any
 
     def ocrd_settings(self) -> dict[str, Any]:
         """Read the settings that must not be otherwise, from the worker's own configuration."""
@@ -53,3 +59,37 @@ class Witness:
             "mm_processor_cache_gb": model.multimodal_config.mm_processor_cache_gb,
             "logits_processors": [str(one).rpartition(":")[2] for one in model.logits_processors or ()],
         }
+
+    def ocrd_take_levels(self) -> list[float]:
+        """Let the model take views as bytes, one for each level of a pixel, as `deepseek.Views` makes them.
+
+        What upstream's processor does last (ToTensor and Normalize of torchvision, and then the cast to the model's
+        type) is done here instead, by a table on the card. Returns the table.
+        """
+        import torch
+
+        model = self.model_runner.get_model()
+        levels = torch.arange(256, dtype=torch.float32).div(255).sub(0.5).div(0.5)
+        table = levels.to(self.vllm_config.model_config.dtype).to(self.device)
+        upstream = model.embed_multimodal
+
+        def embed_multimodal(**views: Any) -> Any:  # noqa: ANN401 - vLLM's
+            for name in ("pixel_values", "images_crop"):
+                view = views.get(name)
+                if isinstance(view, torch.Tensor) and view.dtype == torch.uint8:
+                    views[name] = numbers(view, table)
+            return upstream(**views)
+
+        model.embed_multimodal = embed_multimodal
+        return [float(number) for number in table.float().cpu()]
+
+
+def numbers(view: Any, table: Any) -> Any:  # noqa: ANN401 - tensors
+    """Look every level of a view up in the table: a tensor of the same shape. In parts, since indices take room."""
+    import torch
+
+    found = torch.empty(view.shape, dtype=table.dtype, device=table.device)
+    for part, place in zip(view.split(PART), found.split(PART), strict=True):
+        if part.numel():
+            torch.index_select(table, 0, part.flatten().int(), out=place.view(-1))
+    return found

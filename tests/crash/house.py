@@ -60,7 +60,7 @@ class StillRenderer:
             raise DocumentError("This file is bad.", "Make it good.")
         return SourceFacts("pdf", 2, hashlib.sha256(data).hexdigest())
 
-    async def page(self, _path: Path, index: int, _sizer: PageSizer) -> PageImage:
+    async def page(self, _path: Path, index: int, _sizer: PageSizer, _prepare: None) -> PageImage:
         return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0, 0.5)
 
     async def figures(self, _path: Path, index: int, boxes: Sequence[Box], _placement: Placement) -> list[bytes]:

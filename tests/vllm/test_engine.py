@@ -36,7 +36,8 @@ async def in_work(running: Running, pages: list[PageImage]) -> "list[asyncio.Tas
 def test_the_running_engine_tells_its_settings(running: Running) -> None:
     facts = running.engine.info.facts
     assert facts[:3] == ("prefix cache off", "image cache off", "n-gram processor NGramProcessor")
-    assert "test page" in facts[3]
+    assert facts[3] == "views made by the render workers, the same as vLLM's"
+    assert "test page" in facts[4]
 
 
 def test_it_stays_resident_across_batches(running: Running) -> None:

@@ -1,7 +1,9 @@
 """Which page killed the engine: the rule alone, over a made-up core that dies of chosen pages. Needs no vLLM."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ class Machine:
         self.good_builds = 1000
         self.deadly_builds = 1000
         self.most_company = 0
+        self.rounds: list[int] = []
 
     async def build(self) -> "MadeUpCore":
         self.built += 1
@@ -64,6 +67,7 @@ class MadeUpCore:
         return Reading(page.index, f"priority {priority}", "stop", 1, 0.0)
 
     def settle(self) -> None:
+        self.machine.rounds.append(len(self.inside))
         if self.machine.poisons & self.inside.keys():
             self.kill()
         for answer in self.inside.values():
@@ -94,7 +98,7 @@ def run(work: Callable[[], Awaitable[Any]]) -> Any:
     return asyncio.run(limited())
 
 
-@pytest.mark.parametrize(("pages", "deaths"), [(1, 2), (2, 2), (16, 2), (17, 3), (256, 3)])
+@pytest.mark.parametrize(("pages", "deaths"), [(1, 2), (2, 2), (16, 3), (17, 3), (256, 4)])
 def test_only_the_poison_is_refused_after_few_deaths(pages: int, deaths: int) -> None:
     async def work() -> None:
         machine = Machine(pages // 2)
@@ -132,6 +136,41 @@ def test_one_death_is_nobodys_fault() -> None:
         await residence.start()
         assert (await residence.read(page(0), 0)).index == 0
         assert machine.built == 2
+        await residence.close()
+
+    run(work)
+
+
+def test_after_a_death_that_was_no_pages_fault_the_company_soon_grows_again() -> None:
+    async def work() -> None:
+        machine = Machine(0)
+        machine.deadly_builds = 1
+        residence = machine.residence()
+        await residence.start()
+        await asyncio.gather(*(residence.read(page(index), 0) for index in range(256)))
+        assert machine.rounds == [256, 16, 32, 64, 128, 16]
+        await residence.close()
+
+    run(work)
+
+
+def test_an_image_is_freed_while_others_are_read_and_rendered_again() -> None:
+    async def work() -> None:
+        machine, freed, made = Machine(0), Counter[int](), Counter[int]()
+        machine.deadly_builds = 1
+        residence = machine.residence()
+
+        def sheet(index: int) -> PageImage:
+            async def again() -> PageImage:
+                return sheet(index)
+
+            made[index] += 1
+            return replace(page(index), free=lambda: freed.update([index]), again=again)
+
+        await residence.start()
+        await asyncio.gather(*(residence.read(sheet(index), 0) for index in range(32)))
+        assert set(made.values()) == {2}
+        assert all(freed[index] >= made[index] for index in made)
         await residence.close()
 
     run(work)

@@ -1,0 +1,374 @@
+"""Measures throughput on one GPU: the whole daemon, from PDFs to sidecars, and the same engine on images in memory.
+
+    python3 bench/gpu.py [--parts daemon,memory,upstream] [--pages 1024] [--tokens 800] [--seconds 500] [--json FILE]
+
+The model has DeepSeek-OCR's real size and random weights: the speed is the real model's at equal token counts, and the
+text is noise. One engine is started and serves every part:
+
+    daemon    PDFs in an inbox, sidecars in the outbox, as configured for work
+    memory    the engine alone, on views of pages that lie ready in memory; `memory:256` keeps 256 pages in flight
+    upstream  the whole daemon, with vLLM making the model's views itself
+    recipe    vLLM's `LLM.generate` as in its recipe, on images in memory (its own engine: give it a run of its own)
+
+Every figure is printed as soon as it is there, and no part begins that may not end in time. `middle` is the speed while
+the card is full: between the first and the last fifth of the pages.
+"""
+# ruff: noqa: SLF001, E501 - it measures what the engine hides, and its tables are wide
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "bench"), str(ROOT / "tests" / "vllm")]
+
+import drawn  # noqa: E402 - found through the path above
+
+from ocrd import config  # noqa: E402
+from ocrd.daemon import Daemon  # noqa: E402
+from ocrd.engines import deepseek, vllm_setup  # noqa: E402
+from ocrd.engines.vllm import VllmEngine  # noqa: E402
+from ocrd.model import PageImage, PixelSize, Reading  # noqa: E402
+from ocrd.vllm_settings import VllmSettings  # noqa: E402
+
+BEGAN = time.monotonic()
+DOCUMENT = 8
+"""Pages of a document."""
+TICKS = os.sysconf("SC_CLK_TCK")
+FIGURES: dict[str, Any] = {}
+UPSTREAM_NGRAM = "vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"
+TEXT = "\n\n".join(
+    f"Line {number}: what a page of a letter could hold, and then some more of it." for number in range(40)
+)
+
+
+def tell(what: str, value: object) -> None:
+    """Print a figure, with the seconds since the beginning."""
+    FIGURES[what] = value
+    print(f"{time.monotonic() - BEGAN:6.0f} s | {what}: {value}", flush=True)
+
+
+class Stopwatch:
+    """The engine as the daemon has it: resident already, and timed page by page."""
+
+    def __init__(self, engine: VllmEngine, window: int | None = None) -> None:
+        self._engine = engine
+        self.window = window or engine.window
+        self.page_size = engine.page_size
+        self.prepare = engine.prepare
+        self.info = engine.info
+        self.ends: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else an engine has
+        return getattr(self._engine, name)
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def read(self, page: PageImage, **how: Any) -> Reading:  # noqa: ANN401 - as the engine takes it
+        """Read a page; noise would look like a page to be read again, so a made-up text stands for it."""
+        reading = await self._engine.read(page, **how)
+        self.ends.append(time.monotonic())
+        return replace(reading, text=f"# Page {page.index}\n\n{TEXT}", finish_reason="stop")
+
+
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds of a process so far, its threads included."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """List the processes below one."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield int(child)
+            with contextlib.suppress(OSError):
+                yield from descendants(int(child))
+
+
+def name_of(pid: int, core: int | None) -> str:
+    """Say which part of the program a process is."""
+    if pid == os.getpid():
+        return "daemon"
+    if pid == core:
+        return "EngineCore"
+    return "workers"
+
+
+class Watcher:
+    """Where the CPU time goes while a part runs, how busy the card is, and a look into both main processes."""
+
+    def __init__(self, core: int | None, label: str) -> None:
+        self._core = core
+        self._label = label
+
+    def cpu(self) -> dict[str, float]:
+        used: dict[str, float] = {}
+        pids = {os.getpid(), *descendants(os.getpid()), *([self._core] if self._core else [])}
+        for pid in pids:
+            name = name_of(pid, self._core)
+            used[name] = used.get(name, 0.0) + cpu_of(pid)
+        return used
+
+    def threads(self) -> dict[int, float]:
+        used = {}
+        for task in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError):
+                fields = (task / "stat").read_text().rpartition(")")[2].split()
+                used[int(task.name)] = (int(fields[11]) + int(fields[12])) / TICKS
+        return used
+
+    @contextlib.asynccontextmanager
+    async def watch(self) -> Any:  # noqa: ANN401 - a context
+        began, cpu, threads = time.monotonic(), self.cpu(), self.threads()
+        profilers = asyncio.create_task(self._profile())
+        card = await asyncio.create_subprocess_exec(
+            shutil.which("nvidia-smi") or "true", "--query-gpu=utilization.gpu,power.draw", "--format=csv,noheader,nounits", "-l", "1",
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        yield
+        seconds = time.monotonic() - began
+        with contextlib.suppress(ProcessLookupError):
+            card.kill()
+        told, _ = await card.communicate()
+        profilers.cancel()
+        rows = [row.split(",") for row in told.decode().split("\n") if row.count(",") == 1]
+        busy = sorted(float(row[0]) for row in rows[len(rows) // 5 :])
+        watts = sorted(float(row[1]) for row in rows[len(rows) // 5 :])
+        if busy:
+            tell(f"{self._label}: card busy", f"{busy[len(busy) // 2]:.0f} % (median), {watts[len(watts) // 2]:.0f} W")
+        after = self.cpu()
+        cores = {name: round((after.get(name, 0) - cpu.get(name, 0)) / seconds, 2) for name in after}
+        tell(f"{self._label}: cores used by process", cores)
+        busiest = sorted((used - threads.get(task, 0) for task, used in self.threads().items()), reverse=True)[:4]
+        tell(f"{self._label}: busiest threads here, cores", [round(used / seconds, 2) for used in busiest])
+
+    async def _profile(self) -> None:
+        """Sample both main processes with py-spy, if it is there, in the middle of the part."""
+        await asyncio.sleep(20)
+        if not shutil.which("py-spy") or not self._core:
+            return
+        for name, pid in (("daemon", os.getpid()), ("EngineCore", self._core)):
+            out = Path(tempfile.gettempdir()) / f"{name}.raw"
+            process = await asyncio.create_subprocess_exec(
+                "py-spy", "record", "-d", "6", "-r", "100", "-f", "raw", "-o", out, "--pid", str(pid), "--gil", "--nonblocking",
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            await process.wait()
+            if out.exists():
+                tell(f"{self._label}: who holds the GIL of {name}, samples of 600", hottest(out.read_text()))
+
+
+def hottest(stacks: str) -> dict[str, int]:
+    """Sum up py-spy's stacks by their innermost two functions."""
+    found: dict[str, int] = {}
+    for line in stacks.splitlines():
+        stack, _, count = line.rpartition(" ")
+        names = [frame.rpartition("(")[0].strip() or frame for frame in stack.split(";")]
+        key = " < ".join(reversed(names[-2:]))
+        found[key] = found.get(key, 0) + int(count)
+    return dict(sorted(found.items(), key=lambda item: -item[1])[:14])
+
+
+class Bench:
+    """One engine, and the parts of the measurement."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.root = Path(tempfile.mkdtemp(prefix="ocrd-gpu-"))
+        self.part = ""
+
+    def settings(self) -> VllmSettings:
+        from tiny_model import REAL, TINY, make
+
+        tiny = self.options.tiny
+        return VllmSettings(
+            model=str(make(self.root / "model", TINY if tiny else REAL)),
+            max_tokens=self.options.tokens,
+            max_num_seqs=self.options.seqs,
+            max_num_batched_tokens=self.options.batched,
+            max_model_len=2048 if tiny else 8192,
+            renderer_num_workers=8,
+            extra={"load_format": "dummy", "dtype": "float32" if tiny else "bfloat16"}
+            | ({"enforce_eager": True, "skip_mm_profiling": True} if tiny else {}),
+        )
+
+    async def start(self) -> None:
+        began = time.monotonic()
+        self.engine = VllmEngine(self.settings())
+        await self.engine.start()
+        tell("start to ready", f"{time.monotonic() - began:.0f} s")
+        tell("engine", self.engine.info.facts)
+        core = self.engine._residence._core
+        settings = self.engine._settings
+        core._params = lambda *_: core._sampling(
+            max_tokens=self.options.tokens,
+            ignore_eos=True,
+            extra_args={
+                "ngram_size": settings.ngram_size,
+                "window_size": settings.window_size,
+                "whitelist_token_ids": list(settings.whitelist_token_ids),
+            },
+        )
+
+    def report(self, watch: Stopwatch, began: float) -> float:
+        ends = sorted(watch.ends)
+        seconds = ends[-1] - began
+        low, high = len(ends) // 5, 4 * len(ends) // 5
+        middle = (high - low) / (ends[high] - ends[low])
+        tell(f"{self.part}: pages/s", f"{len(ends) / seconds:.2f} of {len(ends)} pages, middle {middle:.2f}")
+        return len(ends) / seconds
+
+    async def memory(self, count: int, flight: int) -> None:
+        """Read pages that lie ready in memory."""
+        pages = await asyncio.to_thread(self.ready_pages, 32)
+        watch = Stopwatch(self.engine)
+        places = asyncio.Semaphore(flight)
+
+        async def one(page: PageImage) -> None:
+            async with places:
+                await watch.read(page)
+
+        began = time.monotonic()
+        async with Watcher(self.engine._home.pid, self.part).watch():
+            await asyncio.gather(*map(one, itertools.islice(itertools.cycle(pages), count)))
+        self.report(watch, began)
+
+    def ready_pages(self, count: int) -> list[PageImage]:
+        import pymupdf
+        from PIL import Image
+
+        views = deepseek.Views()
+        pages = []
+        with pymupdf.open(self.sources[0]) as document:
+            size = deepseek.page_size(*drawn.A4)
+            for index in range(count):
+                pixmap = document[index % DOCUMENT].get_pixmap(dpi=150)
+                image = Image.frombytes("RGB", (pixmap.width, pixmap.height), pixmap.samples)
+                image = image.resize((size.width, size.height))
+                image.putpixel((index, 0), (255, 0, 0))
+                memory = bytearray(views.room)
+                length = views(image, memoryview(memory))
+                pages.append(PageImage(index, PixelSize(*image.size), b"", 150, prepared=memoryview(memory)[:length]))
+        return pages
+
+    async def daemon(self, count: int, flight: int) -> None:
+        """Let the daemon work off an inbox."""
+        folder = self.root / self.part.replace(":", "-")
+        for role in ("inbox", "outbox", "archive", "error"):
+            (folder / role).mkdir(parents=True)
+        (folder / "ocrd.yaml").write_text(
+            "settle: {quiet: 200ms}\nbatch: {quiet: 100ms}\nwatches:\n"
+            f"  - {{name: gpu, inbox: {folder}/inbox, outbox: {folder}/outbox, archive: {folder}/archive, error: {folder}/error}}\n"
+        )
+        for number in range(count // DOCUMENT):
+            shutil.copy(self.sources[number % len(self.sources)], folder / "inbox" / f"{number}.pdf")
+        watch = Stopwatch(self.engine, flight + 16)
+        began = time.monotonic()
+        async with Watcher(self.engine._home.pid, self.part).watch():
+            daemon = Daemon(config.load(folder / "ocrd.yaml"), watch, once=True)
+            await daemon.run()
+        seconds = time.monotonic() - began
+        self.report(watch, began)
+        outbox = len(list((folder / "outbox").glob("*.md")))
+        tell(
+            f"{self.part}: from the first look at the inbox to the last sidecar",
+            f"{count / seconds:.2f} pages/s, {outbox} sidecars of {count // DOCUMENT} documents, {dict(daemon.ended)}",
+        )
+
+    async def upstream(self, count: int, flight: int) -> None:
+        core = self.engine._residence._core
+        views, core.views, self.engine._views = core.views, None, None
+        try:
+            await self.daemon(count, flight)
+        finally:
+            core.views, self.engine._views = views, views
+
+    async def main(self) -> None:
+        """Go through the parts."""
+        self.sources = [drawn.pdf(self.root / f"{seed}.pdf", DOCUMENT, seed) for seed in range(4)]
+        await self.start()
+        self.part = "warm-up"
+        await self.memory(min(64, self.options.pages // 4), self.engine.window)
+        for part in self.options.parts.split(","):
+            name, _, flight = part.partition(":")
+            work: Callable[[int, int], Awaitable[None]] = getattr(self, name)
+            count = self.options.pages // (2 if name == "upstream" else 1)
+            left = self.options.seconds - (time.monotonic() - BEGAN)
+            if left < count / 9:
+                tell(part, f"left out: {left:.0f} s are left")
+                continue
+            self.part = part
+            try:
+                async with asyncio.timeout(left):
+                    await work(count, int(flight or self.options.seqs))
+            except Exception as error:  # the next part may still tell something
+                tell(f"{part}: failed", repr(error))
+                logging.getLogger("bench").exception(part)
+        await self.engine.close()
+
+
+def recipe(options: argparse.Namespace) -> None:
+    """Measure what vLLM's recipe does."""
+    from PIL import Image
+    from tiny_model import REAL, make
+    from vllm import LLM, SamplingParams
+    from vllm.model_executor.models.deepseek_ocr import NGramPerReqLogitsProcessor
+
+    llm = LLM(
+        model=str(make(Path(tempfile.mkdtemp()), REAL)), load_format="dummy", dtype="bfloat16",
+        enable_prefix_caching=False, mm_processor_cache_gb=0, logits_processors=[NGramPerReqLogitsProcessor],
+        hf_overrides=deepseek.with_head_dim, max_model_len=8192,
+    )  # fmt: skip
+    arguments = {"ngram_size": 30, "window_size": 90, "whitelist_token_ids": [128821, 128822]}
+    params = SamplingParams(temperature=0.0, max_tokens=options.tokens, ignore_eos=True, extra_args=arguments)
+    image = Image.effect_noise((1190, 1684), 60).point(lambda level: level * 3 // 4).convert("RGB")
+    prompts = [{"prompt": "<image>\nFree OCR.", "multi_modal_data": {"image": image}}] * (options.pages // 4)
+    llm.generate(prompts[:8], params)
+    began = time.monotonic()
+    llm.generate(prompts, params)
+    tell("recipe: pages/s", f"{len(prompts) / (time.monotonic() - began):.2f} of {len(prompts)} pages")
+
+
+if __name__ == "__main__":  # vLLM's processes import this file
+    logging.basicConfig(level=logging.WARNING)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default="daemon,memory,memory:256,upstream")
+    parser.add_argument("--pages", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=800)
+    parser.add_argument("--seqs", type=int, default=512)
+    parser.add_argument("--batched", type=int, default=16384)
+    parser.add_argument("--seconds", type=float, default=500)
+    parser.add_argument("--upstream-ngram", action="store_true")
+    parser.add_argument("--tiny", action="store_true", help="a model for the CPU, to try this script")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    if chosen.upstream_ngram:
+        vllm_setup.NGRAM_PROCESSOR = UPSTREAM_NGRAM
+    try:
+        if chosen.parts == "recipe":
+            recipe(chosen)
+        else:
+            asyncio.run(Bench(chosen).main())
+    finally:
+        if chosen.json:
+            chosen.json.write_text(json.dumps(FIGURES, indent=1, default=str))

@@ -1,0 +1,118 @@
+"""The render workers' views of a page against vLLM's own processor, bit for bit, and vLLM's reading of both."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from conftest import Running, page
+from PIL import Image
+from tiny_model import make
+
+from ocrd.engines import deepseek
+from ocrd.engines.vllm_inputs import Inputs
+from ocrd.engines.vllm_inside import numbers
+from ocrd.render import Renderer
+from ocrd.workers import Limits
+
+BFLOAT = [float(one) for one in torch.arange(256).float().div(255).sub(0.5).div(0.5).to(torch.bfloat16)]
+"""What upstream's transforms make of each level, for a model in bfloat16."""
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """vLLM's front end for the model in bfloat16, without an engine behind it."""
+    from vllm import AsyncEngineArgs
+    from vllm.renderers import renderer_from_config
+
+    model = make(tmp_path_factory.mktemp("model"))
+    config = AsyncEngineArgs(
+        model=str(model), load_format="dummy", dtype="bfloat16", max_model_len=2048, mm_processor_cache_gb=0
+    ).create_engine_config()
+    renderer = renderer_from_config(config)
+    yield renderer
+    renderer.shutdown()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    """Every level and every channel differs; on the whole dark, so that nothing has to be brightened."""
+    chance = random.Random(width * height)  # noqa: S311 - no secret
+    planes = [Image.frombytes("L", (width, height), chance.randbytes(width * height)) for _ in "rgb"]
+    half = Image.merge("RGB", planes).point(lambda level: level if level < 250 else 0)
+    half.paste("black", (0, 0, width, height // 2))
+    return half
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        *((640 * wide, 640 * high) for wide, high in deepseek.GRIDS),
+        (640, 640), (320, 200), (1, 1),  # seen as the overview alone
+        (641, 300), (1190, 1684), (1684, 1190), (800, 1000), (1000, 800), (3000, 700),  # to be resampled
+    ],
+)  # fmt: skip
+def test_both_ways_give_the_model_the_same(renderer: Any, size: tuple[int, int]) -> None:
+    tokenizer = renderer.get_tokenizer()
+    prompt = (tokenizer.bos_token_id, *tokenizer.encode("<image>\nFree OCR.", add_special_tokens=False))
+    inputs = Inputs(SimpleNamespace(renderer=renderer), 640)
+    assert asyncio.run(inputs.agree(prompt, noise(*size), BFLOAT)) == ""
+
+
+def test_a_difference_is_found(renderer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = (1, *renderer.get_tokenizer().encode("<image>", add_special_tokens=False))
+    inputs = Inputs(SimpleNamespace(renderer=renderer), 640)
+    assert "pixel_values" in asyncio.run(inputs.agree(prompt, noise(640, 1280), [0.0, *BFLOAT[1:]]))
+    monkeypatch.setattr(deepseek, "GREY", 40.0)  # so that the page is taken for grey, and brightened
+    assert "pixel_values" in asyncio.run(inputs.agree(prompt, noise(640, 1280), BFLOAT))
+
+
+def test_levels_become_the_numbers_of_the_table() -> None:
+    view = torch.arange(256, dtype=torch.uint8).repeat(14, 3, 4, 1)
+    table = torch.tensor(BFLOAT, dtype=torch.bfloat16)
+    assert torch.equal(numbers(view, table), table[view.int()])
+    assert numbers(view[:0], table).shape == (0, 3, 4, 256)
+
+
+@pytest.mark.parametrize("size", [(1280, 640), (300, 200)])
+def test_a_page_reads_the_same_both_ways(running: Running, size: tuple[int, int]) -> None:
+    image = noise(*size)
+    memory = memoryview(bytearray(deepseek.Views().room))
+    length = deepseek.Views()(image, memory)
+    freed: list[int] = []
+    ready = replace(page(0, size), pixels=b"", prepared=memory[:length], free=lambda: freed.append(1))
+    ours = running.run(running.engine.read(ready))
+    views, running.core.views = running.core.views, None
+    try:
+        theirs = running.run(running.engine.read(replace(page(0, size), pixels=image.tobytes())))
+    finally:
+        running.core.views = views
+    assert views == deepseek.Views(640) == running.engine.prepare
+    assert ours.text == theirs.text
+    assert freed
+
+
+def test_a_path_of_a_page_through_the_workers_ends_in_the_same_views(tmp_path: Path) -> None:
+    noise(640, 1280).save(tmp_path / "scan.png", dpi=(300, 300))
+
+    async def work() -> None:
+        renderer = Renderer(1, Limits(60, 2**31))
+        sizer, make = deepseek.page_size, deepseek.Views()
+        try:
+            plain = await renderer.page(tmp_path / "scan.png", 0, sizer)
+            ready = await renderer.page(tmp_path / "scan.png", 0, sizer, make)
+            memory = memoryview(bytearray(make.room))
+            image = Image.frombytes("RGB", (plain.size.width, plain.size.height), plain.pixels)
+            assert ready.prepared == memory[: make(image, memory)]
+            assert (ready.size, ready.facts, ready.pixels) == (plain.size, plain.facts, b"")
+            assert ready.again is not None
+            ready.free()
+            assert (await ready.again()).size == plain.size
+        finally:
+            await renderer.close()
+
+    asyncio.run(work())
