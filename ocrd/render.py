@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.fsio import machine_faults, shown
 from ocrd.model import Box, FileStamp, PageFacts, PageImage, PageSizer, PixelSize, Placement, SourceFacts
+from ocrd.paths import NotRegularError, regular
 from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Renderer:
         """Count the pages of a file that is not ours yet; whatever is wrong with it counts as one page."""
         try:
             return await self._run(_count_pages, path)
-        except (DocumentError, MachineError, WorkerError):
+        except (DocumentError, MachineError, NotRegularError, WorkerError):
             return 1
 
     async def page(self, path: Path, index: int, sizer: PageSizer) -> PageImage:
@@ -127,7 +128,9 @@ def _open_source(path: Path) -> SourceFacts:
 
 
 def _count_pages(path: Path) -> int:
-    return _source(path).pages
+    """Look at a file that others can still swap for a link or a FIFO."""
+    with regular(path) as held:
+        return _source(held).pages
 
 
 def _render_page(path: Path, index: int, sizer: PageSizer) -> PageImage:
