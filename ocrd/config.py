@@ -1,6 +1,7 @@
 """The configuration: frozen models, read from YAML strictly. Every setting's description here is its documentation."""
 
 import difflib
+import grp
 import importlib.util
 import os
 import re
@@ -21,6 +22,7 @@ from pydantic import (
 )
 
 from ocrd.errors import ConfigError
+from ocrd.model import Access
 from ocrd.quantities import Duration, Section, Size, at_least
 from ocrd.vllm_settings import VllmSettings
 
@@ -59,6 +61,33 @@ Folder = Annotated[
 ]
 """A folder; a relative path is taken from the configuration file's own folder."""
 
+
+_OWNER, _READ_WRITE = 0o600, 0o666
+
+
+def _mode(value: object) -> int:
+    """Read `0664` as everybody writes it: YAML 1.1 takes 0664 for octal and 0o664 for a string, and 664 is a slip."""
+    digits = value.removeprefix("0o") if isinstance(value, str) else ""
+    mode = int(digits, 8) if re.fullmatch("0?[0-7]{3}", digits) else value
+    if not isinstance(mode, int) or isinstance(mode, bool) or mode & ~_READ_WRITE or mode < _OWNER:
+        raise ValueError(
+            "must be permissions in octal, such as 0664: at least 0600, and nothing but reading and writing"
+        )
+    return mode
+
+
+def _existing_group(name: str) -> str:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        raise ValueError("must be a group that this machine knows (getent group)") from None
+    return name
+
+
+FileMode = Annotated[
+    int, BeforeValidator(_mode), PlainSerializer(lambda mode: f"0{mode:o}"), WithJsonSchema({"type": "string"})
+]
+GroupName = Annotated[str, AfterValidator(_existing_group)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists, and no tuples
 
 
@@ -211,6 +240,16 @@ class Watch(Section):
         description="What is delivered, under one name: markdown; json (all that is known of each page); text (without "
         "markup); pdf (a copy of the scan that can be searched).",
     )
+    mode: FileMode | None = Field(
+        default=None,
+        description="Permissions of the files made in outbox and error, such as 0664; folders made there fit. "
+        "Empty: as the umask says.",
+    )
+    group: GroupName | None = Field(
+        default=None,
+        description="Group of what is made in outbox, archive and error; ocrd's user must belong to it. "
+        "Empty: as the system gives it.",
+    )
     front_matter: bool = Field(
         default=True, description="Begin each sidecar with its facts: source, pages, engine, problems."
     )
@@ -250,6 +289,11 @@ class Watch(Section):
     hook_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
         default=60.0, description="Such a program is ended after this long."
     )
+
+    @property
+    def access(self) -> Access:
+        """Who may use what is made in the shared folders."""
+        return Access(self.mode, grp.getgrnam(self.group).gr_gid if self.group else None)
 
     @property
     def work_folder(self) -> Path:

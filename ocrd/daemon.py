@@ -43,6 +43,7 @@ from ocrd.events import (
 from ocrd.fsio import machine_faults, one_mount, shown
 from ocrd.hooks import Hooks
 from ocrd.model import FileStamp, PageResult, Settled
+from ocrd.pause import RETRY_SECONDS, Pause
 from ocrd.pipeline import Interrupted, Outcome, Progress, Tools, durably, run_job
 from ocrd.render import Renderer
 from ocrd.settle import SettleTracker
@@ -54,8 +55,6 @@ T = TypeVar("T")
 
 log = structlog.get_logger("ocrd")
 
-RETRY_SECONDS = 5.0
-"""Between two tries while a fault of the machine lasts."""
 _JOBS_AT_ONCE = 1024
 """Jobs that have been opened at the same time; the others wait in their folders. Far above any engine's window."""
 _LEAST_SCAN_GAP = 0.2
@@ -93,7 +92,7 @@ class Flow:
         """Set when the work folder is free again."""
         self.look_out: asyncio.Task[None] | None = None
         self._events = events or Events()
-        self._faults: dict[str, MachineError] = {}
+        self.pause = Pause()
         self._odd: set[Path] = set()
         self.log = log.bind(watch=watch.name)
 
@@ -102,24 +101,19 @@ class Flow:
         for folder in (self.watch.inbox, self.watch.outbox, self.watch.archive, self.watch.error):
             with machine_faults("make the folder", folder):
                 folder.mkdir(parents=True, exist_ok=True)
-        self.spool.open()
+        self.spool.open(self.watch.outbox, self.watch.archive, self.watch.error)
         if not one_mount(self.watch.work_folder, self.watch.inbox, tag="probe"):
             self.log.warning("inbox and work lie on different mounts: claims copy instead of renaming")
         return list(self.spool.recover())
 
-    def paused(self, *, but_for: str = "") -> bool:
-        """Whether a fault of the machine holds the watch up, other than that of one step."""
-        return bool(self._faults.keys() - {but_for})
-
     def fault(self, step: str, error: MachineError) -> None:
-        """Note that a step can't be done now; the first fault pauses the watch, and is logged."""
-        if not self._faults:
+        """Note that a step can't be done now, which pauses the intake; each new reason is told once."""
+        if self.pause.met(step, error):
             self._events.tell(Paused(self.watch.name, error.what, error.remedy))
-        self._faults[step] = error
 
     def cured(self, step: str) -> None:
-        """Note that a step succeeded; the last cure resumes the watch, and is logged."""
-        if self._faults.pop(step, None) and not self._faults:
+        """Note that a step succeeded; the last cure resumes the watch, and is told."""
+        if self.pause.over(step):
             self._events.tell(Resumed(self.watch.name))
             self.wake.set()
 
@@ -135,9 +129,13 @@ class Flow:
         """Look through the inbox. Raises MachineError."""
         self.scanning, self.sign = True, time.monotonic()
         try:
-            return await asyncio.to_thread(inbox.scan, self.watch.inbox)
+            return await asyncio.to_thread(self._scan)
         finally:
             self.scanning, self.sign = False, time.monotonic()
+
+    def _scan(self) -> inbox.Scan:
+        self.spool.check_mount(self.watch.inbox)
+        return inbox.scan(self.watch.inbox)
 
     async def moved(self, step: Awaitable[T]) -> T:
         """Take a step of the look-out, whose end is a sign that it moves."""
@@ -234,6 +232,8 @@ class Daemon:
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
+        for flow in self._flows:
+            flow.pause.try_now()
 
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError, SpoolError, EngineError; with `once` any MachineError."""
@@ -347,33 +347,54 @@ class Daemon:
             await asyncio.sleep(_LEAST_SCAN_GAP)
 
     async def _admission(self) -> None:
-        """Close batches, and claim what is in them."""
+        """Close batches, and claim what is in them; what can't be claimed now stays on the list."""
+        taken: list[tuple[Flow, Settled]] = []
         while True:
-            await _until(self._admit, self._batch.due())
+            await _until(self._admit, self._batch.due(), longest=RETRY_SECONDS if taken else None)
             self._admit.clear()
-            taken = self._batch.take(time.monotonic())
+            news = self._batch.take(time.monotonic())
+            if news:
+                log.info("batch", sources=len(news), in_work=self._active + self._queue.qsize())
+            taken += news
             self._claiming = bool(taken)
-            if taken:
-                log.info("batch", sources=len(taken), in_work=self._active + self._queue.qsize())
-            for flow, settled in taken:
-                if not flow.leaving:
-                    await self._claim(flow, settled)
-            self._claiming = False
+            taken = await self._claim_all(taken)
+            self._claiming = bool(taken)
             self._end_if_idle()
 
-    async def _claim(self, flow: Flow, settled: Settled) -> None:
+    async def _claim_all(self, taken: list[tuple[Flow, Settled]]) -> list[tuple[Flow, Settled]]:
+        """Claim what can be claimed, and return the rest: a failed claim holds up its watch, and goes to the end."""
+        held: set[Flow] = set()
+        waiting, failed = [], []
+        for flow, settled in taken:
+            if flow in held:
+                waiting.append((flow, settled))
+            elif not await self._claim(flow, settled):
+                held.add(flow)
+                failed.append((flow, settled))
+        return waiting + failed
+
+    async def _claim(self, flow: Flow, settled: Settled) -> bool:
+        """Claim one source, unless the machine does not let us now; then it returns False."""
+        if flow.leaving:
+            return True
+        if flow.pause.holds(but_for="claim"):
+            return False
         try:
-            job = None if flow.paused(but_for="claim") else await durably(flow.spool.claim, settled)
+            job = await durably(flow.spool.claim, settled)
         except MachineError as error:
             self._fault(flow, "claim", error)
-            job = None
-        if job is None:  # gone, changed, or not now: if it is there it settles anew
+            return False
+        except DocumentError as error:
+            flow.log.warning("left alone", source=shown(settled.path), reason=error.what, remedy=error.remedy)
+            return True
+        flow.cured("claim")
+        if job is None:  # gone or changed: if it is there it settles anew
             flow.tracker.forget(settled.path)
             flow.idle = False
             flow.wake.set()
-            return
-        flow.cured("claim")
+            return True
         self._enqueue(flow, job, seen=flow.first_seen.pop(settled.path, None))
+        return True
 
     def _enqueue(self, flow: Flow, job: Job, *, recovered: bool = False, seen: float | None = None) -> None:
         flow.jobs[job.id] = seen or job.claimed
@@ -415,7 +436,7 @@ class Daemon:
         began = time.monotonic()
         try:
             while (outcome := await self._attempt(flow, job, tools)) is None:
-                await _until(self._stop, None, longest=RETRY_SECONDS)
+                await flow.pause.worth_a_try(job.id)
                 if self._stop.is_set():
                     return
         except Interrupted:
@@ -582,7 +603,7 @@ class Daemon:
         longest = self._config.settle.rescan + RETRY_SECONDS + 2 * _SCAN_SECONDS
         for flow in self._flows:
             ended = flow.look_out is not None and flow.look_out.done()
-            if ended or (now - flow.sign > longest and not flow.paused()):
+            if ended or (now - flow.sign > longest and not flow.pause.reason):
                 return f"the look-out of watch {flow.watch.name} has not moved for {now - flow.sign:.0f} s"
         return None
 

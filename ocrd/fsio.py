@@ -15,16 +15,19 @@ import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from itertools import chain, count
 from pathlib import Path
 
 from ocrd.errors import MachineError, SpoolError
-from ocrd.model import FileStamp
+from ocrd.model import DEFAULT_ACCESS, Access, FileStamp
+from ocrd.paths import beneath, mount_point, spelled
 
 NAME_MAX = 255
 """Bytes in a file name, on every file system that matters here (statvfs(3), f_namemax)."""
 
 _AT_FDCWD = -100
+_CHUNK = 2**20
 _RENAME_NOREPLACE = 1
 _NO_NOREPLACE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
@@ -47,8 +50,9 @@ def machine_faults(what: str, path: Path) -> Iterator[None]:
     except FileExistsError:
         raise
     except OSError as error:
+        where = spelled(path)
         raise MachineError(
-            f"Could not {what} {shown(path)}: {os.strerror(error.errno or 0)}.", _remedy(error.errno, path)
+            f"Could not {what} {shown(where)}: {os.strerror(error.errno or 0)}.", _remedy(error.errno, where)
         ) from error
 
 
@@ -61,6 +65,28 @@ def _escaped(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # how Python spells a byte of a name that is not UTF-8 (PEP 383)
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode()
+
+
+_access: ContextVar[Access] = ContextVar("access", default=DEFAULT_ACCESS)
+
+
+@contextmanager
+def sharing(access: Access) -> Iterator[None]:
+    """Let every file and folder that is made in here, in this thread, have this access before it has its name."""
+    before = _access.set(access)
+    try:
+        yield
+    finally:
+        _access.reset(before)
+
+
+def _share(made: int | Path, *, folder: bool = False) -> None:
+    access = _access.get()
+    if access.group is not None:
+        os.chown(made, -1, access.group)
+    if access.mode is not None:
+        enter = (access.mode & 0o444) >> 2 | os.stat(made).st_mode & stat.S_ISGID if folder else 0
+        os.chmod(made, access.mode | enter)
 
 
 def write_new(path: Path, data: bytes, *, tag: str) -> None:
@@ -90,6 +116,7 @@ def folder_new(path: Path, files: Iterable[Path], *, tag: str) -> None:
     with machine_faults("write", path):
         try:
             os.mkdir(temporary)
+            _share(temporary, folder=True)
             for file in files:
                 _write(temporary / file.name, file.read_bytes())
             sync_folder(temporary)
@@ -146,7 +173,7 @@ def move_new(source: Path, target: Path, *, tag: str) -> None:
 
 def _move_by_copy(source: Path, target: Path, tag: str) -> None:
     before = _seen(source)
-    _commit(_copy_temporary(source, target.parent, tag), target, _rename_new)
+    _commit(_copy_temporary(source, target.parent, tag, as_it_was=True), target, _rename_new)
     if _seen(source) != before:
         os.unlink(target)
         raise NotAsSeenError
@@ -173,11 +200,13 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     recorded: str | None,
     record: Callable[[str], None],
     beside: Iterable[str] = (),
+    access: Access = DEFAULT_ACCESS,
 ) -> Path:
     """Put something into a shared folder under a free name that is recorded before it is used.
 
     `wanted` and the recorded name are relative to `folder`. If the recorded name is taken, either we put it there
-    before a crash (`is_ours`), or a stranger did meanwhile, and another name is recorded first.
+    before a crash (`is_ours`), or a stranger did meanwhile, and another name is recorded first. No link is followed
+    below `folder`, and what is made there gets the `access`.
     Returns where it lies. Raises MachineError.
     """
     name = recorded
@@ -186,13 +215,13 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
             name = free_name(folder, wanted, beside)
             record(name)
         path = folder / name
-        make_folders(path.parent, below=folder)
-        try:
-            put(path)
-        except FileExistsError:
-            if not is_ours(path):
-                name = None
-                continue
+        with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, _make_shared) as held:
+            try:
+                put(held)
+            except FileExistsError:
+                if not is_ours(held):
+                    name = None
+                    continue
         return path
 
 
@@ -221,22 +250,6 @@ def fitted(stem: str, ending: str, *, spare: int = 0) -> str:
     return stem + ending
 
 
-def same_file(one: Path, other: Path) -> bool:
-    """Whether both exist as regular files, and are one (two names) or have the same bytes."""
-    try:
-        stamps = _seen(one), _seen(other)
-        return stamps[0] == stamps[1] or filecmp.cmp(one, other, shallow=False)
-    except (NotAsSeenError, FileNotFoundError):
-        return False
-
-
-def holds(path: Path, data: bytes) -> bool:
-    """Whether a regular file at `path` holds exactly these bytes."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_size != len(data):
-        return False
-    return path.read_bytes() == data
-
-
 def make_folders(path: Path, *, below: Path) -> None:
     """Make `path` and its missing parents, durably. `below` must exist: a share that is gone is not made anew."""
     if path == below or path.is_dir():
@@ -246,6 +259,31 @@ def make_folders(path: Path, *, below: Path) -> None:
         with suppress(FileExistsError):
             os.mkdir(path)
         sync_folder(path.parent)
+
+
+def _make_shared(name: str, around: int) -> None:
+    """Make a subfolder of a folder that others use, durably, given by its descriptor."""
+    os.mkdir(name, dir_fd=around)
+    folder = Path("/proc/self/fd", str(around))
+    _share(folder / name, folder=True)
+    sync_folder(folder)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both exist as regular files, and are one (two names) or have the same bytes."""
+    try:
+        stamps = _seen(one), _seen(other)
+        return stamps[0] == stamps[1] or filecmp.cmp(one, other, shallow=False)
+    except (NotAsSeenError, FileNotFoundError, PermissionError):
+        return False
+
+
+def holds(path: Path, data: bytes) -> bool:
+    """Whether a regular file at `path` holds exactly these bytes."""
+    try:
+        return _seen(path).size == len(data) and path.read_bytes() == data
+    except (NotAsSeenError, FileNotFoundError, PermissionError):  # what we may not read, we did not write
+        return False
 
 
 def remove(path: Path) -> None:
@@ -280,6 +318,20 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def check_mount(folder: Path, expected: Path) -> None:
+    """Raise MachineError if a folder lies no longer on what is mounted at `expected`, but on what was hidden below it.
+
+    What is written there then would vanish from sight when the share is mounted again.
+    """
+    with machine_faults("reach", folder):
+        now = mount_point(folder)
+    if now != expected and expected.is_relative_to(now):
+        raise MachineError(
+            f"{shown(expected)}, on which {shown(folder)} lies, is not mounted any more.",
+            f"Mount {shown(expected)} again; work resumes by itself.",
+        )
 
 
 def lock_folder(path: Path) -> int:
@@ -323,28 +375,39 @@ def _write_temporary(folder: Path, data: bytes, tag: str) -> Path:
 
 def _write(path: Path, data: bytes) -> None:
     with _open_new(path) as descriptor:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        _share(descriptor)
+        _write_all(descriptor, data)
 
 
-def _copy_temporary(source: Path, folder: Path, tag: str) -> Path:
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _copy_temporary(source: Path, folder: Path, tag: str, *, as_it_was: bool = False) -> Path:
     temporary = folder / f".ocrd-{tag}.tmp"
     original = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, and no waiting for a FIFO
-    with open(original, "rb") as reader, _open_new(temporary) as descriptor:
-        with open(descriptor, "wb", closefd=False) as writer:
-            shutil.copyfileobj(reader, writer)
+    with open(original, "rb") as reader, _open_new(temporary, 0o600 if as_it_was else 0o666) as descriptor:
         status = os.fstat(original)
+        if as_it_was:  # open to nobody who could not read the original
+            with suppress(PermissionError):  # not our group
+                os.chown(descriptor, -1, status.st_gid)
+            os.chmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)
+        else:
+            _share(descriptor)
+        for start in range(0, status.st_size, _CHUNK):  # no more than there was: one that grows shows after
+            _write_all(descriptor, reader.read(min(_CHUNK, status.st_size - start)))
         os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
     return temporary
 
 
 @contextmanager
-def _open_new(path: Path) -> Iterator[int]:
+def _open_new(path: Path, mode: int = 0o666) -> Iterator[int]:
     """Open a file that was not there before, for writing; synced when done, deleted when that fails."""
     with suppress(FileNotFoundError):
         os.unlink(path)  # ours, left by a crash
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o666)
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode)
     try:
         yield descriptor
         os.fsync(descriptor)
@@ -387,16 +450,17 @@ def _rename_new(source: Path, target: Path) -> None:
 def _remedy(number: int | None, path: Path) -> str:
     match number:
         case errno.ENOSPC | errno.EDQUOT:
-            return f"Free some space on the file system of {shown(path.parent)}; work resumes by itself."
+            what = f"Free some space on the file system of {shown(path.parent)}"
         case errno.EROFS:
-            return f"Mount the file system of {shown(path.parent)} for writing; work resumes by itself."
+            what = f"Mount the file system of {shown(path.parent)} for writing"
         case errno.EACCES | errno.EPERM:
-            return (
-                f"Give the user that runs ocrd permission to write there (uid {os.geteuid()}); work resumes by itself."
-            )
-        case errno.ENOENT | errno.ENOTDIR | errno.ENOTCONN | errno.ESTALE:
+            what = f"Give the user that runs ocrd permission to write there (uid {os.geteuid()})"
+        case errno.ENOTDIR | errno.ELOOP:
+            what = f"Move away the link or file that stands where {shown(path)} should be a folder"
+        case errno.ENOENT | errno.ENOTCONN | errno.ESTALE:
             return "Is the share mounted, or was the folder deleted? Work resumes when it is back."
         case errno.EMFILE | errno.ENFILE:
-            return "Raise the limit of open files (LimitNOFILE= in the unit); work resumes by itself."
+            what = "Raise the limit of open files (LimitNOFILE= in the unit)"
         case _:
             return "Look at the disk and the kernel's log; work resumes when it can be done."
+    return f"{what}; work resumes by itself."

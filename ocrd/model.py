@@ -39,6 +39,19 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use what we make in a folder that others use."""
+
+    mode: int | None = None
+    """Permission bits of a file; a folder gets the right to enter wherever it can be read. None: as the umask says."""
+    group: int | None = None
+    """Id of the group. None: as the system gives it."""
+
+
+DEFAULT_ACCESS = Access()
+
+
+@dataclass(frozen=True, slots=True)
 class PixelSize:
     """The size of a page image."""
 

@@ -107,8 +107,8 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
                 await durably(job.keep_result, files, outputs.figures(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
-    delivered = await durably(_deliver, job, watch)
-    archived = await durably(spool.archive, job, watch.archive)
+    delivered = await durably(_deliver, job, watch, spool)
+    archived = await durably(spool.archive, job, watch.archive, watch.access)
     return Outcome("delivered", delivered, archived, document)
 
 
@@ -253,10 +253,11 @@ def _refuse_if_nothing_was_read(pages: tuple[PageResult, ...]) -> None:
         raise DocumentError(f"{whose} {verb}: {pages[0].reason}", "The pages' own reasons tell what to do.")
 
 
-def _deliver(job: Job, watch: Watch) -> Path:
+def _deliver(job: Job, watch: Watch, spool: Spool) -> Path:
     result = job.result
     if result is None:
         raise AssertionError(job.folder)
+    spool.check_mount(watch.outbox)
     return publish.publish(
         result,
         watch.outbox,
@@ -264,6 +265,7 @@ def _deliver(job: Job, watch: Watch) -> Path:
         tag=job.id,
         recorded=job.record.names.get("sidecar"),
         record=lambda name: job.name_for("sidecar", name),
+        access=watch.access,
     )
 
 
@@ -272,7 +274,7 @@ async def _refuse(job: Job, watch: Watch, spool: Spool) -> Outcome:
     if refusal is None:
         raise AssertionError(job.folder)
     note = markdown.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date)
-    path = await durably(spool.refuse, job, watch.error, note.encode())
+    path = await durably(spool.refuse, job, watch.error, note.encode(), watch.access)
     return Outcome("refused", path, path, reason=refusal.what)
 
 

@@ -4,11 +4,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ocrd import fsio
+from ocrd.model import DEFAULT_ACCESS, Access
 from ocrd.result import Piece, Result
 
 
 def publish(  # noqa: PLR0913 - what, where, and the memory of the name
-    result: Result, outbox: Path, source: str, *, tag: str, recorded: str | None, record: Callable[[str], None]
+    result: Result,
+    outbox: Path,
+    source: str,
+    *,
+    tag: str,
+    recorded: str | None,
+    record: Callable[[str], None],
+    access: Access = DEFAULT_ACCESS,
 ) -> Path:
     """Put a finished result into the outbox under a stem that is free for all its files: `a/scan.pdf` to `a/scan.…`.
 
@@ -31,6 +39,7 @@ def publish(  # noqa: PLR0913 - what, where, and the memory of the name
         recorded=recorded,
         record=record,
         beside=[piece.ending for piece in pieces],
+        access=access,
     )
 
 

@@ -28,6 +28,7 @@ from ocrd.model import (
     Placement,
     SourceFacts,
 )
+from ocrd.paths import NotRegularError, regular
 from ocrd.slots import Shared, Slots
 from ocrd.workers import Limits, WorkerError, Workers
 
@@ -89,7 +90,7 @@ class Renderer:
         """Count the pages of a file that is not ours yet; whatever is wrong with it counts as one page."""
         try:
             return await self._run(_count_pages, path)
-        except (DocumentError, MachineError, WorkerError):
+        except (DocumentError, MachineError, NotRegularError, WorkerError):
             return 1
 
     async def page(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer | None = None) -> PageImage:
@@ -189,7 +190,9 @@ def _open_source(path: Path) -> SourceFacts:
 
 
 def _count_pages(path: Path) -> int:
-    return _source(path).pages
+    """Look at a file that others can still swap for a link or a FIFO."""
+    with regular(path) as held:
+        return _source(held).pages
 
 
 def _render_page(path: Path, index: int, sizer: PageSizer) -> PageImage:

@@ -32,6 +32,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +40,8 @@ from typing import Any, Self
 
 from ocrd import fsio
 from ocrd.errors import DocumentError, MachineError, OcrdError
-from ocrd.model import FileStamp, PageResult, Settled
+from ocrd.model import DEFAULT_ACCESS, Access, FileStamp, PageResult, Settled
+from ocrd.paths import beneath, mount_point, spelled
 from ocrd.result import Result
 
 _RECORD = "job.json"
@@ -176,12 +178,24 @@ class Spool:
         self._inbox = inbox
         self._work = work
         self._lock: int | None = None
+        self._mounts: dict[Path, Path] = {}
 
-    def open(self) -> None:
-        """Take the work folder for this process. Raises SpoolError if another has it, MachineError."""
+    def open(self, *others: Path) -> None:
+        """Take the work folder for this process, and note where it, the inbox and the `others` are mounted.
+
+        Raises SpoolError if another process has it, MachineError.
+        """
         with fsio.machine_faults("make the work folder", self._work):
             self._work.mkdir(parents=True, exist_ok=True)
         self._lock = fsio.lock_folder(self._work)
+        for folder in (self._inbox, self._work, *others):
+            with fsio.machine_faults("reach", folder):
+                self._mounts[folder] = mount_point(folder)
+
+    def check_mount(self, folder: Path) -> None:
+        """Raise MachineError if what a folder lay on when the spool was opened is not mounted any more."""
+        if folder in self._mounts:
+            fsio.check_mount(folder, self._mounts[folder])
 
     def close(self) -> None:
         """Give the work folder free."""
@@ -193,19 +207,29 @@ class Spool:
         """Take a settled source: from the rename on it is ours.
 
         Returns None if it is not there any more, or not the file that settled: then it is left, or put back, for the
-        next scan. Raises MachineError.
+        next scan. Raises DocumentError if this one file can't be taken, MachineError if none can.
         """
-        folder = self._work / _new_id()
-        record = JobRecord(self._watch, str(settled.path.relative_to(self._inbox)), settled.stamp)
-        job = Job(folder, record)
-        fsio.make_folders(folder, below=self._work)
+        self.check_mount(self._work)
+        name = str(settled.path.relative_to(self._inbox))
+        try:
+            with beneath(self._inbox, name) as held:
+                return self._claim(held, Job(self._work / _new_id(), JobRecord(self._watch, name, settled.stamp)))
+        except (FileNotFoundError, NotADirectoryError):  # its folder went away, or is a link now
+            return None
+
+    def _claim(self, held: Path, job: Job) -> Job | None:
+        stamp = job.record.stamp
+        if _stamped(held) != stamp:
+            return None
+        fsio.make_folders(job.folder, below=self._work)
         job.update()  # the name first: a source without one could not be given back
         try:
-            fsio.move_new(settled.path, job.source, tag=job.id)
+            fsio.move_new(held, job.source, tag=job.id)
         except (fsio.NotAsSeenError, MachineError) as error:
-            if _stamped(settled.path) == settled.stamp or not os.path.lexists(job.source):
-                fsio.remove_folder(folder)  # the file still lies in the inbox
+            if _stamped(held) == stamp or not os.path.lexists(job.source):
+                fsio.remove_folder(job.folder)  # the file still lies in the inbox
                 if isinstance(error, MachineError):
+                    self._blame(held, error)
                     raise
                 return None
             # moved, though the machine complained after: it is ours, and not to be left behind
@@ -214,15 +238,23 @@ class Spool:
             return None
         return job
 
+    def _blame(self, held: Path, error: MachineError) -> None:
+        """Tell a file that we may not take from an inbox that we may not use. Raises DocumentError for the former."""
+        if isinstance(error.__cause__, PermissionError) and os.access(self._inbox, os.W_OK | os.X_OK):
+            raise DocumentError(
+                f"{fsio.shown(spelled(held))} may not be taken out of its folder: permission denied.",
+                f"Let the user that runs ocrd read it and write to its folder (uid {os.geteuid()}), and touch it.",
+            ) from error
+
     def give_back(self, job: Job) -> Path:
         """Put the source of a job back into the inbox, under a free name. Returns where. Raises MachineError."""
         return self._move_out(job, "inbox", self._inbox)
 
-    def archive(self, job: Job, folder: Path) -> Path:
+    def archive(self, job: Job, folder: Path, access: Access = DEFAULT_ACCESS) -> Path:
         """Move the source to the archive and forget the job. Returns where it lies now. Raises MachineError."""
-        return self._move_out(job, "archive", folder)
+        return self._move_out(job, "archive", folder, access=access)
 
-    def refuse(self, job: Job, folder: Path, note: bytes) -> Path:
+    def refuse(self, job: Job, folder: Path, note: bytes, access: Access = DEFAULT_ACCESS) -> Path:
         """Move the source to `folder` with a note NAME.error.md beside it, and forget the job.
 
         The note goes first: from the move on the source is no longer ours. Returns where the source lies now. Raises
@@ -243,12 +275,21 @@ class Spool:
                     fsio.remove(beside)
                 raise
 
-        return self._move_out(job, "error", folder, put, beside=[Path(job.record.name).suffix + NOTE_SUFFIX])
+        beside = [Path(job.record.name).suffix + NOTE_SUFFIX]
+        return self._move_out(job, "error", folder, put=put, beside=beside, access=access)
 
-    def _move_out(
-        self, job: Job, role: str, folder: Path, put: Callable[[Path], None] | None = None, beside: Iterable[str] = ()
+    def _move_out(  # noqa: PLR0913 - all that `place` wants to know
+        self,
+        job: Job,
+        role: str,
+        folder: Path,
+        *,
+        put: Callable[[Path], None] | None = None,
+        beside: Iterable[str] = (),
+        access: Access = DEFAULT_ACCESS,
     ) -> Path:
         """Move the source to a free name in another folder, which is the end of the job."""
+        self.check_mount(folder)
         path = fsio.place(
             folder,
             job.record.name,
@@ -257,6 +298,7 @@ class Spool:
             recorded=job.record.names.get(role),
             record=lambda name: job.name_for(role, name),
             beside=beside,
+            access=access,
         )
         fsio.remove_folder(job.folder)
         return path
@@ -284,9 +326,9 @@ class Spool:
 
     def _finish_claim(self, job: Job) -> None:
         """Delete the twin that a claim by copy or link leaves in the inbox when it dies just before its last step."""
-        original = self._inbox / job.record.name
-        if os.path.lexists(original) and FileStamp.of(original.lstat()) == job.record.stamp:
-            self._finish_move(original, job.source)
+        with suppress(FileNotFoundError, NotADirectoryError), beneath(self._inbox, job.record.name) as original:
+            if _stamped(original) == job.record.stamp:
+                self._finish_move(original, job.source)
 
     def _finish_move(self, source: Path, target: Path) -> bool:
         if not fsio.same_file(source, target):

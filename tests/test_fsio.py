@@ -168,14 +168,14 @@ def test_a_file_that_grows_while_it_is_copied_stays_where_it_is(
 ) -> None:
     source = tmp_path / "a"
     source.write_bytes(b"first half")
-    real = fsio.shutil.copyfileobj
+    real = fsio._write_all
 
-    def copy_slowly(reader: Any, writer: Any) -> None:
-        real(reader, writer)
+    def write_slowly(descriptor: int, data: bytes) -> None:
+        real(descriptor, data)
         with source.open("ab") as more:
             more.write(b", second half")
 
-    monkeypatch.setattr(fsio.shutil, "copyfileobj", copy_slowly)
+    monkeypatch.setattr(fsio, "_write_all", write_slowly)
     with pytest.raises(fsio.NotAsSeenError):
         fsio.move_new(source, small_disk / "a", tag="job")
     assert (listing(tmp_path), listing(small_disk)) == ({"a": b"first half, second half"}, {})

@@ -12,6 +12,7 @@ from typing import Any
 from ocrd import fsio
 
 _BY_PATH = ("mkdir", "rmdir", "unlink", "rename", "link", "utime")
+_HELD = "/proc/self/fd/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,21 @@ class Reaper:
         fsio._libc = _Libc(lambda old, new, flags: self._renamed(real, old, new, flags))  # type: ignore[assignment]
 
     def _step(self, call: str, path: object, other: object = "") -> None:
-        spelled = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
-        if not self._armed or not spelled.startswith(self._root):
+        if not self._armed:
             return
-        self.steps.append(Step(call, spelled, os.fsdecode(other) if other else ""))  # type: ignore[arg-type]
+        spelled = self._spelled(path)
+        if not spelled.startswith(self._root):
+            return
+        self.steps.append(Step(call, spelled, self._spelled(other)))
         if len(self.steps) == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def _spelled(self, path: object) -> str:
+        """Spell a path as a person does, also one that goes by a folder's descriptor."""
+        spelled = os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else str(path)
+        number, _, rest = spelled.removeprefix(_HELD).partition("/")
+        folder = self._files.get(int(number)) if spelled.startswith(_HELD) else None
+        return f"{folder}/{rest}".rstrip("/") if folder else spelled
 
     def _by_path(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -76,7 +86,7 @@ class Reaper:
 
         def open_(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
             folder = self._files.get(kwargs.get("dir_fd") or -1)
-            name = f"{folder}/{path}" if folder else os.fsdecode(path)
+            name = f"{folder}/{path}" if folder else self._spelled(path)
             if flags & os.O_CREAT:
                 self._step("create", name)
             descriptor = real_open(path, flags, *args, **kwargs)
