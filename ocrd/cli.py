@@ -93,7 +93,7 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 
 @app.command()
 def convert(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="PDF, TIFF, JPEG or PNG files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="PDF, TIFF, JPEG, PNG, WebP or HEIC files.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; by default beside each file.")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the engine from here.")] = None,
 ) -> None:

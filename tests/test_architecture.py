@@ -19,9 +19,9 @@ FLOORS = [
     {"daemon"},
     {"chronicle", "reload", "status", "pipeline"},
     {"outputs"},
-    {"window", "inbox", "settle", "batch", "spool", "render", "verdict", "markdown", "plain", "publish", "engines"},
-    {"grounding", "markup", "tables", "joining", "result"},
-    {"workers", "fsio", "service", "logs", "metrics", "config", "events"},
+    {"window", "inbox", "batch", "spool", "render", "verdict", "markdown", "plain", "publish", "engines"},
+    {"grounding", "markup", "tables", "joining", "result", "scan", "settle", "watching", "whole", "writers"},
+    {"workers", "fsio", "service", "logs", "metrics", "config", "events", "mounts"},
     {"vllm_settings"},
     {"quantities"},
     {"model", "errors"},
@@ -32,13 +32,14 @@ ALLOWED_SIDEWAYS = {("window", "batch")}
 """The window asks `batch` whose page is next."""
 
 OWNERS = {
-    "watchdog": {"inbox"},
+    "watchdog": {"watching"},
     "pymupdf": {"render", "engines.cpu"},
     "pymupdf4llm": {"engines.cpu"},
     "vllm": {"engines.vllm", "engines.ngram"},
     "nh3": {"markup"},
     "markdown_it": {"plain"},
     "pebble": {"workers"},
+    "pillow_heif": {"render"},
     "PIL": {"render", "engines"},
     "yaml": {"config", "markdown"},
     "pydantic": {"config", "quantities", "vllm_settings"},
@@ -46,7 +47,7 @@ OWNERS = {
     "typer": {"cli"},
     "rich": {"bars", "check"},
     "systemd": {"logs"},
-    "structlog": {"logs", "daemon", "pipeline", "convert", "engines", "chronicle", "cli"},
+    "structlog": {"logs", "daemon", "inbox", "pipeline", "convert", "engines", "chronicle", "cli"},
 }
 """The only rooms that may import a library; `engines` stands for all of its modules."""
 
