@@ -266,7 +266,7 @@ def test_an_inbox_that_is_deleted_and_made_anew(house: House) -> None:
     shutil.rmtree(house.path("inbox"))
     wait_for(lambda: house.events("paused"))
     house.path("inbox").mkdir()
-    wait_for(lambda: len(house.events("watching")) == 2)
+    wait_for(lambda: house.events("watching anew"))
     house.drop("a.pdf")
     wait_for(lambda: house.events("delivered"))
     assert len(house.events("paused")) == len(house.events("resumed")) == len(house.events("watching anew")) == 1
@@ -277,7 +277,7 @@ def test_an_inbox_that_another_folder_takes_the_place_of(house: House) -> None:
     daemon = started(house)
     house.path("inbox").rename(house.path("old"))
     house.path("inbox").mkdir()
-    wait_for(lambda: len(house.events("watching")) == 2)
+    wait_for(lambda: house.events("watching anew"))
     house.drop("a.pdf")
     wait_for(lambda: house.events("delivered"))
     assert [line["reason"] for line in house.events("watching anew")] == ["the inbox is another folder now"]
@@ -291,9 +291,9 @@ def test_an_inbox_that_is_unmounted_and_mounted_again(house: House) -> None:
     try:
         daemon = started(house)
         subprocess.run(["umount", house.path("inbox")], check=True)
-        wait_for(lambda: len(house.events("watching")) == 2)
+        wait_for(lambda: house.events("watching anew"))
         subprocess.run(mount, check=True)
-        wait_for(lambda: len(house.events("watching")) == 3)
+        wait_for(lambda: len(house.events("watching anew")) == 2)
         house.drop("a.pdf")
         wait_for(lambda: house.events("delivered"))
         assert stop(daemon) == 0
