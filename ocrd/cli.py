@@ -111,6 +111,23 @@ def convert(
 
 
 @app.command()
+def retry(
+    names: Annotated[
+        list[Path] | None, typer.Argument(metavar="NAME…", help="Files in the error folders.", show_default=False)
+    ] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="All that lies in the error folders.")] = False,
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Bring refused files back into their inboxes, to be read again. Whether the daemon runs does not matter."""
+    from ocrd import config as configuration
+    from ocrd.retry import bring_back
+
+    for path in bring_back(configuration.load(config).watches, None if everything else names or []):
+        print(path)
+
+
+@app.command()
 def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Check the configuration, the folders and the engine, each line OK or what to do."""
     from ocrd import check as checks

@@ -4,6 +4,7 @@ What the engine read is text, never markup of ours: it can't end the front matte
 what it leaves open ends with its page.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,7 @@ from ocrd.joining import Part, joined
 from ocrd.model import Document, PageResult, Verdict
 from ocrd.result import ASSETS, STEM
 
+_SEALED = re.compile(rb"<!-- ocrd ([0-9a-f]{16}) -->\n\Z")
 _HEADINGS = {"title": "# ", "sub_title": "## "}
 _RUNNING = {"header": "header", "footer": "footer", "page_number": "number"}
 _CAPTIONS = {"image_caption", "figure_caption", "chart_caption", "table_caption"}
@@ -52,14 +54,25 @@ def section(page: PageResult, style: Style, *, noted: bool) -> str:
 
 
 def note(name: str, what: str, remedy: str, date: str) -> str:
-    """Write NAME.error.md: what is wrong with a refused source and what a person can do."""
-    return (
+    """Write NAME.error.md: what is wrong with a refused source and what a person can do. It ends with its seal."""
+    text = (
         f"# {_inline(name)} was not read\n\n"
         f"**What happened:** {_inline(what)}\n\n"
         f"**What to do:** {_inline(remedy)}\n\n"
         f"The file lies beside this note, unchanged. To try it again, move it back into the inbox.\n\n"
         f"ocrd, {date}\n"
     )
+    return f"{text}<!-- ocrd {_seal(text.encode())} -->\n"
+
+
+def is_own_note(data: bytes) -> bool:
+    """Whether this is a note of ours that nobody has changed."""
+    found = _SEALED.search(data)
+    return found is not None and found[1].decode() == _seal(data[: found.start()])
+
+
+def _seal(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _front_matter(document: Document) -> str:

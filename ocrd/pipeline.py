@@ -107,6 +107,7 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
     delivered = await durably(_deliver, job, watch)
+    await durably(spool.clear_note, job, watch.error, markdown.is_own_note)
     archived = await durably(spool.archive, job, watch.archive)
     return Outcome("delivered", delivered, archived, document)
 
@@ -255,6 +256,7 @@ async def _refuse(job: Job, watch: Watch, spool: Spool) -> Outcome:
     refusal = job.record.refusal
     if refusal is None:
         raise AssertionError(job.folder)
+    await durably(spool.clear_note, job, watch.error, markdown.is_own_note)
     note = markdown.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date)
     path = await durably(spool.refuse, job, watch.error, note.encode())
     return Outcome("refused", path, path, reason=refusal.what)

@@ -245,6 +245,19 @@ class Spool:
 
         return self._move_out(job, "error", folder, put, beside=[Path(job.record.name).suffix + NOTE_SUFFIX])
 
+    def clear_note(self, job: Job, folder: Path, is_ours: Callable[[bytes], bool]) -> None:
+        """Delete the note of an earlier refusal, once its source was brought back from `folder` to the inbox.
+
+        Only a note that `is_ours`, with no source beside it any more. Raises MachineError.
+        """
+        source = folder / job.record.name
+        note = source.with_name(source.name + NOTE_SUFFIX)
+        if "error" in job.record.names or os.path.lexists(source) or len(os.fsencode(note.name)) > fsio.NAME_MAX:
+            return  # it may be the note of this very refusal, or of another file, or can't be there
+        with fsio.machine_faults("read", note):
+            if note.is_file() and not note.is_symlink() and is_ours(note.read_bytes()):
+                fsio.remove(note)
+
     def _move_out(
         self, job: Job, role: str, folder: Path, put: Callable[[Path], None] | None = None, beside: Iterable[str] = ()
     ) -> Path:

@@ -15,7 +15,7 @@ HOUSE = Path(ocrd.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"bars", "check", "convert"},
+    {"bars", "check", "convert", "retry"},
     {"daemon"},
     {"chronicle", "reload", "status", "pipeline"},
     {"outputs"},
