@@ -128,6 +128,29 @@ def retry(
 
 
 @app.command()
+def history(
+    *,
+    config: ConfigFile = _DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="A line each.")] = False,
+) -> None:
+    """Tell what was delivered, skipped and linked, oldest first."""
+    import json
+    from dataclasses import asdict
+
+    from ocrd import config as configuration
+    from ocrd.ledger import Ledger
+
+    for watch in configuration.load(config).watches:
+        for entry in Ledger(watch.work_folder, watch.outbox).entries():
+            if as_json:
+                print(json.dumps({"watch": watch.name} | asdict(entry), ensure_ascii=False))
+            else:
+                print(
+                    f"{entry.date}  {watch.name}  {entry.kind:9}  {entry.pages:5} p.  {entry.source} -> {entry.sidecar}"
+                )
+
+
+@app.command()
 def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Check the configuration, the folders and the engine, each line OK or what to do."""
     from ocrd import check as checks

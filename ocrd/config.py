@@ -191,6 +191,14 @@ class Watch(Section):
     outbox: Folder = Field(description="Where the Markdown goes.")
     archive: Folder = Field(description="Where an original goes once its Markdown is delivered.")
     error: Folder = Field(description="Where a source goes that can't be read, with a note that says why.")
+    duplicates: Literal["process", "skip", "link"] = Field(
+        default="process",
+        description="What to do with a file of which the same bytes were delivered before: process reads it again, "
+        "skip only archives it, link delivers a sidecar that points to the earlier one.",
+    )
+    history: bool = Field(
+        default=True, description="Keep a ledger of what was delivered, for `ocrd history` and for duplicates."
+    )
     include: Names = Field(
         default=(),
         description='Take only sources that match one of these, such as "*.pdf" or "invoices/*"; empty: all.',

@@ -107,7 +107,7 @@ class Ended:
     job: str
     source: str
     kind: str
-    """`delivered`, `refused`, or `returned` (put back into the inbox, since it changed)."""
+    """`delivered`, `refused`, `returned` (put back into the inbox, since it changed), or `skipped` (a duplicate)."""
     path: Path
     """Where the sidecar lies; for the others, where the source lies now."""
     original: Path | None

@@ -134,9 +134,11 @@ class Job:
         result = Result(self.folder)
         return result if result.pieces else None
 
-    def keep_result(self, files: Mapping[str, bytes], figures: Iterable[str] = ()) -> None:
+    def keep_result(
+        self, files: Mapping[str, bytes], figures: Iterable[str] = (), facts: Mapping[str, str | int] | None = None
+    ) -> None:
         """Make the finished result durable: files by ending, and kept figures. From here on nothing is read again."""
-        Result(self.folder).finish(files, figures)
+        Result(self.folder).finish(files, figures, facts)
 
     def keep_page(self, page: PageResult, provenance: str, figures: Mapping[str, bytes] | None = None) -> None:
         """Make one page's result durable, its figures by name first.

@@ -88,6 +88,8 @@ class WatchStatus:
     """Of the delivered, those with pages that a person should look at."""
     refused: int = 0
     returned: int = 0
+    skipped: int = 0
+    """Duplicates that were only archived."""
     last: Delivery | None = None
     paused: Pause | None = None
 
@@ -292,6 +294,8 @@ def _count_end(watch: WatchStatus, event: Ended) -> None:
             watch.last = Delivery(shown(event.source), shown(event.path), time.time())
         case "refused":
             watch.refused += 1
+        case "skipped":
+            watch.skipped += 1
         case _:
             watch.returned += 1
 

@@ -18,8 +18,8 @@ FLOORS = [
     {"bars", "check", "convert", "retry"},
     {"daemon"},
     {"chronicle", "reload", "status", "pipeline"},
-    {"outputs"},
-    {"window", "inbox", "batch", "spool", "render", "verdict", "markdown", "plain", "publish", "engines"},
+    {"outputs", "ledger"},
+    {"window", "twins", "inbox", "batch", "spool", "render", "verdict", "markdown", "plain", "publish", "engines"},
     {"grounding", "markup", "tables", "joining", "result", "scan", "settle", "watching", "whole", "writers"},
     {"workers", "fsio", "service", "logs", "metrics", "config", "events", "mounts"},
     {"vllm_settings"},
@@ -47,7 +47,7 @@ OWNERS = {
     "typer": {"cli"},
     "rich": {"bars", "check"},
     "systemd": {"logs"},
-    "structlog": {"logs", "daemon", "inbox", "pipeline", "convert", "engines", "chronicle", "cli"},
+    "structlog": {"logs", "ledger", "daemon", "inbox", "pipeline", "convert", "engines", "chronicle", "cli"},
 }
 """The only rooms that may import a library; `engines` stands for all of its modules."""
 

@@ -168,7 +168,7 @@ def test_everything_lies_in_its_place_and_nowhere_else(day: Day) -> None:
     assert day.files("outbox") == {str(Path(name).with_suffix(".md")) for name in READ}
     assert len(day.files("error")) == 2 * len(REFUSED)
     assert day.files("inbox") == {"folder.pdf/inside.pdf", "unfinished.pdf.part"}
-    assert os.listdir(day.root / ".inbox.ocrd-work") == []
+    assert os.listdir(day.root / ".inbox.ocrd-work") == ["ledger.sqlite3"]
 
 
 @pytest.mark.parametrize("name", ODD)

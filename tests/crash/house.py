@@ -170,6 +170,7 @@ class House:
             **{role: self.folder(role) for role in ROLES},
             work=self.root / "work",
             outputs=self.scenario.outputs,
+            history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
         flow = Flow(watch, Settle())
         jobs = flow.open()
