@@ -78,14 +78,14 @@ class Inbox:
     @property
     def gap(self) -> float:
         """Seconds to let pass before the next look, whatever happens."""
-        return max(_LEAST_GAP, self._seconds / _MOST_SCANNING)
+        return min(max(_LEAST_GAP, self._seconds / _MOST_SCANNING), self._settle.rescan)
 
     async def look(self) -> list[Settled]:
         """Look through the folder, and return what has settled since the last look. Raises MachineError."""
         self._loop = asyncio.get_running_loop()
         before, began = self._looked, time.monotonic()
         found = await asyncio.to_thread(self._look, began)
-        self._looked, self._seconds = began, time.monotonic() - began
+        self._looked = began
         self._count_what_came_without_events(set(found.files), before)
         self._tell_odd(found.odd)
         self._waiting = {path: why for path, why in self._waiting.items() if path in found.files}
@@ -145,7 +145,10 @@ class Inbox:
             self._arrived_at((status.st_dev, status.st_ino))
         if not self._once:
             self._tend(now)
-        return scan(self.folder, self._wanted)
+        began = time.monotonic()
+        found = scan(self.folder, self._wanted)
+        self._seconds = time.monotonic() - began
+        return found
 
     def _arrived_at(self, place: tuple[int, int]) -> None:
         """Begin with a folder that is new under this name: at the start, mounted, or made anew."""

@@ -49,8 +49,13 @@ class SettleTracker:
         return [Settled(path, known[path].stamp) for path in news]
 
     def put_off(self, path: Path, why: str, now: float) -> bool:
-        """Let a settled file wait on, `quiet` seconds at a time. Returns False if its patience is used up."""
-        file = self._known[path]
+        """Let a settled file wait on, `quiet` seconds at a time. Returns False if its patience is used up.
+
+        One that was forgotten meanwhile settles anew, and so waits on, too.
+        """
+        file = self._known.get(path)
+        if file is None:
+            return True
         if now - file.since >= self.patience:
             file.why = ""
             return False

@@ -101,6 +101,16 @@ def test_a_file_that_is_put_off_comes_again_until_its_patience_ends() -> None:
     assert (tracker.waiting, tracker.settling) == ({}, 0)
 
 
+def test_a_file_that_was_forgotten_can_be_put_off() -> None:
+    tracker = SettleTracker(3.0, patience=8.0)
+    tracker.observe({A: STAMP}, 0.0)
+    tracker.observe({A: STAMP}, 3.0)
+    tracker.forget(A)
+    assert tracker.put_off(A, "why", 3.0)
+    assert tracker.observe({A: STAMP}, 4.0) == []
+    assert tracker.observe({A: STAMP}, 7.0) == [Settled(A, STAMP)]
+
+
 def test_a_change_gives_new_patience() -> None:
     tracker, grown = SettleTracker(3.0, patience=8.0), replace(STAMP, size=77)
     tracker.observe({A: STAMP}, 0.0)

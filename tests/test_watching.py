@@ -170,6 +170,17 @@ def test_files_that_events_told_of_are_not_counted(folder: Path, inbox: Inbox, e
     assert inbox.only_scanned == 0
 
 
+def test_the_test_for_events_does_not_count_as_a_slow_scan(
+    folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_CANARY_SECONDS", 1.0)
+    monkeypatch.setattr(watching, "_EVENTS", [watching.DirMovedEvent])
+    (folder / "a.pdf").touch()
+    asyncio.run(found(inbox))
+    assert inbox.how == "polling"
+    assert inbox.gap < 5
+
+
 @pytest.mark.parametrize(
     ("kind", "shared"),
     [("nfs4", True), ("cifs", True), ("fuse.sshfs", True), ("9p", True), ("ext4", False), ("fuseblk", False),
