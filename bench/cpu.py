@@ -170,7 +170,7 @@ async def overhead(root: Path, turns: int) -> None:
             house.put(source, "long.pdf")
             await house.until(lambda: engine.begins)  # noqa: B023 - awaited in this turn
             began = time.monotonic()
-            await house.until(lambda: house.delivered())  # noqa: B023
+            await house.until(house.delivered)
             whole.append((pages - WORKERS) / (time.monotonic() - began))
         shares.append(whole[-1] / alone[-1])
     tell(f"overhead: bare render loop, {WORKERS} workers", spread(alone, "pages/s"))
@@ -254,7 +254,7 @@ async def idle(root: Path, _turns: int) -> None:
     house = House(root / "idle")
     async with house.running(InstantEngine()):
         house.put(text_pdf(root / "one.pdf", 1), "one.pdf")
-        await house.until(lambda: house.delivered())
+        await house.until(house.delivered)
         await asyncio.sleep(3)
         before, switches = own_cpu(), resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
         began = time.monotonic()

@@ -97,7 +97,7 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 
 @app.command()
 def convert(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="PDF, TIFF, JPEG or PNG files.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="PDF, TIFF, JPEG, PNG, WebP or HEIC files.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; by default beside each file.")] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the engine from here.")] = None,
 ) -> None:
@@ -126,6 +126,46 @@ def review(
     from ocrd.fsio import shown
 
     print(shown(reviews.write(name, configuration.load(config), output)))
+
+
+@app.command()
+def retry(
+    names: Annotated[
+        list[Path] | None, typer.Argument(metavar="NAME…", help="Files in the error folders.", show_default=False)
+    ] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="All that lies in the error folders.")] = False,
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Bring refused files back into their inboxes, to be read again. Whether the daemon runs does not matter."""
+    from ocrd import config as configuration
+    from ocrd.retry import bring_back
+
+    for path in bring_back(configuration.load(config).watches, None if everything else names or []):
+        print(path)
+
+
+@app.command()
+def history(
+    *,
+    config: ConfigFile = _DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="A line each.")] = False,
+) -> None:
+    """Tell what was delivered, skipped and linked, oldest first."""
+    import json
+    from dataclasses import asdict
+
+    from ocrd import config as configuration
+    from ocrd.ledger import Ledger
+
+    for watch in configuration.load(config).watches:
+        for entry in Ledger(watch.work_folder, watch.outbox).entries():
+            if as_json:
+                print(json.dumps({"watch": watch.name} | asdict(entry), ensure_ascii=False))
+            else:
+                print(
+                    f"{entry.date}  {watch.name}  {entry.kind:9}  {entry.pages:5} p.  {entry.source} -> {entry.sidecar}"
+                )
 
 
 @app.command()

@@ -122,8 +122,16 @@ class Settle(Section):
     quiet: Duration = Field(
         default=3.0, description="Size, time and identity of the file have not changed for this long."
     )
+    patience: Duration = Field(
+        default=600.0,
+        description="A file that looks unfinished, or is held open by a program, is waited for this long since "
+        "its last change; `ocrd once` does not wait.",
+    )
     rescan: Annotated[Duration, at_least(0.1, "100ms")] = Field(
         default=60.0, description="The inbox is looked through this often, events or not."
+    )
+    poll: Annotated[Duration, at_least(0.1, "100ms")] = Field(
+        default=5.0, description="The same, where no events can be had: network shares, or a limit of the kernel."
     )
 
 
@@ -230,6 +238,19 @@ class Watch(Section):
     outbox: Folder = Field(description="Where the Markdown goes.")
     archive: Folder = Field(description="Where an original goes once its Markdown is delivered.")
     error: Folder = Field(description="Where a source goes that can't be read, with a note that says why.")
+    duplicates: Literal["process", "skip", "link"] = Field(
+        default="process",
+        description="What to do with a file of which the same bytes were delivered before: process reads it again, "
+        "skip only archives it, link delivers a sidecar that points to the earlier one.",
+    )
+    history: bool = Field(
+        default=True, description="Keep a ledger of what was delivered, for `ocrd history` and for duplicates."
+    )
+    include: Names = Field(
+        default=(),
+        description='Take only sources that match one of these, such as "*.pdf" or "invoices/*"; empty: all.',
+    )
+    exclude: Names = Field(default=(), description="Leave alone what matches one of these, also whole folders.")
     work: Folder | None = Field(
         default=None,
         description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount.",

@@ -6,7 +6,6 @@ the machine pauses the watch that it concerns and nothing else.
 """
 
 import asyncio
-import math
 import signal
 import time
 from collections import Counter
@@ -20,9 +19,9 @@ from typing import TypeVar
 
 import structlog
 
-from ocrd import chronicle, inbox, logs, reload, service, status
+from ocrd import chronicle, logs, reload, service, status
 from ocrd.batch import Batch, BatchPolicy
-from ocrd.config import Config, Watch
+from ocrd.config import Config, Settle, Watch
 from ocrd.engines.attended import Attended
 from ocrd.engines.base import Engine
 from ocrd.errors import ConfigError, DocumentError, EngineError, MachineError, cause_of
@@ -42,11 +41,11 @@ from ocrd.events import (
 )
 from ocrd.fsio import machine_faults, one_mount, shown
 from ocrd.hooks import Hooks
-from ocrd.model import FileStamp, PageResult, Settled
+from ocrd.inbox import Inbox
+from ocrd.model import PageResult, Settled
 from ocrd.pause import RETRY_SECONDS, Pause
 from ocrd.pipeline import Interrupted, Outcome, Progress, Tools, durably, run_job
 from ocrd.render import Renderer
-from ocrd.settle import SettleTracker
 from ocrd.spool import Job, Spool, refusal_of
 from ocrd.window import Window
 from ocrd.workers import Limits
@@ -57,8 +56,6 @@ log = structlog.get_logger("ocrd")
 
 _JOBS_AT_ONCE = 1024
 """Jobs that have been opened at the same time; the others wait in their folders. Far above any engine's window."""
-_LEAST_SCAN_GAP = 0.2
-"""Seconds between two scans of an inbox, however many events come."""
 _PULSE = 1.0
 """Seconds between two looks at how things stand."""
 _SCAN_SECONDS = 120.0
@@ -71,11 +68,11 @@ class Flow:
     It begins and ends by itself, so that a reload can add, change and remove watches while others work on.
     """
 
-    def __init__(self, watch: Watch, quiet: float, events: Events | None = None) -> None:
+    def __init__(self, watch: Watch, settle: Settle, events: Events | None = None, *, once: bool = False) -> None:
         self.watch = watch
         self.spool = Spool(watch.name, watch.inbox, watch.work_folder)
-        self.tracker = SettleTracker(quiet)
         self.wake = asyncio.Event()
+        self.inbox = Inbox(watch, settle, self.wake, once=once)
         self.idle = False
         self.looked = asyncio.Event()
         """Set once the inbox was looked into, or could not be."""
@@ -93,7 +90,7 @@ class Flow:
         self.look_out: asyncio.Task[None] | None = None
         self._events = events or Events()
         self.pause = Pause()
-        self._odd: set[Path] = set()
+        self._how = ""
         self.log = log.bind(watch=watch.name)
 
     def open(self) -> list[Job]:
@@ -117,25 +114,16 @@ class Flow:
             self._events.tell(Resumed(self.watch.name))
             self.wake.set()
 
-    def left_alone(self, odd: dict[Path, str]) -> None:
-        """Log each thing in the inbox that is named like a source but is none, once."""
-        for path in odd.keys() - self._odd:
-            self.log.warning(
-                "left alone", source=shown(path.relative_to(self.watch.inbox)), reason=f"it is {odd[path]}"
-            )
-        self._odd = set(odd)
-
-    async def scan(self) -> inbox.Scan:
-        """Look through the inbox. Raises MachineError."""
+    async def look(self) -> list[Settled]:
+        """Look through the inbox, and return what has settled. Raises MachineError."""
         self.scanning, self.sign = True, time.monotonic()
         try:
-            return await asyncio.to_thread(self._scan)
+            await asyncio.to_thread(self.spool.check_mount, self.watch.inbox)
+            news = await self.inbox.look()
         finally:
             self.scanning, self.sign = False, time.monotonic()
-
-    def _scan(self) -> inbox.Scan:
-        self.spool.check_mount(self.watch.inbox)
-        return inbox.scan(self.watch.inbox)
+        self._tell()
+        return news
 
     async def moved(self, step: Awaitable[T]) -> T:
         """Take a step of the look-out, whose end is a sign that it moves."""
@@ -144,12 +132,16 @@ class Flow:
         finally:
             self.sign = time.monotonic()
 
-    def seen(self, files: dict[Path, FileStamp]) -> None:
-        """Take in what a scan found."""
-        now = time.time()
-        self.first_seen = {path: self.first_seen.get(path, now) for path in files}
-        waiting = len(files) - self.tracker.settling
-        self._events.tell(Looked(self.watch.name, settling=self.tracker.settling, waiting=waiting))
+    def _tell(self) -> None:
+        """Tell what a look found, and how the inbox is watched if that is new."""
+        now, inbox = time.time(), self.inbox
+        self.first_seen = {path: self.first_seen.get(path, now) for path in inbox.files}
+        if inbox.how != self._how:
+            self._how = inbox.how
+            self._events.tell(WatchAdded(self.watch.name, inbox.how, inbox.every))
+        settling = inbox.tracker.settling
+        waiting = len(inbox.files) - settling
+        self._events.tell(Looked(self.watch.name, settling, waiting, inbox.why, inbox.only_scanned))
 
     def release(self) -> None:
         """Give the work folder free, if the watch is to leave and nothing of it is in work any more."""
@@ -210,7 +202,7 @@ class Daemon:
         self._hooks = Hooks(config)
         self.events = Events(chronicle.write, self._board.hear, self._hooks.hear)
         """What happens, for whoever wants to listen before `run`."""
-        self._flows = [Flow(watch, config.settle.quiet, self.events) for watch in config.watches]
+        self._flows = [Flow(watch, config.settle, self.events, once=once) for watch in config.watches]
         self._leaving: list[Flow] = []
         self._batch: Batch[tuple[Flow, Settled]] = Batch(_policy(config, once=once))
         self._admit = asyncio.Event()
@@ -238,20 +230,20 @@ class Daemon:
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError, SpoolError, EngineError; with `once` any MachineError."""
         async with AsyncExitStack() as stack:
-            renderer, watcher = self._open_tools(stack)
+            renderer = self._open_tools(stack)
             stack.callback(self._write_status)
             self._open_metrics(stack)
             try:
                 async with asyncio.TaskGroup() as group:
                     ending = group.create_task(self._stop.wait())
-                    telling = [group.create_task(self._pulse(watcher)), group.create_task(self._keep_status())]
+                    telling = [group.create_task(self._pulse()), group.create_task(self._keep_status())]
                     tasks = [
                         group.create_task(self._work(group, renderer)),
                         group.create_task(self._admission()),
-                        group.create_task(self._reloading(group, renderer, watcher)),
+                        group.create_task(self._reloading(group, renderer)),
                     ]
                     for flow in self._flows:
-                        flow.look_out = group.create_task(self._look_out(flow, renderer, watcher))
+                        flow.look_out = group.create_task(self._look_out(flow, renderer))
                     await ending
                     await self._drain(tasks)
                     for task in telling:
@@ -263,7 +255,7 @@ class Daemon:
             self._board.state = "stopped"
         log.info("stopped", **self.ended)
 
-    def _open_tools(self, stack: AsyncExitStack) -> tuple[Renderer, inbox.Watcher]:
+    def _open_tools(self, stack: AsyncExitStack) -> Renderer:
         loop = asyncio.get_running_loop()
         signals = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop}
         if self._reread:
@@ -278,9 +270,7 @@ class Daemon:
         renderer = Renderer(settings.count, Limits(settings.page_timeout, settings.memory), settings.images)
         stack.push_async_callback(renderer.close)
         stack.push_async_callback(self._engine.close)
-        watcher = inbox.Watcher(partial(loop.call_soon_threadsafe, self._wake_all))
-        stack.callback(watcher.close)
-        return renderer, watcher
+        return renderer
 
     def _open_metrics(self, stack: AsyncExitStack) -> None:
         """Serve the numbers, if the owner wants them. Raises ConfigError."""
@@ -299,6 +289,7 @@ class Daemon:
 
     def _release_folders(self) -> None:
         for flow in (*self._flows, *self._leaving):
+            flow.inbox.close()
             flow.spool.close()
 
     def _recover(self, flow: Flow) -> None:
@@ -309,42 +300,32 @@ class Daemon:
         if left:
             flow.log.info("recovered", jobs=len(left))
 
-    def _wake_all(self) -> None:
-        for flow in self._flows:
-            flow.wake.set()
-
-    async def _look_out(self, flow: Flow, renderer: Renderer, watcher: inbox.Watcher) -> None:
-        """Scan one inbox whenever there may be news, and put what has settled into the batch."""
-        how, longest = "events", math.inf
-        try:
-            await asyncio.to_thread(watcher.watch, flow.watch.inbox)
-        except MachineError as error:
-            how, longest = "polling", RETRY_SECONDS
-            flow.log.warning("no events from this inbox, so it is polled", what=error.what, every=longest)
-        self.events.tell(WatchAdded(flow.watch.name, how, min(self._config.settle.rescan, longest)))
+    async def _look_out(self, flow: Flow, renderer: Renderer) -> None:
+        """Look into one inbox whenever there may be news, and put what is complete into the batch."""
+        inbox = flow.inbox
         while True:
             flow.wake.clear()
             flow.idle = False
             try:
-                found = await flow.scan()
+                news = await flow.look()
             except MachineError as error:
                 self._fault(flow, "scan", error)
                 flow.looked.set()
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             flow.cured("scan")
-            flow.left_alone(found.odd)
-            news = flow.tracker.observe(found.files, time.monotonic())
-            flow.seen(found.files)
             flow.looked.set()
-            counts = await asyncio.gather(*(flow.moved(renderer.count_pages(settled.path)) for settled in news))
-            for settled, pages in zip(news, counts, strict=True):
-                self._batch.add((flow, settled), pages, time.monotonic())
-                self._admit.set()
-            flow.idle = not flow.tracker.settling
+            for complete in await asyncio.gather(
+                *(flow.moved(inbox.examine(settled, renderer.count_pages)) for settled in news)
+            ):
+                if complete:
+                    settled, pages = complete
+                    self._batch.add((flow, settled), pages, time.monotonic())
+                    self._admit.set()
+            flow.idle = not inbox.tracker.settling
             self._end_if_idle()
-            await _until(flow.wake, flow.tracker.next_due(), longest=min(self._config.settle.rescan, longest))
-            await asyncio.sleep(_LEAST_SCAN_GAP)
+            await _until(flow.wake, inbox.tracker.next_due(), longest=inbox.every)
+            await asyncio.sleep(inbox.gap)
 
     async def _admission(self) -> None:
         """Close batches, and claim what is in them; what can't be claimed now stays on the list."""
@@ -389,7 +370,7 @@ class Daemon:
             return True
         flow.cured("claim")
         if job is None:  # gone or changed: if it is there it settles anew
-            flow.tracker.forget(settled.path)
+            flow.inbox.tracker.forget(settled.path)
             flow.idle = False
             flow.wake.set()
             return True
@@ -505,7 +486,7 @@ class Daemon:
 
     # -- reload ---------------------------------------------------------------------------------------------------
 
-    async def _reloading(self, group: asyncio.TaskGroup, renderer: Renderer, watcher: inbox.Watcher) -> None:
+    async def _reloading(self, group: asyncio.TaskGroup, renderer: Renderer) -> None:
         """Read the configuration again whenever SIGHUP asks for it. A bad file changes nothing."""
         await self._ready.wait()
         while self._reread:
@@ -517,10 +498,10 @@ class Daemon:
             except ConfigError as error:
                 log.error("reload refused", what=error.what, remedy=f"{error.remedy} What ran before runs on.")  # noqa: TRY400 - the two sentences tell all
             else:
-                self._apply(fresh, partial(self._begin, group, renderer, watcher), watcher)
+                self._apply(fresh, partial(self._begin, group, renderer))
             self._manager.notify(service.READY)
 
-    def _apply(self, fresh: Config, begin: Callable[[Flow], None], watcher: inbox.Watcher) -> None:
+    def _apply(self, fresh: Config, begin: Callable[[Flow], None]) -> None:
         """Go over to another configuration without touching the pages in flight."""
         change = reload.compare(self._config, fresh)
         known = {flow.watch.name: flow for flow in self._flows}
@@ -528,20 +509,21 @@ class Daemon:
         self._batch.policy = _policy(fresh, once=self._once)
         logs.set_level(fresh.log.level)
         for flow in self._flows:
-            flow.tracker.quiet = fresh.settle.quiet
+            flow.inbox.settle(fresh.settle)
         for watch in change.altered:
             known[watch.name].watch = watch  # jobs in work end by the old one, the next by this
+            known[watch.name].inbox.choose(watch.include, watch.exclude)
         for name in (*change.removed, *(watch.name for watch in change.moved)):
-            self._end(known[name], watcher)
+            self._end(known[name])
         for watch in (*change.added, *change.moved):
-            begin(Flow(watch, fresh.settle.quiet, self.events))
+            begin(Flow(watch, fresh.settle, self.events))
         self._board.configured(self._config)
         self._hooks.configured(self._config)
         log.info("reloaded", **change.told)
         if change.unheeded:
             log.warning("some settings count only after a restart", settings=", ".join(change.unheeded))
 
-    def _begin(self, group: asyncio.TaskGroup, renderer: Renderer, watcher: inbox.Watcher, flow: Flow) -> None:
+    def _begin(self, group: asyncio.TaskGroup, renderer: Renderer, flow: Flow) -> None:
         """Start a watch that a reload brought; those that leave the same work folder end their work first."""
         before = [other for other in self._leaving if other.watch.work_folder == flow.watch.work_folder]
 
@@ -556,27 +538,26 @@ class Daemon:
                     flow.fault("open", error)
                     await asyncio.sleep(RETRY_SECONDS)
             flow.cured("open")
-            await self._look_out(flow, renderer, watcher)
+            await self._look_out(flow, renderer)
 
         self._flows.append(flow)
         flow.look_out = group.create_task(begin())
 
-    def _end(self, flow: Flow, watcher: inbox.Watcher) -> None:
+    def _end(self, flow: Flow) -> None:
         """Stop looking after a watch; what was claimed from it is still brought to its end."""
         self._flows.remove(flow)
         self._leaving = [other for other in (*self._leaving, flow) if not other.gone.is_set()]
         flow.leaving = True
         if flow.look_out:
             flow.look_out.cancel()
-        watcher.unwatch(flow.watch.inbox)
+        flow.inbox.close()
         self.events.tell(WatchRemoved(flow.watch.name))
         flow.release()
 
     # -- what the world is told -----------------------------------------------------------------------------------
 
-    async def _pulse(self, watcher: inbox.Watcher) -> None:
+    async def _pulse(self) -> None:
         """Say once a second how things stand, and send the heartbeat while all that must move does."""
-        self._heart.needs(lambda _: None if watcher.alive else "the thread that hears of events has died")
         self._heart.needs(self._look_outs_move)
         self._heart.needs(self._engine_answers)
         began, restarts = time.monotonic(), 0

@@ -53,6 +53,10 @@ class DocumentError(OcrdError):
     exit_code = os.EX_DATAERR
 
 
+class IncompleteError(DocumentError):
+    """A source that ends before it should: still on its way, or cut off for good."""
+
+
 class PageError(OcrdError):
     """A page that can't be rendered or read. Its document goes on, and says so at that page."""
 

@@ -34,11 +34,11 @@ class EngineRestarted:
 
 @dataclass(frozen=True, slots=True)
 class WatchAdded:
-    """A watch is looked after from now on."""
+    """A watch is looked after from now on, or in another way than before."""
 
     watch: str
     how: str
-    """`events`, or `polling` where the kernel gives no events."""
+    """`events`, or `polling` where none come or they can't be trusted; `once` by `ocrd once`."""
     every: float
     """The inbox is scanned at least this often, seconds."""
 
@@ -59,6 +59,10 @@ class Looked:
     """Files that may still change."""
     waiting: int
     """Files that are complete, and not claimed yet."""
+    why: str = ""
+    """Why it is polled; empty where events come."""
+    only_scanned: int = 0
+    """Files so far that a scan found and no event had told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class Ended:
     job: str
     source: str
     kind: str
-    """`delivered`, `refused`, or `returned` (put back into the inbox, since it changed)."""
+    """`delivered`, `refused`, `returned` (put back into the inbox, since it changed), or `skipped` (a duplicate)."""
     path: Path
     """Where the sidecar lies; for the others, where the source lies now."""
     original: Path | None

@@ -367,6 +367,15 @@ def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
     return True
 
 
+def flash(path: Path) -> None:
+    """Let an empty file appear and vanish: what watches its folder should notice. Raises MachineError."""
+    with machine_faults("write a probe into", path.parent):
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # ours, left by a crash
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        os.unlink(path)
+
+
 def _write_temporary(folder: Path, data: bytes, tag: str) -> Path:
     temporary = folder / f".ocrd-{tag}.tmp"
     _write(temporary, data)

@@ -1,139 +1,242 @@
-"""What lies in an inbox. Events are hints that wake us; the scan is the truth."""
+"""One inbox: how it is watched, what lies in it, and which of that is complete.
 
-import logging
-import os
-import stat
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+Events are hints that wake us; the scan is the truth. Where events can't be had or can't be trusted the inbox is polled,
+which is a more frequent scan and nothing else.
+"""
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
-from ocrd.errors import MachineError
-from ocrd.fsio import machine_faults
-from ocrd.model import FileStamp
+import structlog
 
-if TYPE_CHECKING:
-    from watchdog.observers.api import ObservedWatch
+from ocrd import mounts
+from ocrd.config import Settle, Watch
+from ocrd.errors import IncompleteError, MachineError
+from ocrd.fsio import machine_faults, shown
+from ocrd.model import Settled
+from ocrd.scan import Scan, Wanted, scan
+from ocrd.settle import SettleTracker
+from ocrd.watching import Watching
+from ocrd.writers import unfinished
 
-SOURCE_SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png"})
-"""What is taken for a source, by its name; what it really is shows only when it is opened."""
+_TRY_AGAIN = 600.0
+"""Seconds until an inbox that can't be watched is tried again."""
+_STRIKES = 2
+"""So many scans in a row that find what no event told of, though events come: then events are not trusted here."""
+_LEAST_GAP = 0.2
+"""Seconds between two scans, however many events come."""
+_MOST_SCANNING = 0.1
+"""Share of the time that may go into scans, however large the inbox is."""
 
-_TEMPORARY_STARTS = (".", "~$", "._")
-_TEMPORARY_NAMES = frozenset({"thumbs.db", "desktop.ini"})
-_SYSTEM_FOLDERS = frozenset({"@eadir", "__macosx", "#recycle", "lost+found"})
-
-
-def is_source_name(name: str) -> bool:
-    """Whether a file of this name can be a source.
-
-    Names of copies under way (`scan.pdf.part`, `.scan.pdf.x8Ff2a`, `~$scan.pdf`) are not: their own suffix or their
-    first character gives them away.
-    """
-    if name.startswith(_TEMPORARY_STARTS) or name.lower() in _TEMPORARY_NAMES:
-        return False
-    return PurePath(name).suffix.lower() in SOURCE_SUFFIXES
+PageCounter = Callable[[Path], Awaitable[int]]
+"""Counts the pages of a file; raises IncompleteError if it looks as if more of it were to come."""
 
 
-def is_hidden_folder(name: str) -> bool:
-    """Whether a folder belongs to a system or a program (`.stfolder`, `@eaDir`, `lost+found`), not to a person."""
-    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+class Inbox:
+    """Owns watching, polling and scanning of one folder. Its methods are for one event loop."""
 
+    def __init__(self, watch: Watch, settle: Settle, wake: asyncio.Event, *, once: bool = False) -> None:
+        """Prepare; the first `look` begins to watch. `wake` is set when there may be news.
 
-# Not opens, nor closes without a write: our own scan would wake itself.
-_EVENTS: list[type[FileSystemEvent]] = [
-    FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent,
-]  # fmt: skip
-
-
-@dataclass(slots=True)
-class Scan:
-    """What one look through an inbox found."""
-
-    files: dict[Path, FileStamp] = field(default_factory=dict)
-    """Regular files that can be sources by their name."""
-    odd: dict[Path, str] = field(default_factory=dict)
-    """Things that are named like a source but are none, with what they are. They are left alone."""
-
-
-def scan(inbox: Path) -> Scan:
-    """Look through an inbox and its subfolders, without following links. Raises MachineError if it can't be read."""
-    found = Scan()
-    folders = [inbox]
-    while folders:
-        folder = folders.pop()
-        try:
-            with machine_faults("look into the inbox", folder), os.scandir(folder) as entries:
-                for entry in entries:
-                    _sort(entry, folders, found)
-        except MachineError as error:
-            if folder == inbox:
-                raise
-            if not isinstance(error.__cause__, FileNotFoundError):  # else it went away meanwhile
-                found.odd[folder] = "a folder that can't be read"
-    return found
-
-
-def _sort(entry: "os.DirEntry[str]", folders: list[Path], found: Scan) -> None:
-    if entry.is_dir(follow_symlinks=False):
-        if is_source_name(entry.name):
-            found.odd[Path(entry.path)] = "a folder"
-        elif not is_hidden_folder(entry.name):
-            folders.append(Path(entry.path))
-    elif is_source_name(entry.name):
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return  # it went away meanwhile, which is no error
-        if stat.S_ISREG(status.st_mode):
-            found.files[Path(entry.path)] = FileStamp.of(status)
-        else:
-            found.odd[Path(entry.path)] = "a symbolic link" if entry.is_symlink() else "a special file"
-
-
-class Watcher(FileSystemEventHandler):
-    """Wakes us when something happens in an inbox. Runs in watchdog's thread."""
-
-    def __init__(self, wake: Callable[[], object]) -> None:
-        """Call `wake`, from another thread, on every event. Nothing is watched yet."""
-        self._wake = wake
-        self._watched: dict[Path, ObservedWatch] = {}
-        self._observer = Observer()
-        self._observer.start()
-
-    def watch(self, inbox: Path) -> None:
-        """Begin to watch an inbox and its subfolders. Raises MachineError if the kernel refuses."""
-        with machine_faults("watch", inbox):
-            self._watched[inbox] = self._observer.schedule(self, str(inbox), recursive=True, event_filter=_EVENTS)
-
-    def unwatch(self, inbox: Path) -> None:
-        """Let go of an inbox, if it is watched."""
-        watched = self._watched.pop(inbox, None)
-        if watched is not None:
-            self._observer.unschedule(watched)
+        With `once` nothing is watched, and nothing is waited for but the quiet time.
+        """
+        self.folder = watch.inbox
+        self.tracker = SettleTracker(settle.quiet, 0.0 if once else settle.patience)
+        self.how = "once" if once else "polling"
+        """`events`, `polling`, or `once`."""
+        self.why = ""
+        """Why it is polled."""
+        self.only_scanned = 0
+        """Files that a scan found and no event had told of."""
+        self._settle = settle
+        self._wanted = Wanted(watch.include, watch.exclude)
+        self._event = wake
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._once = once
+        self._log = structlog.get_logger("ocrd").bind(watch=watch.name)
+        self._watching: Watching | None = None
+        self._place: tuple[int, int] | None = None
+        self._local = False
+        self._try_at = 0.0
+        self._looked = 0.0
+        self._seconds = 0.0
+        self.files: set[Path] = set()
+        """What lay there at the last look."""
+        self._unheard: tuple[set[Path], float] = (set(), 0.0)
+        self._strikes = 0
+        self._odd: set[Path] = set()
+        self._waiting: dict[Path, str] = {}
 
     @property
-    def alive(self) -> bool:
-        """Whether the thread that hears of events still runs."""
-        return self._observer.is_alive()
+    def every(self) -> float:
+        """Seconds after which to look again though nothing is due and no event came."""
+        return self._settle.rescan if self.how == "events" else min(self._settle.poll, self._settle.rescan)
 
-    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - what happened is for the scan to find
-        """Wake the scan."""
-        self._wake()
+    @property
+    def gap(self) -> float:
+        """Seconds to let pass before the next look, whatever happens."""
+        return min(max(_LEAST_GAP, self._seconds / _MOST_SCANNING), self._settle.rescan)
+
+    async def look(self) -> list[Settled]:
+        """Look through the folder, and return what has settled since the last look. Raises MachineError."""
+        self._loop = asyncio.get_running_loop()
+        before, began = self._looked, time.monotonic()
+        found = await asyncio.to_thread(self._look, began)
+        self._looked = began
+        self._count_what_came_without_events(set(found.files), before)
+        self._tell_odd(found.odd)
+        self._waiting = {path: why for path, why in self._waiting.items() if path in found.files}
+        return self.tracker.observe(found.files, began)
+
+    async def examine(self, settled: Settled, count_pages: PageCounter) -> tuple[Settled, int] | None:
+        """Return a settled file with its number of pages, or hold it back while it looks unfinished.
+
+        It is held back as long as there is patience, and comes again from a later look.
+        """
+        why = await asyncio.to_thread(unfinished, settled, local=self._local)
+        if why and self._once:
+            self._log.warning("left for the next time", source=self._name(settled.path), reason=why)
+            return None
+        if not why:
+            try:
+                return settled, await count_pages(settled.path)
+            except IncompleteError as error:
+                why = error.what
+        if not self.tracker.put_off(settled.path, why, time.monotonic()):
+            return settled, 1
+        if self._waiting.get(settled.path) != why:
+            self._waiting[settled.path] = why
+            self._log.info("waiting", source=self._name(settled.path), reason=why, longest=self._settle.patience)
+        return None
+
+    def settle(self, settle: Settle) -> None:
+        """Take over other settings, without forgetting what was seen."""
+        self._settle = settle
+        self.tracker.quiet = settle.quiet
+        self.tracker.patience = 0.0 if self._once else settle.patience
+
+    def choose(self, include: Iterable[str], exclude: Iterable[str]) -> None:
+        """Take over another choice among the files."""
+        self._wanted = Wanted(include, exclude)
 
     def close(self) -> None:
-        """Stop watching."""
-        logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # it complains of events that come in this moment
-        self._observer.stop()
-        self._observer.join()
+        """Stop watching, for good."""
+        self._closed = True
+        self._unwatch()
+
+    # What follows runs in another thread, one look at a time.
+
+    def _wake(self) -> None:
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching.close()
+            self._watching = None
+
+    def _look(self, now: float) -> Scan:
+        with machine_faults("look into the inbox", self.folder):
+            status = self.folder.stat()
+        if (status.st_dev, status.st_ino) != self._place:
+            self._arrived_at((status.st_dev, status.st_ino))
+        if not self._once:
+            self._tend(now)
+        began = time.monotonic()
+        found = scan(self.folder, self._wanted)
+        self._seconds = time.monotonic() - began
+        return found
+
+    def _arrived_at(self, place: tuple[int, int]) -> None:
+        """Begin with a folder that is new under this name: at the start, mounted, or made anew."""
+        with machine_faults("look into the inbox", self.folder):
+            kind = mounts.kind_of(self.folder)
+        if self._watching:
+            self._watch_anew("the inbox is another folder now")
+        self._place, self._local, self._try_at, self._strikes = place, not mounts.is_shared(kind), 0.0, 0
+        if not self._local:
+            self._poll(f"other machines can write to it unseen, since it is on {kind}", float("inf"))
+
+    def _tend(self, now: float) -> None:
+        """See that events come, if they can."""
+        unheard, since = self._unheard
+        self._unheard = (set(), 0.0)
+        if self._watching and not self._watching.alive():
+            self._watch_anew("the inbox was deleted, or its observer ended")
+        elif self._watching and unheard and self._watching.last_event < since:
+            self.only_scanned += len(unheard)
+            self._doubt(self._watching, unheard)
+        if self._watching is None and now >= self._try_at:
+            self._watch(now)
+        if self._watching and self._watching.overflowed:
+            self._watching.overflowed = False
+            self._log.warning(
+                "events were lost, so the inbox was looked through",
+                what="More happened at once than the kernel keeps (fs.inotify.max_queued_events).",
+            )
+
+    def _watch(self, now: float) -> None:
+        try:
+            self._watching = Watching(self.folder, self._wake)
+            heard = self._watching.arrive(self.folder)
+        except MachineError as error:
+            self._unwatch()
+            self._poll(error.what, now + _TRY_AGAIN, error.remedy)
+            return
+        if self._closed:  # while this went on
+            self._unwatch()
+        if not heard:
+            self._unwatch()
+            self._poll("a test file that appeared in it brought no event", now + _TRY_AGAIN)
+            return
+        self.how, self.why = "events", ""
+
+    def _doubt(self, watching: Watching, unheard: set[Path]) -> None:
+        """Find out why files came without events: none come any more, or others write them unseen."""
+        folder = min(unheard).parent
+        try:
+            heard = watching.arrive(folder)
+        except MachineError:
+            return  # the folder is gone again, or the machine will tell in its own time
+        self._strikes += 1
+        if not heard:
+            self._watch_anew(f"no event came from {shown(folder)}")
+        elif self._strikes >= _STRIKES:
+            self._unwatch()
+            self._poll("files appear in it without events; do other machines write to it?", float("inf"))
+
+    def _watch_anew(self, why: str) -> None:
+        self._unwatch()
+        self._try_at = 0.0
+        self.how, self.why = "polling", why
+        self._log.warning("watching anew", reason=why)
+
+    def _poll(self, why: str, try_at: float, remedy: str = "") -> None:
+        if (self.how, self.why) != ("polling", why):
+            self._log.warning("polled", inbox=shown(self.folder), reason=why, remedy=remedy, every=self._settle.poll)
+        self.how, self.why, self._try_at = "polling", why, try_at
+
+    # And this in the event loop again.
+
+    def _count_what_came_without_events(self, files: set[Path], before: float) -> None:
+        """Note new files that no event has told of since the look before; the next look holds them against events."""
+        new = files - self.files if before else set()
+        self.files = files
+        if self._watching is None:
+            self.only_scanned += 0 if self._once else len(new)
+        elif new and self._watching.last_event < before:
+            self._unheard = (new, before)
+        elif new:
+            self._strikes = 0
+
+    def _tell_odd(self, odd: dict[Path, str]) -> None:
+        """Log each thing that is named like a source but is none, once."""
+        for path in odd.keys() - self._odd:
+            self._log.warning("left alone", source=self._name(path), reason=f"it is {odd[path]}")
+        self._odd = set(odd)
+
+    def _name(self, path: Path) -> str:
+        return shown(path.relative_to(self.folder))

@@ -4,9 +4,12 @@ What the engine read is text, never markup of ours: it can't end the front matte
 what it leaves open ends with its page.
 """
 
+import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import quote
 
 import yaml
 
@@ -17,6 +20,7 @@ from ocrd.joining import Part, joined
 from ocrd.model import Document, PageResult, Verdict
 from ocrd.result import ASSETS, STEM
 
+_SEALED = re.compile(rb"<!-- ocrd ([0-9a-f]{16}) -->\n\Z")
 _HEADINGS = {"title": "# ", "sub_title": "## "}
 _RUNNING = {"header": "header", "footer": "footer", "page_number": "number"}
 _CAPTIONS = {"image_caption", "figure_caption", "chart_caption", "table_caption"}
@@ -58,14 +62,47 @@ def words(block: Block, style: Style) -> str:
 
 
 def note(name: str, what: str, remedy: str, date: str) -> str:
-    """Write NAME.error.md: what is wrong with a refused source and what a person can do."""
-    return (
+    """Write NAME.error.md: what is wrong with a refused source and what a person can do. It ends with its seal."""
+    text = (
         f"# {_inline(name)} was not read\n\n"
         f"**What happened:** {_inline(what)}\n\n"
         f"**What to do:** {_inline(remedy)}\n\n"
         f"The file lies beside this note, unchanged. To try it again, move it back into the inbox.\n\n"
         f"ocrd, {date}\n"
     )
+    return f"{text}<!-- ocrd {_seal(text.encode())} -->\n"
+
+
+def duplicate(told: Mapping[str, str | int], earlier: str, link: str, style: Style) -> str:
+    """Write the sidecar of a scan whose content was delivered before: `told` of it, and a link to the earlier one."""
+    facts = {"source": told["source"], "sha256": told["sha256"], "pages": told["pages"], "status": "duplicate"}
+    facts |= {"date": told["date"], "duplicate_of": shown(earlier)}
+    head = _yaml(facts) if style.front_matter else ""
+    return f"{head}\nThe same file was read before, as [{_inline(earlier)}]({quote(link)}).\n"
+
+
+def facts_of(sidecar: bytes) -> dict[str, Any] | None:
+    """Read back the front matter of a sidecar of ours; None if there is none."""
+    head, end, _ = sidecar.removeprefix(b"---\n").partition(b"\n---\n")
+    if not end or not sidecar.startswith(b"---\n"):
+        return None
+    try:
+        facts = yaml.safe_load(head)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError):
+        return None
+    wanted = {"source": str, "sha256": str, "pages": int, "status": str, "date": str}
+    sound = isinstance(facts, dict) and all(isinstance(facts.get(key), kind) for key, kind in wanted.items())
+    return facts if sound else None
+
+
+def is_own_note(data: bytes) -> bool:
+    """Whether this is a note of ours that nobody has changed."""
+    found = _SEALED.search(data)
+    return found is not None and found[1].decode() == _seal(data[: found.start()])
+
+
+def _seal(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def _front_matter(document: Document) -> str:
@@ -83,6 +120,10 @@ def _front_matter(document: Document) -> str:
             for page in document.problems
         ],
     }
+    return _yaml(facts)
+
+
+def _yaml(facts: Mapping[str, object]) -> str:
     return f"---\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)}---\n"
 
 

@@ -12,9 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ocrd import config, inbox
+from ocrd import config
 from ocrd.errors import MachineError
 from ocrd.fsio import shown
+from ocrd.scan import Wanted, scan
 from ocrd.status import EngineStatus, Status, WatchStatus, backlog, duration, judged, read
 
 OK, ATTENTION, DOWN = 0, 1, 2
@@ -66,13 +67,13 @@ def _from_folders(watch: config.Watch, status: Status) -> WatchStatus:
     known = next((one for one in status.watches if one.name == watch.name), None)
     now = known or WatchStatus(watch.name, shown(watch.inbox))
     now.how, now.settling, now.pages_left, now.paused = "", 0, 0, None
-    now.waiting, now.in_work = _files(watch.inbox), len(list(watch.work_folder.glob("*/job.json")))
+    now.waiting, now.in_work = _files(watch), len(list(watch.work_folder.glob("*/job.json")))
     return now
 
 
-def _files(folder: Path) -> int:
+def _files(watch: config.Watch) -> int:
     try:
-        return len(inbox.scan(folder).files)
+        return len(scan(watch.inbox, Wanted(watch.include, watch.exclude)).files)
     except MachineError:
         return 0
 

@@ -5,6 +5,7 @@ before a crash: the table in spool.py tells how.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -15,14 +16,16 @@ from typing import Any, TypeVar
 
 import structlog
 
-from ocrd import grounding, markdown, outputs, publish, verdict
+from ocrd import grounding, ledger, markdown, outputs, publish, verdict
 from ocrd.config import Watch
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
 from ocrd.fsio import shown
+from ocrd.ledger import Entry, Ledger
 from ocrd.model import Document, PageResult, SourceFacts, Verdict
 from ocrd.render import Renderer
 from ocrd.spool import Job, Spool, refusal_of
+from ocrd.twins import Twins
 from ocrd.window import Window
 
 log = structlog.get_logger("ocrd")
@@ -66,6 +69,8 @@ class Tools:
     """Unexplained deaths after which a source is refused."""
     progress: Progress = field(default_factory=Progress)
     """Who wants to know."""
+    twins: Twins = field(default_factory=Twins)
+    """What content is in work, for watches that do not read the same twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class Outcome:
     """How a job ended."""
 
     kind: str
-    """`delivered`, `refused`, or `returned` (put back into the inbox, since it changed)."""
+    """`delivered`, `refused`, `returned` (put back into the inbox, since it changed), or `skipped` (a duplicate)."""
     path: Path
     """Where the sidecar lies; for the others, where the source lies now."""
     original: Path
@@ -84,17 +89,34 @@ class Outcome:
     """Why it was refused."""
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A source whose content was delivered before."""
+
+    earlier: Entry
+    """That delivery."""
+    facts: dict[str, Any]
+    """What the ledger is to tell of this one."""
+
+
 async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     """Take one job from wherever it is to its end.
 
     Raises MachineError (try again later: nothing is lost), EngineError, Interrupted. The attempt is then refunded.
     """
+    try:
+        return await _run_job(job, watch, spool, tools)
+    finally:
+        tools.twins.done(job.id)
+
+
+async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     document = None
     if job.result is None and job.record.refusal is None:
         async with _charged(job):
-            result: Document | DocumentError
+            result: Document | Twin | DocumentError
             try:
-                result = document = await _read(job, watch, tools)
+                result = await _read(job, watch, tools)
             except DocumentError as error:
                 result = error
             if not job.unchanged():  # somebody still writes to it: what was read is worth nothing, good or bad
@@ -102,12 +124,19 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
                 return Outcome("returned", path, path)
             if isinstance(result, DocumentError):
                 await durably(job.update, refusal=refusal_of(result))
+            elif isinstance(result, Twin):
+                if watch.duplicates == "skip":
+                    return await _skip(job, watch, spool, result)
+                await durably(job.keep_result, {".md": _link(job, watch, result)}, (), result.facts)
             else:
+                document = result
                 files = {**outputs.files(result, watch), **await _searchable(job.source, result, watch, tools)}
-                await durably(job.keep_result, files, outputs.figures(result))
+                await durably(job.keep_result, files, outputs.figures(result), ledger.facts(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
     delivered = await durably(_deliver, job, watch, spool)
+    await durably(_record, job, watch)
+    await durably(spool.clear_note, job, watch.error, markdown.is_own_note)
     archived = await durably(spool.archive, job, watch.archive, watch.access)
     return Outcome("delivered", delivered, archived, document)
 
@@ -179,8 +208,8 @@ async def _charged(job: Job) -> AsyncIterator[None]:
         raise
 
 
-async def _read(job: Job, watch: Watch, tools: Tools) -> Document:
-    """Read a job's source, but for the pages that were read before a restart."""
+async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
+    """Read a job's source, but for the pages that were read before a restart, or find that it was delivered before."""
     earlier = job.record.attempts - 1
     if earlier >= tools.max_attempts:
         raise DocumentError(
@@ -188,6 +217,12 @@ async def _read(job: Job, watch: Watch, tools: Tools) -> Document:
             "Print it to a new PDF, or scan it again; the log of those times may tell more.",
         )
     facts = await tools.renderer.open(job.source)
+    if watch.duplicates != "process":
+        await tools.twins.turn((watch.name, facts.sha256), job.id)
+        if known := await durably(_earlier, watch, facts.sha256):
+            date = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+            told = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
+            return Twin(known, told)
     provenance = f"{facts.sha256} {tools.engine.info.fingerprint}"
 
     async def keep(page: PageResult, figures: Figures) -> None:
@@ -269,10 +304,43 @@ def _deliver(job: Job, watch: Watch, spool: Spool) -> Path:
     )
 
 
+def _earlier(watch: Watch, sha256: str) -> Entry | None:
+    """Find the earlier delivery of the same content; to link to one its sidecar must still lie there."""
+    earlier = Ledger(watch.work_folder, watch.outbox).earlier(sha256)
+    if earlier and watch.duplicates == "link" and not (watch.outbox / earlier.sidecar).exists():
+        return None
+    return earlier
+
+
+def _record(job: Job, watch: Watch) -> None:
+    """Tell the ledger of a delivery."""
+    result = job.result
+    if result and result.facts and (watch.history or watch.duplicates != "process"):
+        kind = "linked" if result.facts["status"] == "duplicate" else "delivered"
+        entry = Entry(job.id, source=job.record.name, kind=kind, sidecar=job.record.names["sidecar"], **result.facts)
+        Ledger(watch.work_folder, watch.outbox).record(entry)
+
+
+def _link(job: Job, watch: Watch, twin: Twin) -> bytes:
+    there = os.path.relpath(twin.earlier.sidecar, Path(job.record.name).parent)
+    told = {**twin.facts, "source": shown(job.record.name)}
+    return markdown.duplicate(told, twin.earlier.source, there, outputs.style_of(watch)).encode()
+
+
+async def _skip(job: Job, watch: Watch, spool: Spool, twin: Twin) -> Outcome:
+    """Archive a duplicate without a sidecar."""
+    entry = Entry(job.id, source=job.record.name, kind="skipped", sidecar=twin.earlier.sidecar, **twin.facts)
+    await durably(Ledger(watch.work_folder, watch.outbox).record, entry)
+    original = await durably(spool.archive, job, watch.archive, watch.access)
+    reason = f"the same as {shown(twin.earlier.source)}, delivered {twin.earlier.date}"
+    return Outcome("skipped", original, original, reason=reason)
+
+
 async def _refuse(job: Job, watch: Watch, spool: Spool) -> Outcome:
     refusal = job.record.refusal
     if refusal is None:
         raise AssertionError(job.folder)
+    await durably(spool.clear_note, job, watch.error, markdown.is_own_note)
     note = markdown.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date)
     path = await durably(spool.refuse, job, watch.error, note.encode(), watch.access)
     return Outcome("refused", path, path, reason=refusal.what)

@@ -14,7 +14,8 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ocrd.errors import DocumentError, MachineError, PageError
+from ocrd import whole
+from ocrd.errors import DocumentError, IncompleteError, MachineError, PageError
 from ocrd.fsio import machine_faults, shown
 from ocrd.model import (
     Box,
@@ -45,6 +46,10 @@ LARGEST_SIDE = 14_400
 _POINTS_PER_INCH = 72
 _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
+_IMAGES = ("TIFF", "JPEG", "PNG", "WEBP")
+_ORIENTATION = 0x0112
+_LYING = (5, 6, 7, 8)
+"""Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
 _INK_DIFFERS = 64
 """Grey levels, of 256, by which a pixel must differ from the paper to be ink: more than noise and shadow."""
 
@@ -87,9 +92,14 @@ class Renderer:
             ) from error
 
     async def count_pages(self, path: Path) -> int:
-        """Count the pages of a file that is not ours yet; whatever is wrong with it counts as one page."""
+        """Count the pages of a file that is not ours yet; whatever is wrong with it counts as one page.
+
+        Raises IncompleteError if it looks as if more of it were to come.
+        """
         try:
             return await self._run(_count_pages, path)
+        except IncompleteError:
+            raise
         except (DocumentError, MachineError, NotRegularError, WorkerError):
             return 1
 
@@ -192,6 +202,8 @@ def _open_source(path: Path) -> SourceFacts:
 def _count_pages(path: Path) -> int:
     """Look at a file that others can still swap for a link or a FIFO."""
     with regular(path) as held:
+        if lacking := whole.lacks(held):
+            raise IncompleteError(f"This file seems cut off: {lacking}.", _TRANSFER)
         return _source(held).pages
 
 
@@ -301,7 +313,7 @@ def _open(path: Path) -> _Source:
             "ocrd may not read this file: permission denied.", "Make it readable (chmod a+r) and drop it again."
         ) from error
     if not head:
-        raise DocumentError("This file is empty (0 bytes).", "Scan or copy it again; the transfer may have broken off.")
+        raise IncompleteError("This file is empty (0 bytes).", _TRANSFER)
     return _Pdf(path) if b"%PDF-" in head else _Images(path)
 
 
@@ -317,14 +329,14 @@ class _Pdf:
             self._document = pymupdf.open(path, filetype="pdf")
             locked = self._document.needs_pass
             self.pages = 0 if locked else self._document.page_count
-            whole = not self._document.is_repaired or _has_end(path)
+            sound = not self._document.is_repaired or whole.has_pdf_end(path)
         except MemoryError:
             raise
         except Exception as error:  # MuPDF's errors have no common base but this
-            if not _has_end(path):
+            if not whole.has_pdf_end(path):
                 raise _cut_off() from error
             raise DocumentError(f"This PDF can't be opened: {_plain(error, path)}.", _AGAIN) from error
-        if not whole:  # MuPDF would show what is left, with pages or their contents missing
+        if not sound:  # MuPDF would show what is left, with pages or their contents missing
             raise _cut_off()
         if locked:
             raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
@@ -353,17 +365,24 @@ class _Images:
         from PIL import Image
 
         Image.MAX_IMAGE_PIXELS = None  # the worker's memory is the limit: a large drawing is no bomb
+        heif = _heif_can_be_read()
         try:
-            self._image = Image.open(path, formats=["TIFF", "JPEG", "PNG"])
-            self.pages = getattr(self._image, "n_frames", 1)
+            self._image = Image.open(path, formats=[*_IMAGES, *(["HEIF"] if heif else [])])
+            self.kind = (self._image.format or "").lower().replace("mpo", "jpeg")
+            # The other pictures of a telephone's JPEG, or of an animated PNG or WebP, are no pages.
+            self.pages = getattr(self._image, "n_frames", 1) if self.kind in ("tiff", "heif") else 1
         except MemoryError:
             raise
         except Exception as error:
+            if not heif and _is_heif(path):
+                raise DocumentError(
+                    "This is a HEIC image, and ocrd was installed without a reader for those.",
+                    "Install it (pip install 'ocrd[heic]'), or save the image as JPEG.",
+                ) from error
             raise DocumentError(
-                "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG), whatever its name says.",
+                "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC), whatever its name says.",
                 "Open it in the program that it came from and save it as a PDF.",
             ) from error
-        self.kind = (self._image.format or "").lower()
 
     def render(self, index: int, sizer: PageSizer) -> PageImage:
         from PIL import Image, ImageOps
@@ -375,14 +394,45 @@ class _Images:
             raise
         except Exception as error:
             raise PageError(f"This image can't be decoded: {_plain(error)}.", _AGAIN) from error
-        dpi = float(self._image.info.get("dpi", (0, 0))[0])
-        if not _POINTS_PER_INCH <= dpi <= 2 * 1200:
-            dpi = _PAPER_DPI
-        width, height = (side * _POINTS_PER_INCH / dpi for side in image.size)
+        dpi = _resolution(self._image)
+        width, height = (side * _POINTS_PER_INCH / each for side, each in zip(image.size, dpi, strict=True))
         _check_size(width, height)
         size = sizer(width, height)
         image = image.resize((size.width, size.height), Image.Resampling.LANCZOS, reducing_gap=2.0)
         return _page_image(index, image.convert("RGB"), size, Placement(width, height))
+
+
+def _resolution(image: "Image.Image") -> tuple[float, float]:
+    """Tell the dots per inch across and down, as displayed. A fax has twice as many across as down (ITU-T T.4)."""
+    across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
+    if not all(_POINTS_PER_INCH <= value <= 2 * 1200 for value in (across, down)):
+        across = down = _PAPER_DPI
+    turned = image.getexif().get(_ORIENTATION, 1) in _LYING
+    return (down, across) if turned else (across, down)
+
+
+def _heif_can_be_read() -> bool:
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _is_heif(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in (
+        b"heic",
+        b"heix",
+        b"hevc",
+        b"hevx",
+        b"heim",
+        b"heis",
+        b"mif1",
+        b"msf1",
+    )
 
 
 def _on_paper(image: "Image.Image") -> "Image.Image":
@@ -397,6 +447,7 @@ def _on_paper(image: "Image.Image") -> "Image.Image":
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
+_TRANSFER = "Copy or scan it again; the transfer broke off."
 _AGAIN = "Open it elsewhere to see whether it is whole; print it to a new PDF, or scan it again."
 
 
@@ -409,15 +460,8 @@ def _check_size(width: float, height: float) -> None:
         )
 
 
-def _has_end(path: Path) -> bool:
-    """Whether a PDF ends as it must, with a little rubbish allowed behind (ISO 32000-1, 7.5.5)."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2048))
-        return b"%%EOF" in file.read()
-
-
-def _cut_off() -> DocumentError:
-    return DocumentError("This PDF is cut off: its end is missing.", "Copy or scan it again; the transfer broke off.")
+def _cut_off() -> IncompleteError:
+    return IncompleteError("This PDF is cut off: its end is missing.", _TRANSFER)
 
 
 def _as_pillow(pixmap: "pymupdf.Pixmap") -> "Image.Image":

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ocrd import fsio
@@ -41,14 +42,28 @@ class Result:
         for name, data in figures.items():
             fsio.write_own(folder / name, data)
 
-    def finish(self, files: Mapping[str, bytes], figures: Iterable[str] = ()) -> None:
-        """Make the result durable: files by ending, and names of figures that were kept. Raises MachineError."""
+    def finish(
+        self, files: Mapping[str, bytes], figures: Iterable[str] = (), facts: Mapping[str, str | int] | None = None
+    ) -> None:
+        """Make the result durable: files by ending, and names of figures that were kept. Raises MachineError.
+
+        `facts` are kept beside them, for the ledger.
+        """
         folder = self._folder / "result"
         fsio.make_folders(folder, below=self._folder)
         for ending, data in files.items():
             fsio.write_own(folder / f"scan{ending}", data)
-        listed = {"endings": sorted(files, key=ORDER.index), "figures": sorted(figures)}
+        listed = {"endings": sorted(files, key=ORDER.index), "figures": sorted(figures), "facts": dict(facts or {})}
         fsio.write_own(self._folder / _LIST, json.dumps(listed).encode())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was kept for the ledger; nothing as long as the result is not finished."""
+        try:
+            facts: dict[str, Any] = json.loads((self._folder / _LIST).read_bytes()).get("facts", {})
+        except FileNotFoundError:
+            return {}
+        return facts
 
     @property
     def pieces(self) -> "tuple[Piece, ...]":

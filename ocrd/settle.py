@@ -1,9 +1,19 @@
 """Which files have stopped changing. Pure: what was seen and the time are passed in."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ocrd.model import FileStamp, Settled
+
+
+@dataclass(slots=True)
+class _Known:
+    stamp: FileStamp
+    since: float
+    due: float
+    told: bool = False
+    why: str = ""
 
 
 class SettleTracker:
@@ -12,40 +22,62 @@ class SettleTracker:
     Only the tracker's own clock counts, not the files' times: a copy can carry an mtime of 1999 or of next week.
     """
 
-    def __init__(self, quiet: float) -> None:
-        """Take a file as settled once its stamp stayed the same for `quiet` seconds."""
+    def __init__(self, quiet: float, patience: float = 0.0) -> None:
+        """Take a file as settled once its stamp stayed the same for `quiet` seconds.
+
+        One that still looks unfinished then can be put off (`put_off`), until it has stayed the same for `patience`.
+        """
         self.quiet = quiet
-        self._since: dict[Path, tuple[FileStamp, float]] = {}
-        self._told: dict[Path, FileStamp] = {}
+        self.patience = patience
+        self._known: dict[Path, _Known] = {}
 
     def observe(self, seen: Mapping[Path, FileStamp], now: float) -> list[Settled]:
         """Take in a scan of the whole folder and return the files that have settled since the last one.
 
-        Each settled file is returned once; it comes again only if it changed or went away in between. `now` is in
-        seconds of any clock that never goes back.
+        Each settled file is returned once; it comes again only if it changed, went away in between, or was put off.
+        `now` is in seconds of any clock that never goes back.
         """
-        self._since = {
-            path: (stamp, since if stamp == known else now)
-            for path, stamp in seen.items()
-            for known, since in [self._since.get(path, (None, now))]
-        }
-        still = {path: stamp for path, (stamp, since) in self._since.items() if now - since >= self.quiet}
-        news = [Settled(path, stamp) for path, stamp in sorted(still.items()) if self._told.get(path) != stamp]
-        self._told = still
-        return news
+        known: dict[Path, _Known] = {}
+        for path, stamp in seen.items():
+            before = self._known.get(path)
+            fresh = before is None or before.stamp != stamp
+            known[path] = _Known(stamp, now, now + self.quiet) if before is None or fresh else before
+        self._known = known
+        news = sorted(path for path, file in known.items() if not file.told and now >= file.due)
+        for path in news:
+            known[path].told = True
+        return [Settled(path, known[path].stamp) for path in news]
+
+    def put_off(self, path: Path, why: str, now: float) -> bool:
+        """Let a settled file wait on, `quiet` seconds at a time. Returns False if its patience is used up.
+
+        One that was forgotten meanwhile settles anew, and so waits on, too.
+        """
+        file = self._known.get(path)
+        if file is None:
+            return True
+        if now - file.since >= self.patience:
+            file.why = ""
+            return False
+        file.why = why
+        file.due = min(now + max(self.quiet, 1.0), file.since + self.patience)
+        file.told = False
+        return True
 
     def forget(self, path: Path) -> None:
         """Let go of a file, so that it settles anew if it is still there."""
-        self._since.pop(path, None)
-        self._told.pop(path, None)
+        self._known.pop(path, None)
 
     @property
     def settling(self) -> int:
-        """Number of files that are there but not settled yet."""
-        return len(self._since) - len(self._told)
+        """Number of files that are there but not settled yet, or put off."""
+        return sum(not file.told for file in self._known.values())
+
+    @property
+    def waiting(self) -> dict[Path, str]:
+        """The files that were put off, and why."""
+        return {path: file.why for path, file in self._known.items() if file.why and not file.told}
 
     def next_due(self) -> float | None:
         """When the next file will settle if nothing changes, in the clock's seconds; None if none is settling."""
-        return min(
-            (since + self.quiet for path, (_, since) in self._since.items() if path not in self._told), default=None
-        )
+        return min((file.due for file in self._known.values() if not file.told), default=None)

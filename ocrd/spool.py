@@ -136,9 +136,11 @@ class Job:
         result = Result(self.folder)
         return result if result.pieces else None
 
-    def keep_result(self, files: Mapping[str, bytes], figures: Iterable[str] = ()) -> None:
+    def keep_result(
+        self, files: Mapping[str, bytes], figures: Iterable[str] = (), facts: Mapping[str, str | int] | None = None
+    ) -> None:
         """Make the finished result durable: files by ending, and kept figures. From here on nothing is read again."""
-        Result(self.folder).finish(files, figures)
+        Result(self.folder).finish(files, figures, facts)
 
     def keep_page(self, page: PageResult, provenance: str, figures: Mapping[str, bytes] | None = None) -> None:
         """Make one page's result durable, its figures by name first.
@@ -277,6 +279,19 @@ class Spool:
 
         beside = [Path(job.record.name).suffix + NOTE_SUFFIX]
         return self._move_out(job, "error", folder, put=put, beside=beside, access=access)
+
+    def clear_note(self, job: Job, folder: Path, is_ours: Callable[[bytes], bool]) -> None:
+        """Delete the note of an earlier refusal, once its source was brought back from `folder` to the inbox.
+
+        Only a note that `is_ours`, with no source beside it any more. Raises MachineError.
+        """
+        source = folder / job.record.name
+        note = source.with_name(source.name + NOTE_SUFFIX)
+        if "error" in job.record.names or os.path.lexists(source) or len(os.fsencode(note.name)) > fsio.NAME_MAX:
+            return  # it may be the note of this very refusal, or of another file, or can't be there
+        with fsio.machine_faults("read", note):
+            if note.is_file() and not note.is_symlink() and is_ours(note.read_bytes()):
+                fsio.remove(note)
 
     def _move_out(  # noqa: PLR0913 - all that `place` wants to know
         self,

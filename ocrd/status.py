@@ -70,6 +70,10 @@ class WatchStatus:
     inbox: str
     how: str = ""
     """`events` or `polling`; empty until it is watched."""
+    why: str = ""
+    """Why it is polled."""
+    only_scanned: int = 0
+    """Files that a scan found and no event had told of, since the daemon began."""
     settling: int = 0
     """Files in the inbox that may still change."""
     waiting: int = 0
@@ -86,6 +90,8 @@ class WatchStatus:
     """Of the delivered, those with pages that a person should look at."""
     refused: int = 0
     returned: int = 0
+    skipped: int = 0
+    """Duplicates that were only archived."""
     last: Delivery | None = None
     paused: Pause | None = None
 
@@ -203,6 +209,7 @@ class Board:
                 watch.how = event.how
             case Looked():
                 watch.settling, watch.waiting = event.settling, event.waiting
+                watch.why, watch.only_scanned = event.why, event.only_scanned
             case Accepted():
                 self._documents[event.job] = DocumentStatus(event.watch, shown(event.source), 1, 0)
                 if not event.recovered:
@@ -289,6 +296,8 @@ def _count_end(watch: WatchStatus, event: Ended) -> None:
             watch.last = Delivery(shown(event.source), shown(event.path), time.time())
         case "refused":
             watch.refused += 1
+        case "skipped":
+            watch.skipped += 1
         case _:
             watch.returned += 1
 

@@ -32,16 +32,19 @@ class House:
         self,
         names: tuple[str, ...] = ("scans",),
         engine: dict[str, Any] | None = None,
+        *,
+        settle: dict[str, Any] | None = None,
         watch: dict[str, Any] | None = None,
         **options: object,
     ) -> None:
         """Write the configuration: the simulated engine with these options, unless another is given.
 
-        `watch` holds further settings of each watch.
+        `settle` and `watch` are further settings of that section, and of every watch.
         """
         watches = [
-            {"name": name, **(watch or {})}
+            {"name": name}
             | {role: f"{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
+            | (watch or {})
             for name in names
         ]
         for name in names:
@@ -49,7 +52,7 @@ class House:
         engine = engine or {"kind": "simulated:create", "options": {"tally": str(self.tally), **options}}
         config = {
             "engine": engine,
-            "settle": {"quiet": "200ms"},
+            "settle": {"quiet": "200ms"} | (settle or {}),
             "batch": {"quiet": "100ms"},
             "render": {"workers": 1},
             "log": {"format": "json"},

@@ -15,18 +15,18 @@ HOUSE = Path(ocrd.__file__).parent
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"bars", "check", "convert", "installer", "panel", "reference", "review"},
+    {"bars", "check", "convert", "installer", "panel", "reference", "retry", "review"},
     {"daemon"},
     {"metrics"},
     {"chronicle", "hooks", "reload", "status", "pipeline"},
     {"reviewpage"},
-    {"outputs"},
-    {"window", "inbox", "settle", "batch", "pause", "spool", "render", "verdict", "markdown", "publish", "engines"},
+    {"outputs", "ledger"},
+    {"window", "twins", "inbox", "batch", "pause", "spool", "render", "verdict", "markdown", "publish", "engines"},
     {"searchable"},
     {"overlay"},
     {"plain"},
-    {"grounding", "markup", "tables", "joining", "result"},
-    {"workers", "slots", "fsio", "service", "logs", "config", "events"},
+    {"grounding", "markup", "tables", "joining", "result", "scan", "settle", "watching", "whole", "writers"},
+    {"workers", "slots", "fsio", "service", "logs", "config", "events", "mounts"},
     {"vllm_settings", "paths"},
     {"quantities"},
     {"model", "errors"},
@@ -37,13 +37,14 @@ ALLOWED_SIDEWAYS = {("window", "batch")}
 """The window asks `batch` whose page is next."""
 
 OWNERS = {
-    "watchdog": {"inbox"},
+    "watchdog": {"watching"},
     "pymupdf": {"render", "searchable", "engines.cpu"},
     "pymupdf4llm": {"engines.cpu"},
     "vllm": {"engines.vllm", "engines.ngram"},
     "nh3": {"markup"},
     "markdown_it": {"plain", "reviewpage"},
     "pebble": {"workers"},
+    "pillow_heif": {"render"},
     "PIL": {"render", "searchable", "engines"},
     "yaml": {"config", "markdown", "review"},
     "pydantic": {"config", "quantities", "vllm_settings"},
@@ -52,7 +53,7 @@ OWNERS = {
     "rich": {"bars", "check", "panel"},
     "systemd": {"logs"},
     "prometheus_client": {"metrics"},
-    "structlog": {"logs", "daemon", "pipeline", "convert", "engines", "chronicle", "hooks", "cli"},
+    "structlog": {"logs", "ledger", "daemon", "inbox", "pipeline", "convert", "engines", "chronicle", "hooks", "cli"},
 }
 """The only rooms that may import a library; `engines` stands for all of its modules."""
 

@@ -15,11 +15,12 @@ import yaml
 from simulated import SimulatedEngine
 from test_spool import BAD, SCAN, House, InstantRenderer
 
-from ocrd import inbox
-from ocrd.config import Config, Watch
-from ocrd.daemon import Daemon, Flow
+from ocrd.config import Config, Settle, Watch
+from ocrd.daemon import Daemon
 from ocrd.errors import DocumentError, MachineError, PageError
+from ocrd.inbox import Inbox
 from ocrd.model import Settled, SourceFacts
+from ocrd.scan import scan
 from ocrd.settle import SettleTracker
 from ocrd.spool import Job, Spool
 
@@ -32,8 +33,8 @@ LATIN_AND_EMPTY = os.fsdecode(b"vid\xe9.pdf")
 
 REFUSED = {
     "empty.pdf": "This file is empty (0 bytes).",
-    "text.pdf": "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG), whatever its name says.",
-    "html.pdf": "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG), whatever its name says.",
+    "text.pdf": "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC), whatever its name says.",
+    "html.pdf": "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC), whatever its name says.",
     "cut.pdf": "This PDF is cut off: its end is missing.",
     "password.pdf": "This PDF asks for a password.",
     "no-pages.pdf": "This PDF has no pages.",
@@ -167,7 +168,7 @@ def test_everything_lies_in_its_place_and_nowhere_else(day: Day) -> None:
     assert day.files("outbox") == {str(Path(name).with_suffix(".md")) for name in READ}
     assert len(day.files("error")) == 2 * len(REFUSED)
     assert day.files("inbox") == {"folder.pdf/inside.pdf", "unfinished.pdf.part"}
-    assert os.listdir(day.root / ".inbox.ocrd-work") == []
+    assert os.listdir(day.root / ".inbox.ocrd-work") == ["ledger.sqlite3"]
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -192,9 +193,9 @@ def test_a_file_that_vanishes_while_it_settles_is_no_error(tmp_path: Path) -> No
     house, tracker = House(tmp_path), SettleTracker(3.0)
     house.drop("gone.pdf")
     house.drop()
-    tracker.observe(inbox.scan(house.inbox).files, 0.0)
+    tracker.observe(scan(house.inbox).files, 0.0)
     (house.inbox / "gone.pdf").unlink()
-    (settled,) = tracker.observe(inbox.scan(house.inbox).files, 3.0)
+    (settled,) = tracker.observe(scan(house.inbox).files, 3.0)
     assert settled.path.name == "scan.pdf"
     settled.path.unlink()  # and one that vanishes between settling and the claim
     assert house.spool.claim(settled) is None
@@ -208,13 +209,13 @@ def test_a_folder_that_vanishes_while_it_is_looked_through_is_no_error(
     (tmp_path / "scan.pdf").touch()
     real = os.scandir
 
-    def scandir(path: Path) -> Any:
-        if path.name == "sub":
-            path.rmdir()
+    def scandir(path: str) -> Any:
+        if path.endswith("/sub"):
+            os.rmdir(path)
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    found = inbox.scan(tmp_path)
+    found = scan(tmp_path)
     assert list(found.files) == [tmp_path / "scan.pdf"]
     assert found.odd == {}
 
@@ -225,7 +226,7 @@ def test_no_link_is_followed_out_of_the_inbox(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/private.pdf").touch()
     (tmp_path / "inbox/folder").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "inbox/folder.pdf").symlink_to(tmp_path / "elsewhere")
-    found = inbox.scan(tmp_path / "inbox")
+    found = scan(tmp_path / "inbox")
     assert found.files == {}
     assert found.odd == {tmp_path / "inbox/folder.pdf": "a symbolic link"}
 
@@ -267,15 +268,25 @@ def test_a_writer_that_is_not_done_at_the_claim_gets_its_file_back(tmp_path: Pat
 def test_odd_things_are_told_once_however_often_the_inbox_is_scanned(tmp_path: Path) -> None:
     for role in ROLES:
         (tmp_path / role).mkdir()
-    flow = Flow(Watch(name="scans", **{role: str(tmp_path / role) for role in ROLES}), quiet=3.0)
-    (tmp_path / "inbox/folder.pdf").mkdir()
-    with structlog.testing.capture_logs() as told:
+    watch = Watch(name="scans", **{role: str(tmp_path / role) for role in ROLES})
+    folder, fifo = tmp_path / "inbox/folder.pdf", tmp_path / "inbox/fifo.pdf"
+
+    async def looks() -> None:
+        inbox = Inbox(watch, Settle(), asyncio.Event(), once=True)
+        folder.mkdir()
         for _ in range(3):
-            flow.left_alone(inbox.scan(tmp_path / "inbox").odd)
-        os.mkfifo(tmp_path / "inbox/fifo.pdf")
-        flow.left_alone(inbox.scan(tmp_path / "inbox").odd)
-        flow.left_alone({})
-        flow.left_alone(inbox.scan(tmp_path / "inbox").odd)
+            await inbox.look()
+        os.mkfifo(fifo)
+        await inbox.look()
+        folder.rmdir()
+        fifo.unlink()
+        await inbox.look()
+        folder.mkdir()
+        os.mkfifo(fifo)
+        await inbox.look()
+
+    with structlog.testing.capture_logs() as told:
+        asyncio.run(looks())
     assert [line["source"] for line in told[:2]] == ["folder.pdf", "fifo.pdf"]
     assert sorted(line["source"] for line in told[2:]) == ["fifo.pdf", "folder.pdf"], "they went away and came back"
 

@@ -22,8 +22,7 @@ def test_a_scan_dropped_while_it_runs_is_delivered_and_archived(house: House) ->
     daemon = house.start()
     wait_for(lambda: house.events("ready"))
     house.drop("letter.pdf", pages=3)
-    wait_for(lambda: house.events("delivered"))
-    assert house.files("archive") == ["letter.pdf"]
+    wait_for(lambda: house.files("archive") == ["letter.pdf"] and house.events("delivered"))
     text = house.path("outbox/letter.md").read_text()
     assert [f"<!-- page {n} -->" in text for n in (1, 2, 3)] == [True] * 3
     assert stop(daemon) == 0

@@ -31,7 +31,7 @@ def test_nothing_is_joined_unless_it_is_wanted() -> None:
     ("text", "joins"),
     [
         ("exam-\nple", "example"),
-        ("сло-\nво", "слово"),
+        ("сло-\nво", "слово"),  # noqa: RUF001 - Russian, as it is written
         ("exam\u00ad\n  ple", "example"),
         ("North-\nSouth", "North-\nSouth"),
         ("1990-\n2000", "1990-\n2000"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd import inbox
+from ocrd import scan
 from ocrd.model import FileStamp, Settled
 from ocrd.settle import SettleTracker
 
@@ -86,6 +86,50 @@ def test_a_forgotten_file_settles_anew() -> None:
     tracker.forget(B)  # never seen: no error
 
 
+def test_a_file_that_is_put_off_comes_again_until_its_patience_ends() -> None:
+    tracker = SettleTracker(3.0, patience=8.0)
+    tracker.observe({A: STAMP}, 0.0)
+    assert tracker.observe({A: STAMP}, 3.0)
+    assert tracker.put_off(A, "why", 3.0)
+    assert (tracker.waiting, tracker.settling, tracker.next_due()) == ({A: "why"}, 1, 6.0)
+    assert tracker.observe({A: STAMP}, 5.9) == []
+    assert tracker.observe({A: STAMP}, 6.0) == [Settled(A, STAMP)]
+    assert tracker.put_off(A, "why", 6.0)
+    assert tracker.next_due() == 8.0
+    assert tracker.observe({A: STAMP}, 8.0) == [Settled(A, STAMP)]
+    assert not tracker.put_off(A, "why", 8.0)
+    assert (tracker.waiting, tracker.settling) == ({}, 0)
+
+
+def test_a_file_that_was_forgotten_can_be_put_off() -> None:
+    tracker = SettleTracker(3.0, patience=8.0)
+    tracker.observe({A: STAMP}, 0.0)
+    tracker.observe({A: STAMP}, 3.0)
+    tracker.forget(A)
+    assert tracker.put_off(A, "why", 3.0)
+    assert tracker.observe({A: STAMP}, 4.0) == []
+    assert tracker.observe({A: STAMP}, 7.0) == [Settled(A, STAMP)]
+
+
+def test_a_change_gives_new_patience() -> None:
+    tracker, grown = SettleTracker(3.0, patience=8.0), replace(STAMP, size=77)
+    tracker.observe({A: STAMP}, 0.0)
+    tracker.observe({A: STAMP}, 7.9)
+    assert tracker.put_off(A, "why", 7.9)
+    assert tracker.observe({A: grown}, 8.0) == []
+    assert tracker.waiting == {}
+    assert tracker.observe({A: grown}, 11.0) == [Settled(A, grown)]
+    assert tracker.put_off(A, "why", 11.0)
+
+
+def test_without_patience_nothing_is_put_off() -> None:
+    tracker = SettleTracker(3.0)
+    tracker.observe({A: STAMP}, 0.0)
+    tracker.observe({A: STAMP}, 3.0)
+    assert not tracker.put_off(A, "why", 3.0)
+    assert tracker.settling == 0
+
+
 def test_the_tracker_says_when_to_look_again() -> None:
     tracker = SettleTracker(3.0)
     assert tracker.next_due() is None
@@ -119,7 +163,7 @@ def test_what_is_told_had_not_changed_for_the_quiet_time_and_is_told_once(
 
 @pytest.mark.parametrize("name", ["scan.pdf", "SCAN.PDF", "a.b.tif", "x.tiff", "x.jpg", "x.PNG", "ü\udcff.pdf"])
 def test_a_source_is_known_by_its_suffix(name: str) -> None:
-    assert inbox.is_source_name(name)
+    assert scan.is_source_name(name)
 
 
 @pytest.mark.parametrize(
@@ -128,10 +172,10 @@ def test_a_source_is_known_by_its_suffix(name: str) -> None:
      "Thumbs.db", "scan.txt", "pdf", ".pdf", "scan", "scan.pdf.filepart", "scan.tmp"],
 )  # fmt: skip
 def test_a_temporary_or_foreign_name_is_no_source(name: str) -> None:
-    assert not inbox.is_source_name(name)
+    assert not scan.is_source_name(name)
 
 
 @pytest.mark.parametrize("name", [".stfolder", "@eaDir", "__MACOSX", "#recycle", "lost+found"])
 def test_folders_of_programs_are_not_looked_into(name: str) -> None:
-    assert inbox.is_hidden_folder(name)
-    assert not inbox.is_hidden_folder("Invoices 2024")
+    assert scan.is_hidden_folder(name)
+    assert not scan.is_hidden_folder("Invoices 2024")

@@ -18,12 +18,12 @@ from urllib.parse import unquote
 from simulated import SimulatedEngine
 
 from crash.reaper import Reaper, Step
-from ocrd import inbox
-from ocrd.config import Watch
+from ocrd.config import Settle, Watch
 from ocrd.daemon import Flow
 from ocrd.errors import DocumentError
 from ocrd.model import Box, PageImage, PageSizer, PixelSize, Placement, Reading, Settled, SourceFacts
 from ocrd.pipeline import Tools, run_job
+from ocrd.scan import scan
 from ocrd.window import Window
 
 ROLES = ("inbox", "outbox", "archive", "error")
@@ -170,10 +170,11 @@ class House:
             **{role: self.folder(role) for role in ROLES},
             work=self.root / "work",
             outputs=self.scenario.outputs,
+            history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
-        flow = Flow(watch, quiet=0.0)
+        flow = Flow(watch, Settle())
         jobs = flow.open()
-        for path, stamp in sorted(inbox.scan(watch.inbox).files.items()):
+        for path, stamp in sorted(scan(watch.inbox).files.items()):
             job = flow.spool.claim(Settled(path, stamp))
             if job:
                 jobs.append(job)

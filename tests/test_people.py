@@ -1,0 +1,122 @@
+"""What people do with the folders: dragging files back, deleting and editing what was delivered."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House, stop, wait_for
+
+from ocrd import markdown
+
+MakePdf = Callable[..., Path]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def ocrd(house: House, run_python: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*arguments: str | Path) -> Any:
+        return run_python("-m", "ocrd", *arguments, "-c", house.root / "ocrd.yaml")
+
+    return run
+
+
+def refuse(house: House, name: str) -> None:
+    """Let a file be refused."""
+    path = house.path(f"inbox/{name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"no PDF at all")
+    assert house.start("once").wait(30) == 65
+    assert name in house.files("error")
+
+
+def test_a_note_knows_whether_it_was_changed() -> None:
+    note = markdown.note("scan.pdf", "what", "remedy", "date").encode()
+    assert markdown.is_own_note(note)
+    for changed in (note[1:], note + b"\n", note.replace(b"remedy", b"Remedy"), b"", b"mine"):
+        assert not markdown.is_own_note(changed)
+
+
+def test_a_file_dragged_back_is_tried_again_and_its_note_goes_away(house: House, make_pdf: MakePdf) -> None:
+    refuse(house, "sub/a.pdf")
+    make_pdf(house.path("error/sub/a.pdf")).rename(house.path("inbox/sub/a.pdf"))
+    assert house.start("once").wait(30) == 0
+    assert house.files("archive") == ["sub/a.pdf"]
+    assert house.files("error") == []
+
+
+def test_a_file_that_is_refused_again_has_one_note_and_keeps_its_name(house: House) -> None:
+    refuse(house, "a.pdf")
+    house.path("error/a.pdf").rename(house.path("inbox/a.pdf"))
+    assert house.start("once").wait(30) == 65
+    assert house.files("error") == ["a.pdf", "a.pdf.error.md"]
+
+
+@pytest.mark.parametrize("change", ["edited", "beside its source", "a stranger's"])
+def test_a_note_that_is_not_ours_alone_stays(house: House, make_pdf: MakePdf, change: str) -> None:
+    refuse(house, "a.pdf")
+    note = house.path("error/a.pdf.error.md")
+    if change == "edited":
+        note.write_text(note.read_text().replace("What", "My remark. What"))
+    if change == "a stranger's":
+        note.write_text("mine")
+    if change == "beside its source":
+        shutil.copy(house.path("error/a.pdf"), house.path("inbox/a.pdf"))
+    else:
+        house.path("error/a.pdf").unlink()
+    kept = note.read_bytes()
+    make_pdf(house.path("inbox/a.pdf"))
+    assert house.start("once").wait(30) == 0
+    assert note.read_bytes() == kept
+
+
+def test_retry_brings_files_back_by_name_or_all_of_them(house: House, ocrd: Callable[..., Any]) -> None:
+    for name in ("a.pdf", "sub/b.pdf", "c.pdf"):
+        refuse(house, name)
+    told = ocrd("retry", "a.pdf", "b.pdf")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert house.files("inbox") == ["a.pdf", "sub/b.pdf"]
+    assert told.stdout.split() == [str(house.path("inbox/a.pdf")), str(house.path("inbox/sub/b.pdf"))]
+    house.path("inbox/c.pdf").write_text("another")
+    assert ocrd("retry", "--all").returncode == 0
+    assert house.files("inbox") == ["a.pdf", "c (2).pdf", "c.pdf", "sub/b.pdf"]
+    assert house.files("error") == ["a.pdf.error.md", "sub/b.pdf.error.md"]
+    told = ocrd("retry", "nothing.pdf")
+    assert told.returncode == 65
+    assert "There is no nothing.pdf in the error folders." in told.stderr
+
+
+def test_retry_works_beside_the_daemon(house: House, ocrd: Callable[..., Any], make_pdf: MakePdf) -> None:
+    refuse(house, "a.pdf")
+    make_pdf(house.path("error/a.pdf"))
+    daemon = house.start()
+    wait_for(lambda: house.events("ready"))
+    assert ocrd("retry", "a.pdf").returncode == 0
+    wait_for(lambda: house.files("archive") == ["a.pdf"])
+    assert house.files("error") == []
+    assert stop(daemon) == 0
+
+
+def test_what_happens_to_delivered_sidecars_disturbs_nobody(house: House) -> None:
+    daemon = house.start()
+    wait_for(lambda: house.events("ready"))
+    for name in ("sub/a.pdf", "b.pdf"):
+        house.drop(name)
+    wait_for(lambda: len(house.events("delivered")) == 2)
+    shutil.rmtree(house.path("outbox/sub"))
+    house.path("outbox/b.md").write_text("edited")
+    house.path("archive/b.pdf").unlink()
+    for name in ("sub/a.pdf", "b.pdf"):
+        house.drop(name)
+    wait_for(lambda: len(house.events("delivered")) == 4)
+    assert house.files("outbox") == ["b (2).md", "b.md", "sub/a.md"]
+    assert house.path("outbox/b.md").read_text() == "edited"
+    assert house.events("paused") == house.events("defect") == house.events("refused") == []
+    assert stop(daemon) == 0

@@ -1,0 +1,340 @@
+"""Events are proven to come, lost ones are made up for, and whatever ends the watching is noticed and mended."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from house import House, stop, wait_for
+
+from ocrd import mounts, watching
+from ocrd.config import Settle, Watch
+from ocrd.inbox import Inbox
+from ocrd.model import Settled
+from ocrd.watching import Watching
+
+Eventually = Callable[..., None]
+
+
+async def one_page(_path: Path) -> int:
+    return 1
+
+
+async def found(inbox: Inbox) -> list[tuple[Settled, int]]:
+    """Take one look, and return what is complete."""
+    examined = [await inbox.examine(settled, one_page) for settled in await inbox.look()]
+    return [complete for complete in examined if complete]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+@pytest.fixture
+def inbox(folder: Path) -> Iterator[Inbox]:
+    watch = Watch(name="scans", **{role: str(folder.parent / role) for role in ("inbox", "outbox", "archive", "error")})
+    made = Inbox(watch, Settle(quiet="0s"), asyncio.Event())
+    yield made
+    made.close()
+
+
+def after(steps: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
+    with structlog.testing.capture_logs() as told:
+        asyncio.run(steps)
+    return told
+
+
+def named(told: list[dict[str, Any]], *names: str) -> list[str]:
+    return [str(line["event"]) for line in told if not names or line["event"] in names]
+
+
+# One inbox, look by look
+
+
+def test_the_canary_flies_and_leaves_no_trace(folder: Path, eventually: Eventually) -> None:
+    woken: list[int] = []
+    watched = Watching(folder, lambda: woken.append(1))
+    try:
+        assert watched.arrive(folder)
+        assert list(folder.iterdir()) == []
+        assert woken == [], "our own test wakes nobody"
+        (folder / "scan.pdf").touch()
+        eventually(lambda: woken)
+    finally:
+        watched.close()
+
+
+def test_a_canary_that_a_crash_left_is_removed(folder: Path, inbox: Inbox) -> None:
+    (folder / watching.CANARY).touch()
+    asyncio.run(found(inbox))
+    assert inbox.how == "events"
+    assert list(folder.iterdir()) == []
+
+
+def test_events_that_do_not_come_make_it_polled(folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_CANARY_SECONDS", 0.05)
+    monkeypatch.setattr(watching, "_EVENTS", [watching.DirMovedEvent])
+
+    async def looks() -> None:
+        await found(inbox)
+        (folder / "a.pdf").touch()
+        [(settled, _)] = await found(inbox)
+        assert settled.path.name == "a.pdf"
+
+    [line] = after(looks())
+    assert (line["event"], line["reason"]) == ("polled", "a test file that appeared in it brought no event")
+    assert (inbox.how, inbox.every, inbox.only_scanned) == ("polling", 5.0, 1)
+
+
+def test_an_observer_that_ended_is_replaced(inbox: Inbox) -> None:
+    async def looks() -> None:
+        await found(inbox)
+        inbox._watching._observer.stop()  # type: ignore[union-attr]
+        inbox._watching._observer.join()  # type: ignore[union-attr]
+        await found(inbox)
+        await found(inbox)
+
+    assert named(after(looks())) == ["watching anew"]
+
+
+def test_an_observer_that_is_silent_though_alive_is_found_out(
+    folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_CANARY_SECONDS", 0.5)
+
+    async def looks() -> None:
+        await found(inbox)
+        observer: Any = inbox._watching._observer  # type: ignore[union-attr]
+        observer._inotify_fd.stop()
+        observer._inotify_fd.join()
+        await found(inbox)
+        (folder / "a.pdf").touch()
+        assert len(await found(inbox)) == 1
+        assert inbox._watching
+        assert inbox._watching.alive()
+        monkeypatch.setattr(watching, "_CANARY_SECONDS", 5.0)
+        await found(inbox)
+
+    assert named(after(looks())) == ["watching anew"]
+    assert inbox.only_scanned == 1
+
+
+def test_files_that_appear_without_events_end_the_trust_in_events(inbox: Inbox, tmp_path: Path) -> None:
+    """An overlay whose upper folder is written to directly behaves as a share that other machines write to."""
+    upper = tmp_path / "upper"
+    for name in ("upper", "lower", "aside"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={tmp_path}/lower,upperdir={upper},workdir={tmp_path}/aside"
+    made = subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", options, inbox.folder], check=False, capture_output=True
+    )
+    if made.returncode:
+        pytest.skip(f"no overlay can be mounted here: {made.stderr!r}")
+
+    async def looks() -> None:
+        await found(inbox)
+        for number in range(3):
+            (upper / f"{number}.pdf").touch()
+            assert len(await found(inbox)) == 1
+        assert await found(inbox) == []
+
+    try:
+        told = after(looks())
+    finally:
+        inbox.close()
+        subprocess.run(["umount", "--lazy", inbox.folder], check=True)
+    assert named(told) == ["polled"]
+    assert "without events" in inbox.why
+    assert inbox.only_scanned == 3
+
+
+def test_files_that_events_told_of_are_not_counted(folder: Path, inbox: Inbox, eventually: Eventually) -> None:
+    async def looks() -> None:
+        await found(inbox)
+        (folder / "a.pdf").touch()
+        await asyncio.to_thread(eventually, inbox._event.is_set)
+        await found(inbox)
+        await found(inbox)
+
+    after(looks())
+    assert inbox.only_scanned == 0
+
+
+def test_the_test_for_events_does_not_count_as_a_slow_scan(
+    folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_CANARY_SECONDS", 1.0)
+    monkeypatch.setattr(watching, "_EVENTS", [watching.DirMovedEvent])
+    (folder / "a.pdf").touch()
+    asyncio.run(found(inbox))
+    assert inbox.how == "polling"
+    assert inbox.gap < 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared"),
+    [("nfs4", True), ("cifs", True), ("fuse.sshfs", True), ("9p", True), ("ext4", False), ("fuseblk", False),
+     ("overlay", False), ("tmpfs", False), ("", False)],
+)  # fmt: skip
+def test_shares_are_known_by_their_file_system(kind: str, shared: bool) -> None:  # noqa: FBT001
+    table = f"21 1 0:5 / /p rw shared:1 - proc p rw\n36 35 98:0 / /a\\040b rw shared:1 master:2 - {kind} /dev/sda rw\n"
+    assert mounts._kind("36", table) == kind
+    assert mounts.is_shared(kind) == shared
+    assert mounts._kind("99", table) == ""
+
+
+def test_the_file_system_of_a_folder_is_found_through_its_mount(small_disk: Path) -> None:
+    assert mounts.kind_of(small_disk) == "tmpfs"
+
+
+def test_an_inbox_on_a_share_is_polled_without_a_try(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "kind_of", lambda _folder: "cifs")
+    [line] = after(found(inbox))  # type: ignore[arg-type]
+    assert line["event"] == "polled"
+    assert "cifs" in line["reason"]
+    assert inbox._watching is None
+
+
+LIMITED = """
+import asyncio, sys
+from pathlib import Path
+from ocrd.config import Settle, Watch
+from ocrd.inbox import Inbox
+
+name, less, more = sys.argv[1:4]
+root = Path(sys.argv[4])
+limit = Path("/proc/sys/user") / name
+limit.write_text(less)
+watch = Watch(name="scans", **{role: str(root / role) for role in ("inbox", "outbox", "archive", "error")})
+
+async def main():
+    inbox = Inbox(watch, Settle(), asyncio.Event())
+    await inbox.look()
+    print(">", inbox.how, inbox.why)
+    limit.write_text(more)
+    inbox._try_at = 0.0
+    await inbox.look()
+    print(">", inbox.how, inbox.why)
+    inbox.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "less", "setting"),
+    [
+        ("max_inotify_instances", "0", "fs.inotify.max_user_instances"),
+        ("max_inotify_watches", "0", "fs.inotify.max_user_watches"),
+        ("max_inotify_watches", "3", "fs.inotify.max_user_watches"),
+    ],
+    ids=["instances", "watches", "watches for some subfolders only"],
+)
+def test_a_limit_of_the_kernel_is_named_and_tried_again(folder: Path, limit: str, less: str, setting: str) -> None:
+    """The limits of a user namespace of our own are really lowered; nobody else's are."""
+    for number in range(5):
+        (folder / str(number)).mkdir()
+    command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", LIMITED, limit, less, "100", folder.parent]
+    told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    if "unshare" in told.stderr:
+        pytest.skip(f"no user namespace can be made here: {told.stderr}")
+    first, second = (line.strip() for line in told.stdout.splitlines() if line.startswith(">"))
+    assert first.startswith("> polling No events from")
+    assert setting in first
+    assert second == "> events"
+    assert f"sysctl {setting}=" in told.stdout + told.stderr
+
+
+# The daemon
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    house.configure(settle={"rescan": "1s"})
+    yield house
+    house.close()
+
+
+def started(house: House) -> "subprocess.Popen[bytes]":
+    daemon = house.start()
+    wait_for(lambda: house.events("ready") and house.events("watching"))
+    return daemon
+
+
+def test_an_inbox_that_is_deleted_and_made_anew(house: House) -> None:
+    daemon = started(house)
+    shutil.rmtree(house.path("inbox"))
+    wait_for(lambda: house.events("paused"))
+    house.path("inbox").mkdir()
+    wait_for(lambda: house.events("watching anew"))
+    house.drop("a.pdf")
+    wait_for(lambda: house.events("delivered"))
+    assert len(house.events("paused")) == len(house.events("resumed")) == len(house.events("watching anew")) == 1
+    assert stop(daemon) == 0
+
+
+def test_an_inbox_that_another_folder_takes_the_place_of(house: House) -> None:
+    daemon = started(house)
+    house.path("inbox").rename(house.path("old"))
+    house.path("inbox").mkdir()
+    wait_for(lambda: house.events("watching anew"))
+    house.drop("a.pdf")
+    wait_for(lambda: house.events("delivered"))
+    assert [line["reason"] for line in house.events("watching anew")] == ["the inbox is another folder now"]
+    assert stop(daemon) == 0
+
+
+def test_an_inbox_that_is_unmounted_and_mounted_again(house: House) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", house.path("inbox")]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a file system can't be mounted here")
+    try:
+        daemon = started(house)
+        subprocess.run(["umount", house.path("inbox")], check=True)
+        wait_for(lambda: house.events("watching anew"))
+        subprocess.run(mount, check=True)
+        wait_for(lambda: len(house.events("watching anew")) == 2)
+        house.drop("a.pdf")
+        wait_for(lambda: house.events("delivered"))
+        assert stop(daemon) == 0
+    finally:
+        subprocess.run(["umount", "--lazy", house.path("inbox")], check=False, capture_output=True)
+
+
+def test_events_that_the_kernel_dropped_cost_nothing(house: House) -> None:
+    """The daemon sleeps while more happens than the kernel keeps for it (fs.inotify.max_queued_events)."""
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    house.configure(settle={"rescan": "10min"})
+    daemon = started(house)
+    daemon.send_signal(signal.SIGSTOP)
+    for number in range(most // 2 + 100):  # each is an event for its birth and one for its end
+        house.path(f"inbox/{number}.txt").touch()
+    house.path("inbox/sub").mkdir()
+    house.drop("sub/a.pdf")
+    daemon.send_signal(signal.SIGCONT)
+    wait_for(lambda: [line["source"] for line in house.events("delivered")] == ["sub/a.pdf"])
+    wait_for(lambda: house.events("events were lost, so the inbox was looked through"))
+    house.drop("sub/b.pdf")
+    wait_for(lambda: len(house.events("delivered")) == 2)
+    assert len(house.events("events were lost, so the inbox was looked through")) == 1
+    assert stop(daemon) == 0
+
+
+def test_the_daemon_ends_at_once_while_it_waits_for_the_canary(house: House) -> None:
+    daemon = house.start()
+    wait_for(lambda: house.events("engine starting"))
+    began = time.monotonic()
+    assert stop(daemon) == 0
+    assert time.monotonic() - began < 15
+    assert os.listdir(house.path("inbox")) == []

@@ -1,0 +1,68 @@
+"""What lacks bytes is told from what is whole, by format; nothing that can be read is held back."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ocrd import whole
+
+KINDS = {
+    "jpeg": {},
+    "png": {},
+    "webp": {},
+    "tiff": {"compression": "jpeg", "save_all": True, "append_images": [Image.new("RGB", (90, 90))]},
+    "tiff-ccitt": {"compression": "group4"},
+    "tiff-raw": {"strip_size": 512},
+}
+
+
+@pytest.fixture(params=KINDS)
+def image(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    noise = Image.frombytes("RGB", (120, 160), os.urandom(3 * 120 * 160))
+    path = tmp_path / "scan"
+    ccitt = request.param == "tiff-ccitt"
+    (noise.convert("1") if ccitt else noise).save(path, request.param.partition("-")[0], **KINDS[request.param])
+    return path
+
+
+def test_a_whole_image_lacks_nothing(image: Path) -> None:
+    assert whole.lacks(image) == ""
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.7, 0.97])
+def test_an_image_lacks_what_has_not_arrived(image: Path, part: float) -> None:
+    os.truncate(image, int(image.stat().st_size * part))
+    assert whole.lacks(image)
+
+
+def test_a_reserved_place_is_no_file_yet(tmp_path: Path) -> None:
+    (tmp_path / "scan").write_bytes(bytes(5000))
+    assert whole.lacks(tmp_path / "scan") == "it begins with nothing but zeros"
+
+
+def test_a_pdf_for_the_web_tells_its_length(tmp_path: Path) -> None:
+    data = b"%PDF-1.7\n1 0 obj\n<</Linearized 1/L 5000/H[1 2]/O 3/E 9/N 1/T 7>>\nendobj\nstartxref\n0\n%%EOF\n"
+    path = tmp_path / "scan.pdf"
+    path.write_bytes(data)
+    assert whole.lacks(path) == "its end is missing"
+    path.write_bytes(data.ljust(5000))
+    assert whole.lacks(path) == ""
+
+
+def test_other_pdfs_tell_when_they_are_parsed(tmp_path: Path, make_pdf: Callable[..., Path]) -> None:
+    assert whole.lacks(make_pdf(tmp_path / "scan.pdf")) == ""
+    assert whole.has_pdf_end(tmp_path / "scan.pdf")
+
+
+@given(
+    head=st.sampled_from([b"", b"II*\0", b"MM\0*", b"RIFF", b"\xff\xd8\xff", b"%PDF-"]), rest=st.binary(max_size=300)
+)
+def test_no_bytes_make_it_fail(tmp_path_factory: pytest.TempPathFactory, head: bytes, rest: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(head + rest)
+    whole.lacks(path)

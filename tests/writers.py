@@ -1,0 +1,95 @@
+"""Programs that put files into inboxes, as people really use them."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from house import wait_for
+
+
+def program(name: str) -> str:
+    """Find a program, or skip the test and say what lacks."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def run(name: str, *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None) -> None:
+    """Run a program to its end, which must be a good one."""
+    command = [program(name), *map(str, arguments)]
+    subprocess.run(command, input=stdin, check=True, capture_output=True, timeout=60, cwd=cwd)
+
+
+class Samba:
+    """A Samba server of our own on the loopback interface, whose share `inbox` is a folder."""
+
+    def __init__(self, root: Path, folder: Path, port: int) -> None:
+        self._root, self._port = root, port
+        own = "".join(
+            f"{key} directory = {_made(root / key)}\n" for key in ("private", "state", "cache", "lock", "pid")
+        ).replace("private directory", "private dir")
+        (root / "smb.conf").write_text(
+            "[global]\nserver role = standalone server\nmap to guest = Bad User\n"
+            f"guest account = {os.environ.get('USER', 'root')}\nsmb ports = {port}\n"
+            "bind interfaces only = yes\ninterfaces = lo\ndisable spoolss = yes\nload printers = no\n"
+            f"ncalrpc dir = {_made(root / 'ncalrpc')}\nlog file = {root}/log\n{own}"
+            f"[inbox]\npath = {folder}\nguest ok = yes\nread only = no\n"
+        )
+        with (root / "out").open("wb") as out:
+            command = [program("smbd"), "--foreground", "--no-process-group", "--debug-stdout", "-s", root / "smb.conf"]
+            self._server = subprocess.Popen(
+                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+            )  # a session of its own: at its end smbd ends its whole process group
+
+    def client(self, commands: str) -> "subprocess.Popen[bytes]":
+        """Run commands of smbclient (`put FILE`, `put - NAME`), with a pipe to its stdin."""
+        command = [program("smbclient"), "-N", "-p", str(self._port), "//127.0.0.1/inbox", "-c", commands]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def put(self, path: Path, name: str) -> None:
+        client = self.client(f'put "{path}" "{name}"')
+        told, _ = client.communicate(timeout=30)
+        assert client.returncode == 0, told
+
+    def ready(self) -> bool:
+        client = self.client("ls")
+        client.communicate(timeout=30)
+        return client.returncode == 0
+
+    def close(self) -> None:
+        self._server.terminate()
+        self._server.wait(20)
+
+
+@contextmanager
+def samba(root: Path, folder: Path) -> Iterator[Samba]:
+    """Serve a folder by Samba, or skip the test where that can't be."""
+    program("smbclient")
+    if os.geteuid():
+        pytest.skip("smbd needs root to serve a guest")
+    server = Samba(_made(root), folder, 20_000 + os.getpid() % 20_000)
+    try:
+        wait_for(server.ready)
+        yield server
+    finally:
+        server.close()
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def slowly(path: Path, data: bytes, pieces: int, pause: float) -> None:
+    """Write as a slow scanner does: open, append, close, again and again."""
+    for number in range(pieces):
+        if number:
+            time.sleep(pause)
+        with path.open("ab") as file:
+            file.write(data[len(data) * number // pieces : len(data) * (number + 1) // pieces])
