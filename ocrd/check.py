@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from ocrd import config, engines, fsio
+from ocrd import config, engines, fsio, grounding
 from ocrd.engines.base import Engine
 from ocrd.engines.testpage import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, OcrdError
@@ -78,9 +78,10 @@ async def _try_engine(engine: Engine) -> str:
         await engine.close()
     info = engine.info
     facts = "".join(f"; {fact}" for fact in info.facts)
+    said = " ".join(block.text.strip() for block in grounding.parse(reading.text))
     return (
         f"{info.model}, {info.version}; ready in {ready:.1f} s; "
-        f"read {reading.text.strip()[:60]!r} for {TEST_TEXT!r} in {reading.seconds:.1f} s{facts}"
+        f"read {said[:60]!r} for {TEST_TEXT!r} in {reading.seconds:.1f} s{facts}"
     )
 
 

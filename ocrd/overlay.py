@@ -5,6 +5,7 @@ to find a word, and to see its place on the page marked.
 """
 
 import math
+import re
 from collections.abc import Iterator
 from textwrap import wrap
 from typing import NamedTuple
@@ -17,6 +18,10 @@ _WIDE = 0.5
 """Width of a letter and of a space, as a share of the letters' height, on average over Latin and Cyrillic."""
 _APART = 1.3
 """From one line to the next, as a share of the letters' height."""
+_RIGHT_TO_LEFT = re.compile(
+    r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+(?: [\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+)*"
+)
+"""Hebrew and Arabic, several words together."""
 _WHOLE = Box(0.08, 0.06, 0.92, 0.94)
 """Where text is taken to stand of which the engine does not say where: the page without its margins."""
 
@@ -72,7 +77,12 @@ def _fill(text: str, box: Box, placement: Placement) -> Iterator[Strip]:
         y = box.top + (box.bottom - box.top) * (number + 0.8) / len(lines)
         x_on_page, y_on_page = placement.on_page(box.left, y)
         angle = -(placement.turn + placement.skew)
-        yield Strip(line, x_on_page, y_on_page, wide * len(line) / longest, step / _APART, angle)
+        yield Strip(_drawn(line), x_on_page, y_on_page, wide * len(line) / longest, step / _APART, angle)
+
+
+def _drawn(line: str) -> str:
+    """Put right-to-left words in the order in which they are drawn; readers of PDF turn them back."""
+    return _RIGHT_TO_LEFT.sub(lambda match: match[0][::-1], line)
 
 
 def _lines(text: str, wide: float, high: float) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pymupdf
 import pytest
 from PIL import Image
 
+from ocrd import grounding
 from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
 from ocrd.errors import ConfigError, EngineError, PageError
 from ocrd.model import PageImage, PixelSize
@@ -62,6 +64,10 @@ def truth(name: str) -> str:
     return (SAMPLES / name).with_suffix(".txt").read_text(encoding="utf-8")
 
 
+def untagged(text: str) -> str:
+    return "\n\n".join(block.text for block in grounding.parse(text))
+
+
 @pytest.fixture(scope="module")
 def read() -> Iterator[Read]:
     """Read pages, or a sample once; with one engine for each language."""
@@ -80,7 +86,8 @@ def read() -> Iterator[Read]:
             readings = [runner.run(engines[language].read(image)) for image in what]
             assert [reading.index for reading in readings] == [image.index for image in what]
             assert {reading.finish_reason for reading in readings} == {"stop"}
-            return "\f".join(reading.text for reading in readings)
+            read_all.raw = "".join(reading.text for reading in readings)  # type: ignore[attr-defined]
+            return "\f".join(untagged(reading.text) for reading in readings)
 
         yield read_all
         for engine in engines.values():
@@ -102,6 +109,20 @@ def test_a_heading_is_a_heading_and_a_table_is_a_table(read: Read) -> None:
     assert text.startswith("# Rainfall and river level, 2024\n\nThe gauge at Mill Bridge")
     assert "|January|84.2|163|+12|Osgood|\n" in text
     assert "|Total|446.8||-19||\n" in text
+
+
+TABLE = (0.163, 299 / 1415, 0.687, 706 / 1415)
+"""Where the table of its sample stands."""
+
+
+def test_each_block_comes_with_its_place(read: Read) -> None:
+    read(pages("table.pdf"))
+    blocks = grounding.parse(read.raw)  # type: ignore[attr-defined]
+    assert [block.label for block in blocks[:3]] == ["sub_title", "text", "table"]
+    boxes = [box for block in blocks for box in block.boxes]
+    assert len(boxes) == len(blocks)
+    assert all(above.bottom <= below.top + 0.01 for above, below in pairwise(boxes))
+    assert boxes[2] == pytest.approx(TABLE, abs=0.03)
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

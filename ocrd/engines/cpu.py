@@ -300,10 +300,17 @@ class _Reader:
         self.program = self._letters.program
 
     def read(self, image: "Image") -> str:
-        """Read an image of any colours as Markdown."""
-        grey = self._upright(image.convert("L"))
+        """Read an image of any colours as Markdown, with tags that tell where each block stands.
+
+        An image that has to be turned first comes without tags: places on it are none on the page.
+        """
+        given = image.convert("L")
+        grey = self._upright(given)
         words = self._letters.words(grey)
-        return _assemble(words, _layout(grey, words), in_order=self._letters.in_order) if words else ""
+        if not words:
+            return ""
+        size = grey.size if grey is given else None
+        return _assemble(words, _layout(grey, words), size, in_order=self._letters.in_order)
 
     def _upright(self, image: "Image") -> "Image":
         """Turn an image by a multiple of 90° so that its letters stand upright, if Tesseract is sure."""
@@ -432,10 +439,27 @@ def _layout(image: "Image", words: list[_Word]) -> list[_Block]:
     return blocks
 
 
-def _assemble(words: list[_Word], blocks: list[_Block], *, in_order: bool) -> str:
+_LABELS = {
+    "title": "title", "section-header": "sub_title", "list-item": "list", "table": "table", "picture": "image",
+    "formula": "equation", "caption": "image_caption", "footnote": "footnote",
+    "page-header": "header", "page-footer": "footer",
+}  # fmt: skip
+"""What ocrd calls the kinds of the layout model; all others are text."""
+
+
+class _Part(NamedTuple):
+    """A part of the page in its place."""
+
+    rank: float
+    block: _Block
+    text: str
+
+
+def _assemble(words: list[_Word], blocks: list[_Block], size: tuple[int, int] | None, *, in_order: bool) -> str:
     """Put the Markdown of the blocks in reading order: that of the words if they are `in_order`, else their own.
 
     A block whose Markdown does not say what was read in it, and words outside of all blocks, come as plain lines.
+    With the `size` of the page image each part has a tag that tells its place.
     """
     members: dict[_Block | int, list[tuple[int, _Word]]] = defaultdict(list)
     for place, word in enumerate(words):
@@ -448,10 +472,26 @@ def _assemble(words: list[_Word], blocks: list[_Block], *, in_order: bool) -> st
             rank = statistics.median(place for place, _ in inside) if in_order else blocks.index(home)
             if home.kind not in {"picture", "formula"} and _says(home.markdown, text):
                 text = home.markdown.strip()
+            parts.append(_Part(rank, home, text))
         else:
-            rank = inside[0][0] if in_order else len(blocks)
-        parts.append((rank, text))
-    return "\n\n".join(text for _, text in sorted(parts))
+            parts.append(_Part(inside[0][0] if in_order else len(blocks), _around([word for _, word in inside]), text))
+    if size is None:
+        return "\n\n".join(part.text for part in sorted(parts))
+    return "\n\n".join(f"{_tag(part.block, size)}\n{part.text}" for part in sorted(parts))
+
+
+def _around(words: list[_Word]) -> _Block:
+    """Take words that the layout model left out for a block of their own."""
+    top = min(word.baseline - word.height for word in words)
+    bottom = max(word.baseline + word.height / 4 for word in words)
+    return _Block("text", min(word.left for word in words), top, max(word.right for word in words), bottom, "")
+
+
+def _tag(block: _Block, size: tuple[int, int]) -> str:
+    """Tell what a block is and where it stands, as DeepSeek-OCR does: in thousandths of the page image."""
+    edges = zip((block.left, block.top, block.right, block.bottom), size * 2, strict=True)
+    box = ", ".join(str(min(max(round(999 * edge / side), 0), 999)) for edge, side in edges)
+    return f"<|ref|>{_LABELS.get(block.kind, 'text')}<|/ref|><|det|>[[{box}]]<|/det|>"
 
 
 def _lines(words: list[_Word]) -> Iterator[str]:
