@@ -130,7 +130,8 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
                 await durably(job.keep_result, {".md": _link(job, watch, result)}, (), result.facts)
             else:
                 document = result
-                files = {**outputs.files(result, watch), **await _searchable(job.source, result, watch, tools)}
+                files = await durably(outputs.files, result, watch)
+                files |= await _searchable(job.source, result, watch, tools)
                 await durably(job.keep_result, files, outputs.figures(result), ledger.facts(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)

@@ -1,0 +1,90 @@
+"""Every output can be written of anything that an engine may say, and says what it was."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ocrd import outputs
+from ocrd.config import Watch
+from ocrd.model import Document, PageFacts, PageResult, Placement, Reading, SourceFacts, Verdict
+from ocrd.overlay import strips
+
+TAG = "<|ref|>text<|/ref|><|det|>[[10, 20, 300, 400]]<|/det|>"
+TOKENS = [TAG, "<table><tr><td>", "</table>", "```", "`", "\\(", "\\)", "$", "*", "# ", "- ", "1. ", "> ", "|", "---",
+          "\n", "\n\n", "word", "x<y", "[a](http://b)", "\x00", "\ud800", "\f", "&amp;", "<br>", "    "]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(TOKENS), max_size=12).map("".join) | st.text(st.characters(codec=None), max_size=60)
+PLACE = Placement(400, 600)
+
+
+def document(*pages: PageResult) -> Document:
+    facts = SourceFacts("pdf", len(pages), "ab" * 32)
+    return Document("a/scan.pdf", facts, pages, "cpu", "m", datetime(2026, 1, 2, tzinfo=UTC), 1.0)
+
+
+def page(text: str, index: int = 0, verdict: Verdict = Verdict.OK, reason: str = "") -> PageResult:
+    reading = Reading(index, text, "stop", 1, 0.5)
+    return PageResult(index, verdict, reason, reading, facts=PageFacts(PLACE))
+
+
+def watch(*wanted: str, **settings: object) -> Watch:
+    return Watch.model_construct(outputs=wanted, **settings)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS)
+@example(["\ud800"], "\ud800")
+def test_all_of_them_are_utf_8_whatever_was_read(texts: list[str], reason: str) -> None:
+    made = document(*(page(text, index, Verdict.SUSPECT, reason) for index, text in enumerate(texts)))
+    files = outputs.files(made, watch("text", "json", "markdown"))
+    assert files.keys() == {".md", ".json", ".txt"}
+    told = json.loads(files[".json"])
+    assert [each["page"] for each in told["pages"]] == list(range(1, len(texts) + 1))
+    assert files[".txt"].decode().count("\f") == len(texts) - 1
+    assert files[".md"].decode().count("<!-- page ") == len(texts)
+
+
+@given(TEXTS)
+@example(TAG * 3)
+@example("שלום")
+def test_what_can_be_searched_is_all_that_was_read_and_lies_on_the_page(text: str) -> None:
+    laid = strips(page(text))
+    for strip in laid:
+        strip.text.encode()
+        assert strip.text.strip()
+        assert strip.length > 0
+        assert strip.height > 0
+        assert 0 <= strip.x <= 400
+        assert 0 <= strip.y <= 600
+    if "word" in text:
+        assert "word" in "".join(strip.text for strip in laid).replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("# Title\n\nSome *words*\nand more.", "Title\n\nSome words\nand more."),
+        ("- one\n- two\n\n3. three", "- one\n\n- two\n\n3. three"),
+        ("| a | b |\n| --- | --- |\n| c | d |", "a\tb\nc\td"),
+        ("H<sub>2</sub>O and x<y", "H2O and x<y"),
+        ("\\(a_1 * b_1\\)", "$a_1 * b_1$"),
+        ("```\nif a < b:\n```", "if a < b:"),
+        ("one<br>two", "one\ntwo"),
+    ],
+)
+def test_plain_text_has_no_markup(text: str, told: str) -> None:
+    assert outputs.files(document(page(text)), watch("text"))[".txt"].decode() == told + "\n"
+
+
+def test_a_page_with_a_problem_says_so_in_the_text_too() -> None:
+    failed = PageResult(1, Verdict.FAILED, "It broke.", None)
+    text = outputs.files(document(page("one"), failed), watch("text"))[".txt"].decode()
+    assert text == "one\n\fPage 2 could not be read: It broke.\n"
+
+
+def test_figures_are_cropped_only_for_what_can_show_them() -> None:
+    assert outputs.with_figures(watch("markdown"))
+    assert outputs.with_figures(watch("json", "pdf"))
+    assert not outputs.with_figures(watch("pdf", "text"))
+    assert not outputs.with_figures(watch("markdown", figures=False))
