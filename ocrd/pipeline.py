@@ -260,11 +260,13 @@ async def _illustrated(path: Path, page: PageResult, tools: Tools) -> tuple[Page
     boxes = grounding.pictures(page.reading.text)[:MOST_FIGURES] if page.reading else []
     if not boxes or page.facts is None:
         return page, {}
+    reason = "they are too small to show anything"
     try:
         images = await tools.renderer.figures(path, page.index, boxes, page.facts.placement)
     except PageError as error:
-        log.warning("no figures", source=shown(path), page=page.index + 1, reason=str(error))
-        images = [b"" for _ in boxes]
+        images, reason = [b"" for _ in boxes], str(error)
+    if b"" in images:
+        log.warning("figures lost", source=shown(path), page=page.index + 1, figures=images.count(b""), reason=reason)
     names = [f"page-{page.index + 1}-figure-{number}.jpg" for number in range(1, len(images) + 1)]
     figures = {name: image for name, image in zip(names, images, strict=True) if image}
     return replace(page, figures=tuple(name if name in figures else "" for name in names)), figures

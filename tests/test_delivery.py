@@ -105,6 +105,26 @@ def test_an_image_becomes_a_pdf_of_its_own_pages(house: House, form: str) -> Non
             assert made.extract_image(made[0].get_images()[0][0])["image"] == file.getvalue()
 
 
+def test_a_figure_that_cannot_be_cropped_costs_only_itself_and_is_told(house: House) -> None:
+    tiny = "<|ref|>image<|/ref|><|det|>[[1, 1, 3, 3]]<|/det|>\n"
+    house.configure(says=tiny + SAYS)
+    drop(house, "a.pdf")
+    assert house.start("once").wait(60) == 0
+    assert house.files("outbox") == ["a.assets/page-1-figure-2.jpg", "a.md"]
+    text = house.path("outbox/a.md").read_text()
+    assert "status: complete" in text
+    assert "*(A picture on page 1 could not be cropped.)*" in text
+    [told] = house.events("figures lost")
+    assert (told["page"], told["figures"]) == (1, 1)
+
+
+def test_no_figures_where_they_are_not_wanted(house: House) -> None:
+    house.configure(watch={"figures": False}, says=SAYS)
+    drop(house, "a.pdf")
+    assert house.start("once").wait(60) == 0
+    assert house.files("outbox") == ["a.md"]
+
+
 def test_pdf_alone_can_be_wanted(house: House) -> None:
     house.configure(watch={"outputs": ["pdf"]}, says=SAYS)
     drop(house, "a.pdf")

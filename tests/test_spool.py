@@ -20,7 +20,18 @@ from simulated import SimulatedEngine
 from ocrd import fsio, markdown
 from ocrd.config import Watch
 from ocrd.errors import DocumentError, EngineError, MachineError, SpoolError
-from ocrd.model import FileStamp, PageImage, PageResult, PageSizer, PixelSize, Reading, Settled, SourceFacts, Verdict
+from ocrd.model import (
+    FileStamp,
+    PageFacts,
+    PageImage,
+    PageResult,
+    PageSizer,
+    PixelSize,
+    Reading,
+    Settled,
+    SourceFacts,
+    Verdict,
+)
 from ocrd.pipeline import Outcome, Tools, run_job
 from ocrd.spool import Job, JobRecord, Spool, refusal_of
 from ocrd.window import Window
@@ -46,7 +57,7 @@ class InstantRenderer:
         return SourceFacts("pdf", self._pages, hashlib.sha256(path.read_bytes()).hexdigest())
 
     async def page(self, _path: Path, index: int, _sizer: PageSizer, _prepare: None) -> PageImage:
-        return PageImage(index, PixelSize(1, 1), b"\xff\xff\xff", 72.0, 0.5)
+        return PageImage(index, PixelSize(1, 1), b"\xff\xff\xff", 72.0, PageFacts(ink=0.5))
 
 
 class House:
