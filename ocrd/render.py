@@ -7,6 +7,7 @@ page takes too long; its death costs the page that it was at, and nothing else.
 import asyncio
 import hashlib
 import io
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -217,6 +218,8 @@ _shared: Shared | None = None
 def _share(memory: Shared) -> None:
     global _shared  # noqa: PLW0603 - given to each worker once, before its first work
     _shared = memory
+    # Where it is installed, pymupdf loads it, and with it a neural network: seconds and 60 MB that rendering can do without.
+    sys.modules["pymupdf.layout"] = None  # type: ignore[assignment] # as the import system has it
 
 
 def _prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, and where to put that
