@@ -138,16 +138,15 @@ class House:
         tell("card before the start", card())
         if self.start("unload" if self.options.tiny else "sleep"):  # the CPU can't sleep
             tell("card with the engine", card())
-            self.part(60, self.killed)
-            self.part(40, self.half_black)
-            self.part(130, self.poison)
-            self.part(50, self.rest)
-            self.part(20, self.orphan)
-        if not self.options.tiny and self.left() > 110 and self.start("unload"):
-            self.part(90, self.rest)
+            for name, needs in (("killed", 60), ("half_black", 40), ("poison", 130), ("rest", 40), ("orphan", 15)):
+                if name in self.options.parts:
+                    self.part(needs, getattr(self, name))
         self.stop()
-        if not self.options.tiny:
+        if "memory" in self.options.parts and not self.options.tiny:
             self.part(60, self.memory)
+        if "rest" in self.options.parts and not self.options.tiny and self.left() > 110 and self.start("unload"):
+            self.part(60, self.rest)
+            self.part(5, self.orphan)
 
     def killed(self) -> None:
         began = time.monotonic()
@@ -332,6 +331,9 @@ class House:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=520)
+    parser.add_argument(
+        "--parts", default="killed,half_black,poison,rest,orphan,memory", type=lambda told: told.split(",")
+    )
     parser.add_argument("--tiny", action="store_true", help="a model for the CPU, to try this script")
     house = House(parser.parse_args())
     try:

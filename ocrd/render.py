@@ -218,7 +218,7 @@ _shared: Shared | None = None
 def _share(memory: Shared) -> None:
     global _shared  # noqa: PLW0603 - given to each worker once, before its first work
     _shared = memory
-    # Where it is installed, pymupdf loads it, and with it a neural network: seconds and 60 MB that rendering can do without.
+    # Where this is installed pymupdf loads it, and a neural network with it: 60 MB and seconds that nobody needs here.
     sys.modules["pymupdf.layout"] = None  # type: ignore[assignment] # as the import system has it
 
 

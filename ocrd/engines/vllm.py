@@ -198,6 +198,8 @@ class VllmCore:
         facts = vllm_setup.check_settings(settings)
         if self._settings.views == "workers":
             facts += (await self._agree(),)
+        (graphs, *_) = await self._llm.collective_rpc("ocrd_check_graphs")
+        facts += (graphs,)
         page = test_page(lambda *_: TEST_PAGE_SIZE)
         try:
             output = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
