@@ -41,6 +41,8 @@ from ocrd.vllm_settings import VllmSettings  # noqa: E402
 
 BEGAN = time.monotonic()
 DOCUMENTS, PAGES = 24, 8
+MARK = "OCRD_BENCH"
+"""A variable in the environment of all that this measurement starts: there may be other engines on the machine."""
 POISON = (842.0, 595.0)
 """The paper of the page that kills: landscape, as no other."""
 CONFIG = """\
@@ -110,9 +112,14 @@ def card() -> str:
 
 
 def engine_pids() -> list[int]:
-    """Find the EngineCore processes."""
-    found = subprocess.run(["pgrep", "-f", "VLLM::EngineCor"], capture_output=True, text=True, check=False)  # noqa: S607
-    return [int(pid) for pid in found.stdout.split()]
+    """Find the EngineCore processes that this measurement has started: those that know its folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            named = b"VLLM::EngineCor" in (folder / "cmdline").read_bytes()
+            if named and f"{MARK}={os.getpid()}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 class House:
@@ -268,7 +275,7 @@ class House:
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(ROOT), str(ROOT / "bench"), os.environ.get("PYTHONPATH", "")])
-        return {**os.environ, "PYTHONPATH": path}
+        return {**os.environ, "PYTHONPATH": path, MARK: str(os.getpid())}
 
     def start(self, idle: str) -> bool:
         self.configure(idle)
