@@ -41,8 +41,6 @@ from ocrd.vllm_settings import VllmSettings  # noqa: E402
 
 BEGAN = time.monotonic()
 DOCUMENTS, PAGES = 24, 8
-MARK = "OCRD_BENCH"
-"""A variable in the environment of all that this measurement starts: there may be other engines on the machine."""
 POISON = (842.0, 595.0)
 """The paper of the page that kills: landscape, as no other."""
 CONFIG = """\
@@ -111,15 +109,24 @@ def card() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def engine_pids() -> list[int]:
-    """Find the EngineCore processes that this measurement has started: those that know its folder."""
+def engine_pids(parent: int | None) -> list[int]:
+    """Find the EngineCore processes that a daemon has started; there may be others on the machine."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for task in Path(f"/proc/{parent}/task").glob("*"):
         with contextlib.suppress(OSError):
-            named = b"VLLM::EngineCor" in (folder / "cmdline").read_bytes()
-            if named and f"{MARK}={os.getpid()}".encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
+            for child in (task / "children").read_text().split():
+                if b"VLLM::EngineCor" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
     return found
+
+
+def alive(pids: list[int]) -> list[int]:
+    """List those that still run."""
+    states = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            states[pid] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return [pid for pid, state in states.items() if state != "Z"]
 
 
 class House:
@@ -159,7 +166,7 @@ class House:
         began = time.monotonic()
         self.drop("killed", self.documents)
         self.until(lambda: self.count("archive", "killed") >= self.documents // 6, 100)
-        pids, delivered = engine_pids(), self.count("archive", "killed")
+        pids, delivered = engine_pids(self.daemon and self.daemon.pid), self.count("archive", "killed")
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         tell("killed: EngineCore", f"{pids}, with {delivered} of {self.documents} documents delivered")
@@ -169,10 +176,13 @@ class House:
         tell("killed: pages failed in the sidecars", self.failed("killed"))
 
     def half_black(self) -> None:
-        before = engine_pids()
+        before = engine_pids(self.daemon and self.daemon.pid)
         self.put(drawn.pdf(self.root / "half.pdf", 1, half_black=True), "half.pdf")
         done = self.until(lambda: self.count("archive", "half"), 60)
-        tell("half-black: delivered", f"{done}, the same engine lives on: {engine_pids() == before}")
+        tell(
+            "half-black: delivered",
+            f"{done}, the same engine lives on: {engine_pids(self.daemon and self.daemon.pid) == before}",
+        )
         tell("half-black: pages failed", self.failed("half"))
 
     def poison(self) -> None:
@@ -206,17 +216,17 @@ class House:
         tell(f"{how}: card again", card())
 
     def orphan(self) -> None:
-        pids = engine_pids()
+        pids = engine_pids(self.daemon and self.daemon.pid)
         if self.daemon is None:
             return
         self.daemon.kill()
         self.daemon.wait()
         gone = time.monotonic()
-        while engine_pids() and time.monotonic() - gone < 30:
+        while alive(pids) and time.monotonic() - gone < 30:
             time.sleep(0.05)
         tell(
             "orphan: EngineCore after kill -9 of the daemon",
-            f"{pids} -> {engine_pids()}, {time.monotonic() - gone:.1f} s",
+            f"{pids} -> {alive(pids)}, {time.monotonic() - gone:.1f} s",
         )
         time.sleep(3)
         tell("orphan: card", card())
@@ -275,7 +285,7 @@ class House:
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(ROOT), str(ROOT / "bench"), os.environ.get("PYTHONPATH", "")])
-        return {**os.environ, "PYTHONPATH": path, MARK: str(os.getpid())}
+        return {**os.environ, "PYTHONPATH": path}
 
     def start(self, idle: str) -> bool:
         self.configure(idle)
