@@ -73,10 +73,10 @@ def test_both_ways_give_the_model_the_same(renderer: Any, tile: int, size: tuple
 def test_a_difference_is_found(renderer: Any, tile: int) -> None:
     prompt = (1, *renderer.get_tokenizer().encode("<image>", add_special_tokens=False))
     inputs = Inputs(SimpleNamespace(renderer=renderer), tile)
-    assert "pixel_values" in asyncio.run(inputs.agree(prompt, noise(640, 1280), [0.0, *BFLOAT[1:]]))
+    assert " of 640 x 1280 pixels" in asyncio.run(inputs.agree(prompt, noise(640, 1280), [0.0, *BFLOAT[1:]]))
     grey = Image.new("RGB", (640, 1280))
     grey.paste("white", (0, 0, 640, 640))  # brightened by us, since it would end vLLM
-    assert "pixel_values" in asyncio.run(inputs.agree(prompt, grey, BFLOAT))
+    assert " of 640 x 1280 pixels" in asyncio.run(inputs.agree(prompt, grey, BFLOAT))
 
 
 def test_levels_become_the_numbers_of_the_table() -> None:
