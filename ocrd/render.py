@@ -80,7 +80,9 @@ class Renderer:
         self.workers = workers
         self._seconds = limits.seconds
         self._slots = Slots(images)
-        self._pool = Workers(workers, limits, prepare=partial(_share, self._slots))  # type: ignore[arg-type] # a Shared over there
+        # The pool takes calls in their order: pages beyond these wait here, so that the look at a new file is soon done.
+        self._door = asyncio.Semaphore(2 * workers)
+        self._pool = Workers(workers, limits, prepare=partial(_share, self._slots))  # type: ignore[arg-type] # a Shared there
 
     async def open(self, path: Path) -> SourceFacts:
         """Find out what a source is. Raises DocumentError if it can't be read as one, MachineError."""
@@ -112,7 +114,8 @@ class Renderer:
         """
         try:
             if prepare is None:
-                return await self._run(_render_page, path, index, sizer)
+                async with self._door:
+                    return await self._run(_render_page, path, index, sizer)
             return await self._prepared(path, index, sizer, prepare)
         except WorkerError as error:
             raise PageError(
@@ -122,7 +125,10 @@ class Renderer:
     async def _prepared(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer) -> PageImage:
         slot = await self._slots.take(prepare.room)
         try:
-            image, length = await self._run(_prepare_page, path, index, sizer, prepare, slot.offset, self._slots.room)
+            async with self._door:
+                image, length = await self._run(
+                    _prepare_page, path, index, sizer, prepare, slot.offset, self._slots.room
+                )
         except (asyncio.CancelledError, WorkerError):
             slot.free_later()
             raise

@@ -131,3 +131,18 @@ def test_a_slot_whose_writer_was_killed_lies_fallow(tmp_path: Path, make_pdf: An
         await renderer.close()
 
     asyncio.run(life())
+
+
+def test_the_look_at_a_new_file_does_not_wait_for_the_pages_of_a_long_one(tmp_path: Path, make_pdf: Any) -> None:
+    path, new = make_pdf(tmp_path / "long.pdf", pages=60), make_pdf(tmp_path / "new.pdf")
+
+    async def life() -> None:
+        renderer = Renderer(1, Limits(30, 2**31), 100 * ROOM)
+        pages = [asyncio.create_task(renderer.page(path, index, small, Wipe())) for index in range(60)]
+        await settle()
+        assert await renderer.count_pages(new) == 1
+        assert sum(page.done() for page in pages) < 10
+        await asyncio.gather(*pages)
+        await renderer.close()
+
+    asyncio.run(life())
