@@ -1,11 +1,12 @@
 # make venv   the environment, .venv/bin/ocrd with the cpu engine
 # make demo   the real daemon on the samples
 # make test   lint, types and every test
+# make bench  what the daemon itself costs, as a table
 .DELETE_ON_ERROR:
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test lint types unit vllm-test clean
+.PHONY: venv demo bench test lint types unit vllm-test clean
 
 venv: .venv/ready
 
@@ -18,6 +19,9 @@ venv: .venv/ready
 
 demo: venv
 	$(BIN)/python samples/demo.py
+
+bench: venv
+	$(BIN)/python bench/cpu.py --json bench.json
 
 test: lint types unit vllm-test
 

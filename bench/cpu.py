@@ -73,15 +73,13 @@ class House:
         part.rename(part.with_suffix(""))
 
     def delivered(self, name: str = "") -> int:
-        return len(list((self.root / "archive").glob(f"{name}*")))
-
-    def daemon(self, engine: InstantEngine, *, once: bool) -> Daemon:
-        return Daemon(config.load(self.root / "ocrd.yaml"), engine, once=once)
+        """Count the documents delivered, or see whether this one is."""
+        return (self.root / "archive" / name).exists() if name else self._daemon.ended["delivered"]
 
     @contextlib.asynccontextmanager
     async def running(self, engine: InstantEngine) -> AsyncIterator[Daemon]:
         """Let a daemon run until the block ends."""
-        daemon = self.daemon(engine, once=False)
+        daemon = self._daemon = Daemon(config.load(self.root / "ocrd.yaml"), engine)
         task = asyncio.create_task(daemon.run())
         try:
             yield daemon
@@ -96,16 +94,16 @@ class House:
 
 
 def text_pdf(path: Path, pages: int) -> Path:
-    """Write a PDF whose pages hold text, quick to make and to render."""
+    """Write a PDF whose pages hold text, quick to make and to render; after fifty they come again."""
     import pymupdf
 
-    with pymupdf.open() as document:
-        for number in range(pages):
-            page = document.new_page(width=drawn.A4[0], height=drawn.A4[1])
-            for line in range(40):
-                page.insert_text(
-                    (50, 60 + 18 * line), f"Page {number + 1}, line {line}: what a letter could hold, and more of it."
-                )
+    with pymupdf.open() as document, pymupdf.open() as few:
+        for number in range(min(50, pages)):
+            page = few.new_page(width=drawn.A4[0], height=drawn.A4[1])
+            lines = [f"Page {number + 1}, line {line}: what a letter could hold, and more of it." for line in range(40)]
+            page.insert_text((50, 60), lines)
+        for done in range(0, pages, len(few)):
+            document.insert_pdf(few, to_page=min(len(few), pages - done) - 1)
         document.save(path, deflate=True)
     return path
 

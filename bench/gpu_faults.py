@@ -12,7 +12,7 @@ line is printed as soon as it is known; no part begins that may not end in time.
     sleep      the card's memory before and after, and how long the next page takes
     orphan     `kill -9` of the daemon leaves no EngineCore behind
     unload     the same as sleep
-    memory     another process holds the card: the daemon says so with numbers, and what to lower
+    memory     another process takes the card meanwhile: the daemon says so with numbers, and goes on once it is free
 """
 
 import argparse
@@ -52,7 +52,7 @@ engine:
     max_num_seqs: {seqs}
     renderer_num_workers: 8
     gpu_memory_utilization: {share}
-    idle: {{after: 12s, do: {idle}}}
+    idle: {{after: 6s, do: {idle}}}
     {more}
 settle: {{quiet: 200ms}}
 batch: {{quiet: 100ms}}
@@ -109,10 +109,24 @@ def card() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def engine_pids() -> list[int]:
-    """Find the EngineCore processes."""
-    found = subprocess.run(["pgrep", "-f", "VLLM::EngineCor"], capture_output=True, text=True, check=False)  # noqa: S607
-    return [int(pid) for pid in found.stdout.split()]
+def engine_pids(parent: int | None) -> list[int]:
+    """Find the EngineCore processes that a daemon has started; there may be others on the machine."""
+    found = []
+    for task in Path(f"/proc/{parent}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            for child in (task / "children").read_text().split():
+                if b"VLLM::EngineCor" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))  # noqa: PERF401 - each may end while it is looked at
+    return found
+
+
+def alive(pids: list[int]) -> list[int]:
+    """List those that still run."""
+    states = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            states[pid] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return [pid for pid, state in states.items() if state != "Z"]
 
 
 class House:
@@ -138,22 +152,25 @@ class House:
         tell("card before the start", card())
         if self.start("unload" if self.options.tiny else "sleep"):  # the CPU can't sleep
             tell("card with the engine", card())
-            self.part(60, self.killed)
-            self.part(40, self.half_black)
-            self.part(130, self.poison)
-            self.part(50, self.rest)
-            self.part(20, self.orphan)
-        if not self.options.tiny and self.left() > 110 and self.start("unload"):
-            self.part(90, self.rest)
+            for name, needs in (("killed", 60), ("half_black", 40), ("poison", 130), ("rest", 40), ("orphan", 15)):
+                if name in self.options.parts:
+                    self.part(needs, getattr(self, name))
         self.stop()
-        if not self.options.tiny:
-            self.part(60, self.memory)
+        if (
+            not self.options.tiny
+            and {"unload", "memory"} & {*self.options.parts}
+            and self.left() > 100
+            and self.start("unload")
+        ):
+            for name, needs in (("rest", 50), ("memory", 60), ("orphan", 5)):
+                if name in self.options.parts or (name == "rest" and "unload" in self.options.parts):
+                    self.part(needs, getattr(self, name))
 
     def killed(self) -> None:
         began = time.monotonic()
         self.drop("killed", self.documents)
         self.until(lambda: self.count("archive", "killed") >= self.documents // 6, 100)
-        pids, delivered = engine_pids(), self.count("archive", "killed")
+        pids, delivered = engine_pids(self.daemon and self.daemon.pid), self.count("archive", "killed")
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         tell("killed: EngineCore", f"{pids}, with {delivered} of {self.documents} documents delivered")
@@ -163,10 +180,13 @@ class House:
         tell("killed: pages failed in the sidecars", self.failed("killed"))
 
     def half_black(self) -> None:
-        before = engine_pids()
+        before = engine_pids(self.daemon and self.daemon.pid)
         self.put(drawn.pdf(self.root / "half.pdf", 1, half_black=True), "half.pdf")
         done = self.until(lambda: self.count("archive", "half"), 60)
-        tell("half-black: delivered", f"{done}, the same engine lives on: {engine_pids() == before}")
+        tell(
+            "half-black: delivered",
+            f"{done}, the same engine lives on: {engine_pids(self.daemon and self.daemon.pid) == before}",
+        )
         tell("half-black: pages failed", self.failed("half"))
 
     def poison(self) -> None:
@@ -191,7 +211,7 @@ class House:
         self.until(lambda: self.count("archive", f"before-{how}"), 60)
         tell(f"{how}: card before", card())
         self.until(lambda: any(f"is to {how}" in str(line.get("event")) for line in self.log()), 30)
-        time.sleep(6)
+        time.sleep(4)
         tell(f"{how}: card at rest", card())
         began = time.monotonic()
         self.put(drawn.pdf(self.root / "w.pdf", 1, 77), f"after-{how}.pdf")
@@ -200,22 +220,24 @@ class House:
         tell(f"{how}: card again", card())
 
     def orphan(self) -> None:
-        pids = engine_pids()
+        pids = engine_pids(self.daemon and self.daemon.pid)
         if self.daemon is None:
             return
         self.daemon.kill()
         self.daemon.wait()
         gone = time.monotonic()
-        while engine_pids() and time.monotonic() - gone < 30:
+        while alive(pids) and time.monotonic() - gone < 30:
             time.sleep(0.05)
         tell(
             "orphan: EngineCore after kill -9 of the daemon",
-            f"{pids} -> {engine_pids()}, {time.monotonic() - gone:.1f} s",
+            f"{pids} -> {alive(pids)}, {time.monotonic() - gone:.1f} s",
         )
         time.sleep(3)
         tell("orphan: card", card())
 
     def memory(self) -> None:
+        """Let another process take the card while the engine is unloaded, and leave it again."""
+        self.until(lambda: not engine_pids(self.daemon and self.daemon.pid), 40)
         hold = (
             "import torch; x = torch.empty(40 << 30, dtype=torch.uint8, device='cuda'); print(1, flush=True); input()"
         )
@@ -223,19 +245,14 @@ class House:
             assert other.stdout is not None
             other.stdout.readline()
             tell("memory: card with another process", card())
-            self.configure("keep", share=0.9)
-            told = subprocess.run(
-                self.command(),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=150,
-                cwd=self.root,
-                env=self.environment(),
-            )
-            tell("memory: exit code", told.returncode)
-            tell("memory: last words", told.stderr.strip().splitlines()[-2:])
+            self.put(drawn.pdf(self.root / "m.pdf", 1, 78), "meanwhile.pdf")
+            told = lambda: [line["event"] for line in self.log() if "did not start" in str(line.get("event"))]  # noqa: E731
+            self.until(told, 100)
+            tell("memory: the daemon's words", told()[-1:])
             other.kill()
+        began = time.monotonic()
+        done = self.until(lambda: self.count("archive", "meanwhile"), 150)
+        tell("memory: once the card is free again", f"delivered: {done}, after {time.monotonic() - began:.0f} s")
 
     # -- the means ----------------------------------------------------------------------------------------------
 
@@ -332,6 +349,9 @@ class House:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=520)
+    parser.add_argument(
+        "--parts", default="killed,half_black,poison,rest,orphan,unload,memory", type=lambda told: told.split(",")
+    )
     parser.add_argument("--tiny", action="store_true", help="a model for the CPU, to try this script")
     house = House(parser.parse_args())
     try:

@@ -7,6 +7,7 @@ page takes too long; its death costs the page that it was at, and nothing else.
 import asyncio
 import hashlib
 import io
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -79,7 +80,10 @@ class Renderer:
         self.workers = workers
         self._seconds = limits.seconds
         self._slots = Slots(images)
-        self._pool = Workers(workers, limits, prepare=partial(_share, self._slots))  # type: ignore[arg-type] # a Shared over there
+        prepare = partial(_share, self._slots)  # which arrives as `Shared`
+        self._pool = Workers(workers, limits, prepare=prepare)  # type: ignore[arg-type]
+        self._door = asyncio.Semaphore(2 * workers)
+        self._pool = Workers(workers, limits, prepare=partial(_share, self._slots))  # type: ignore[arg-type] # a Shared there
 
     async def open(self, path: Path) -> SourceFacts:
         """Find out what a source is. Raises DocumentError if it can't be read as one, MachineError."""
@@ -111,7 +115,8 @@ class Renderer:
         """
         try:
             if prepare is None:
-                return await self._run(_render_page, path, index, sizer)
+                async with self._door:
+                    return await self._run(_render_page, path, index, sizer)
             return await self._prepared(path, index, sizer, prepare)
         except WorkerError as error:
             raise PageError(
@@ -121,7 +126,10 @@ class Renderer:
     async def _prepared(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer) -> PageImage:
         slot = await self._slots.take(prepare.room)
         try:
-            image, length = await self._run(_prepare_page, path, index, sizer, prepare, slot.offset, self._slots.room)
+            async with self._door:
+                image, length = await self._run(
+                    _prepare_page, path, index, sizer, prepare, slot.offset, self._slots.room
+                )
         except (asyncio.CancelledError, WorkerError):
             slot.free_later()
             raise
@@ -217,6 +225,8 @@ _shared: Shared | None = None
 def _share(memory: Shared) -> None:
     global _shared  # noqa: PLW0603 - given to each worker once, before its first work
     _shared = memory
+    # Where this is installed pymupdf loads it, and a neural network with it: 60 MB and seconds that nobody needs here.
+    sys.modules["pymupdf.layout"] = None  # type: ignore[assignment] # as the import system has it
 
 
 def _prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, and where to put that

@@ -79,6 +79,10 @@ class VllmSettings(Section):
         default="workers",
         description="Who makes the model's views of a page: the render workers, or vLLM itself, which is slower.",
     )
+    vision_graphs: bool = Field(
+        default=True,
+        description="Record the work of the model's vision towers once and replay it for each page (CUDA graphs).",
+    )
     renderer_num_workers: int = Field(default=4, ge=1, description="Threads that turn page images into tensors.")
     gpu_memory_utilization: float = Field(
         default=0.9, gt=0, le=1, description="Share of the card's memory that the engine takes, 0 to 1."

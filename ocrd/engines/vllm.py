@@ -150,6 +150,12 @@ class VllmEngine:
             await core.close()
             raise
         self._info = replace(self.info, facts=facts)
+        if self._views and not core.views:  # pages are on their way that it can't take
+            await core.close()
+            raise EngineError(
+                "The engine was built anew, and no longer takes the model's views from the render workers.",
+                "See the messages above; engine.vllm.views can be set to vllm.",
+            )
         self._views = core.views
         log.info("the engine is ready after %.0f seconds: %s", loop.time() - began, self.info.model)
         return core
@@ -198,6 +204,8 @@ class VllmCore:
         facts = vllm_setup.check_settings(settings)
         if self._settings.views == "workers":
             facts += (await self._agree(),)
+        (graphs, *_) = await self._llm.collective_rpc("ocrd_check_graphs")
+        facts += (graphs,)
         page = test_page(lambda *_: TEST_PAGE_SIZE)
         try:
             output = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))

@@ -69,6 +69,10 @@ class Inputs:
         (item,) = form["mm_kwargs"][IMAGE]
         for name in ("pixel_values", "images_crop"):
             item[name] = dataclasses.replace(item[name], data=item[name].data[:0])  # it would be 21 MB of white
+        counts = item["images_spatial_crop"]  # only ever looked at from the host; 0.24 would fetch it from the card
+        item["images_spatial_crop"] = dataclasses.replace(
+            counts, field=dataclasses.replace(counts.field, keep_on_cpu=True)
+        )
         return form
 
     async def agree(self, prompt: tuple[int, ...], image: "Image", table: list[float]) -> str:

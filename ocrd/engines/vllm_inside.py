@@ -40,12 +40,15 @@ def tied_executor(config: Any) -> type[Any]:  # noqa: ANN401 - vLLM's configurat
     return TIED.get(chosen, chosen)
 
 
+CLOSE = 0.02
+"""How far the vision towers' recordings may differ from the towers, as a share of the largest value: bfloat16's noise
+over their layers."""
 PART = 6
 """Views that are turned into numbers at a time."""
 
 
 class Witness:
-    """Mixed into vLLM's worker (`worker_extension_cls`): tells how it is really set up, lets it take views as bytes."""
+    """Mixed into vLLM's worker (`worker_extension_cls`): tells how it is really set up, and speeds up its eyes."""
 
     vllm_config: Any
     model_runner: Any
@@ -68,20 +71,72 @@ class Witness:
         """
         import torch
 
-        model = self.model_runner.get_model()
         levels = torch.arange(256, dtype=torch.float32).div(255).sub(0.5).div(0.5)
         table = levels.to(self.vllm_config.model_config.dtype).to(self.device)
-        upstream = model.embed_multimodal
-
-        def embed_multimodal(**views: Any) -> Any:  # noqa: ANN401 - vLLM's
-            for name in ("pixel_values", "images_crop"):
-                view = views.get(name)
-                if isinstance(view, torch.Tensor) and view.dtype == torch.uint8:
-                    views[name] = numbers(view, table)
-            return upstream(**views)
-
-        model.embed_multimodal = embed_multimodal
+        model, graphs = self.model_runner.get_model(), self._graphs()
+        model.embed_multimodal = _taking_levels(model.embed_multimodal, table)
+        if graphs is not None:
+            execute = _taking_levels(lambda **views: type(graphs).execute(graphs, views), table)
+            graphs.execute = lambda views: execute(**views)
         return [float(number) for number in table.float().cpu()]
+
+    def ocrd_check_graphs(self) -> str:
+        """Compare what the recorded vision towers make of a noisy page with what the towers themselves make of it.
+
+        Where they differ, the recordings are put aside. Returns in words what is used.
+        """
+        import torch
+
+        graphs = self._graphs()
+        if graphs is None:
+            return "vision towers launched step by step"
+        dice = torch.Generator(device="cpu").manual_seed(1)
+        differs = []
+        for wide, high in ((1, 1), (2, 3), (2, 2)):
+            count = wide * high if wide * high > 1 else 0
+            shapes = {"pixel_values": (1, 3, 1024, 1024), "images_crop": (count, 3, 640, 640)}
+            dtype = self.vllm_config.model_config.dtype
+            views = {
+                name: torch.rand(shape, generator=dice).mul(2).sub(1).to(self.device, dtype)
+                for name, shape in shapes.items()
+            }
+            views["images_spatial_crop"] = torch.tensor([[wide, high]])
+            with torch.inference_mode():
+                (launched,) = self.model_runner.get_model().embed_multimodal(**views)
+                (recorded,) = graphs.execute(views)
+            if launched.shape != recorded.shape:
+                differs.append(f"shape {tuple(recorded.shape)}, not {tuple(launched.shape)}")
+                continue
+            scale = launched.float().abs().max()
+            if not (recorded.float() - launched.float()).abs().max() <= CLOSE * scale:
+                differs.append(f"{wide} x {high} tiles")
+        if not differs:
+            return "vision towers recorded as graphs, checked"
+        self.model_runner.encoder_cudagraph_manager = None
+        return f"vision towers launched step by step, since their recordings differ: {', '.join(differs)}"
+
+    def ocrd_use_graphs(self, use: bool) -> None:  # noqa: FBT001 - passed by vLLM
+        """Put the recordings aside, or take them again: for comparisons."""
+        kept = getattr(self, "_ocrd_graphs", None) or self._graphs()
+        self._ocrd_graphs = kept
+        self.model_runner.encoder_cudagraph_manager = kept if use else None
+
+    def _graphs(self) -> Any:  # noqa: ANN401 - vLLM's EncoderCudaGraphManager, or None
+        return getattr(self.model_runner, "encoder_cudagraph_manager", None)
+
+
+def _taking_levels(upstream: Any, table: Any) -> Any:  # noqa: ANN401 - functions of tensors
+    """Wrap a function of views so that it takes bytes, too."""
+    import torch
+
+    def take(**views: Any) -> Any:  # noqa: ANN401 - vLLM's
+        for name in ("pixel_values", "images_crop"):
+            view = views.get(name)
+            if isinstance(view, torch.Tensor) and view.dtype == torch.uint8:
+                views[name] = numbers(view, table)
+        return upstream(**views)
+
+    return take
 
 
 def numbers(view: Any, table: Any) -> Any:  # noqa: ANN401 - tensors

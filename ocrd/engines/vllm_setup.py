@@ -29,6 +29,18 @@ SIGN_EVERY = 16
 """Tokens of a page after which vLLM reports on it: often enough to tell life from death, seldom enough to cost
 nothing (each report passes through this process's event loop)."""
 
+TILES = {"DeepseekOCRForCausalLM": 640, "DeepseekOCR2ForCausalLM": 768}
+"""Edge of the tiles in pixels, by the model's architecture."""
+
+VISION_GRAPHS: dict[str, Any] = {
+    "cudagraph_mm_encoder": True,
+    "encoder_cudagraph_max_vision_items_per_batch": 1,
+    "encoder_cudagraph_token_budgets": [100 * deepseek.MOST_TILES],
+}
+"""Lets vLLM record the vision towers (vllm/v1/worker/encoder_cudagraph.py): launching their two thousand kernels for
+each page keeps EngineCore busier than the card. One page at a time, since graphs are filled up to their size: from
+these numbers vLLM makes graphs of one overview, and of 1, 2, 4 and 6 tiles, each of which gives 100 tokens."""
+
 TEXT_SETTINGS = {
     "prompt",
     "other_prompt",
@@ -82,6 +94,7 @@ def construct(settings: VllmSettings, home: tether.Home, version: str) -> Any:  
             f"vLLM {version} does not accept the settings of engine.vllm: {cause(error)}.",
             "Correct engine.vllm in the configuration; `extra` may only hold arguments of this version.",
         ) from error
+    check_tile(settings, config.model_config.architectures)
     try:
         return AsyncLLM(vllm_config=config, executor_class=tied_executor(config), log_stats=False, log_requests=False)
     except Exception as error:  # noqa: BLE001 - whatever it is, vLLM did not start
@@ -110,9 +123,22 @@ def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
         "stream_interval": SIGN_EVERY,
         "worker_extension_cls": "ocrd.engines.vllm_inside.Witness",
     }
+    if settings.vision_graphs:
+        arguments["compilation_config"] = VISION_GRAPHS | dict(settings.extra.get("compilation_config", {}))
     if _release(version) == OLDEST:
         arguments.setdefault("hf_overrides", deepseek.with_head_dim)
     return arguments
+
+
+def check_tile(settings: VllmSettings, architectures: list[str]) -> None:
+    """Refuse a tile that is not the model's. Raises ConfigError."""
+    for name in architectures:
+        tile = TILES.get(name, settings.tile)
+        if tile != settings.tile:
+            raise ConfigError(
+                f"{settings.model} sees tiles of {tile} pixels, and engine.vllm.tile is {settings.tile}.",
+                f"Set engine.vllm.tile to {tile}.",
+            )
 
 
 def check_settings(settings: dict[str, Any]) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from tiny_model import make
 
 from ocrd.engines import deepseek
 from ocrd.engines.vllm_inputs import Inputs
-from ocrd.engines.vllm_inside import numbers
 from ocrd.render import Renderer
 from ocrd.workers import Limits
 
@@ -24,13 +23,19 @@ BFLOAT = [float(one) for one in torch.arange(256).float().div(255).sub(0.5).div(
 """What upstream's transforms make of each level, for a model in bfloat16."""
 
 
+@pytest.fixture(scope="module", params=[640, 768])
+def tile(request: pytest.FixtureRequest) -> int:
+    """The tile of DeepSeek-OCR, and that of DeepSeek-OCR-2."""
+    return int(request.param)
+
+
 @pytest.fixture(scope="module")
-def renderer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def renderer(tmp_path_factory: pytest.TempPathFactory, tile: int) -> Iterator[Any]:
     """vLLM's front end for the model in bfloat16, without an engine behind it."""
     from vllm import AsyncEngineArgs
     from vllm.renderers import renderer_from_config
 
-    model = make(tmp_path_factory.mktemp("model"))
+    model = make(tmp_path_factory.mktemp("model"), second=tile == 768)
     config = AsyncEngineArgs(
         model=str(model), load_format="dummy", dtype="bfloat16", max_model_len=2048, mm_processor_cache_gb=0
     ).create_engine_config()
@@ -51,27 +56,32 @@ def noise(width: int, height: int) -> Image.Image:
 @pytest.mark.parametrize(
     "size",
     [
-        *((640 * wide, 640 * high) for wide, high in deepseek.GRIDS),
+        *deepseek.GRIDS,  # in tiles; the others in pixels
         (640, 640), (320, 200), (1, 1),  # seen as the overview alone
-        (641, 300), (1190, 1684), (1684, 1190), (800, 1000), (1000, 800), (3000, 700),  # to be resampled
+        (641, 300), (769, 800), (1190, 1684), (1684, 1190), (800, 1000), (1000, 800), (3000, 700),  # to be resampled
     ],
 )  # fmt: skip
-def test_both_ways_give_the_model_the_same(renderer: Any, size: tuple[int, int]) -> None:
+def test_both_ways_give_the_model_the_same(renderer: Any, tile: int, size: tuple[int, int]) -> None:
+    if 1 < size[0] * size[1] <= 6:
+        size = (size[0] * tile, size[1] * tile)
     tokenizer = renderer.get_tokenizer()
     prompt = (tokenizer.bos_token_id, *tokenizer.encode("<image>\nFree OCR.", add_special_tokens=False))
-    inputs = Inputs(SimpleNamespace(renderer=renderer), 640)
+    inputs = Inputs(SimpleNamespace(renderer=renderer), tile)
     assert asyncio.run(inputs.agree(prompt, noise(*size), BFLOAT)) == ""
 
 
-def test_a_difference_is_found(renderer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_is_found(renderer: Any, tile: int) -> None:
     prompt = (1, *renderer.get_tokenizer().encode("<image>", add_special_tokens=False))
-    inputs = Inputs(SimpleNamespace(renderer=renderer), 640)
-    assert "pixel_values" in asyncio.run(inputs.agree(prompt, noise(640, 1280), [0.0, *BFLOAT[1:]]))
-    monkeypatch.setattr(deepseek, "GREY", 40.0)  # so that the page is taken for grey, and brightened
-    assert "pixel_values" in asyncio.run(inputs.agree(prompt, noise(640, 1280), BFLOAT))
+    inputs = Inputs(SimpleNamespace(renderer=renderer), tile)
+    assert " of 640 x 1280 pixels" in asyncio.run(inputs.agree(prompt, noise(640, 1280), [0.0, *BFLOAT[1:]]))
+    grey = Image.new("RGB", (640, 1280))
+    grey.paste("white", (0, 0, 640, 640))  # brightened by us, since it would end vLLM
+    assert " of 640 x 1280 pixels" in asyncio.run(inputs.agree(prompt, grey, BFLOAT))
 
 
 def test_levels_become_the_numbers_of_the_table() -> None:
+    from ocrd.engines.vllm_inside import numbers
+
     view = torch.arange(256, dtype=torch.uint8).repeat(14, 3, 4, 1)
     table = torch.tensor(BFLOAT, dtype=torch.bfloat16)
     assert torch.equal(numbers(view, table), table[view.int()])

@@ -48,14 +48,21 @@ REAL: dict[str, Any] = {
 """Sizes of the published DeepSeek-OCR, for measuring on a GPU."""
 
 
-def make(folder: Path, sizes: dict[str, Any] = TINY) -> Path:
-    """Write config, tokenizer and processor settings of a model with these sizes into the folder, and return it."""
+def make(folder: Path, sizes: dict[str, Any] = TINY, *, second: bool = False) -> Path:
+    """Write config, tokenizer and processor settings of a model with these sizes into the folder, and return it.
+
+    With `second`, of a DeepSeek-OCR-2.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(sizes["vocab_size"])
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {name: tokenizer.token_to_id(name) for name in (BOS, EOS, PAD)}
     _write(folder / "tokenizer_config.json", _tokenizer_config())
-    _write(folder / "config.json", _config(sizes, ids[BOS], ids[EOS]))
+    config = _config(sizes, ids[BOS], ids[EOS])
+    if second:
+        config["architectures"] = ["DeepseekOCR2ForCausalLM"]
+        config["projector_config"]["input_dim"] = 896
+    _write(folder / "config.json", config)
     return folder
 
 
