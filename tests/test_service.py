@@ -97,12 +97,19 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def hear(systemd: socket.socket, *words: str) -> list[str]:
     """Wait until each of the words came, in this order; returns all that was heard until then."""
-    systemd.settimeout(30)
-    told = []
-    for word in words:
-        while not (told and told[-1].startswith(word)):
-            told.append(systemd.recv(4096).decode())
-    systemd.setblocking(False)
+    told: list[str] = []
+    wanted = iter(words)
+    word = next(wanted, None)
+
+    def came() -> bool:
+        nonlocal word
+        for one in heard(systemd):
+            told.append(one)
+            if word is not None and one.startswith(word):
+                word = next(wanted, None)
+        return word is None
+
+    wait_for(came, 20)
     return told
 
 
