@@ -54,6 +54,9 @@ FIELDS = (
 VERDICTS = ("ok", "blank", "repeated", "truncated", "suspect", "failed")
 """Keys of a document's line that count its pages; each is a value of OCRD_VERDICT."""
 
+CAPTURED = "OCRD_OUTPUT_CAPTURED"
+"""Environment variable: tells children that what they print is logged, so that they needn't hold their tongues."""
+
 BURST, PERIOD = 5, 60.0
 """A fault is written at most so often within so many seconds, and counted after that."""
 
@@ -321,9 +324,11 @@ def captured() -> Iterator[TextIO]:
             stream.reconfigure(line_buffering=True)  # so that a line comes when it is printed
     reader = threading.Thread(target=_read_out, args=({r: name for name, (r, _) in pipes.items()},), daemon=True)
     reader.start()
+    os.environ[CAPTURED] = "1"
     try:
         yield terminal
     finally:
+        del os.environ[CAPTURED]
         sys.stdout.flush()
         sys.stderr.flush()
         for number, old in kept.items():
