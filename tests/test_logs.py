@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -195,3 +197,20 @@ def test_the_engines_processes_speak_where_they_are_heard(run_python: Callable[.
         ("vllm.front", "info", "the front end listens"),
         ("stderr", "info", "INFO the weights are loaded"),
     ]
+
+
+LINGERS = """
+import subprocess, sys
+from ocrd import logs
+with logs.captured() as terminal:
+    logs.configure("info", "json", terminal)
+    child = subprocess.Popen(["sleep", "60"])
+    print("last words", end="")
+print(child.pid, flush=True)
+"""
+
+
+def test_a_child_that_lingers_does_not_hold_up_the_end(run_python: Callable[..., Any]) -> None:
+    told = run_python("-c", LINGERS)
+    os.kill(int(told.stdout), signal.SIGKILL)
+    assert "last words" in [json.loads(line)["event"] for line in told.stderr.splitlines()]
