@@ -5,6 +5,8 @@
 .DELETE_ON_ERROR:
 PYTHON ?= python3
 BIN := .venv/bin
+# The journal's own module is built where its headers are.
+JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
 .PHONY: venv demo bench test lint types unit vllm-test clean
 
@@ -14,7 +16,7 @@ venv: .venv/ready
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ocrd needs Python 3.11 or newer; give it with: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' || { echo "Python lacks venv; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[cpu,dev$(JOURNAL)]'
 	touch $@
 
 demo: venv

@@ -417,7 +417,8 @@ class Daemon:
         began = time.monotonic()
         try:
             while (outcome := await self._attempt(flow, job, tools)) is None:
-                await flow.pause.worth_a_try(job.id)
+                if not self._stop.is_set():
+                    await flow.pause.worth_a_try(job.id)
                 if self._stop.is_set():
                     return
         except Interrupted:
@@ -473,6 +474,8 @@ class Daemon:
                 task.cancel()
         if self._window:
             self._window.close()
+        for flow in (*self._flows, *self._leaving):
+            flow.pause.try_now()  # nobody is to sleep through the end
         hurry = asyncio.create_task(self._hurry.wait())
         ends = asyncio.create_task(_all_done(self._running))
         await asyncio.wait({hurry, ends}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)

@@ -54,6 +54,9 @@ FIELDS = (
 VERDICTS = ("ok", "blank", "repeated", "truncated", "suspect", "failed")
 """Keys of a document's line that count its pages; each is a value of OCRD_VERDICT."""
 
+CAPTURED = "OCRD_OUTPUT_CAPTURED"
+"""Environment variable: tells children that what they print is logged, so that they needn't hold their tongues."""
+
 BURST, PERIOD = 5, 60.0
 """A fault is written at most so often within so many seconds, and counted after that."""
 
@@ -319,39 +322,47 @@ def captured() -> Iterator[TextIO]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # so that a line comes when it is printed
-    reader = threading.Thread(target=_read_out, args=({r: name for name, (r, _) in pipes.items()},), daemon=True)
+    ending, end = os.pipe()
+    sources = {source: name for name, (source, _) in pipes.items()}
+    reader = threading.Thread(target=_read_out, args=(sources, ending), daemon=True)
     reader.start()
+    os.environ[CAPTURED] = "1"
     try:
         yield terminal
     finally:
+        del os.environ[CAPTURED]
         sys.stdout.flush()
         sys.stderr.flush()
         for number, old in kept.items():
             os.dup2(old, number)  # which closes the pipe's end here; children may still hold theirs
             os.close(old)
-        reader.join(timeout=1)
+        os.close(end)
+        reader.join()
         faulthandler.enable(sys.__stderr__ or terminal)
 
 
-def _read_out(pipes: dict[int, str]) -> None:
-    """Log all that comes through the pipes, line by line, until nobody holds their other ends."""
+def _read_out(pipes: dict[int, str], ending: int) -> None:
+    """Log all that comes through the pipes, line by line, until the other end of `ending` is closed."""
     rest = dict.fromkeys(pipes, b"")
     with selectors.DefaultSelector() as selector:
-        for pipe in pipes:
+        for pipe in (*pipes, ending):
             selector.register(pipe, selectors.EVENT_READ)
-        while selector.get_map():
-            for key, _ in selector.select():
-                data = os.read(key.fd, 65536)
-                *lines, rest[key.fd] = re.split(rb"[\r\n]+", rest[key.fd] + data)
-                if not data:
-                    selector.unregister(key.fd)
-                    os.close(key.fd)
-                    lines.append(rest[key.fd])
+        while ready := {key.fd for key, _ in selector.select()} - {ending}:
+            for pipe in ready:
+                data = os.read(pipe, 65536)
+                *lines, rest[pipe] = re.split(rb"[\r\n]+", rest[pipe] + data)
                 for line in lines:
-                    _log_printed(line.decode(errors="backslashreplace").strip(), pipes[key.fd])
+                    _log_printed(line, pipes[pipe])
+                if not data:
+                    selector.unregister(pipe)
+    for pipe, line in rest.items():
+        _log_printed(line, pipes[pipe])
+    for pipe in (*pipes, ending):
+        os.close(pipe)
 
 
-def _log_printed(line: str, stream: str) -> None:
+def _log_printed(data: bytes, stream: str) -> None:
+    line = data.decode(errors="backslashreplace").strip()
     if not line:
         return
     spoken = _SPEAKS.match(line)

@@ -97,6 +97,7 @@ def page(status: Status, now: float) -> RenderableType:
         for one in status.watches
         if one.last
     ]
+    parts += [Text(f"{one.name} is polled: {one.why}", "dim") for one in status.watches if one.why]
     parts += [
         Text.assemble((f"{one.name} is paused: ", "bold yellow"), one.paused.what, " ", one.paused.remedy)
         for one in status.watches

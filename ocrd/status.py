@@ -78,8 +78,6 @@ class WatchStatus:
     """Files in the inbox that may still change."""
     waiting: int = 0
     """Files in the inbox that are complete, but not claimed yet."""
-    found_by_scan: int = 0
-    """Files, since the daemon began, that no event had told of."""
     in_work: int = 0
     """Sources claimed and not ended."""
     pages_left: int = 0

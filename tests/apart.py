@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from simulated import SimulatedEngine, small_page
+from simulated import small_page
 
 from ocrd.engines.base import EngineInfo
 from ocrd.errors import EngineError
@@ -22,8 +22,9 @@ for line in sys.stdin:
 class ApartEngine:
     """Asks its process for the text of each page, one at a time."""
 
-    def __init__(self, seconds: float, pid_file: Path | None) -> None:
+    def __init__(self, seconds: float, pid_file: Path | None, start: float) -> None:
         self._seconds = seconds
+        self._start = start
         self._pid_file = pid_file
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
@@ -49,6 +50,7 @@ class ApartEngine:
         return {}
 
     async def start(self) -> None:
+        await asyncio.sleep(self._start)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", _READER, str(self._seconds),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -75,6 +77,10 @@ class ApartEngine:
             await self._process.wait()
 
 
-def create(options: dict[str, Any]) -> ApartEngine | SimulatedEngine:
-    """Be the factory that a configuration can name. Options: `seconds` a page, `pid` (a file that names it)."""
-    return ApartEngine(options.get("seconds", 0.0), Path(options["pid"]) if "pid" in options else None)
+def create(options: dict[str, Any]) -> ApartEngine:
+    """Be the factory that a configuration can name.
+
+    Options: `seconds` a page, `pid` (a file that names its process), `start` (seconds that it loads).
+    """
+    pid_file = Path(options["pid"]) if "pid" in options else None
+    return ApartEngine(options.get("seconds", 0.0), pid_file, options.get("start", 0.0))

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -164,3 +166,51 @@ def test_a_crash_still_tells_where_it_was() -> None:
     told = subprocess.run([sys.executable, "-c", CRASHES], capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode < 0
     assert "Fatal Python error: Segmentation fault" in told.stderr
+
+
+ENGINE = """
+import logging.config, os, pathlib, subprocess, sys
+from ocrd.engines import tether, vllm_setup
+from ocrd import logs
+if sys.argv[1:] == ["child"]:
+    logging.config.dictConfig(vllm_setup._logging(pathlib.Path(os.devnull)))
+    logging.getLogger("vllm.core").info("the weights are loaded")
+else:
+    os.environ[tether.PARENT] = str(os.getpid())
+    child = [sys.executable, __file__, "child"]
+    subprocess.run(child, check=True)
+    with logs.captured() as terminal:
+        logs.configure("info", "json", terminal)
+        logging.config.dictConfig(vllm_setup._logging(pathlib.Path(os.devnull)))
+        logging.getLogger("vllm.front").info("the front end listens")
+        subprocess.run(child, check=True)
+"""
+
+
+def test_the_engines_processes_speak_where_they_are_heard(run_python: Callable[..., Any], tmp_path: Path) -> None:
+    program = tmp_path / "engine.py"
+    program.write_text(ENGINE)
+    told = run_python(program)
+    assert told.returncode == 0, told.stderr
+    lines = [json.loads(line) for line in told.stderr.splitlines()]
+    assert [(line["origin"], line["level"], line["event"]) for line in lines] == [
+        ("vllm.front", "info", "the front end listens"),
+        ("stderr", "info", "INFO the weights are loaded"),
+    ]
+
+
+LINGERS = """
+import subprocess, sys
+from ocrd import logs
+with logs.captured() as terminal:
+    logs.configure("info", "json", terminal)
+    child = subprocess.Popen(["sleep", "60"])
+    print("last words", end="")
+print(child.pid, flush=True)
+"""
+
+
+def test_a_child_that_lingers_does_not_hold_up_the_end(run_python: Callable[..., Any]) -> None:
+    told = run_python("-c", LINGERS)
+    os.kill(int(told.stdout), signal.SIGKILL)
+    assert "last words" in [json.loads(line)["event"] for line in told.stderr.splitlines()]

@@ -1,11 +1,13 @@
 """What systemd hears, when the heart beats, and how a reload is understood."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from house import House, stop, wait_for
 
 from ocrd import config, reload, service
 from ocrd.config import Config
@@ -84,6 +86,95 @@ def test_the_heart_beats_only_while_every_sign_is_good(systemd: socket.socket) -
     wrong.clear()
     assert heart.beat(4.0) is None
     assert heard(systemd) == ["WATCHDOG=1"]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+def hear(systemd: socket.socket, *words: str) -> list[str]:
+    """Wait until each of the words came, in this order; returns all that was heard until then."""
+    told: list[str] = []
+    wanted = iter(words)
+    word = next(wanted, None)
+
+    def came() -> bool:
+        nonlocal word
+        for one in heard(systemd):
+            told.append(one)
+            if word is not None and one.startswith(word):
+                word = next(wanted, None)
+        return word is None
+
+    wait_for(came, 20)
+    return told
+
+
+def test_a_whole_life_is_told_in_its_order(
+    house: House, systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+    house.configure(engine={"kind": "apart:create", "options": {"start": 1.5}})
+    daemon = house.start()
+    told = hear(systemd, "EXTEND_TIMEOUT_USEC=30000000", "STATUS=Starting, engine apart:create loading", "READY=1")
+    assert house.events("engine ready")
+    assert house.events("watching")
+    assert not [word for word in told if word.startswith("WATCHDOG")], "there is no heart before the engine answers"
+    hear(systemd, "WATCHDOG=1", "STATUS=Engine ready; nothing to read", "WATCHDOG=1")
+    daemon.send_signal(signal.SIGHUP)
+    hear(systemd, "RELOADING=1\nMONOTONIC_USEC=", "READY=1")
+    daemon.terminate()
+    hear(systemd, "STOPPING=1")
+    assert daemon.wait(20) == 0
+
+
+def test_ready_waits_for_every_inbox(house: House, systemd: socket.socket) -> None:
+    house.configure(("scans", "faxes"))
+    daemon = house.start()
+    hear(systemd, "READY=1")
+    assert {line["watch"] for line in house.events("watching")} == {"scans", "faxes"}
+    assert stop(daemon) == 0
+
+
+def test_a_reload_before_the_start_is_over_is_not_taken_for_ready(house: House, systemd: socket.socket) -> None:
+    house.configure(engine={"kind": "apart:create", "options": {"start": 1.0}})
+    daemon = house.start()
+    hear(systemd, "STATUS=Starting")
+    daemon.send_signal(signal.SIGHUP)
+    told = hear(systemd, "READY=1", "RELOADING=1", "READY=1")
+    assert told.index("READY=1") < [word[:9] for word in told].index("RELOADING")
+    assert house.events("engine ready")
+
+
+def test_a_stop_finishes_each_page_that_was_begun(house: House) -> None:
+    house.configure(seconds=0.7, window=4)
+    house.drop("long.pdf", pages=40)
+    daemon = house.start()
+    wait_for(lambda: len(house.reads()) >= 6)
+    assert stop(daemon) == 0
+    [job] = house.jobs()
+    kept = {int(path.stem) - 1 for path in (job.parent / "pages").glob("*.json")}
+    assert set(house.reads()) == kept
+    assert len(house.reads()) == len(kept) < 40
+
+
+def test_a_drain_that_takes_too_long_is_cut_short_and_so_it_is_by_a_second_signal(house: House) -> None:
+    house.configure(seconds=60)
+    path = house.root / "ocrd.yaml"
+    path.write_text(path.read_text() + "service: {drain: 300ms}\n")
+    for number, signals in enumerate((1, 2)):
+        daemon = house.start()
+        house.drop(f"{number}.pdf")
+        wait_for(lambda number=number: len(house.reads()) > number)
+        for times in range(signals):
+            daemon.terminate()
+            wait_for(lambda number=number, times=times: times or len(house.events("stopping")) > number)
+        assert daemon.wait(20) == 0
+        path.write_text(path.read_text().replace("300ms", "10min"))
+    assert len(house.events("pages in flight are given up, and read again at the next start")) == 2
 
 
 class Slow:

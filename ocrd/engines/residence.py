@@ -134,11 +134,15 @@ class Residence:
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     """Waits before a rebuild; tests pass their own."""
 
+    restarts: int = field(default=0, init=False)
+    """Cores built because the one before had died."""
     _core: Core | None = field(default=None, init=False)
     _asleep: bool = field(default=False, init=False)
     _weighed: float = field(default=-math.inf, init=False)
     _retiring: bool = field(default=False, init=False)
     """The core is worn: nobody goes in any more, and when the last page is out it is ended."""
+    _worn_out: bool = field(default=False, init=False)
+    """The core was ended because it was worn, and did not die."""
     _end: EngineError | ConfigError | None = field(default=None, init=False)
     _setbacks: int = field(default=0, init=False)
     _cleared: int = field(default=0, init=False)
@@ -153,6 +157,13 @@ class Residence:
     _watching: "asyncio.Task[None] | None" = field(default=None, init=False)
     _resting: "asyncio.Task[None] | None" = field(default=None, init=False)
     _rest_timer: asyncio.TimerHandle | None = field(default=None, init=False)
+
+    @property
+    def doing(self) -> str:
+        """`ready`, `loading` or `resting`, as `EngineState` has it."""
+        if self._raising is not None:
+            return "loading"
+        return "resting" if self._asleep or self._core is None else "ready"
 
     async def start(self) -> None:
         """Build the first core. One try: what fails at the start is told at once."""
@@ -248,6 +259,7 @@ class Residence:
                 self._retiring = True
         if self._retiring and not self._inside:
             self._retiring = False
+            self._worn_out = True
             if self._core:
                 self._core.kill()
 
@@ -329,6 +341,8 @@ class Residence:
                 self._asleep = False
         if self._core and self._core.alive and not self._asleep:
             return self._core
+        died = self._core is not None and not self._worn_out
+        self._worn_out = False
         await self._drop()
         while True:
             if self._setbacks >= SETBACKS:
@@ -340,10 +354,13 @@ class Residence:
             if self._setbacks > 1:  # the first rebuild is at once: one death may be chance
                 await self.pause(min(LONGEST_WAIT, 2.0 ** (self._setbacks - 2)))
             try:
-                return await self._take(await self.build())
+                core = await self._take(await self.build())
             except EngineError as error:
                 self._setbacks += 1
                 log.warning("the engine did not start: %s", error)
+            else:
+                self.restarts += died
+                return core
 
     async def _take(self, core: Core) -> Core:
         self._core, self._asleep = core, False

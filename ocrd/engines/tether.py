@@ -12,7 +12,9 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
+from ocrd import logs
 from ocrd.errors import MachineError
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,14 @@ RECORD = "OCRD_ENGINE_RECORD"
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
+
+
+class Printed(logging.StreamHandler[TextIO]):
+    """Prints the messages of the engine's processes where the daemon logs them; does nothing in the daemon."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logs.CAPTURED in os.environ and os.environ.get(PARENT) != str(os.getpid()):
+            super().emit(record)
 
 
 def default_folder() -> Path:

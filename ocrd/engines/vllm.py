@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ocrd.engines import deepseek, tether, vllm_setup
-from ocrd.engines.base import EngineInfo
+from ocrd.engines.base import EngineInfo, EngineState
 from ocrd.engines.residence import CoreDied, Residence, Rest
 from ocrd.engines.testpage import TEST_TEXT, test_page
 from ocrd.engines.vllm_inputs import Inputs
@@ -102,6 +102,13 @@ class VllmEngine:
         if self._settings.other_prompt != self._settings.prompt:
             rungs[Rung.PROMPT] = Approach(prompt=self._settings.other_prompt)
         return rungs
+
+    @property
+    def state(self) -> EngineState:
+        """How it is."""
+        if self._residence is None:
+            return EngineState("loading")
+        return EngineState(self._residence.doing, self._residence.restarts)
 
     async def start(self) -> None:
         """Build the engine and let it read a test page; 30 seconds to some minutes."""

@@ -201,15 +201,17 @@ def _logging(file: Path) -> dict[str, Any]:
     """Configure vLLM's loggers: their messages go to this process's log, never to stdout.
 
     EngineCore is another process, whose loggers lead nowhere. Its warnings go to a file, and from there into the error
-    that tells why it didn't start.
+    that tells why it didn't start. Where the daemon logs what its children print, it prints its messages, too.
     """
     handler = {"class": "logging.FileHandler", "filename": str(file), "formatter": "line", "level": "WARNING"}
+    printed = {"class": "ocrd.engines.tether.Printed", "formatter": "printed", "level": "INFO"}
+    formats = {"line": "%(asctime)s %(processName)s %(levelname)s %(message)s", "printed": "%(levelname)s %(message)s"}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(processName)s %(levelname)s %(message)s"}},
-        "handlers": {"file": handler},
-        "loggers": {"vllm": {"handlers": ["file"], "level": "INFO", "propagate": True}},
+        "formatters": {name: {"format": text} for name, text in formats.items()},
+        "handlers": {"file": handler, "printed": printed},
+        "loggers": {"vllm": {"handlers": ["file", "printed"], "level": "INFO", "propagate": True}},
     }
 
 

@@ -200,6 +200,7 @@ def test_a_silent_core_is_killed_and_its_pages_read_again() -> None:
         residence._core.deaf = True
         assert (await residence.read(page(4), 0)).index == 4
         assert machine.built == 2
+        assert (residence.restarts, residence.doing) == (1, "ready")
         await residence.close()
 
     run(work)
@@ -219,6 +220,7 @@ def test_a_core_that_has_grown_too_large_reads_its_pages_and_is_built_anew() -> 
         assert machine.built == 2
         assert residence._setbacks == 0
         assert machine.waits == []
+        assert residence.restarts == 0, "it did not die"
         await residence.close()
 
     run(work)
