@@ -1,11 +1,13 @@
 # make venv   the environment, .venv/bin/ocrd with the cpu engine
 # make demo   the real daemon on the samples
 # make test   lint, types and every test
+# make load   20,000 files at once
+# make soak   a few files a second for an hour: make soak SECONDS=600 for ten minutes
 .DELETE_ON_ERROR:
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: venv demo test lint types unit vllm-test clean
+.PHONY: venv demo test lint types unit vllm-test load soak clean
 
 venv: .venv/ready
 
@@ -35,6 +37,13 @@ unit: venv
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
 	.venv-vllm/bin/pytest tests/vllm
+
+load: venv
+	OCRD_LOAD_FILES=20000 $(BIN)/pytest -s tests/test_load.py
+
+SECONDS := 3600
+soak: venv
+	PYTHONPATH=tests $(BIN)/python tests/soak.py $(SECONDS)
 
 clean:
 	rm -rf .venv .venv-vllm demo

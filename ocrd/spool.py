@@ -315,7 +315,8 @@ class Spool:
             beside=beside,
             access=access,
         )
-        fsio.remove_folder(job.folder)
+        with suppress(MachineError):  # what is left of a job without its source goes at the next start
+            fsio.remove_folder(job.folder)
         return path
 
     def recover(self) -> Iterator[Job]:
