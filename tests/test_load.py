@@ -35,7 +35,7 @@ def test_thousands_of_files_at_once_all_come_out_and_nothing_grows(house: House)
     assert stop(daemon) == 0
     assert len(house.files("outbox")) == FILES
     assert house.files("error") == house.files("inbox") == []
-    assert house.events("events were lost, so the inbox was looked through")
+    assert "events were lost" in house.log.read_text()
     quarters = [next(usage for usage in seen if usage.done >= FILES * part / 4) for part in (1, 2, 3, 4)]
     assert quarters[3].rss <= quarters[0].rss + 16
     assert quarters[3].files <= quarters[0].files + 4
