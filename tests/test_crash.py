@@ -92,6 +92,14 @@ def test_random_deaths_lose_nothing(pool: Executor, scenario: Scenario) -> None:
     assert sum(run.result() for run in runs) >= RANDOM_RUNS
 
 
+@pytest.mark.parametrize("role", ["inbox", "work", "outbox", "archive", "error"])
+def test_a_disk_that_is_full_at_any_step_loses_nothing_and_refuses_nothing(pool: Executor, role: str) -> None:
+    sources = {"sub/a.pdf": b"source a"} | ({"x.pdf": b"bad source"} if role == "error" else {})
+    faults = pool.submit(swarm.run_full, Scenario(f"{role} full", sources, apart=(role,))).result()
+    print(f"{role}: {faults} faults")
+    assert faults > 0 or role == "inbox"  # from which we only take
+
+
 @pytest.mark.parametrize(
     ("change", "name"),
     [

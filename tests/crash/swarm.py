@@ -26,7 +26,8 @@ Deaths = tuple[int, ...]
 """The step at which each life but the last dies, from 1."""
 _NEVER = 10**9
 
-_houses: Callable[[Scenario], House]
+_houses: Callable[..., House]
+_small: Path
 
 
 def swarm(folder: Path) -> Executor:
@@ -37,7 +38,7 @@ def swarm(folder: Path) -> Executor:
 
 def _settle_down(folder: Path) -> None:
     """Make this worker the place where lives are lived."""
-    global _houses  # noqa: PLW0603 - one for each process
+    global _houses, _small  # noqa: PLW0603 - one for each process
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     go_private()
     root = folder / str(os.getpid())
@@ -45,6 +46,9 @@ def _settle_down(folder: Path) -> None:
     other = mount_memory(root) / "other"
     other.mkdir()
     mount_memory(other)
+    _small = root / "small"
+    _small.mkdir()
+    mount_memory(_small, "size=256k")
     asyncio.to_thread = _at_once  # type: ignore[assignment]  # one thing after the other, so that a step has a number
     reaper = Reaper(root)
     reaper.install()
@@ -96,6 +100,17 @@ def run_pairs(scenario: Scenario, first: int, share: float = 1.0) -> int:
         house.go_back()
         lived += 1
     raise AssertionError
+
+
+def run_full(scenario: Scenario) -> int:
+    """Let the disk of the folders that lie apart be full at every step; returns how many faults that made."""
+    house = _houses(scenario, other=_small)
+    expected, lived = _undisturbed(house)
+    for full_at in range(1, len(lived) + 1):
+        house.build()
+        house.live_with_a_full_disk(full_at, expected)
+        house.check_end(expected)
+    return house.faults
 
 
 def _undisturbed(house: House) -> tuple[dict[str, bytes], list[Step]]:
