@@ -1,5 +1,6 @@
 """The real daemon, in a process of its own, over an engine that keeps the protocol."""
 
+import grp
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from house import MODULES, OCRD, House, stop, wait_for
 
 
@@ -153,6 +155,23 @@ def test_a_fault_of_the_machine_pauses_and_work_resumes_by_itself(house: House) 
     assert house.files("error") == []
     assert len(house.reads()) == 1
     assert stop(daemon) == 0
+
+
+def test_what_goes_out_has_the_mode_and_group_of_its_watch(house: House) -> None:
+    config = yaml.safe_load((house.root / "ocrd.yaml").read_text())
+    config["watches"][0] |= {
+        "mode": "0660",
+        "group": grp.getgrgid(os.getgid()).gr_name,
+        "outputs": ["json", "markdown"],
+    }
+    (house.root / "ocrd.yaml").write_text(yaml.safe_dump(config))
+    house.drop("sub/a.pdf")
+    house.path("inbox/sub/bad.pdf").write_bytes(b"no PDF")
+    assert house.start("once").wait(60) == 65
+    for name in ("outbox/sub/a.md", "outbox/sub/a.json", "error/sub/bad.pdf.error.md"):
+        assert house.path(name).stat().st_mode & 0o777 == 0o660, name
+    for name in ("outbox/sub", "archive/sub", "error/sub"):
+        assert house.path(name).stat().st_mode & 0o777 == 0o770, name
 
 
 def test_a_second_daemon_on_the_same_folders_is_turned_away(house: House) -> None:
