@@ -291,4 +291,5 @@ class House:
         strange = [*self.scenario.strangers.values(), *self.scenario.later.values()]
         mine = Counter(_lasting(data) for data in self.files().values() if data not in strange)
         expected = Counter(_lasting(data) for data in undisturbed.values() if data not in strange)
-        assert mine == expected, "not one sidecar, one note and one original for each source"
+        wrong = f"missing: {list(expected - mine)}, too much: {list(mine - expected)}"
+        assert mine == expected, f"not one sidecar, one note and one original for each source; {wrong}"

@@ -9,8 +9,9 @@ import logging
 import multiprocessing
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -71,7 +72,11 @@ def run(scenario: Scenario, sequences: Iterable[Deaths], change: Change | None =
     """Live through sequences of deaths, and check all that must hold; returns how many deaths there were."""
     house = _houses(scenario)
     expected, _ = _undisturbed(house)
-    return sum(_run(house, expected, deaths, change) for deaths in sequences)
+    died = 0
+    for deaths in sequences:
+        with _told(*deaths):
+            died += _run(house, expected, deaths, change)
+    return died
 
 
 def run_pairs(scenario: Scenario, first: int, share: float = 1.0) -> int:
@@ -91,15 +96,27 @@ def run_pairs(scenario: Scenario, first: int, share: float = 1.0) -> int:
     for second in count(1):
         if chance.random() > share:
             continue
-        if house.live(second):
+        with _told(first, second):
+            ended = house.live(second)
+            if not ended:
+                house.check(expected)
+                house.live_on()
             house.check_end(expected)
+        if ended:
             return lived
-        house.check(expected)
-        house.live_on()
-        house.check_end(expected)
         house.go_back()
         lived += 1
     raise AssertionError
+
+
+@contextmanager
+def _told(*deaths: int) -> Iterator[None]:
+    """Say of what is found at which steps the lives ended."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(f"died at {deaths}")
+        raise
 
 
 def run_full(scenario: Scenario) -> int:
