@@ -2,13 +2,15 @@
 # make demo   the real daemon on the samples
 # make test   lint, types and every test
 # make bench  what the daemon itself costs, as a table
+# make load   20,000 files at once
+# make soak   a few files a second for an hour: make soak SECONDS=600 for ten minutes
 .DELETE_ON_ERROR:
 PYTHON ?= python3
 BIN := .venv/bin
 # The journal's own module is built where its headers are.
 JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
-.PHONY: venv demo bench test lint types unit vllm-test clean
+.PHONY: venv demo bench test lint types unit vllm-test load soak clean
 
 venv: .venv/ready
 
@@ -41,6 +43,13 @@ unit: venv
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
 	.venv-vllm/bin/pytest tests/vllm
+
+load: venv
+	OCRD_LOAD_FILES=20000 $(BIN)/pytest -s tests/test_load.py
+
+SECONDS := 3600
+soak: venv
+	PYTHONPATH=tests $(BIN)/python tests/soak.py $(SECONDS)
 
 clean:
 	rm -rf .venv .venv-vllm demo

@@ -429,12 +429,13 @@ class Daemon:
             flow.release()
             self._progress.ended(job.record.name)
         self.ended[outcome.kind] += 1
-        self.events.tell(_ended(job, outcome, time.monotonic() - began, time.time() - seen))
+        self.events.tell(_ended(job, outcome, time.monotonic() - began, max(0.0, time.time() - seen)))
         self._end_if_idle()
 
     async def _attempt(self, flow: Flow, job: Job, tools: Tools) -> Outcome | None:
         try:
-            outcome = await run_job(job, flow.watch, flow.spool, tools)
+            with machine_faults("work on", job.source):
+                outcome = await run_job(job, flow.watch, flow.spool, tools)
         except MachineError as error:
             self._fault(flow, job.id, error)
             return None

@@ -52,7 +52,8 @@ def machine_faults(what: str, path: Path) -> Iterator[None]:
     except OSError as error:
         where = spelled(path)
         raise MachineError(
-            f"Could not {what} {shown(where)}: {os.strerror(error.errno or 0)}.", _remedy(error.errno, where)
+            f"Could not {what} {shown(where)}: {os.strerror(error.errno) if error.errno else error}.",
+            _remedy(error.errno, where),
         ) from error
 
 
@@ -156,7 +157,7 @@ def move_new(source: Path, target: Path, *, tag: str) -> None:
     Raises FileExistsError if the target is taken, NotAsSeenError if the source is gone or changes meanwhile,
     MachineError otherwise.
     """
-    with machine_faults("move to", target):
+    with machine_faults(f"move {shown(spelled(source))} to", target):
         try:
             _rename_new(source, target)
         except FileNotFoundError:
@@ -329,7 +330,7 @@ def check_mount(folder: Path, expected: Path) -> None:
         now = mount_point(folder)
     if now != expected and expected.is_relative_to(now):
         raise MachineError(
-            f"{shown(expected)}, on which {shown(folder)} lies, is not mounted any more.",
+            f"Nothing is mounted any more at {shown(expected)}, where {shown(folder)} lay.",
             f"Mount {shown(expected)} again; work resumes by itself.",
         )
 
@@ -459,11 +460,11 @@ def _rename_new(source: Path, target: Path) -> None:
 def _remedy(number: int | None, path: Path) -> str:
     match number:
         case errno.ENOSPC | errno.EDQUOT:
-            what = f"Free some space on the file system of {shown(path.parent)}"
+            what = f"Free some space on the file system of {shown(_mount_of(path))}"
         case errno.EROFS:
-            what = f"Mount the file system of {shown(path.parent)} for writing"
+            what = f"Mount {shown(_mount_of(path))} for writing"
         case errno.EACCES | errno.EPERM:
-            what = f"Give the user that runs ocrd permission to write there (uid {os.geteuid()})"
+            what = f"Give the user that runs ocrd (uid {os.geteuid()}) permission to read and write there"
         case errno.ENOTDIR | errno.ELOOP:
             what = f"Move away the link or file that stands where {shown(path)} should be a folder"
         case errno.ENOENT | errno.ENOTCONN | errno.ESTALE:
@@ -473,3 +474,13 @@ def _remedy(number: int | None, path: Path) -> str:
         case _:
             return "Look at the disk and the kernel's log; work resumes when it can be done."
     return f"{what}; work resumes by itself."
+
+
+def _mount_of(path: Path) -> Path:
+    """Say where the file system is mounted on which a path lies or would lie: the same for all that lies there."""
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    try:
+        return mount_point(path)
+    except OSError:
+        return path

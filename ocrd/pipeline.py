@@ -20,7 +20,7 @@ from ocrd import grounding, ledger, markdown, outputs, publish, verdict
 from ocrd.config import Watch
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
-from ocrd.fsio import shown
+from ocrd.fsio import machine_faults, shown
 from ocrd.ledger import Entry, Ledger
 from ocrd.model import Document, PageResult, SourceFacts, Verdict
 from ocrd.render import Renderer
@@ -202,7 +202,8 @@ async def _charged(job: Job) -> AsyncIterator[None]:
     """Charge the attempt while the work inside lasts; what the source is not to blame for is refunded."""
     await durably(job.charge)
     try:
-        yield
+        with machine_faults("read", job.source):  # what a library lets through is never the document's fault
+            yield
     except (asyncio.CancelledError, EngineError, MachineError, Interrupted):
         with suppress(MachineError):  # then it stays charged, which the next refund or the limit will show
             job.refund()

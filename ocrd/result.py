@@ -118,7 +118,18 @@ class Folder(Piece):
         self._files = files
 
     def put(self, target: Path, tag: str) -> None:
+        if self._is_remnant(target):
+            self.withdraw(target)
         fsio.folder_new(target, self._files, tag=tag)
+
+    def _is_remnant(self, target: Path) -> bool:
+        """Whether some of our files, and nothing else, lie there: what a death in the middle of `withdraw` leaves."""
+        ours = {file.name: file for file in self._files}
+        with fsio.machine_faults("look into", target):
+            found = os.listdir(target) if target.is_dir() and not target.is_symlink() else []
+        return 0 < len(found) < len(ours) and all(
+            name in ours and fsio.same_file(ours[name], target / name) for name in found
+        )
 
     def lies_at(self, target: Path) -> bool:
         return not target.is_symlink() and all(fsio.same_file(file, target / file.name) for file in self._files)

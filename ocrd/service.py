@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,11 +34,11 @@ class Manager:
         if not self.address:
             return
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            try:
-                sock.sendto("\n".join(states).encode(errors="replace"), address)
-            except OSError:
-                return
+        with (
+            suppress(OSError),  # nor when no more files can be opened
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,
+        ):
+            sock.sendto("\n".join(states).encode(errors="replace"), address)
 
     def status(self, text: str) -> None:
         """Say in one line how things stand, for `systemctl status`."""

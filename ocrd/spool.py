@@ -223,8 +223,13 @@ class Spool:
         stamp = job.record.stamp
         if _stamped(held) != stamp:
             return None
-        fsio.make_folders(job.folder, below=self._work)
-        job.update()  # the name first: a source without one could not be given back
+        try:
+            fsio.make_folders(job.folder, below=self._work)
+            job.update()  # the name first: a source without one could not be given back
+        except MachineError:
+            with suppress(MachineError):  # a full disk is tried again and again, and must not fill with folders
+                fsio.remove_folder(job.folder)
+            raise
         try:
             fsio.move_new(held, job.source, tag=job.id)
         except (fsio.NotAsSeenError, MachineError) as error:
@@ -315,7 +320,8 @@ class Spool:
             beside=beside,
             access=access,
         )
-        fsio.remove_folder(job.folder)
+        with suppress(MachineError):  # what is left of a job without its source goes at the next start
+            fsio.remove_folder(job.folder)
         return path
 
     def recover(self) -> Iterator[Job]:

@@ -166,6 +166,7 @@ class Board:
 
     def __init__(self, config: Config) -> None:
         self.state = "starting"
+        self._started = _started(os.getpid())
         self.complaint = ""
         self._since = time.time()
         self._engine = EngineStatus(config.engine.kind)
@@ -269,7 +270,7 @@ class Board:
             state=self.state,
             version=__version__,
             pid=os.getpid(),
-            started=_started(os.getpid()),
+            started=self._started,
             since=self._since,
             written=time.time(),
             engine=self._engine,

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ocrd.errors import MachineError
+
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
@@ -57,7 +59,7 @@ class Workers:
     async def run(self, function: Callable[..., R], *args: object, seconds: float | None = None) -> R:
         """Call a picklable function in a worker, with `seconds` of its own to end. Cancelling kills the worker at it.
 
-        Raises WorkerError, and whatever the function raises but MemoryError.
+        Raises WorkerError, MachineError if no worker can be had, and whatever the function raises but MemoryError.
         """
         from pebble import ProcessExpired
 
@@ -83,7 +85,11 @@ class Workers:
                     raise  # the function's own
                 broken += 1
                 if broken == _POOLS:
-                    raise WorkerError("found no worker that lives long enough to begin") from error
+                    raise MachineError(
+                        f"Of {broken} new worker processes none lived long enough to begin.",
+                        "Is there memory left, and may ocrd's user start processes (LimitNPROC=, LimitNOFILE= in the "
+                        "unit)? Work resumes by itself.",
+                    ) from error
             finally:
                 self._calls.discard(call)
 

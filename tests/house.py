@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ OCRD = Path(sys.executable).with_name("ocrd")
 MODULES = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
 """Where a daemon looks for modules: the simulated engine's folder, and where we look, so that it is the same ocrd."""
 
+Daemon = subprocess.Popen[bytes]
+
 
 class House:
     """A configuration with its folders, and the daemons started on it."""
@@ -25,7 +27,7 @@ class House:
         self.root = root
         self.tally = root / "tally"
         self.log = root / "log"
-        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._daemons: list[Daemon] = []
         self.configure()
 
     def configure(
@@ -60,12 +62,14 @@ class House:
         }
         (self.root / "ocrd.yaml").write_text(yaml.safe_dump(config))
 
-    def start(self, command: str = "run") -> "subprocess.Popen[bytes]":
+    def start(self, command: str = "run", *, env: Mapping[str, str] | None = None, **how: Any) -> Daemon:
+        """Start a daemon, with more environment and with options of Popen."""
         log = self.log.open("ab")
         daemon = subprocess.Popen(
             [OCRD, command, "-c", self.root / "ocrd.yaml"],
             stderr=log,
-            env={"XDG_RUNTIME_DIR": str(self.root / "run"), **os.environ, "PYTHONPATH": MODULES},
+            env={"XDG_RUNTIME_DIR": str(self.root / "run"), **os.environ, **(env or {}), "PYTHONPATH": MODULES},
+            **how,
         )
         log.close()
         self._daemons.append(daemon)
@@ -93,6 +97,9 @@ class House:
         told = [json.loads(line) for line in lines if line.startswith("{")]  # libraries print, too
         return [line for line in told if line["event"] == event]
 
+    def told(self, event: str, watch: str) -> list[dict[str, object]]:
+        return [line for line in self.events(event) if line.get("watch") == watch]
+
     def reads(self) -> list[int]:
         return [int(line) for line in self.tally.read_text().split()] if self.tally.exists() else []
 
@@ -113,6 +120,6 @@ def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def stop(daemon: "subprocess.Popen[bytes]", seconds: float = 20) -> int:
+def stop(daemon: Daemon, seconds: float = 20) -> int:
     daemon.terminate()
     return daemon.wait(timeout=seconds)

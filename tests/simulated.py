@@ -28,7 +28,9 @@ class SimulatedEngine:
         seconds: float = 0.0,
         rungs: dict[Rung, Approach] | None = None,
         prepare: PagePreparer | None = None,
+        prompt: str = "",
     ) -> None:
+        self._prompt = prompt
         self._window = window
         self._begin = begin
         self._behave = behave
@@ -43,7 +45,7 @@ class SimulatedEngine:
 
     @property
     def info(self) -> EngineInfo:
-        return EngineInfo("simulated", "none", "1", "simulated-1")
+        return EngineInfo("simulated", "none", "1", f"simulated-1{self._prompt}")
 
     @property
     def window(self) -> int:
@@ -87,8 +89,8 @@ class SimulatedEngine:
 def create(options: dict[str, Any]) -> SimulatedEngine:
     """Be the factory that a configuration can name.
 
-    Options: `seconds` a page, `window`, `fail_page` (index), `die` (at the first page), `tally` (a file that gets a
-    line for each page read), `says` (what every page reads as).
+    Options: `seconds` a page, `window`, `fail_page` (index), `die` (at the first page), `prompt` (another one gives
+    another text), `says` (what every page reads as), `tally` (a file that gets a line for each page read).
     """
 
     def count(page: PageImage) -> None:
@@ -104,5 +106,9 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
         return Reading(page.index, options["says"], "stop", 9, 0.0) if "says" in options else None
 
     return SimulatedEngine(
-        window=options.get("window", 4), behave=behave, begin=count, seconds=options.get("seconds", 0.0)
+        window=options.get("window", 4),
+        behave=behave,
+        begin=count,
+        seconds=options.get("seconds", 0.0),
+        prompt=options.get("prompt", ""),
     )

@@ -209,6 +209,27 @@ def test_sizes_are_written_with_a_unit(written: str, bytes_: int) -> None:
     assert config.Render(memory=written).memory == bytes_
 
 
+@pytest.mark.parametrize("written", ["0664", "'0664'", "'664'", "0o664", "'0o664'"])
+def test_permissions_are_read_as_everybody_writes_them(written: str) -> None:
+    read = config.parse(GOOD.replace("error: /o/error}", f"error: /o/error, mode: {written}}}"), FILE)
+    assert read.watches[0].mode == read.watches[0].access.mode == 0o664
+    assert config.parse(config.dump(read), FILE) == read
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("mode: 664", "in octal"),
+        ("mode: '0064'", "at least 0600"),
+        ("mode: 0777", "nothing but reading and writing"),
+        ("mode: true", "in octal"),
+        ("group: no-such-group", "getent group"),
+    ],
+)
+def test_access_that_makes_no_sense_is_refused(setting: str, told: str) -> None:
+    assert told in problems(GOOD.replace("error: /o/error}", f"error: /o/error, {setting}}}"))
+
+
 def test_what_is_shown_can_be_read_again() -> None:
     text = two(inbox="/one/ü", work="/w").replace("watches:", "settle: {quiet: 1234567ms}\nwatches:")
     read = config.parse(text, FILE)

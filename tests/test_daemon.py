@@ -1,5 +1,6 @@
 """The real daemon, in a process of its own, over an engine that keeps the protocol."""
 
+import grp
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from house import MODULES, OCRD, House, stop, wait_for
 
 
@@ -87,6 +89,24 @@ def test_pages_read_before_an_end_in_the_middle_are_not_read_again(house: House,
     assert house.path("outbox/long.md").read_text().count("<!-- page ") == 40
 
 
+@pytest.mark.parametrize(("prompt", "again"), [("", 100), ("another", 400)])
+def test_of_400_pages_a_kill_at_300_costs_100_unless_they_would_be_read_otherwise(
+    house: House, prompt: str, again: int
+) -> None:
+    house.drop("long.pdf", pages=400, size=(100, 140))
+    daemon = house.start()
+    wait_for(lambda: len(house.reads()) >= 300, 120)
+    daemon.kill()
+    daemon.wait()
+    before = len(house.reads())
+    kept = len(list(house.jobs()[0].parent.glob("pages/*.json")))
+    assert before - kept <= 4 + 2, "only pages in flight are lost"
+    house.configure(prompt=prompt)
+    assert house.start("once").wait(120) == 0
+    assert len(house.reads()) - before == (400 - kept if again == 100 else again)
+    assert house.path("outbox/long.md").read_text().count("<!-- page ") == 400
+
+
 def test_a_source_that_kills_the_daemon_is_refused_after_three_times_and_delays_nobody(house: House) -> None:
     house.configure(seconds=30)
     house.drop("poison.pdf")
@@ -135,6 +155,23 @@ def test_a_fault_of_the_machine_pauses_and_work_resumes_by_itself(house: House) 
     assert house.files("error") == []
     assert len(house.reads()) == 1
     assert stop(daemon) == 0
+
+
+def test_what_goes_out_has_the_mode_and_group_of_its_watch(house: House) -> None:
+    config = yaml.safe_load((house.root / "ocrd.yaml").read_text())
+    config["watches"][0] |= {
+        "mode": "0660",
+        "group": grp.getgrgid(os.getgid()).gr_name,
+        "outputs": ["json", "markdown"],
+    }
+    (house.root / "ocrd.yaml").write_text(yaml.safe_dump(config))
+    house.drop("sub/a.pdf")
+    house.path("inbox/sub/bad.pdf").write_bytes(b"no PDF")
+    assert house.start("once").wait(60) == 65
+    for name in ("outbox/sub/a.md", "outbox/sub/a.json", "error/sub/bad.pdf.error.md"):
+        assert house.path(name).stat().st_mode & 0o777 == 0o660, name
+    for name in ("outbox/sub", "archive/sub", "error/sub"):
+        assert house.path(name).stat().st_mode & 0o777 == 0o770, name
 
 
 def test_a_second_daemon_on_the_same_folders_is_turned_away(house: House) -> None:

@@ -209,7 +209,7 @@ def test_a_disk_mounted_for_reading_only_is_the_machines_fault(small_disk: Path)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(MachineError, match="Read-only file system") as caught:
         fsio.write_new(small_disk / "a.md", b"x", tag="job")
-    assert caught.value.remedy.startswith(f"Mount the file system of {small_disk} for writing")
+    assert caught.value.remedy.startswith(f"Mount {small_disk} for writing")
     for refused in (
         lambda: fsio.one_mount(small_disk, small_disk, tag="probe"),
         lambda: fsio.make_folders(small_disk / "a/b", below=small_disk),
@@ -228,7 +228,7 @@ def test_a_folder_without_permission_is_the_machines_fault(
     told = run_python("-c", write, tmp_path / "closed/a.md", **plain_user)
     assert "MachineError" in told.stderr
     assert f"Could not write {tmp_path}/closed/a.md: Permission denied." in told.stderr
-    assert f"permission to write there (uid {os.geteuid()})" in told.stderr
+    assert f"(uid {os.geteuid()}) permission to read and write there" in told.stderr
 
 
 def test_a_share_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:

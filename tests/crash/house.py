@@ -10,9 +10,10 @@ import signal
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 from urllib.parse import unquote
 
 from simulated import SimulatedEngine
@@ -20,17 +21,18 @@ from simulated import SimulatedEngine
 from crash.reaper import Reaper, Step
 from ocrd.config import Settle, Watch
 from ocrd.daemon import Flow
-from ocrd.errors import DocumentError
+from ocrd.errors import DocumentError, MachineError
 from ocrd.model import Box, PageFacts, PageImage, PageSizer, PixelSize, Placement, Reading, Settled, SourceFacts
 from ocrd.pipeline import Tools, run_job
 from ocrd.scan import scan
 from ocrd.window import Window
 
 ROLES = ("inbox", "outbox", "archive", "error")
-CLOCK = re.compile(rb'^(date|seconds): .*$|^ocrd, \d.*$|^ "(date|seconds)": .*$', re.MULTILINE)
+CLOCK = re.compile(rb'^(date|seconds): .*$|^ocrd, \d.*$|^ "(date|seconds)": .*$|^<!-- ocrd .*$', re.MULTILINE)
 LINK = re.compile(rb"\]\(([^()]*)\.assets/([^()]*)\)")
 ENDINGS = {"markdown": ".md", "json": ".json", "text": ".txt", "pdf": ".pdf"}
 Change = Callable[[], None]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ class House:
     def __init__(self, scenario: Scenario, root: Path, other: Path, reaper: Reaper) -> None:
         self.scenario = scenario
         self._reaper = reaper
+        self._expected: dict[str, bytes] = {}
+        self._ballast: Path | None = None
+        self.faults = 0
         self.root = root / "house"
         self._other = other / "house"
 
@@ -168,14 +173,14 @@ class House:
         watch = Watch.model_construct(
             name="crash",
             **{role: self.folder(role) for role in ROLES},
-            work=self.root / "work",
+            work=self.folder("work"),
             outputs=self.scenario.outputs,
             history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
         flow = Flow(watch, Settle())
-        jobs = flow.open()
+        jobs = self._through(flow.open)
         for path, stamp in sorted(scan(watch.inbox).files.items()):
-            job = flow.spool.claim(Settled(path, stamp))
+            job = self._through(lambda path=path, stamp=stamp: flow.spool.claim(Settled(path, stamp)))
             if job:
                 jobs.append(job)
 
@@ -184,10 +189,54 @@ class House:
                 behave = illustrated if job.source.read_bytes().startswith(b"illustrated") else None
                 engine = SimulatedEngine(behave=behave)
                 tools = Tools(engine, StillRenderer(), Window(1), max_attempts=10**6)  # type: ignore[arg-type]
-                await run_job(job, watch, flow.spool, tools)
+                while True:
+                    try:
+                        await run_job(job, watch, flow.spool, tools)
+                        break
+                    except MachineError as error:
+                        self._cure(error)
 
         asyncio.run(work())
         flow.spool.close()
+
+    def _through(self, step: Callable[[], R]) -> R:
+        while True:
+            try:
+                return step()
+            except MachineError as error:
+                self._cure(error)
+
+    def _cure(self, error: MachineError) -> None:
+        """Mend what is wrong with the machine, as a person would, if it is a full disk."""
+        if self._ballast is None:
+            raise error
+        assert "No space left on device" in error.what
+        assert str(self._other.parent) in error.what + error.remedy, "the fault is not told where it is"
+        self.check(self._expected)
+        self._ballast.unlink(missing_ok=True)
+        self.faults += 1
+
+    def live_with_a_full_disk(self, full_at: int, expected: dict[str, bytes]) -> None:
+        """Let a daemon live in this process, with the other file system full from step `full_at` on until it is told.
+
+        `faults` counts how often that was.
+        """
+        self._expected, self._ballast = expected, self._other.with_name("ballast")
+        self._reaper.arm(links=self.scenario.links, before={full_at: self._fill})
+        try:
+            self._life()
+        finally:
+            self._reaper.disarm()
+            self._ballast.unlink(missing_ok=True)
+            self._ballast = None
+
+    def _fill(self) -> None:
+        """Use up every byte."""
+        if self._ballast is None:
+            raise AssertionError
+        with self._ballast.open("wb", buffering=0) as ballast, suppress(OSError):
+            while ballast.write(bytes(2**16)):
+                pass
 
     def files(self) -> dict[str, bytes]:
         """Everything that a person sees, by role and path; temporary files are hidden, and left out."""
@@ -238,8 +287,9 @@ class House:
         self.check(undisturbed)
         left = [path for place in (self.root, self._other) for path in place.rglob(".ocrd-*")]
         assert not left, f"temporary files were left: {left}"
-        assert not list((self.root / "work").iterdir()), "a job was left"
+        assert not list(self.folder("work").iterdir()), "a job was left"
         strange = [*self.scenario.strangers.values(), *self.scenario.later.values()]
         mine = Counter(_lasting(data) for data in self.files().values() if data not in strange)
         expected = Counter(_lasting(data) for data in undisturbed.values() if data not in strange)
-        assert mine == expected, "not one sidecar, one note and one original for each source"
+        wrong = f"missing: {list(expected - mine)}, too much: {list(mine - expected)}"
+        assert mine == expected, f"not one sidecar, one note and one original for each source; {wrong}"

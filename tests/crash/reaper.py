@@ -4,7 +4,7 @@ import ctypes
 import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,20 @@ class Reaper:
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._armed = self._links = False
+        self._before: Mapping[int, Callable[[], None]] = {}
         self._die_at: int | None = None
         self._files: dict[int, str] = {}
         self.steps: list[Step] = []
 
-    def arm(self, die_at: int | None = None, *, links: bool = False) -> None:
-        """Begin to count. With `links`, the kernel seems not to know renameat2, and files are linked and unlinked."""
+    def arm(
+        self, die_at: int | None = None, *, links: bool = False, before: Mapping[int, Callable[[], None]] | None = None
+    ) -> None:
+        """Begin to count. With `links`, the kernel seems not to know renameat2, and files are linked and unlinked.
+
+        What `before` names is done before the step of that number, and counts for none.
+        """
         self.steps = []
+        self._before = before or {}
         self._armed, self._die_at, self._links = True, die_at, links
 
     def disarm(self) -> None:
@@ -63,6 +70,10 @@ class Reaper:
         self.steps.append(Step(call, spelled, self._spelled(other)))
         if len(self.steps) == self._die_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if event := self._before.get(len(self.steps)):
+            self._armed = False
+            event()
+            self._armed = True
 
     def _spelled(self, path: object) -> str:
         """Spell a path as a person does, also one that goes by a folder's descriptor."""

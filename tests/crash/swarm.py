@@ -9,8 +9,9 @@ import logging
 import multiprocessing
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -26,7 +27,8 @@ Deaths = tuple[int, ...]
 """The step at which each life but the last dies, from 1."""
 _NEVER = 10**9
 
-_houses: Callable[[Scenario], House]
+_houses: Callable[..., House]
+_small: Path
 
 
 def swarm(folder: Path) -> Executor:
@@ -37,7 +39,7 @@ def swarm(folder: Path) -> Executor:
 
 def _settle_down(folder: Path) -> None:
     """Make this worker the place where lives are lived."""
-    global _houses  # noqa: PLW0603 - one for each process
+    global _houses, _small  # noqa: PLW0603 - one for each process
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     go_private()
     root = folder / str(os.getpid())
@@ -45,6 +47,9 @@ def _settle_down(folder: Path) -> None:
     other = mount_memory(root) / "other"
     other.mkdir()
     mount_memory(other)
+    _small = root / "small"
+    _small.mkdir()
+    mount_memory(_small, "size=256k")
     asyncio.to_thread = _at_once  # type: ignore[assignment]  # one thing after the other, so that a step has a number
     reaper = Reaper(root)
     reaper.install()
@@ -67,7 +72,11 @@ def run(scenario: Scenario, sequences: Iterable[Deaths], change: Change | None =
     """Live through sequences of deaths, and check all that must hold; returns how many deaths there were."""
     house = _houses(scenario)
     expected, _ = _undisturbed(house)
-    return sum(_run(house, expected, deaths, change) for deaths in sequences)
+    died = 0
+    for deaths in sequences:
+        with _told(*deaths):
+            died += _run(house, expected, deaths, change)
+    return died
 
 
 def run_pairs(scenario: Scenario, first: int, share: float = 1.0) -> int:
@@ -87,15 +96,38 @@ def run_pairs(scenario: Scenario, first: int, share: float = 1.0) -> int:
     for second in count(1):
         if chance.random() > share:
             continue
-        if house.live(second):
+        with _told(first, second):
+            ended = house.live(second)
+            if not ended:
+                house.check(expected)
+                house.live_on()
             house.check_end(expected)
+        if ended:
             return lived
-        house.check(expected)
-        house.live_on()
-        house.check_end(expected)
         house.go_back()
         lived += 1
     raise AssertionError
+
+
+@contextmanager
+def _told(*deaths: int) -> Iterator[None]:
+    """Say of what is found at which steps the lives ended."""
+    try:
+        yield
+    except AssertionError as error:
+        error.add_note(f"died at {deaths}")
+        raise
+
+
+def run_full(scenario: Scenario) -> int:
+    """Let the disk of the folders that lie apart be full at every step; returns how many faults that made."""
+    house = _houses(scenario, other=_small)
+    expected, lived = _undisturbed(house)
+    for full_at in range(1, len(lived) + 1):
+        house.build()
+        house.live_with_a_full_disk(full_at, expected)
+        house.check_end(expected)
+    return house.faults
 
 
 def _undisturbed(house: House) -> tuple[dict[str, bytes], list[Step]]:

@@ -1,0 +1,265 @@
+"""A fault of the machine is not the document's fault: real daemons on real small file systems that fill and vanish.
+
+All mounts are in a namespace of this process, and vanish with it.
+"""
+
+import os
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house import TESTS, Daemon, House, stop, wait_for
+from mounts import go_private, mount, mount_memory, unmount, why_not_private
+
+from ocrd.pause import RETRY_SECONDS
+
+ROLES = ("inbox", "outbox", "archive", "error")
+CURED = 3 * RETRY_SECONDS
+"""Seconds in which work must go on after a cure, on a machine with other things to do."""
+_CAP_SYS_RESOURCE, _PR_CAPBSET_DROP = 24, 24
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _mounts_of_our_own() -> None:
+    if reason := why_not_private():
+        pytest.skip(reason)
+    go_private()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+def small(path: Path) -> Path:
+    """Mount a file system of 1 MiB."""
+    path.mkdir(parents=True, exist_ok=True)
+    return mount_memory(path, "size=1m", "nr_inodes=256")
+
+
+def fill(disk: Path) -> Path:
+    """Use up every byte and every inode. Returns the folder to delete for a cure."""
+    ballast = disk / ".ballast"
+    ballast.mkdir()
+    for size in (2**16, 2**12, 1):
+        with pytest.raises(OSError, match="No space left"):
+            for number in range(10_000):
+                (ballast / f"{size}-{number}").write_bytes(b"x" * size)
+    return ballast
+
+
+def settled_down(house: House, daemon: Daemon) -> tuple[int, int]:
+    """Measure what may not grow while a fault lasts: the log's lines, and the daemon's memory in KiB."""
+    status = Path(f"/proc/{daemon.pid}/status").read_text()
+    rss = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    return len(house.log.read_text().splitlines()), rss
+
+
+def outlast(house: House, daemon: Daemon) -> None:
+    """Let a fault last for two tries, and see that it costs neither log nor memory."""
+    lines, rss = settled_down(house, daemon)
+    deadline = time.monotonic() + 2.4 * RETRY_SECONDS
+    wait_for(lambda: time.monotonic() > deadline, 4 * RETRY_SECONDS)
+    lines_after, rss_after = settled_down(house, daemon)
+    assert lines_after <= lines + 1
+    assert rss_after < rss + 8192
+
+
+def one_pause(house: House, watch: str, *words: str) -> None:
+    """See that one line, and one only, says what is wrong and where."""
+    [line] = house.told("paused", watch)
+    text = f"{line['what']} {line['remedy']}"
+    assert [word for word in words if word not in text] == []
+
+
+def began(house: House) -> Daemon:
+    daemon = house.start()
+    wait_for(lambda: house.events("ready"), 60)
+    return daemon
+
+
+def test_a_full_disk_pauses_its_watch_alone_and_work_resumes_when_there_is_space(house: House) -> None:
+    roles = {"outbox": "outbox", "archive": "archive", "error": "error", "work": ".inbox.ocrd-work"}
+    names = (*roles, "whole")
+    house.configure(names)
+    disks = {name: small(house.path(folder, name)) for name, folder in roles.items()}
+    daemon = began(house)
+    ballast = {name: fill(disk) for name, disk in disks.items()}
+    for name in names:
+        for number in range(3):
+            house.drop(f"{number}.pdf", watch=name)
+    house.path("inbox/bad.pdf", "error").write_bytes(b"no PDF")
+    wait_for(lambda: len(house.files("archive", "whole")) == 3, 60)
+    wait_for(lambda: len(house.events("paused")) == len(roles), 60)
+    for name, folder in roles.items():
+        one_pause(house, name, str(house.path(folder, name)), "No space left on device", "Free some space")
+    wait_for(lambda: len(house.events("delivered")) == 6, 60)  # of the whole one, and of that whose error/ is full
+    outlast(house, daemon)
+    assert len(house.events("paused")) == len(roles)
+    house.drop("late.pdf", watch="outbox")
+    for folder in ballast.values():
+        shutil.rmtree(folder)
+    for name in roles:
+        wait_for(lambda name=name: house.told("resumed", name), CURED)
+        wait_for(lambda name=name: len(house.files("archive", name)) == 3 + (name == "outbox"), CURED)
+        assert len(house.files("outbox", name)) == 3 + (name == "outbox")
+        assert house.files("error", name) == (["bad.pdf", "bad.pdf.error.md"] if name == "error" else [])
+    assert len(house.reads()) == 3 * len(names) + 1, "no page is read in vain"
+    assert stop(daemon) == 0
+
+
+def test_a_share_that_is_read_only_or_gone_is_waited_for(house: House) -> None:
+    names = ("readonly", "outbox", "inbox", "whole")
+    house.configure(names)
+    small(house.path("outbox", "readonly"))
+    shares = {name: small(house.root / "share" / name) for name in ("outbox", "inbox")}
+    for name, share in shares.items():
+        house.path(name, name).mkdir(exist_ok=True)
+        mount("--bind", share, house.path(name, name))
+    daemon = began(house)
+    mount("-o", "remount,ro", house.path("outbox", "readonly"))
+    for name in shares:
+        unmount(house.path(name, name))
+    for name in names:
+        house.drop("a.pdf", watch=name)
+    shutil.move(house.path("inbox/a.pdf", "inbox"), shares["inbox"])
+    wait_for(lambda: len(house.events("paused")) == 3, 90)
+    one_pause(house, "readonly", str(house.path("outbox", "readonly")), "Read-only file system")
+    one_pause(house, "outbox", str(house.path("outbox", "outbox")), "Nothing is mounted any more")
+    one_pause(house, "inbox", str(house.path("inbox", "inbox")), "Nothing is mounted any more")
+    outlast(house, daemon)
+    assert list(house.path("outbox", "outbox").iterdir()) == [], "written where nobody will see it"
+    mount("-o", "remount,rw", house.path("outbox", "readonly"))
+    for name, share in shares.items():
+        mount("--bind", share, house.path(name, name))
+    for name in names:
+        wait_for(lambda name=name: house.files("archive", name) == ["a.pdf"], CURED)
+        assert house.files("outbox", name) == ["a.md"]
+        assert house.files("error", name) == []
+    wait_for(lambda: len(house.events("resumed")) == 3)
+    assert len(house.reads()) == len(names)
+    assert stop(daemon) == 0
+
+
+def test_permission_lost_is_waited_for_and_a_forbidden_file_is_left_alone(
+    house: House, plain_user: dict[str, object]
+) -> None:
+    names = ("outbox", "inbox", "whole")
+    house.configure(names)
+    house.drop("theirs/a.pdf", watch="whole")
+    house.path("inbox/theirs", "whole").chmod(0o555)
+    daemon = house.start(**plain_user)
+    wait_for(lambda: house.events("ready"), 60)
+    for name in ("outbox", "inbox"):
+        house.drop("a.pdf", watch=name)
+        house.path(name, name).chmod(0o555)
+    house.drop("b.pdf", watch="whole")
+    wait_for(lambda: len(house.events("paused")) == 2, 60)
+    for name in ("outbox", "inbox"):
+        one_pause(house, name, "Permission denied", f"uid {os.geteuid()}")
+    wait_for(lambda: house.files("archive", "whole") == ["b.pdf"], 60)
+    [line] = house.told("left alone", "whole")
+    assert "theirs/a.pdf" in str(line["reason"])
+    outlast(house, daemon)
+    for name in ("outbox", "inbox"):
+        house.path(name, name).chmod(0o755)
+    for name in ("outbox", "inbox"):
+        wait_for(lambda name=name: house.files("archive", name) == ["a.pdf"], CURED)
+        assert house.files("error", name) == []
+    assert house.files("inbox", "whole") == ["theirs/a.pdf"]
+    assert stop(daemon) == 0
+
+
+def test_too_many_open_files_are_waited_for(house: House) -> None:
+    daemon = began(house)
+    house.drop("first.pdf")
+    wait_for(lambda: house.files("archive") == ["first.pdf"])
+    usual = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, usual[1]))
+    house.drop("a.pdf")
+    wait_for(lambda: house.events("paused"), 60)
+    one_pause(house, "scans", "Too many open files", "LimitNOFILE")
+    outlast(house, daemon)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, usual)
+    wait_for(lambda: "a.pdf" in house.files("archive"), CURED)
+    assert house.files("error") == []
+    assert stop(daemon) == 0
+
+
+def test_a_quota_that_is_used_up_is_waited_for(house: House, tmp_path: Path) -> None:
+    disk = quota_disk(tmp_path)
+    house.path("outbox").mkdir()
+    (disk / "outbox").mkdir()
+    mount("--bind", disk / "outbox", house.path("outbox"))
+    daemon = house.start(preexec_fn=obey_quotas)
+    wait_for(lambda: house.events("ready"), 60)
+    set_quota(disk, blocks=1)
+    house.drop("a.pdf")
+    wait_for(lambda: house.events("paused"), 60)
+    one_pause(house, "scans", str(house.path("outbox")), "Disk quota exceeded", "Free some space")
+    outlast(house, daemon)
+    set_quota(disk, blocks=0)
+    wait_for(lambda: house.files("archive") == ["a.pdf"], CURED)
+    assert house.files("error") == []
+    assert stop(daemon) == 0
+
+
+def quota_disk(tmp_path: Path) -> Path:
+    """Mount an ext4 with quotas on users, out of a file. Skips where that can't be had."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(8 * 2**20)
+    if not (shutil.which("mkfs.ext4") and shutil.which("setquota")):
+        pytest.skip("mkfs.ext4 and setquota are not installed (Debian: e2fsprogs, quota)")
+    subprocess.run(["mkfs.ext4", "-q", "-O", "quota", "-E", "quotatype=usrquota", image], check=True)
+    try:
+        mount("-o", "loop,usrquota", image, disk)
+    except PermissionError as error:
+        pytest.skip(f"a file system with quotas can't be mounted here: {error}")
+    return disk
+
+
+def set_quota(disk: Path, blocks: int) -> None:
+    """Limit us to so many KiB on a disk; 0: no limit."""
+    limit = str(blocks)
+    subprocess.run(["setquota", "-u", str(os.getuid()), limit, limit, "0", "0", disk], check=True)
+
+
+def obey_quotas() -> None:
+    """Give up root's right to exceed them."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_SYS_RESOURCE)
+
+
+def test_a_clock_that_jumps_back_changes_nothing(house: House, tmp_path: Path) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("a clock can't be bent without a C compiler (Debian: gcc)")
+    library, clock = tmp_path / "clock.so", tmp_path / "clock"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, TESTS / "clock.c"], check=True)
+    clock.write_text("0")
+    env = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(clock)}
+    house.configure(seconds=0.2, window=1)
+    daemon = house.start(env=env)
+    wait_for(lambda: house.events("ready"), 60)
+    house.drop("before.pdf", pages=10)
+    wait_for(lambda: len(house.reads()) >= 3, 60)
+    clock.write_text("-34560000")  # 400 days
+    house.drop("after.pdf")
+    wait_for(lambda: house.files("archive") == ["after.pdf", "before.pdf"], 60)
+    wait_for(lambda: len(house.events("delivered")) == 2)
+    assert min(str(line["timestamp"]) for line in house.events("delivered")) < str(
+        house.events("ready")[0]["timestamp"]
+    )
+    assert sorted(house.reads()) == sorted([*range(10), 0])
+    assert house.files("error") == []
+    for line in house.events("delivered"):
+        assert min(line["seconds"], line["latency"]) >= 0  # type: ignore[type-var]
+    assert stop(daemon) == 0
