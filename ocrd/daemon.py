@@ -141,7 +141,7 @@ class Flow:
             self._events.tell(WatchAdded(self.watch.name, inbox.how, inbox.every))
         settling = inbox.tracker.settling
         waiting = len(inbox.files) - settling
-        self._events.tell(Looked(self.watch.name, settling, waiting, inbox.why, inbox.only_scanned))
+        self._events.tell(Looked(self.watch.name, settling, waiting, inbox.why, inbox.found_by_scan))
 
     def release(self) -> None:
         """Give the work folder free, if the watch is to leave and nothing of it is in work any more."""

@@ -48,7 +48,7 @@ class Inbox:
         """`events`, `polling`, or `once`."""
         self.why = ""
         """Why it is polled."""
-        self.only_scanned = 0
+        self.found_by_scan = 0
         """Files that a scan found and no event had told of."""
         self._settle = settle
         self._wanted = Wanted(watch.include, watch.exclude)
@@ -167,7 +167,7 @@ class Inbox:
         if self._watching and not self._watching.alive():
             self._watch_anew("the inbox was deleted, or its observer ended")
         elif self._watching and unheard and self._watching.last_event < since:
-            self.only_scanned += len(unheard)
+            self.found_by_scan += len(unheard)
             self._doubt(self._watching, unheard)
         if self._watching is None and now >= self._try_at:
             self._watch(now)
@@ -226,7 +226,7 @@ class Inbox:
         new = files - self.files if before else set()
         self.files = files
         if self._watching is None:
-            self.only_scanned += 0 if self._once else len(new)
+            self.found_by_scan += 0 if self._once else len(new)
         elif new and self._watching.last_event < before:
             self._unheard = (new, before)
         elif new:

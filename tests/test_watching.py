@@ -93,7 +93,7 @@ def test_events_that_do_not_come_make_it_polled(folder: Path, inbox: Inbox, monk
 
     [line] = after(looks())
     assert (line["event"], line["reason"]) == ("polled", "a test file that appeared in it brought no event")
-    assert (inbox.how, inbox.every, inbox.only_scanned) == ("polling", 5.0, 1)
+    assert (inbox.how, inbox.every, inbox.found_by_scan) == ("polling", 5.0, 1)
 
 
 def test_an_observer_that_ended_is_replaced(inbox: Inbox) -> None:
@@ -126,7 +126,7 @@ def test_an_observer_that_is_silent_though_alive_is_found_out(
         await found(inbox)
 
     assert named(after(looks())) == ["watching anew"]
-    assert inbox.only_scanned == 1
+    assert inbox.found_by_scan == 1
 
 
 def test_files_that_appear_without_events_end_the_trust_in_events(inbox: Inbox, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_files_that_appear_without_events_end_the_trust_in_events(inbox: Inbox, 
         subprocess.run(["umount", "--lazy", inbox.folder], check=True)
     assert named(told) == ["polled"]
     assert "without events" in inbox.why
-    assert inbox.only_scanned == 3
+    assert inbox.found_by_scan == 3
 
 
 def test_files_that_events_told_of_are_not_counted(folder: Path, inbox: Inbox, eventually: Eventually) -> None:
@@ -167,7 +167,7 @@ def test_files_that_events_told_of_are_not_counted(folder: Path, inbox: Inbox, e
         await found(inbox)
 
     after(looks())
-    assert inbox.only_scanned == 0
+    assert inbox.found_by_scan == 0
 
 
 def test_the_test_for_events_does_not_count_as_a_slow_scan(
