@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import structlog
 from house import House, stop, wait_for
+from writers import program
 
 from ocrd import mounts, watching
 from ocrd.config import Settle, Watch
@@ -310,6 +311,29 @@ def test_an_inbox_that_is_unmounted_and_mounted_again(house: House) -> None:
         assert stop(daemon) == 0
     finally:
         subprocess.run(["umount", "--lazy", house.path("inbox")], check=False, capture_output=True)
+
+
+def test_a_share_is_polled_and_takes_what_comes_from_the_other_side(house: House) -> None:
+    """bindfs stands for sshfs and its like: a real FUSE mount, behind which others write."""
+    behind = house.path("behind")
+    behind.mkdir()
+    command = [program("bindfs"), behind, house.path("inbox")]
+    if (made := subprocess.run(command, check=False, capture_output=True)).returncode:
+        pytest.skip(f"no FUSE mount can be made here: {made.stderr!r}")
+    try:
+        house.configure(settle={"poll": "500ms"})
+        daemon = house.start()
+        wait_for(lambda: house.events("ready"))
+        assert "fuse" in str(house.events("polled")[0]["reason"])
+        (house.root / "other").mkdir()
+        make = House(house.root / "other")
+        make.drop("a.pdf")
+        shutil.copy(make.path("inbox/a.pdf"), behind / "a.pdf")
+        wait_for(lambda: house.events("delivered"))
+        assert list(behind.iterdir()) == []
+        assert stop(daemon) == 0
+    finally:
+        subprocess.run(["umount", "--lazy", house.path("inbox")], check=True)
 
 
 def test_events_that_the_kernel_dropped_cost_nothing(house: House) -> None:
