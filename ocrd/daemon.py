@@ -311,6 +311,7 @@ class Daemon:
                 news = await flow.look()
             except MachineError as error:
                 self._fault(flow, "scan", error)
+                inbox.was_away()
                 flow.looked.set()
                 await asyncio.sleep(RETRY_SECONDS)
                 continue

@@ -303,9 +303,9 @@ def test_an_inbox_that_is_unmounted_and_mounted_again(house: House) -> None:
     try:
         daemon = started(house)
         subprocess.run(["umount", house.path("inbox")], check=True)
-        wait_for(lambda: house.events("watching anew"))
+        wait_for(lambda: house.events("paused"))
         subprocess.run(mount, check=True)
-        wait_for(lambda: len(house.events("watching anew")) == 2)
+        wait_for(lambda: house.events("resumed") and house.events("watching anew"))
         house.drop("a.pdf")
         wait_for(lambda: house.events("delivered"))
         assert stop(daemon) == 0
