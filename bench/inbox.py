@@ -1,6 +1,6 @@
 """What an inbox costs: a scan among foreign files, and the idle daemon.
 
-    python bench/inbox.py            # a minute
+    python bench/inbox.py            # four minutes
 
 Prints a table; the daemon is the real one over the tests' simulated engine.
 """
@@ -33,8 +33,9 @@ def main() -> None:
             for number in range(_FOREIGN):
                 (folder / f"scan-{number:05}.{suffix}").touch()
             print(f"| a scan of {_FOREIGN} {what} | {_milliseconds(folder):.1f} ms |")
-        for watches in (1, 8):
-            print(f"| idle daemon, {watches} watch(es) with 1000 foreign files each | {_idle(Path(root), watches)} |")
+        for watches, archived in ((1, 0), (1, 20_000), (8, 0)):
+            what = f"{watches} watch(es) with 1000 foreign files each, {archived} originals in the archive"
+            print(f"| idle daemon, {what} | {_idle(Path(root), watches, archived)} |", flush=True)
 
 
 def _milliseconds(folder: Path) -> float:
@@ -47,23 +48,33 @@ def _milliseconds(folder: Path) -> float:
     return 1000 * statistics.median(rounds)
 
 
-def _idle(root: Path, watches: int) -> str:
-    house = House(root / f"house{watches}")
+def _idle(root: Path, watches: int, archived: int) -> str:
+    house = House(root / f"house{watches}-{archived}")
     names = tuple(f"w{number}" for number in range(watches))
     house.configure(names)
     for name in names:
         for number in range(1000):
             (house.root / name / "inbox" / f"{number}.txt").touch()
+        (house.root / name / "archive").mkdir()
+        for number in range(archived):
+            (house.root / name / "archive" / f"{number}.pdf").touch()
     daemon = house.start()
     try:
         wait_for(lambda: len(house.events("watching")) == watches)
         before = _cpu_seconds(daemon.pid)
         time.sleep(_IDLE_SECONDS)
         share = (_cpu_seconds(daemon.pid) - before) / _IDLE_SECONDS
+        memory = _resident(daemon.pid)
         stop(daemon)
     finally:
         house.close()
-    return f"{100 * share:.3f} % of a core"
+    return f"{100 * share:.2f} % of a core, {memory} MiB"
+
+
+def _resident(pid: int) -> int:
+    """Read how much memory a process holds, MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:"))
 
 
 def _cpu_seconds(pid: int) -> float:

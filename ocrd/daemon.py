@@ -141,7 +141,7 @@ class Flow:
             self._events.tell(WatchAdded(self.watch.name, inbox.how, inbox.every))
         settling = inbox.tracker.settling
         waiting = len(inbox.files) - settling
-        self._events.tell(Looked(self.watch.name, settling, waiting, inbox.why, inbox.only_scanned))
+        self._events.tell(Looked(self.watch.name, settling, waiting, inbox.why, inbox.found_by_scan))
 
     def release(self) -> None:
         """Give the work folder free, if the watch is to leave and nothing of it is in work any more."""
@@ -213,6 +213,7 @@ class Daemon:
         self._running: set[asyncio.Task[None]] = set()
         self._window: Window | None = None
         self._ready = asyncio.Event()
+        self._announcing: asyncio.Task[None] | None = None
         self._hangup = asyncio.Event()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -310,6 +311,7 @@ class Daemon:
                 news = await flow.look()
             except MachineError as error:
                 self._fault(flow, "scan", error)
+                inbox.was_away()
                 flow.looked.set()
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -389,7 +391,7 @@ class Daemon:
         await self._engine.start()
         info = self._engine.info
         self.events.tell(EngineReady(info.kind, info.model, info.version, time.monotonic() - began))
-        group.create_task(self._announce())
+        self._announcing = group.create_task(self._announce())
         self._window = Window(self._engine.window + 2 * renderer.workers)  # the next pages render while these are read
         tools = Tools(self._engine, renderer, self._window, self._config.max_attempts)
         places = asyncio.Semaphore(_JOBS_AT_ONCE)
@@ -470,7 +472,7 @@ class Daemon:
         self._manager.notify(service.STOPPING)
         limit, began = self._config.service.drain, time.monotonic()
         log.info("stopping", in_work=self._active + self._queue.qsize(), in_flight=self._engine.inside)
-        for task in (*tasks, *(flow.look_out for flow in self._flows)):
+        for task in (*tasks, self._announcing, *(flow.look_out for flow in self._flows)):
             if task:
                 task.cancel()
         if self._window:

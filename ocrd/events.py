@@ -61,7 +61,7 @@ class Looked:
     """Files that are complete, and not claimed yet."""
     why: str = ""
     """Why it is polled; empty where events come."""
-    only_scanned: int = 0
+    found_by_scan: int = 0
     """Files so far that a scan found and no event had told of."""
 
 

@@ -48,7 +48,7 @@ class Inbox:
         """`events`, `polling`, or `once`."""
         self.why = ""
         """Why it is polled."""
-        self.only_scanned = 0
+        self.found_by_scan = 0
         """Files that a scan found and no event had told of."""
         self._settle = settle
         self._wanted = Wanted(watch.include, watch.exclude)
@@ -67,6 +67,7 @@ class Inbox:
         """What lay there at the last look."""
         self._unheard: tuple[set[Path], float] = (set(), 0.0)
         self._strikes = 0
+        self._away = False
         self._odd: set[Path] = set()
         self._waiting: dict[Path, str] = {}
 
@@ -118,6 +119,13 @@ class Inbox:
         self.tracker.quiet = settle.quiet
         self.tracker.patience = 0.0 if self._once else settle.patience
 
+    def was_away(self) -> None:
+        """Test the watching anew at the next look: the folder could not be reached for a while.
+
+        What is mounted again can bear the very numbers of what was there before, without its watches.
+        """
+        self._away = True
+
     def choose(self, include: Iterable[str], exclude: Iterable[str]) -> None:
         """Take over another choice among the files."""
         self._wanted = Wanted(include, exclude)
@@ -166,9 +174,12 @@ class Inbox:
         self._unheard = (set(), 0.0)
         if self._watching and not self._watching.alive():
             self._watch_anew("the inbox was deleted, or its observer ended")
+        elif self._watching and self._away and not self._watching.arrive(self.folder):
+            self._watch_anew("no event came after it was away")
         elif self._watching and unheard and self._watching.last_event < since:
-            self.only_scanned += len(unheard)
+            self.found_by_scan += len(unheard)
             self._doubt(self._watching, unheard)
+        self._away = False
         if self._watching is None and now >= self._try_at:
             self._watch(now)
         if self._watching and self._watching.overflowed:
@@ -226,7 +237,7 @@ class Inbox:
         new = files - self.files if before else set()
         self.files = files
         if self._watching is None:
-            self.only_scanned += 0 if self._once else len(new)
+            self.found_by_scan += 0 if self._once else len(new)
         elif new and self._watching.last_event < before:
             self._unheard = (new, before)
         elif new:

@@ -1,6 +1,7 @@
 """Which file system a folder is on, and whether other machines can change it behind this kernel's back."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _SHARED = frozenset({
@@ -17,11 +18,17 @@ def kind_of(folder: Path) -> str:
     """
     descriptor = os.open(folder, os.O_PATH)
     try:
-        facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
+        with suppress(OSError):  # without /proc nothing is known
+            facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
+            table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+            return _kind(_mount_of(facts), table)
     finally:
         os.close(descriptor)
-    number = next(line.split()[1] for line in facts.splitlines() if line.startswith("mnt_id:"))
-    return _kind(number, Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))
+    return ""
+
+
+def _mount_of(facts: str) -> str:
+    return next((line.split()[1] for line in facts.splitlines() if line.startswith("mnt_id:")), "")
 
 
 def _kind(number: str, table: str) -> str:

@@ -66,7 +66,7 @@ def _from_folders(watch: config.Watch, status: Status) -> WatchStatus:
     """Count what lies in a watch's folders; what the daemon told of it before its end is kept."""
     known = next((one for one in status.watches if one.name == watch.name), None)
     now = known or WatchStatus(watch.name, shown(watch.inbox))
-    now.how, now.settling, now.pages_left, now.paused = "", 0, 0, None
+    now.how, now.why, now.settling, now.pages_left, now.paused = "", "", 0, 0, None
     now.waiting, now.in_work = _files(watch), len(list(watch.work_folder.glob("*/job.json")))
     return now
 
@@ -103,6 +103,7 @@ def page(status: Status, now: float) -> RenderableType:
         for one in status.watches
         if one.paused
     ]
+    parts += [Text.assemble((f"{one.name} is polled: ", "dim"), one.why) for one in status.watches if one.why]
     if status.documents:
         parts += [Text(), _documents(status)]
     return Group(*parts)

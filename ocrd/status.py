@@ -72,8 +72,6 @@ class WatchStatus:
     """`events` or `polling`; empty until it is watched."""
     why: str = ""
     """Why it is polled."""
-    only_scanned: int = 0
-    """Files that a scan found and no event had told of, since the daemon began."""
     settling: int = 0
     """Files in the inbox that may still change."""
     waiting: int = 0
@@ -208,7 +206,7 @@ class Board:
                 watch.how = event.how
             case Looked():
                 watch.settling, watch.waiting = event.settling, event.waiting
-                watch.why, watch.only_scanned = event.why, event.only_scanned
+                watch.why, watch.found_by_scan = event.why, event.found_by_scan
             case Accepted():
                 self._documents[event.job] = DocumentStatus(event.watch, shown(event.source), 1, 0)
                 if not event.recovered:

@@ -1,6 +1,7 @@
 """Files arrive as real programs and people bring them: each is read once, whole, and not before it is complete."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from house import House, stop, wait_for
-from writers import program, run, samba, slowly
+from writers import program, run, samba, slowly, syncthing
 
 MakePdf = Callable[..., Path]
 QUIET = 0.4
@@ -184,6 +185,16 @@ def test_samba_slowly(house: House, scan: Path, tmp_path: Path) -> None:
         assert waited(house, "late.pdf") == ["a program still has it open for writing"]
         client.stdin.close()
         delivered(house, "late.pdf", scan)
+
+
+def test_syncthing(house: House, scan: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", house.path("inbox/synced")
+    source.mkdir()
+    shutil.copy(scan, source / "synced.pdf")
+    with syncthing(tmp_path / "syncthing", source, target):
+        wait_for(lambda: ends_of(house, "synced/synced.pdf"), 60)
+    delivered(house, "synced/synced.pdf", scan)
+    assert {path.suffix for path in house.path("archive/synced").rglob("*")} == {".pdf"}
 
 
 def test_a_file_that_goes_away_while_it_is_waited_for_is_no_error(house: House) -> None:

@@ -65,7 +65,7 @@ class House:
 
     def __init__(self, root: Path) -> None:
         roles = {role: str(root / role) for role in ("inbox", "outbox", "archive", "error", "work")}
-        self.watch = Watch(name="scans", front_matter=False, **roles)
+        self.watch = Watch(name="scans", front_matter=False, history=False, **roles)
         self.root = root
         self.inbox, self.outbox, self.archive = self.watch.inbox, self.watch.outbox, self.watch.archive
         self.error, self.work = self.watch.error, self.watch.work_folder

@@ -192,3 +192,13 @@ def test_the_live_view_shows_each_document_with_its_bar() -> None:
     shown = console.export_text()
     assert "a.pdf" in shown
     assert "1/10 pages" in shown
+
+
+def test_an_inbox_that_is_polled_says_why() -> None:
+    from rich.console import Console
+
+    console = Console(record=True, width=80, file=io.StringIO())
+    told = board(Looked("scans", settling=0, waiting=0, why="it is on cifs", found_by_scan=7)).snapshot()
+    console.print(panel.page(told, time.time()))
+    assert told.watches[0].found_by_scan == 7
+    assert "scans is polled: it is on cifs" in console.export_text()

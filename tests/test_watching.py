@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import structlog
 from house import House, stop, wait_for
+from writers import program
 
 from ocrd import mounts, watching
 from ocrd.config import Settle, Watch
@@ -93,7 +94,7 @@ def test_events_that_do_not_come_make_it_polled(folder: Path, inbox: Inbox, monk
 
     [line] = after(looks())
     assert (line["event"], line["reason"]) == ("polled", "a test file that appeared in it brought no event")
-    assert (inbox.how, inbox.every, inbox.only_scanned) == ("polling", 5.0, 1)
+    assert (inbox.how, inbox.every, inbox.found_by_scan) == ("polling", 5.0, 1)
 
 
 def test_an_observer_that_ended_is_replaced(inbox: Inbox) -> None:
@@ -126,7 +127,7 @@ def test_an_observer_that_is_silent_though_alive_is_found_out(
         await found(inbox)
 
     assert named(after(looks())) == ["watching anew"]
-    assert inbox.only_scanned == 1
+    assert inbox.found_by_scan == 1
 
 
 def test_files_that_appear_without_events_end_the_trust_in_events(inbox: Inbox, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_files_that_appear_without_events_end_the_trust_in_events(inbox: Inbox, 
         subprocess.run(["umount", "--lazy", inbox.folder], check=True)
     assert named(told) == ["polled"]
     assert "without events" in inbox.why
-    assert inbox.only_scanned == 3
+    assert inbox.found_by_scan == 3
 
 
 def test_files_that_events_told_of_are_not_counted(folder: Path, inbox: Inbox, eventually: Eventually) -> None:
@@ -167,7 +168,7 @@ def test_files_that_events_told_of_are_not_counted(folder: Path, inbox: Inbox, e
         await found(inbox)
 
     after(looks())
-    assert inbox.only_scanned == 0
+    assert inbox.found_by_scan == 0
 
 
 def test_the_test_for_events_does_not_count_as_a_slow_scan(
@@ -302,14 +303,37 @@ def test_an_inbox_that_is_unmounted_and_mounted_again(house: House) -> None:
     try:
         daemon = started(house)
         subprocess.run(["umount", house.path("inbox")], check=True)
-        wait_for(lambda: house.events("watching anew"))
+        wait_for(lambda: house.events("paused"))
         subprocess.run(mount, check=True)
-        wait_for(lambda: len(house.events("watching anew")) == 2)
+        wait_for(lambda: house.events("resumed") and house.events("watching anew"))
         house.drop("a.pdf")
         wait_for(lambda: house.events("delivered"))
         assert stop(daemon) == 0
     finally:
         subprocess.run(["umount", "--lazy", house.path("inbox")], check=False, capture_output=True)
+
+
+def test_a_share_is_polled_and_takes_what_comes_from_the_other_side(house: House) -> None:
+    """bindfs stands for sshfs and its like: a real FUSE mount, behind which others write."""
+    behind = house.path("behind")
+    behind.mkdir()
+    command = [program("bindfs"), behind, house.path("inbox")]
+    if (made := subprocess.run(command, check=False, capture_output=True)).returncode:
+        pytest.skip(f"no FUSE mount can be made here: {made.stderr!r}")
+    try:
+        house.configure(settle={"poll": "500ms"})
+        daemon = house.start()
+        wait_for(lambda: house.events("ready"))
+        assert "fuse" in str(house.events("polled")[0]["reason"])
+        (house.root / "other").mkdir()
+        make = House(house.root / "other")
+        make.drop("a.pdf")
+        shutil.copy(make.path("inbox/a.pdf"), behind / "a.pdf")
+        wait_for(lambda: house.events("delivered"))
+        assert list(behind.iterdir()) == []
+        assert stop(daemon) == 0
+    finally:
+        subprocess.run(["umount", "--lazy", house.path("inbox")], check=True)
 
 
 def test_events_that_the_kernel_dropped_cost_nothing(house: House) -> None:

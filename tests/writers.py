@@ -93,3 +93,61 @@ def slowly(path: Path, data: bytes, pieces: int, pause: float) -> None:
             time.sleep(pause)
         with path.open("ab") as file:
             file.write(data[len(data) * number // pieces : len(data) * (number + 1) // pieces])
+
+
+_SYNCTHING = """<configuration version="36">
+{devices}
+<folder id="scans" path="{folder}" type="{kind}" rescanIntervalS="3600" fsWatcherEnabled="true" fsWatcherDelayS="1">
+{shares}
+</folder>
+<gui enabled="false"></gui>
+<options>
+<listenAddress>tcp://127.0.0.1:{port}</listenAddress>
+<globalAnnounceEnabled>false</globalAnnounceEnabled>
+<localAnnounceEnabled>false</localAnnounceEnabled>
+<relaysEnabled>false</relaysEnabled>
+<natEnabled>false</natEnabled>
+<startBrowser>false</startBrowser>
+<crashReportingEnabled>false</crashReportingEnabled>
+<urAccepted>-1</urAccepted>
+<reconnectionIntervalS>1</reconnectionIntervalS>
+</options>
+</configuration>
+"""
+
+
+@contextmanager
+def syncthing(root: Path, source: Path, target: Path) -> Iterator[None]:
+    """Let two real Syncthings, which know only each other, copy one folder into the other."""
+    homes = [_made(root / name) for name in ("sender", "receiver")]
+    for home in homes:
+        run("syncthing", "generate", f"--home={home}", "--no-default-folder", "--skip-port-probing")
+    first = 40_000 + os.getpid() % 20_000
+    ids = [_output("syncthing", f"--home={home}", "--device-id") for home in homes]
+    devices = "".join(
+        f'<device id="{each}"><address>tcp://127.0.0.1:{first + number}</address></device>\n'
+        for number, each in enumerate(ids)
+    )
+    shares = "".join(f'<device id="{each}"></device>\n' for each in ids)
+    running = []
+    try:
+        for number, (home, folder, kind) in enumerate(
+            zip(homes, (source, target), ("sendonly", "receiveonly"), strict=True)
+        ):
+            (_made(folder) / ".stfolder").mkdir()
+            settings = {"devices": devices, "shares": shares, "folder": folder, "kind": kind, "port": first + number}
+            (home / "config.xml").write_text(_SYNCTHING.format(**settings))
+            with (home / "log").open("wb") as log:
+                command = [program("syncthing"), "serve", f"--home={home}", "--no-browser", "--no-restart"]
+                running.append(subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
+        yield
+    finally:
+        for one in running:
+            one.terminate()
+        for one in running:
+            one.wait(30)
+
+
+def _output(name: str, *arguments: str) -> str:
+    command = [program(name), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
