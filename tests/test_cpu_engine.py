@@ -87,7 +87,7 @@ def read() -> Iterator[Read]:
             runner.run(engine.close())
 
 
-@pytest.mark.parametrize("name", ["english.pdf", "table.pdf", "columns.pdf", "turned.pdf", "letter.jpg", "fax.tif"])
+@pytest.mark.parametrize("name", ["english.pdf", "table.pdf", "columns.pdf", "letter.jpg", "fax.tif"])
 def test_reads_english(read: Read, name: str) -> None:
     assert cer(truth(name), read(name)) < 0.005
 
@@ -102,13 +102,6 @@ def test_a_heading_is_a_heading_and_a_table_is_a_table(read: Read) -> None:
     assert text.startswith("# Rainfall and river level, 2024\n\nThe gauge at Mill Bridge")
     assert "|January|84.2|163|+12|Osgood|\n" in text
     assert "|Total|446.8||-19||\n" in text
-
-
-@pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_a_turned_page_is_turned_back(read: Read, degrees: int) -> None:
-    second = as_image(pages("fax.tif")[1])
-    text = read([as_page(second.rotate(degrees, expand=True))])
-    assert cer(truth("fax.tif").split("\f")[1], text) < 0.005
 
 
 def test_a_blank_page_is_empty_and_the_others_are_not(read: Read) -> None:
