@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 
 from ocrd import engines, fsio, outputs, publish
-from ocrd.config import Config, Watch
+from ocrd.config import Config, Pages, Watch
 from ocrd.errors import DocumentError
 from ocrd.model import PageResult
 from ocrd.pipeline import Figures, Progress, Tools, read_document
@@ -51,7 +51,7 @@ async def _one(path: Path, folder: Path, tools: Tools) -> bool:
             async def keep(page: PageResult, figures: Figures) -> None:
                 result.keep_figures(page.index + 1, figures)
 
-            document = await read_document(path, path.name, facts, tools, keep=keep)
+            document = await read_document(path, path.name, facts, tools, keep=keep, settings=Pages())
             result.finish(outputs.files(document, Watch.model_construct()), outputs.figures(document))
             target = _delivered(result, folder, path.name)
     except DocumentError as error:

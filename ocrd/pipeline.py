@@ -16,13 +16,14 @@ from typing import Any, TypeVar
 
 import structlog
 
-from ocrd import grounding, ledger, markdown, outputs, publish, verdict
-from ocrd.config import Watch
+from ocrd import grounding, ledger, markdown, outputs, publish
+from ocrd.config import Pages, Watch
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
 from ocrd.fsio import machine_faults, shown
 from ocrd.ledger import Entry, Ledger
 from ocrd.model import Document, PageResult, SourceFacts, Verdict
+from ocrd.reading import PageReader
 from ocrd.render import Renderer
 from ocrd.spool import Job, Spool, refusal_of
 from ocrd.twins import Twins
@@ -132,13 +133,15 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
                 document = result
                 files = await durably(outputs.files, result, watch)
                 files |= await _searchable(job.source, result, watch, tools)
+                await durably(job.update, partial=bool(result.problems))
                 await durably(job.keep_result, files, outputs.figures(result), ledger.facts(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
     delivered = await durably(_deliver, job, watch, spool)
     await durably(_record, job, watch)
     await durably(spool.clear_note, job, watch.error, markdown.is_own_note)
-    archived = await durably(spool.archive, job, watch.archive, watch.access)
+    to_error = job.record.partial and watch.partial == "error"
+    archived = await durably(spool.archive, job, watch.error if to_error else watch.archive, watch.access)
     return Outcome("delivered", delivered, archived, document)
 
 
@@ -151,6 +154,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     attempts: int = 0,
     kept: dict[int, PageResult] | None = None,
     keep: Callable[[PageResult, Figures], Awaitable[None]],
+    settings: Pages,
     illustrate: bool = True,
 ) -> Document:
     """Read every page of a source that `kept` does not hold yet; `keep` makes each result durable with its figures.
@@ -159,10 +163,11 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     """
     began = time.monotonic()
     pages = dict(kept or {})
+    reader = PageReader(tools.engine, tools.renderer, settings)
     tools.progress.opened(name, facts.pages, len(pages))
 
     async def read(index: int, pages_left: int) -> None:
-        page = await _read_page(path, index, tools, priority=pages_left)
+        page = await reader.read(path, index, priority=pages_left)
         figures: Figures = {}
         if illustrate:
             page, figures = await _illustrated(path, page, tools)
@@ -225,7 +230,7 @@ async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
             date = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
             told = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
             return Twin(known, told)
-    provenance = f"{facts.sha256} {tools.engine.info.fingerprint}"
+    provenance = f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}"
 
     async def keep(page: PageResult, figures: Figures) -> None:
         await durably(job.keep_page, page, provenance, figures)
@@ -239,21 +244,9 @@ async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
         attempts=earlier,
         kept=kept,
         keep=keep,
+        settings=watch.pages,
         illustrate=outputs.with_figures(watch),
     )
-
-
-async def _read_page(path: Path, index: int, tools: Tools, *, priority: int) -> PageResult:
-    engine = tools.engine
-    try:
-        image = await tools.renderer.page(path, index, engine.page_size, engine.prepare)
-        try:
-            reading = await engine.read(image, priority=priority)
-        finally:
-            image.free()
-    except PageError as error:
-        return verdict.failed(index, str(error))
-    return verdict.judge(image, reading)
 
 
 async def _illustrated(path: Path, page: PageResult, tools: Tools) -> tuple[PageResult, Figures]:

@@ -5,23 +5,23 @@ page takes too long; its death costs the page that it was at, and nothing else.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ocrd import whole
+from ocrd import pagefacts, textlayer, whole
 from ocrd.errors import DocumentError, IncompleteError, MachineError, PageError
 from ocrd.fsio import machine_faults, shown
 from ocrd.model import (
     Box,
     FileStamp,
-    PageFacts,
     PageImage,
     PagePreparer,
     PageResult,
@@ -29,6 +29,8 @@ from ocrd.model import (
     PixelSize,
     Placement,
     SourceFacts,
+    TextLayer,
+    View,
 )
 from ocrd.paths import NotRegularError, regular
 from ocrd.slots import Shared, Slots
@@ -51,8 +53,10 @@ _IMAGES = ("TIFF", "JPEG", "PNG", "WEBP")
 _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
-_INK_DIFFERS = 64
-"""Grey levels, of 256, by which a pixel must differ from the paper to be ink: more than noise and shadow."""
+_INVISIBLE = 3
+"""The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
+AS_IT_SEEMS = View()
+"""All of the page, set right as far as it seems to need that."""
 
 _FIGURE_DPI = 300
 """At which a page is rendered to crop figures from it."""
@@ -107,28 +111,42 @@ class Renderer:
         except (DocumentError, MachineError, NotRegularError, WorkerError):
             return 1
 
-    async def page(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer | None = None) -> PageImage:
-        """Render one page at the size that `sizer` wants, and make of it what the engine takes.
+    async def page(
+        self,
+        path: Path,
+        index: int,
+        sizer: PageSizer,
+        prepare: PagePreparer | None = None,
+        view: View = AS_IT_SEEMS,
+    ) -> PageImage:
+        """Render one page, or what `view` wants of it, tell what it shows, and make of it what the engine takes.
 
-        A prepared image stands in shared memory, of which there is only so much: it is to be freed soon. Raises
-        PageError, DocumentError if the file went bad.
+        `sizer` says at which size. A prepared image stands in shared memory, of which there is only so much: it is to
+        be freed soon. A blank page is not prepared. Raises PageError, DocumentError if the file went bad.
         """
         try:
             if prepare is None:
                 async with self._door:
-                    return await self._run(_render_page, path, index, sizer)
-            return await self._prepared(path, index, sizer, prepare)
+                    return await self._run(_render_page, path, index, sizer, view)
+            return await self._prepared(path, index, sizer, prepare, view)
         except WorkerError as error:
             raise PageError(
                 f"Rendering this page {error}.", "Print the page to a new PDF, or scan it again."
             ) from error
 
-    async def _prepared(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer) -> PageImage:
+    async def layer(self, path: Path, index: int) -> str:
+        """Take a PDF page's own text, as Markdown. Raises PageError, DocumentError if the file went bad."""
+        try:
+            return await self._run(_layer_text, path, index)
+        except WorkerError as error:
+            raise PageError(f"Taking the text of this page {error}.", "Print the page to a new PDF.") from error
+
+    async def _prepared(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, view: View) -> PageImage:
         slot = await self._slots.take(prepare.room)
         try:
             async with self._door:
                 image, length = await self._run(
-                    _prepare_page, path, index, sizer, prepare, slot.offset, self._slots.room
+                    _prepare_page, path, index, sizer, prepare, view, slot.offset, self._slots.room
                 )
         except (asyncio.CancelledError, WorkerError):
             slot.free_later()
@@ -136,7 +154,10 @@ class Renderer:
         except BaseException:
             slot.free()
             raise
-        again = partial(self.page, path, index, sizer, prepare)
+        if not length:
+            slot.free()
+            return image
+        again = partial(self.page, path, index, sizer, prepare, view)
         return replace(image, prepared=slot.view(length), free=slot.free, again=again)
 
     async def figures(self, path: Path, index: int, boxes: Sequence[Box], placement: Placement) -> list[bytes]:
@@ -185,7 +206,21 @@ class _Source(Protocol):
     @property
     def pages(self) -> int: ...
 
-    def render(self, index: int, sizer: PageSizer) -> PageImage: ...
+    def shape(self, index: int) -> tuple[float, float]:
+        """Width and height of a page as it is shown, points."""
+        ...
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
+        """Draw what the placement holds of a page, in RGB, at this size. Called right after its `shape`."""
+        ...
+
+    def layer(self, index: int) -> TextLayer | None:
+        """Judge the text layer of a page, if it has one."""
+        ...
+
+    def layer_text(self, index: int) -> str:
+        """Return the text layer of a page as Markdown."""
+        ...
 
 
 _opened: tuple[Path, FileStamp, _Source] | None = None  # the source of the last page, most likely that of the next
@@ -215,8 +250,46 @@ def _count_pages(path: Path) -> int:
         return _source(held).pages
 
 
-def _render_page(path: Path, index: int, sizer: PageSizer) -> PageImage:
-    return _source(path).render(index, sizer)
+def _render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageImage:
+    """Draw a page, look at it, and draw it anew if it doesn't lie right."""
+    import numpy as np
+
+    source = _source(path)
+    with _page_errors():
+        width, height = source.shape(index)
+        _check_size(width, height)
+        first = Placement(width, height, view.turn or 0, view.skew, view.top, view.bottom)
+        image, size = _drawn(source, index, sizer, first)
+        facts = pagefacts.facts(np.asarray(image), first, stands=view.turn is not None)
+        if facts.placement != first:
+            image, size = _drawn(source, index, sizer, facts.placement)
+        if view.layer:
+            facts = replace(facts, layer=source.layer(index))
+        dpi = round(_POINTS_PER_INCH * size.width / facts.placement.upright[0], 1)
+        return PageImage(index, size, image.tobytes(), dpi, facts)
+
+
+def _drawn(source: _Source, index: int, sizer: PageSizer, placement: Placement) -> tuple["Image.Image", PixelSize]:
+    wide, high = placement.upright
+    size = sizer(wide, high * (placement.bottom - placement.top))
+    return source.draw(index, placement, size), size
+
+
+def _layer_text(path: Path, index: int) -> str:
+    source = _source(path)
+    with _page_errors():
+        return source.layer_text(index)
+
+
+@contextlib.contextmanager
+def _page_errors() -> Iterator[None]:
+    """Translate what goes wrong with a page: MuPDF's errors and Pillow's have no common base but Exception."""
+    try:
+        yield
+    except (MemoryError, PageError):
+        raise
+    except Exception as error:
+        raise PageError(f"This page can't be rendered: {_plain(error)}.", _AGAIN) from error
 
 
 _shared: Shared | None = None
@@ -230,14 +303,16 @@ def _share(memory: Shared) -> None:
 
 
 def _prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, and where to put that
-    path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, offset: int, room: int
+    path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, view: View, offset: int, room: int
 ) -> tuple[PageImage, int]:
     """Render a page, and write what the engine takes into its slot; returns what else is known, and the bytes."""
     from PIL import Image
 
     if _shared is None:
         raise AssertionError(offset)
-    page = _source(path).render(index, sizer)
+    page = _render_page(path, index, sizer, view)
+    if page.facts.blank:
+        return replace(page, pixels=b""), 0
     image = Image.frombuffer("RGB", (page.size.width, page.size.height), page.pixels)
     with _shared.window(offset, room) as slot, memoryview(slot) as memory:
         length = prepare(image, memory)
@@ -269,12 +344,11 @@ def _preview_page(width: float, height: float) -> PixelSize:
 
 def _upright(path: Path, index: int, sizer: PageSizer, placement: Placement) -> "Image.Image":
     """Render a page and turn it as it was turned for reading."""
-    from PIL import Image
-
-    page = _source(path).render(index, sizer)
-    image = Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels)
-    angle = placement.turn + placement.skew
-    return image.rotate(-angle, Image.Resampling.BICUBIC, expand=True, fillcolor="white") if angle else image
+    source = _source(path)
+    with _page_errors():
+        width, height = source.shape(index)
+        image, _ = _drawn(source, index, sizer, replace(placement, width=width, height=height))
+    return image
 
 
 def _searchable(path: Path, pages: tuple[PageResult, ...]) -> bytes:
@@ -353,21 +427,39 @@ class _Pdf:
         if self.pages == 0:
             raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
 
-    def render(self, index: int, sizer: PageSizer) -> PageImage:
+    def shape(self, index: int) -> tuple[float, float]:
+        rect = self._document.load_page(index).rect
+        return rect.width, rect.height
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
         import pymupdf
 
-        try:
-            page = self._document.load_page(index)
-            width, height = page.rect.width, page.rect.height
-            _check_size(width, height)
-            size = sizer(width, height)
-            scale = pymupdf.Matrix(size.width / width, size.height / height)
-            pixmap = page.get_pixmap(matrix=scale, colorspace=pymupdf.csRGB, alpha=False)
-        except (MemoryError, PageError):
-            raise
-        except Exception as error:
-            raise PageError(f"This page can't be rendered: {_plain(error)}.", _AGAIN) from error
-        return _page_image(index, _as_pillow(pixmap), size, Placement(width, height))
+        page = self._document.load_page(index)
+        rect, (wide, high) = page.rect, placement.upright
+        share = placement.bottom - placement.top
+        sheet = PixelSize(size.width, round(size.height / share))
+        matrix = pymupdf.Matrix(1, 0, 0, 1, -(rect.x0 + rect.x1) / 2, -(rect.y0 + rect.y1) / 2)
+        matrix *= pymupdf.Matrix(placement.turn + placement.skew)
+        matrix *= pymupdf.Matrix(1, 0, 0, 1, wide / 2, high / 2)
+        matrix *= pymupdf.Matrix(sheet.width / wide, sheet.height / high)
+        pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
+        return _part(_as_pillow(pixmap), sheet, placement, size)
+
+    def layer(self, index: int) -> TextLayer | None:
+        page = self._document.load_page(index)
+        text = page.get_text("text")
+        if not any(map(str.isalnum, text)):
+            return None
+        modes = [(span["type"], len(span["chars"])) for span in page.get_texttrace()]
+        hidden = sum(count for mode, count in modes if mode == _INVISIBLE) / (sum(count for _, count in modes) or 1)
+        return textlayer.judge(text, hidden)
+
+    def layer_text(self, index: int) -> str:
+        import pymupdf4llm
+
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints
+            text: str = pymupdf4llm.to_markdown(self._document, pages=[index], use_ocr=False)
+        return text
 
 
 class _Images:
@@ -394,22 +486,41 @@ class _Images:
                 "Open it in the program that it came from and save it as a PDF.",
             ) from error
 
-    def render(self, index: int, sizer: PageSizer) -> PageImage:
-        from PIL import Image, ImageOps
+    def shape(self, index: int) -> tuple[float, float]:
+        from PIL import ImageOps
 
         try:
             self._image.seek(index)
-            image = _on_paper(ImageOps.exif_transpose(self._image))
+            self._displayed = _on_paper(ImageOps.exif_transpose(self._image))
         except MemoryError:
             raise
         except Exception as error:
             raise PageError(f"This image can't be decoded: {_plain(error)}.", _AGAIN) from error
         dpi = _resolution(self._image)
-        width, height = (side * _POINTS_PER_INCH / each for side, each in zip(image.size, dpi, strict=True))
-        _check_size(width, height)
-        size = sizer(width, height)
-        image = image.resize((size.width, size.height), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        return _page_image(index, image.convert("RGB"), size, Placement(width, height))
+        across, down = self._displayed.size
+        return across * _POINTS_PER_INCH / dpi[0], down * _POINTS_PER_INCH / dpi[1]
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":  # noqa: ARG002 - see protocol
+        from PIL import Image
+
+        image = self._displayed
+        if placement.skew:  # a fax's pixels are no squares, and can't be turned a little as they are
+            square = max(image.width / placement.width, image.height / placement.height)
+            image = image.resize((round(placement.width * square), round(placement.height * square)))
+        if placement.turn:
+            turns = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
+            image = image.transpose(turns[placement.turn])  # Pillow counts the other way
+        if placement.skew:
+            image = image.rotate(-placement.skew, Image.Resampling.BICUBIC, expand=True, fillcolor="white")
+        sheet = PixelSize(size.width, round(size.height / (placement.bottom - placement.top)))
+        image = image.resize((sheet.width, sheet.height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return _part(image.convert("RGB"), sheet, placement, size)
+
+    def layer(self, index: int) -> TextLayer | None:  # noqa: ARG002 - images have none
+        return None
+
+    def layer_text(self, index: int) -> str:
+        raise AssertionError(index)
 
 
 def _resolution(image: "Image.Image") -> tuple[float, float]:
@@ -480,18 +591,14 @@ def _as_pillow(pixmap: "pymupdf.Pixmap") -> "Image.Image":
     return Image.frombuffer("RGB", (pixmap.width, pixmap.height), pixmap.samples_mv, "raw", "RGB", pixmap.stride, 1)
 
 
-def _page_image(index: int, image: "Image.Image", size: PixelSize, placement: Placement) -> PageImage:
-    if image.size != (size.width, size.height):  # rounding of a page's odd size
-        image = image.resize((size.width, size.height))
-    dpi = round(_POINTS_PER_INCH * size.width / placement.upright[0], 1)
-    return PageImage(index, size, image.tobytes(), dpi, PageFacts(placement, _ink(image)))
-
-
-def _ink(image: "Image.Image") -> float:
-    """Share of the pixels that differ clearly from the paper, whose grey is the most frequent one."""
-    histogram = image.convert("L").histogram()
-    paper = histogram.index(max(histogram))
-    return sum(count for grey, count in enumerate(histogram) if abs(grey - paper) > _INK_DIFFERS) / sum(histogram)
+def _part(image: "Image.Image", sheet: PixelSize, placement: Placement, size: PixelSize) -> "Image.Image":
+    """Cut the wanted part out of a drawing of the whole sheet."""
+    if image.size != (sheet.width, sheet.height):  # rounding of a page's odd size
+        image = image.resize((sheet.width, sheet.height))
+    if sheet == size:
+        return image
+    top = min(round(placement.top * sheet.height), sheet.height - size.height)
+    return image.crop((0, top, size.width, top + size.height))
 
 
 def _plain(error: Exception, path: Path | None = None) -> str:

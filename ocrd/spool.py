@@ -75,6 +75,8 @@ class JobRecord:
     """Attempts charged: those under way, and those whose end nobody can explain."""
     refusal: Refusal | None = None
     """Set once the source is on its way to error/."""
+    partial: bool = False
+    """Whether the result tells of pages with problems."""
     names: dict[str, str] = field(default_factory=dict)
     """Names recorded before their use, by role (`sidecar`, `archive`, `error`), relative to that role's folder."""
 

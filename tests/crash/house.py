@@ -22,7 +22,7 @@ from crash.reaper import Reaper, Step
 from ocrd.config import Settle, Watch
 from ocrd.daemon import Flow
 from ocrd.errors import DocumentError, MachineError
-from ocrd.model import Box, PageFacts, PageImage, PageSizer, PixelSize, Placement, Reading, Settled, SourceFacts
+from ocrd.model import Box, PageImage, PageSizer, PixelSize, Placement, Reading, Settled, SourceFacts, View
 from ocrd.pipeline import Tools, run_job
 from ocrd.scan import scan
 from ocrd.window import Window
@@ -62,8 +62,8 @@ class StillRenderer:
             raise DocumentError("This file is bad.", "Make it good.")
         return SourceFacts("pdf", 2, hashlib.sha256(data).hexdigest())
 
-    async def page(self, _path: Path, index: int, _sizer: PageSizer, _prepare: None) -> PageImage:
-        return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0, PageFacts(ink=0.5))
+    async def page(self, _path: Path, index: int, _sizer: PageSizer, _prepare: None, _view: View) -> PageImage:
+        return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0)
 
     async def figures(self, _path: Path, index: int, boxes: Sequence[Box], _placement: Placement) -> list[bytes]:
         return [b"figure %d on page %d" % (number, index) for number, _ in enumerate(boxes)]

