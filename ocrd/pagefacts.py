@@ -146,7 +146,7 @@ def _marks(sight: Sight) -> "Array":
     longer, shorter = np.maximum(width, height), np.minimum(width, height)
     specks = int(((area < 6) & (longer < 4)).sum())
     crowd = min(1.0, specks / 300)  # where there are many, some lie together
-    kept: Array = (longer >= 4 + 3 * crowd) & (area >= 7 + 9 * crowd)
+    kept: Array = (longer >= 4 + 2 * crowd) & (area >= 7 + 4 * crowd)
     kept &= (strong >= 3) & (strong > area / 8)  # shadows and what shines through are soft
     # streaks, creases and lone rules: long and thin, also when a little askew
     kept &= (longer < 15 * shorter) & ~((longer > 0.25 * LONG_SIDE) & (area < 5 * longer))
