@@ -103,7 +103,7 @@ _OF_WATCHES: tuple[tuple[str, str, Callable[[WatchStatus], float]], ...] = (
     ("in_work", "Sources claimed and not ended", lambda watch: watch.in_work),
     ("paused", "Whether a fault of the machine holds the watch up", lambda watch: float(watch.paused is not None)),
     ("polling", "Whether the inbox gives no events", lambda watch: float(watch.how == "polling")),
-    ("only_scanned", "Files that a scan found and no event had told of", lambda watch: watch.only_scanned),
+    ("found_by_scan", "Files that a scan found and no event had told of", lambda watch: watch.found_by_scan),
 )
 
 

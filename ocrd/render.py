@@ -84,8 +84,6 @@ class Renderer:
         self.workers = workers
         self._seconds = limits.seconds
         self._slots = Slots(images)
-        prepare = partial(_share, self._slots)  # which arrives as `Shared`
-        self._pool = Workers(workers, limits, prepare=prepare)  # type: ignore[arg-type]
         self._door = asyncio.Semaphore(2 * workers)
         self._pool = Workers(workers, limits, prepare=partial(_share, self._slots))  # type: ignore[arg-type] # a Shared there
 

@@ -88,6 +88,8 @@ class WatchStatus:
     returned: int = 0
     skipped: int = 0
     """Duplicates that were only archived."""
+    found_by_scan: int = 0
+    """Files that a scan found and no event had told of."""
     last: Delivery | None = None
     paused: Pause | None = None
 
