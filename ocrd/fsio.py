@@ -262,6 +262,13 @@ def make_folders(path: Path, *, below: Path) -> None:
         sync_folder(path.parent)
 
 
+def make_new_folder(path: Path) -> None:
+    """Make a folder that was not there before, durably. Raises FileExistsError, MachineError."""
+    with machine_faults("make the folder", path):
+        os.mkdir(path)
+        sync_folder(path.parent)
+
+
 def _make_shared(name: str, around: int) -> None:
     """Make a subfolder of a folder that others use, durably, given by its descriptor."""
     os.mkdir(name, dir_fd=around)

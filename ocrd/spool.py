@@ -217,16 +217,16 @@ class Spool:
         name = str(settled.path.relative_to(self._inbox))
         try:
             with beneath(self._inbox, name) as held:
-                return self._claim(held, Job(self._work / _new_id(), JobRecord(self._watch, name, settled.stamp)))
+                return self._claim(held, JobRecord(self._watch, name, settled.stamp))
         except (FileNotFoundError, NotADirectoryError):  # its folder went away, or is a link now
             return None
 
-    def _claim(self, held: Path, job: Job) -> Job | None:
-        stamp = job.record.stamp
+    def _claim(self, held: Path, record: JobRecord) -> Job | None:
+        stamp = record.stamp
         if _stamped(held) != stamp:
             return None
+        job = Job(self._new_folder(), record)
         try:
-            fsio.make_folders(job.folder, below=self._work)
             job.update()  # the name first: a source without one could not be given back
         except MachineError:
             with suppress(MachineError):  # a full disk is tried again and again, and must not fill with folders
@@ -246,6 +246,14 @@ class Spool:
             self.give_back(job)
             return None
         return job
+
+    def _new_folder(self) -> Path:
+        """Make a folder for one job alone: an id that another job has already is drawn again."""
+        while True:
+            folder = self._work / _new_id()
+            with suppress(FileExistsError):
+                fsio.make_new_folder(folder)
+                return folder
 
     def _blame(self, held: Path, error: MachineError) -> None:
         """Tell a file that we may not take from an inbox that we may not use. Raises DocumentError for the former."""
@@ -390,4 +398,4 @@ def _regular(path: Path) -> bool:
 
 
 def _new_id() -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"  # sorts by time; unique without a counter
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"  # sorts by time

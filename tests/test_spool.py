@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from simulated import SimulatedEngine
 
-from ocrd import fsio, markdown
+from ocrd import fsio, markdown, spool
 from ocrd.config import Watch
 from ocrd.errors import DocumentError, EngineError, MachineError, SpoolError
 from ocrd.model import (
@@ -179,10 +179,11 @@ def kept(index: int, text: str) -> PageResult:
 def test_some_pages_read_these_are_kept_and_the_rest_is_read(house: House) -> None:
     house.renderer = InstantRenderer(pages=5)
     job = house.left(attempts=1)
-    ours = f"{SHA} simulated-1"
+    settings = house.watch.pages.model_dump_json()
+    ours = f"{SHA} simulated-1 {settings}"
     job.keep_page(kept(0, "from before"), ours)
-    job.keep_page(kept(1, "of another engine"), f"{SHA} simulated-0")
-    job.keep_page(kept(2, "of another source"), f"{'0' * 64} simulated-1")
+    job.keep_page(kept(1, "of another engine"), f"{SHA} simulated-0 {settings}")
+    job.keep_page(kept(2, "of another source"), f"{'0' * 64} simulated-1 {settings}")
     (job.folder / "pages/0004.json").write_text('{"provenance": ')
     (job.folder / "pages/.ocrd-0005.json.tmp").write_text("half a pa")
     assert [outcome.kind for outcome in house.start()] == ["delivered"]
@@ -307,6 +308,16 @@ def test_any_name_that_a_file_can_have_comes_through(house: House, name: str) ->
         house.run(job)
     assert len(os.listdir(house.archive)) == len(os.listdir(house.outbox)) == 2
     assert name in os.listdir(house.archive)
+
+
+def test_two_jobs_never_share_an_id(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([ID, ID, ID[:-1] + "1"])
+    monkeypatch.setattr(spool, "_new_id", lambda: next(drawn))
+    first, second = (house.spool.claim(house.drop(name, name.encode())) for name in ("one.pdf", "two.pdf"))
+    assert first
+    assert second
+    assert [job.source.read_bytes() for job in (first, second)] == [b"one.pdf", b"two.pdf"]
+    assert JobRecord.parse((first.folder / "job.json").read_bytes()).name == "one.pdf"
 
 
 def test_a_file_that_vanished_is_not_claimed(house: House) -> None:
