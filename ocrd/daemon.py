@@ -9,19 +9,18 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
 from ocrd import chronicle, logs, reload, service, status
 from ocrd.batch import Batch, BatchPolicy
-from ocrd.config import Config, Settle, Watch
+from ocrd.config import Config
 from ocrd.engines.attended import Attended
 from ocrd.engines.base import Engine
 from ocrd.errors import ConfigError, DocumentError, EngineError, MachineError, cause_of
@@ -31,123 +30,31 @@ from ocrd.events import (
     EngineReady,
     EngineRestarted,
     Events,
-    Looked,
     Opened,
     PageDone,
-    Paused,
-    Resumed,
-    WatchAdded,
     WatchRemoved,
 )
-from ocrd.fsio import machine_faults, one_mount, shown
+from ocrd.flow import Flow
+from ocrd.fsio import machine_faults, shown
 from ocrd.hooks import Hooks
-from ocrd.inbox import Inbox
 from ocrd.model import PageResult, Settled
-from ocrd.pause import RETRY_SECONDS, Pause
+from ocrd.pause import RETRY_SECONDS
 from ocrd.pipeline import Interrupted, Outcome, Progress, Tools, durably, run_job
 from ocrd.render import Renderer
-from ocrd.spool import Job, Spool, refusal_of
+from ocrd.spool import Job, refusal_of
 from ocrd.window import Window
 from ocrd.workers import Limits
-
-T = TypeVar("T")
 
 log = structlog.get_logger("ocrd")
 
 _JOBS_AT_ONCE = 1024
 """Jobs that have been opened at the same time; the others wait in their folders. Far above any engine's window."""
+_LOOKS_AT_ONCE = 64
+"""Files that have settled whose pages are counted at the same time."""
 _PULSE = 1.0
 """Seconds between two looks at how things stand."""
 _SCAN_SECONDS = 120.0
 """A scan that takes longer stands for a share that no longer answers."""
-
-
-class Flow:
-    """One watch at work: its folders, what settles in its inbox, and the faults that hold it up.
-
-    It begins and ends by itself, so that a reload can add, change and remove watches while others work on.
-    """
-
-    def __init__(self, watch: Watch, settle: Settle, events: Events | None = None, *, once: bool = False) -> None:
-        self.watch = watch
-        self.spool = Spool(watch.name, watch.inbox, watch.work_folder)
-        self.wake = asyncio.Event()
-        self.inbox = Inbox(watch, settle, self.wake, once=once)
-        self.idle = False
-        self.looked = asyncio.Event()
-        """Set once the inbox was looked into, or could not be."""
-        self.sign = time.monotonic()
-        """When the look-out last moved."""
-        self.first_seen: dict[Path, float] = {}
-        """When each file in the inbox was first seen, seconds since the epoch."""
-        self.scanning = False
-        self.jobs: dict[str, float] = {}
-        """Jobs that have not ended, by id: when their source was first seen, seconds since the epoch."""
-        self.leaving = False
-        """No longer in the configuration: what is in work goes on to its end, nothing new is claimed."""
-        self.gone = asyncio.Event()
-        """Set when the work folder is free again."""
-        self.look_out: asyncio.Task[None] | None = None
-        self._events = events or Events()
-        self.pause = Pause()
-        self._how = ""
-        self.log = log.bind(watch=watch.name)
-
-    def open(self) -> list[Job]:
-        """Take the folders, and return the jobs that the last run left. Raises MachineError."""
-        for folder in (self.watch.inbox, self.watch.outbox, self.watch.archive, self.watch.error):
-            with machine_faults("make the folder", folder):
-                folder.mkdir(parents=True, exist_ok=True)
-        self.spool.open(self.watch.outbox, self.watch.archive, self.watch.error)
-        if not one_mount(self.watch.work_folder, self.watch.inbox, tag="probe"):
-            self.log.warning("inbox and work lie on different mounts: claims copy instead of renaming")
-        return list(self.spool.recover())
-
-    def fault(self, step: str, error: MachineError) -> None:
-        """Note that a step can't be done now, which pauses the intake; each new reason is told once."""
-        if self.pause.met(step, error):
-            self._events.tell(Paused(self.watch.name, error.what, error.remedy))
-
-    def cured(self, step: str) -> None:
-        """Note that a step succeeded; the last cure resumes the watch, and is told."""
-        if self.pause.over(step):
-            self._events.tell(Resumed(self.watch.name))
-            self.wake.set()
-
-    async def look(self) -> list[Settled]:
-        """Look through the inbox, and return what has settled. Raises MachineError."""
-        self.scanning, self.sign = True, time.monotonic()
-        try:
-            await asyncio.to_thread(self.spool.check_mount, self.watch.inbox)
-            news = await self.inbox.look()
-        finally:
-            self.scanning, self.sign = False, time.monotonic()
-        self._tell()
-        return news
-
-    async def moved(self, step: Awaitable[T]) -> T:
-        """Take a step of the look-out, whose end is a sign that it moves."""
-        try:
-            return await step
-        finally:
-            self.sign = time.monotonic()
-
-    def _tell(self) -> None:
-        """Tell what a look found, and how the inbox is watched if that is new."""
-        now, inbox = time.time(), self.inbox
-        self.first_seen = {path: self.first_seen.get(path, now) for path in inbox.files}
-        if inbox.how != self._how:
-            self._how = inbox.how
-            self._events.tell(WatchAdded(self.watch.name, inbox.how, inbox.every))
-        settling = inbox.tracker.settling
-        waiting = len(inbox.files) - settling
-        self._events.tell(Looked(self.watch.name, settling, waiting, inbox.why, inbox.found_by_scan))
-
-    def release(self) -> None:
-        """Give the work folder free, if the watch is to leave and nothing of it is in work any more."""
-        if self.leaving and not self.jobs:
-            self.spool.close()
-            self.gone.set()
 
 
 class _Report(Progress):
@@ -317,13 +224,13 @@ class Daemon:
                 continue
             flow.cured("scan")
             flow.looked.set()
-            for complete in await asyncio.gather(
-                *(flow.moved(inbox.examine(settled, renderer.count_pages)) for settled in news)
-            ):
-                if complete:
-                    settled, pages = complete
-                    self._batch.add((flow, settled), pages, time.monotonic())
-                    self._admit.set()
+            for some in range(0, len(news), _LOOKS_AT_ONCE):  # the first of many need not wait for the last
+                looks = (inbox.examine(settled, renderer.count_pages) for settled in news[some : some + _LOOKS_AT_ONCE])
+                for complete in await asyncio.gather(*map(flow.moved, looks)):
+                    if complete:
+                        settled, pages = complete
+                        self._batch.add((flow, settled), pages, time.monotonic())
+                        self._admit.set()
             flow.idle = not inbox.tracker.settling
             self._end_if_idle()
             await _until(flow.wake, inbox.tracker.next_due(), longest=inbox.every)

@@ -17,6 +17,7 @@ FLOORS = [
     {"cli"},
     {"bars", "check", "convert", "installer", "panel", "reference", "retry", "review"},
     {"daemon"},
+    {"flow"},
     {"metrics"},
     {"chronicle", "hooks", "reload", "status", "pipeline"},
     {"reviewpage"},
@@ -69,7 +70,19 @@ OWNERS = {
     "rich": {"bars", "check", "panel"},
     "systemd": {"logs"},
     "prometheus_client": {"metrics"},
-    "structlog": {"logs", "ledger", "daemon", "inbox", "pipeline", "convert", "engines", "chronicle", "hooks", "cli"},
+    "structlog": {
+        "logs",
+        "ledger",
+        "daemon",
+        "flow",
+        "inbox",
+        "pipeline",
+        "convert",
+        "engines",
+        "chronicle",
+        "hooks",
+        "cli",
+    },
 }
 """The only rooms that may import a library; `engines` stands for all of its modules."""
 

@@ -20,8 +20,8 @@ from simulated import SimulatedEngine
 
 from crash.reaper import Reaper, Step
 from ocrd.config import Settle, Watch
-from ocrd.daemon import Flow
 from ocrd.errors import DocumentError, MachineError
+from ocrd.flow import Flow
 from ocrd.model import Box, PageImage, PageSizer, PixelSize, Placement, Reading, Settled, SourceFacts, View
 from ocrd.pipeline import Tools, run_job
 from ocrd.scan import scan
