@@ -125,6 +125,17 @@ def test_each_block_comes_with_its_place(read: Read) -> None:
     assert boxes[2] == pytest.approx(TABLE, abs=0.03)
 
 
+def test_a_note_that_runs_up_the_margin_costs_nothing_of_the_page(read: Read) -> None:
+    sheet = as_image(pages("fax.tif")[1])
+    beside = sheet.rotate(90, expand=True).resize((sheet.width // 2, sheet.height))
+    both = Image.new("RGB", (sheet.width + beside.width, sheet.height), "white")
+    both.paste(beside, (0, 0))
+    both.paste(sheet, (beside.width, 0))
+    text = read([as_page(both)])
+    words = set(truth("fax.tif").split("\f")[1].split())
+    assert len(words & set(text.split())) > 0.8 * len(words)
+
+
 def test_a_blank_page_is_empty_and_the_others_are_not(read: Read) -> None:
     first, blank, third = read("blank.pdf").split("\f")
     assert (bool(first), blank, bool(third)) == (True, "", True)

@@ -15,7 +15,7 @@ import pymupdf
 import pytest
 from PIL import Image, ImageDraw
 
-from ocrd.errors import DocumentError, PageError
+from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.model import PageImage, PixelSize, SourceFacts
 from ocrd.render import Renderer
 from ocrd.workers import Limits
@@ -403,9 +403,11 @@ def test_a_page_that_is_not_there_is_the_pages_fault(renderer: Sync, tmp_path: P
         renderer.page(make_pdf(tmp_path / "scan.pdf"), 7)
 
 
-def test_a_count_never_fails(renderer: Sync, tmp_path: Path, hanging_pdf: MakePdf) -> None:
+def test_a_count_fails_only_where_more_is_to_come(renderer: Sync, tmp_path: Path, hanging_pdf: MakePdf) -> None:
     (tmp_path / "empty.pdf").touch()
-    for path in (tmp_path / "empty.pdf", tmp_path / "gone.pdf", tmp_path, hanging_pdf(tmp_path / "hanging.pdf")):
+    with pytest.raises(IncompleteError):
+        asyncio.run(renderer.renderer.count_pages(tmp_path / "empty.pdf"))
+    for path in (tmp_path / "gone.pdf", tmp_path, hanging_pdf(tmp_path / "hanging.pdf")):
         assert asyncio.run(renderer.renderer.count_pages(path)) == 1
 
 

@@ -337,12 +337,13 @@ class _Tesseract:
             about = _properties(line)
             height = about["x_size"][0]
             left, _, right, bottom = about["bbox"]
-            slope, offset = about["baseline"]  # from the box's lower left corner
+            slope, offset = about.get("baseline", (0.0, 0.0))  # from the box's lower left corner
             baseline = bottom + offset + slope * (right - left) / 2
             for span in line.iterfind("span"):
                 if text := "".join(span.itertext()).strip():
-                    left, _, right, _ = _properties(span)["bbox"]
-                    words.append(_Word(text, left, right, baseline, height, number))
+                    left, _, right, bottom = _properties(span)["bbox"]
+                    rests = baseline if "baseline" in about else bottom  # none where text runs up or down the page
+                    words.append(_Word(text, left, right, rests, height, number))
                     confidences += _properties(span)["x_wconf"]
         return words if words and statistics.median(confidences) >= LEAST_WORD_CONFIDENCE else []
 
