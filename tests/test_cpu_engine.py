@@ -142,7 +142,7 @@ def test_a_blank_page_is_empty_and_the_others_are_not(read: Read) -> None:
 
 
 def test_a_picture_leaves_no_trace(read: Read) -> None:
-    (page,) = pages("turned.pdf")
+    (page,) = pages("letter.jpg")
     image = as_image(page).rotate(-90, expand=True)
     image.paste(Image.effect_mandelbrot((1500, 1000), (-2, -1.5, 1, 1.5), 100), (500, 2200))
     assert cer(truth("turned.pdf"), read([as_page(image)])) < 0.005
@@ -232,7 +232,7 @@ def test_damaged_language_data_is_the_owners_to_mend(tmp_path: Path, monkeypatch
 
 def test_a_killed_worker_costs_no_page(eventually: Callable[..., None]) -> None:
     async def use() -> None:
-        (page,) = pages("turned.pdf")
+        (page,) = pages("letter.jpg")
         async with running("eng", workers=2) as (engine, workers):
             await asyncio.gather(engine.read(page), engine.read(page))  # both have loaded their libraries
             tasks = [asyncio.create_task(engine.read(page)) for _ in range(engine.window)]
@@ -246,7 +246,7 @@ def test_a_killed_worker_costs_no_page(eventually: Callable[..., None]) -> None:
 
 def test_a_worker_killed_between_pages_costs_nothing() -> None:
     async def use() -> None:
-        (page,) = pages("turned.pdf")
+        (page,) = pages("letter.jpg")
         async with running("eng") as (engine, workers):
             (worker,) = workers()
             os.kill(worker, signal.SIGKILL)
