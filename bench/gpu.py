@@ -105,12 +105,15 @@ def cpu_of(pid: int) -> float:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """List the processes below one."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
+    """List the processes below one; threads and processes may end meanwhile."""
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            children = (task / "children").read_text().split()
+        except OSError:
+            continue
+        for child in children:
             yield int(child)
-            with contextlib.suppress(OSError):
-                yield from descendants(int(child))
+            yield from descendants(int(child))
 
 
 def name_of(pid: int, core: int | None) -> str:
@@ -137,7 +140,7 @@ class Watcher:
         """Note what every process has used so far, and return the sums, of those that have ended as well."""
         for pid in {os.getpid(), *descendants(os.getpid()), *([self._core] if self._core else [])}:
             if used := cpu_of(pid):
-                self._used[pid] = self._used.get(pid, (name_of(pid, self._core), 0))[0], used
+                self._used[pid] = name_of(pid, self._core), used
         sums: dict[str, float] = {}
         for name, used in self._used.values():
             sums[name] = sums.get(name, 0.0) + used
