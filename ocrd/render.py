@@ -147,11 +147,8 @@ class Renderer:
 
     @contextlib.asynccontextmanager
     async def _turn(self, priority: int) -> AsyncIterator[None]:
-        """Let few pages more to the workers than there are, so that one that is urgent does not wait behind all.
-
-        Priorities count by powers of two, so that the pages of a long document stay in their order.
-        """
-        await self._door.enter(object(), pages_left=priority.bit_length())
+        """Let few pages more to the workers than there are, so that one that is urgent does not wait behind all."""
+        await self._door.enter(object(), pages_left=priority)
         try:
             yield
         finally:

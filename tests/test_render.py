@@ -404,8 +404,8 @@ def test_a_page_that_is_not_there_is_the_pages_fault(renderer: Sync, tmp_path: P
 
 
 def test_a_count_never_fails(renderer: Sync, tmp_path: Path, hanging_pdf: MakePdf) -> None:
-    (tmp_path / "empty.pdf").touch()
-    for path in (tmp_path / "empty.pdf", tmp_path / "gone.pdf", tmp_path, hanging_pdf(tmp_path / "hanging.pdf")):
+    (tmp_path / "text.pdf").write_text("no PDF\n")
+    for path in (tmp_path / "text.pdf", tmp_path / "gone.pdf", tmp_path, hanging_pdf(tmp_path / "hanging.pdf")):
         assert asyncio.run(renderer.renderer.count_pages(path)) == 1
 
 

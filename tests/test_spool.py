@@ -182,10 +182,11 @@ def kept(index: int, text: str) -> PageResult:
 def test_some_pages_read_these_are_kept_and_the_rest_is_read(house: House) -> None:
     house.renderer = InstantRenderer(pages=5)
     job = house.left(attempts=1)
-    ours = f"{SHA} simulated-1"
+    settings = house.watch.pages.model_dump_json()
+    ours = f"{SHA} simulated-1 {settings}"
     job.keep_page(kept(0, "from before"), ours)
-    job.keep_page(kept(1, "of another engine"), f"{SHA} simulated-0")
-    job.keep_page(kept(2, "of another source"), f"{'0' * 64} simulated-1")
+    job.keep_page(kept(1, "of another engine"), f"{SHA} simulated-0 {settings}")
+    job.keep_page(kept(2, "of another source"), f"{'0' * 64} simulated-1 {settings}")
     (job.folder / "pages/0004.json").write_text('{"provenance": ')
     (job.folder / "pages/.ocrd-0005.json.tmp").write_text("half a pa")
     assert [outcome.kind for outcome in house.start()] == ["delivered"]

@@ -182,8 +182,8 @@ def test_a_note_does_not_wait_behind_a_book_that_fills_the_window_while_renderin
         window, door, rendered = Window(40), Window(4), asyncio.Queue[None]()
         order: list[str] = []
 
-        async def page(who: str, left: int) -> None:
-            await door.enter(object(), pages_left=left.bit_length())
+        async def page(who: str, pages: int) -> None:
+            await door.enter(object(), pages_left=pages)
             await rendered.get()
             order.append(who)
             door.leave()
@@ -193,7 +193,7 @@ def test_a_note_does_not_wait_behind_a_book_that_fills_the_window_while_renderin
             async with asyncio.TaskGroup() as group:
                 for left in range(pages, 0, -1):
                     await window.enter(who, pages_left=left)
-                    group.create_task(page(who, left))
+                    group.create_task(page(who, pages))
 
         async def render_one() -> None:
             rendered.put_nowait(None)
