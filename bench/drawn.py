@@ -1,5 +1,6 @@
-"""Draws what the measurements read: PDFs of scanned-looking pages, made on the spot."""
+"""Draws what the measurements read: PDFs of scanned-looking pages, made on the spot, and what is read on them."""
 
+import functools
 import random
 from pathlib import Path
 
@@ -7,6 +8,23 @@ A4 = (595.0, 842.0)
 """Points."""
 SCAN = (1240, 1754)
 """A4 at 150 dpi, pixels."""
+
+
+WORDS = 400
+"""Words of a page's text."""
+
+
+def text(page: int) -> str:
+    """Make up what an engine read on a page, as Markdown; after some pages the texts come again."""
+    return _text(page % 64)
+
+
+@functools.cache
+def _text(seed: int) -> str:
+    dice = random.Random(seed)  # noqa: S311 - no secret
+    words = ["".join(dice.choices("abcdefghijklmnoprstuvw", k=dice.randint(2, 9))) for _ in range(WORDS)]
+    paragraphs = [" ".join(words[first : first + 40]).capitalize() + "." for first in range(0, WORDS, 40)]
+    return f"# {words[0].capitalize()} {words[1]}\n\n" + "\n\n".join(paragraphs)
 
 
 def pdf(path: Path, pages: int, seed: int = 1, *, half_black: bool = False, paper: tuple[float, float] = A4) -> Path:

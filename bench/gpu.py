@@ -12,8 +12,9 @@ text is noise. One engine is started and serves every part:
     recipe    vLLM's `LLM.generate` as in its recipe, on images in memory (its own engine: give it a run of its own)
 
 Every figure is printed as soon as it is there, and no part begins that may not end in time. `middle` is the speed while
-the card is full: between the first third and the last fifth of the pages. A page ends after half to one and a half
-times the tokens named, chosen by lot; pages that are all equally long would end, and be taken in, in waves.
+the card is full, between the first third and the last fifth of the pages, and is told only of a run of six fillings of
+the card or more. A page ends after half to one and a half times the tokens named, chosen by lot; pages that are all
+equally long would end, and be taken in, in waves. A part that runs out of time is told of as far as it came.
 """
 # ruff: noqa: SLF001, E501 - it measures what the engine hides, and its tables are wide
 
@@ -50,12 +51,13 @@ from ocrd.vllm_settings import VllmSettings  # noqa: E402
 BEGAN = time.monotonic()
 DOCUMENT = 8
 """Pages of a document."""
+PLANNED = 12.0
+"""Pages a second: no part begins that would not end in time at this speed."""
+FILLINGS = 6
+"""Of the card, in a run long enough to tell its speed while it is full."""
 TICKS = os.sysconf("SC_CLK_TCK")
 FIGURES: dict[str, Any] = {}
 UPSTREAM_NGRAM = "vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"
-TEXT = "\n\n".join(
-    f"Line {number}: what a page of a letter could hold, and then some more of it." for number in range(40)
-)
 
 
 def tell(what: str, value: object) -> None:
@@ -90,7 +92,7 @@ class Stopwatch:
         reading = await self._engine.read(page, **how)
         self.ends.append(time.monotonic())
         self.tokens.append(reading.tokens)
-        return replace(reading, text=f"# Page {page.index}\n\n{TEXT}", finish_reason="stop")
+        return replace(reading, text=drawn.text(page.index), finish_reason="stop")
 
 
 def cpu_of(pid: int) -> float:
@@ -103,12 +105,15 @@ def cpu_of(pid: int) -> float:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """List the processes below one."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
+    """List the processes below one; threads and processes may end meanwhile."""
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            children = (task / "children").read_text().split()
+        except OSError:
+            continue
+        for child in children:
             yield int(child)
-            with contextlib.suppress(OSError):
-                yield from descendants(int(child))
+            yield from descendants(int(child))
 
 
 def name_of(pid: int, core: int | None) -> str:
@@ -117,7 +122,10 @@ def name_of(pid: int, core: int | None) -> str:
         return "daemon"
     if pid == core:
         return "EngineCore"
-    return "workers"
+    try:
+        return "workers" if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes() else "others"
+    except OSError:
+        return "others"
 
 
 class Watcher:
@@ -126,14 +134,23 @@ class Watcher:
     def __init__(self, core: int | None, label: str) -> None:
         self._core = core
         self._label = label
+        self._used: dict[int, tuple[str, float]] = {}
 
-    def cpu(self) -> dict[str, float]:
-        used: dict[str, float] = {}
-        pids = {os.getpid(), *descendants(os.getpid()), *([self._core] if self._core else [])}
-        for pid in pids:
-            name = name_of(pid, self._core)
-            used[name] = used.get(name, 0.0) + cpu_of(pid)
-        return used
+    def look(self) -> dict[str, float]:
+        """Note what every process has used so far, and return the sums, of those that have ended as well."""
+        for pid in {os.getpid(), *descendants(os.getpid()), *([self._core] if self._core else [])}:
+            if used := cpu_of(pid):
+                self._used[pid] = name_of(pid, self._core), used
+        sums: dict[str, float] = {}
+        for name, used in self._used.values():
+            sums[name] = sums.get(name, 0.0) + used
+        return sums
+
+    async def _keep_looking(self) -> None:
+        """Look every second, since the render workers end with the daemon."""
+        while True:
+            self.look()
+            await asyncio.sleep(1)
 
     def threads(self) -> dict[int, float]:
         used = {}
@@ -145,24 +162,26 @@ class Watcher:
 
     @contextlib.asynccontextmanager
     async def watch(self) -> Any:  # noqa: ANN401 - a context
-        began, cpu, threads = time.monotonic(), self.cpu(), self.threads()
-        profilers = asyncio.create_task(self._profile())
+        began, cpu, threads = time.monotonic(), self.look(), self.threads()
+        tasks = [asyncio.create_task(self._profile()), asyncio.create_task(self._keep_looking())]
         card = await asyncio.create_subprocess_exec(
             shutil.which("nvidia-smi") or "true", "--query-gpu=utilization.gpu,power.draw", "--format=csv,noheader,nounits", "-l", "1",
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        yield
-        seconds = time.monotonic() - began
-        with contextlib.suppress(ProcessLookupError):
-            card.kill()
+        try:
+            yield
+        finally:
+            seconds, after = time.monotonic() - began, self.look()
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(ProcessLookupError):
+                card.kill()
         told, _ = await card.communicate()
-        profilers.cancel()
         rows = [row.split(",") for row in told.decode().split("\n") if row.count(",") == 1]
         busy = sorted(float(row[0]) for row in rows[len(rows) // 5 :])
         watts = sorted(float(row[1]) for row in rows[len(rows) // 5 :])
         if busy:
             tell(f"{self._label}: card busy", f"{busy[len(busy) // 2]:.0f} % (median), {watts[len(watts) // 2]:.0f} W")
-        after = self.cpu()
         cores = {name: round((after.get(name, 0) - cpu.get(name, 0)) / seconds, 2) for name in after}
         tell(f"{self._label}: cores used by process", cores)
         busiest = sorted((used - threads.get(task, 0) for task, used in self.threads().items()), reverse=True)[:4]
@@ -202,6 +221,7 @@ class Bench:
         self.options = options
         self.root = Path(tempfile.mkdtemp(prefix="ocrd-gpu-"))
         self.part = ""
+        self.watch: Stopwatch
 
     def settings(self) -> VllmSettings:
         from tiny_model import REAL, TINY, make
@@ -243,19 +263,23 @@ class Bench:
             },
         )
 
-    def report(self, watch: Stopwatch, began: float) -> float:
-        ends = sorted(watch.ends)
-        seconds = ends[-1] - began
-        low, high = len(ends) // 3, 4 * len(ends) // 5
-        middle = (high - low) / (ends[high] - ends[low])
-        tell(f"{self.part}: pages/s", f"{len(ends) / seconds:.2f} of {len(ends)} pages, middle {middle:.2f}")
-        tell(f"{self.part}: tokens a page", f"{sum(watch.tokens) / len(ends):.0f}")
-        return len(ends) / seconds
+    def report(self, began: float, flight: int) -> None:
+        """Tell the speed of the part, as far as it came."""
+        ends, tokens = sorted(self.watch.ends), self.watch.tokens
+        if not ends:
+            tell(f"{self.part}: pages/s", "no page was read")
+            return
+        middle = f"not told of fewer than {FILLINGS * flight} pages"
+        if len(ends) >= FILLINGS * flight:
+            low, high = len(ends) // 3, 4 * len(ends) // 5
+            middle = f"{(high - low) / (ends[high] - ends[low]):.2f}"
+        tell(f"{self.part}: pages/s", f"{len(ends) / (ends[-1] - began):.2f} of {len(ends)} pages, middle {middle}")
+        tell(f"{self.part}: tokens a page", f"{sum(tokens) / len(tokens):.0f}")
 
     async def memory(self, count: int, flight: int) -> None:
         """Read pages that lie ready in memory."""
         pages = await asyncio.to_thread(self.ready_pages, 32)
-        watch = Stopwatch(self.engine)
+        watch = self.watch = Stopwatch(self.engine)
         places = asyncio.Semaphore(flight)
 
         async def one(page: PageImage) -> None:
@@ -263,9 +287,11 @@ class Bench:
                 await watch.read(page)
 
         began = time.monotonic()
-        async with Watcher(self.engine._home.pid, self.part).watch():
-            await asyncio.gather(*map(one, itertools.islice(itertools.cycle(pages), count)))
-        self.report(watch, began)
+        try:
+            async with Watcher(self.engine._home.pid, self.part).watch():
+                await asyncio.gather(*map(one, itertools.islice(itertools.cycle(pages), count)))
+        finally:
+            self.report(began, flight)
 
     def ready_pages(self, count: int) -> list[PageImage]:
         import pymupdf
@@ -296,13 +322,15 @@ class Bench:
         )
         for number in range(count // DOCUMENT):
             shutil.copy(self.sources[number % len(self.sources)], folder / "inbox" / f"{number}.pdf")
-        watch = Stopwatch(self.engine, flight + 16)
+        self.watch = Stopwatch(self.engine, flight + 16)
+        daemon = Daemon(config.load(folder / "ocrd.yaml"), self.watch, once=True)
         began = time.monotonic()
-        async with Watcher(self.engine._home.pid, self.part).watch():
-            daemon = Daemon(config.load(folder / "ocrd.yaml"), watch, once=True)
-            await daemon.run()
+        try:
+            async with Watcher(self.engine._home.pid, self.part).watch():
+                await daemon.run()
+        finally:
+            self.report(began, flight)
         seconds = time.monotonic() - began
-        self.report(watch, began)
         outbox = len(list((folder / "outbox").glob("*.md")))
         tell(
             f"{self.part}: from the first look at the inbox to the last sidecar",
@@ -336,13 +364,15 @@ class Bench:
             work: Callable[[int, int], Awaitable[None]] = getattr(self, name)
             count = self.options.pages // (2 if name in ("upstream", "launched") else 1)
             left = self.options.seconds - (time.monotonic() - BEGAN)
-            if left < count / 9:
+            if left < count / PLANNED:
                 tell(part, f"left out: {left:.0f} s are left")
                 continue
             self.part = part
             try:
                 async with asyncio.timeout(left):
                     await work(count, int(flight or self.options.seqs))
+            except TimeoutError:
+                tell(f"{part}: cut off", f"after {left:.0f} s")
             except Exception as error:  # the next part may still tell something
                 tell(f"{part}: failed", repr(error))
                 logging.getLogger("bench").exception(part)

@@ -9,10 +9,11 @@ line is printed as soon as it is known; no part begins that may not end in time.
     killed     EngineCore is killed in the middle of a batch: every document is delivered all the same
     half-black a page that vLLM takes for none, and dies of, is read like any other
     poison     EngineCore is killed whenever one marked page is in it: that page alone is refused
-    sleep      the card's memory before and after, and how long the next page takes
+    rest       the engine sleeps: the card's memory before and after, and how long the next page takes
+    memory     another process takes the card while the engine rests: the daemon says so with numbers, and goes on once
+               the card is free
     orphan     `kill -9` of the daemon leaves no EngineCore behind
-    unload     the same as sleep
-    memory     another process takes the card meanwhile: the daemon says so with numbers, and goes on once it is free
+    unload     the same as rest, with the engine unloaded
 """
 
 import argparse
@@ -41,6 +42,8 @@ from ocrd.vllm_settings import VllmSettings  # noqa: E402
 
 BEGAN = time.monotonic()
 DOCUMENTS, PAGES = 24, 8
+NEEDS = {"killed": 60, "half_black": 40, "poison": 130, "rest": 40, "memory": 45, "orphan": 15}
+"""The parts in their order, and the seconds without which none of them begins."""
 POISON = (842.0, 595.0)
 """The paper of the page that kills: landscape, as no other."""
 CONFIG = """\
@@ -58,8 +61,14 @@ settle: {{quiet: 200ms}}
 batch: {{quiet: 100ms}}
 log: {{format: json}}
 watches:
-  - {{name: gpu, inbox: inbox, outbox: outbox, archive: archive, error: error}}
+  - name: gpu
+    inbox: inbox
+    outbox: outbox
+    archive: archive
+    error: error
+    pages: {{second_readings: []}}
 """
+"""Noise would be found bad, and read again and again."""
 
 
 REAL_SIZE = "extra: {load_format: dummy, dtype: bfloat16, enforce_eager: true}"
@@ -103,10 +112,18 @@ def tell(what: str, value: object) -> None:
 
 def card() -> str:
     """Return the memory that the card has in use."""
+    used, total = card_memory()
+    return f"{used} MiB of {total}" if total else "no card"
+
+
+def card_memory() -> tuple[int, int]:
+    """Return the MiB that the card has in use, and all it has; nothing of both where there is no card."""
     if not shutil.which("nvidia-smi"):
-        return "no card"
-    command = ["nvidia-smi", "--query-gpu=memory.used,memory.total", "--format=csv,noheader"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return 0, 0
+    command = ["nvidia-smi", "--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    used, total = (int(number) for number in told.split(","))
+    return used, total
 
 
 def engine_pids(parent: int | None) -> list[int]:
@@ -152,19 +169,13 @@ class House:
         tell("card before the start", card())
         if self.start("unload" if self.options.tiny else "sleep"):  # the CPU can't sleep
             tell("card with the engine", card())
-            for name, needs in (("killed", 60), ("half_black", 40), ("poison", 130), ("rest", 40), ("orphan", 15)):
+            for name, needs in NEEDS.items():
                 if name in self.options.parts:
                     self.part(needs, getattr(self, name))
         self.stop()
-        if (
-            not self.options.tiny
-            and {"unload", "memory"} & {*self.options.parts}
-            and self.left() > 100
-            and self.start("unload")
-        ):
-            for name, needs in (("rest", 50), ("memory", 60), ("orphan", 5)):
-                if name in self.options.parts or (name == "rest" and "unload" in self.options.parts):
-                    self.part(needs, getattr(self, name))
+        if not self.options.tiny and "unload" in self.options.parts and self.left() > 140 and self.start("unload"):
+            self.part(50, self.rest)
+            self.stop()
 
     def killed(self) -> None:
         began = time.monotonic()
@@ -210,14 +221,28 @@ class House:
         self.drop(f"before-{how}", 1)
         self.until(lambda: self.count("archive", f"before-{how}"), 60)
         tell(f"{how}: card before", card())
-        self.until(lambda: any(f"is to {how}" in str(line.get("event")) for line in self.log()), 30)
-        time.sleep(4)
-        tell(f"{how}: card at rest", card())
+        self.until_at_rest()
         began = time.monotonic()
         self.put(drawn.pdf(self.root / "w.pdf", 1, 77), f"after-{how}.pdf")
         done = self.until(lambda: self.count("archive", f"after-{how}"), 120)
         tell(f"{how}: the next page", f"{done}, {time.monotonic() - began:.1f} s from the drop to the archive")
         tell(f"{how}: card again", card())
+
+    def until_at_rest(self) -> bool:
+        """Wait until the engine lies down, and the card's memory falls: weights go first, and the large cache last."""
+        told = len(self.lying_down())
+        before, total = card_memory()
+        if not self.until(lambda: len(self.lying_down()) > told, 30):
+            return False
+        began = time.monotonic()
+        if not total:
+            return True
+        fallen = self.until(lambda: card_memory()[0] < before // 4, 60)
+        tell(f"{self.idle}: card at rest", f"{card()}, {time.monotonic() - began:.1f} s after the log says so")
+        return fallen
+
+    def lying_down(self) -> list[str]:
+        return [str(line["event"]) for line in self.log() if f"is to {self.idle}" in str(line.get("event"))]
 
     def orphan(self) -> None:
         pids = engine_pids(self.daemon and self.daemon.pid)
@@ -236,23 +261,39 @@ class House:
         tell("orphan: card", card())
 
     def memory(self) -> None:
-        """Let another process take the card while the engine is unloaded, and leave it again."""
-        self.until(lambda: not engine_pids(self.daemon and self.daemon.pid), 40)
+        """Let another process take the card while the engine rests, and leave it again."""
         hold = (
-            "import torch; x = torch.empty(40 << 30, dtype=torch.uint8, device='cuda'); print(1, flush=True); input()"
+            "import sys, torch; torch.cuda.init(); print(1, flush=True); input();"
+            "free = torch.cuda.mem_get_info()[0]; size = min(40 << 30, free - (1 << 30));"
+            "x = torch.empty(size, dtype=torch.uint8, device='cuda'); print(size >> 20, flush=True); input()"
         )
         with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-            assert other.stdout is not None
-            other.stdout.readline()
-            tell("memory: card with another process", card())
-            self.put(drawn.pdf(self.root / "m.pdf", 1, 78), "meanwhile.pdf")
-            told = lambda: [line["event"] for line in self.log() if "did not start" in str(line.get("event"))]  # noqa: E731
-            self.until(told, 100)
-            tell("memory: the daemon's words", told()[-1:])
-            other.kill()
+            try:
+                self.beside(other)
+            finally:
+                other.kill()
         began = time.monotonic()
         done = self.until(lambda: self.count("archive", "meanwhile"), 150)
         tell("memory: once the card is free again", f"delivered: {done}, after {time.monotonic() - began:.0f} s")
+
+    def beside(self, other: "subprocess.Popen[bytes]") -> None:
+        """Let the other process take its memory once the engine rests, then give the engine work."""
+        assert other.stdin is not None
+        assert other.stdout is not None
+        if not self.until_at_rest():
+            tell("memory: the card did not get free, so nobody else can have it", card())
+        other.stdout.readline()  # it has torch by now
+        other.stdin.write(b"\n")
+        other.stdin.flush()
+        taken = other.stdout.readline().decode().strip() or "nothing"
+        tell("memory: card with another process", f"{card()}; it took {taken} MiB")
+        told = len(self.refused())
+        self.put(drawn.pdf(self.root / "m.pdf", 1, 78), "meanwhile.pdf")
+        self.until(lambda: len(self.refused()) > told, 100)
+        tell("memory: the daemon's words", self.refused()[told:][-1:])
+
+    def refused(self) -> list[str]:
+        return [str(line["event"]) for line in self.log() if "did not start" in str(line.get("event"))]
 
     # -- the means ----------------------------------------------------------------------------------------------
 
@@ -286,7 +327,7 @@ class House:
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(ROOT), str(ROOT / "bench"), os.environ.get("PYTHONPATH", "")])
-        return {**os.environ, "PYTHONPATH": path}
+        return {"VLLM_CPU_KVCACHE_SPACE": "1", **os.environ, "PYTHONPATH": path}  # GiB; a GPU does not read it
 
     def start(self, idle: str) -> bool:
         self.configure(idle)

@@ -494,6 +494,8 @@ class Daemon:
             await asyncio.sleep(min(_PULSE, (self._manager.watchdog or 4 * _PULSE) / 4))
 
     def _look_outs_move(self, now: float) -> str | None:
+        if self._stop.is_set():
+            return None  # they end before the pages in flight do
         longest = self._config.settle.rescan + RETRY_SECONDS + 2 * _SCAN_SECONDS
         for flow in self._flows:
             ended = flow.look_out is not None and flow.look_out.done()

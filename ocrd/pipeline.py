@@ -166,8 +166,8 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     reader = PageReader(tools.engine, tools.renderer, settings)
     tools.progress.opened(name, facts.pages, len(pages))
 
-    async def read(index: int, pages_left: int) -> None:
-        page = await reader.read(path, index, priority=pages_left)
+    async def read(index: int) -> None:
+        page = await reader.read(path, index, priority=len(missing))  # the same for all, so that they keep their order
         figures: Figures = {}
         if illustrate:
             page, figures = await _illustrated(path, page, tools)
@@ -182,7 +182,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
                 pages_left = len(missing) - number
                 if not await tools.window.enter(path, attempts=attempts, pages_left=pages_left):
                     break  # we are to stop: the pages in flight are the last
-                task = group.create_task(read(index, pages_left))
+                task = group.create_task(read(index))
                 task.add_done_callback(lambda _: tools.window.leave())  # also when it is cancelled before it began
     except BaseExceptionGroup as several:
         raise cause_of(several) from None

@@ -109,7 +109,9 @@ class _Attempt:
 
     async def _image(self, view: View) -> PageImage:
         engine = self.by.engine
-        return await self.by.renderer.page(self.path, self.index, engine.page_size, engine.prepare, view)
+        return await self.by.renderer.page(
+            self.path, self.index, engine.page_size, engine.prepare, view, priority=self.priority
+        )
 
     async def _read(self, image: PageImage) -> Reading:
         approach = self.by.engine.rungs.get(self.rung, DEFAULT_APPROACH)

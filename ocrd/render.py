@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -34,6 +34,7 @@ from ocrd.model import (
 )
 from ocrd.paths import NotRegularError, regular
 from ocrd.slots import Shared, Slots
+from ocrd.window import Window
 from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Renderer:
         self.workers = workers
         self._seconds = limits.seconds
         self._slots = Slots(images)
-        self._door = asyncio.Semaphore(2 * workers)
+        self._door = Window(2 * workers)
         self._pool = Workers(workers, limits, prepare=partial(_share, self._slots))  # type: ignore[arg-type] # a Shared there
 
     async def open(self, path: Path) -> SourceFacts:
@@ -109,24 +110,29 @@ class Renderer:
         except (DocumentError, MachineError, NotRegularError, WorkerError):
             return 1
 
-    async def page(
+    async def page(  # noqa: PLR0913 - a page, how it is wanted, and how soon
         self,
         path: Path,
         index: int,
         sizer: PageSizer,
         prepare: PagePreparer | None = None,
         view: View = AS_IT_SEEMS,
+        *,
+        priority: int = 0,
     ) -> PageImage:
         """Render one page, or what `view` wants of it, tell what it shows, and make of it what the engine takes.
 
-        `sizer` says at which size. A prepared image stands in shared memory, of which there is only so much: it is to
-        be freed soon. A blank page is not prepared. Raises PageError, DocumentError if the file went bad.
+        `sizer` says at which size; the lowest priority is rendered first, as `Turns` has it. A prepared image stands in
+        shared memory, of which there is only so much: it is to be freed soon. A blank page is not prepared. Raises
+        PageError, DocumentError if the file went bad.
         """
         try:
-            if prepare is None:
-                async with self._door:
+            async with self._turn(priority):
+                if prepare is None:
                     return await self._run(_render_page, path, index, sizer, view)
-            return await self._prepared(path, index, sizer, prepare, view)
+                image = await self._prepared(path, index, sizer, prepare, view)
+            again = partial(self.page, path, index, sizer, prepare, view, priority=priority)
+            return replace(image, again=again) if image.prepared is not None else image
         except WorkerError as error:
             raise PageError(
                 f"Rendering this page {error}.", "Print the page to a new PDF, or scan it again."
@@ -139,13 +145,21 @@ class Renderer:
         except WorkerError as error:
             raise PageError(f"Taking the text of this page {error}.", "Print the page to a new PDF.") from error
 
+    @contextlib.asynccontextmanager
+    async def _turn(self, priority: int) -> AsyncIterator[None]:
+        """Let few pages more to the workers than there are, so that one that is urgent does not wait behind all."""
+        await self._door.enter(object(), pages_left=priority)
+        try:
+            yield
+        finally:
+            self._door.leave()
+
     async def _prepared(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, view: View) -> PageImage:
         slot = await self._slots.take(prepare.room)
         try:
-            async with self._door:
-                image, length = await self._run(
-                    _prepare_page, path, index, sizer, prepare, view, slot.offset, self._slots.room
-                )
+            image, length = await self._run(
+                _prepare_page, path, index, sizer, prepare, view, slot.offset, self._slots.room
+            )
         except (asyncio.CancelledError, WorkerError):
             slot.free_later()
             raise
@@ -155,8 +169,7 @@ class Renderer:
         if not length:
             slot.free()
             return image
-        again = partial(self.page, path, index, sizer, prepare, view)
-        return replace(image, prepared=slot.view(length), free=slot.free, again=again)
+        return replace(image, prepared=slot.view(length), free=slot.free)
 
     async def figures(self, path: Path, index: int, boxes: Sequence[Box], placement: Placement) -> list[bytes]:
         """Crop parts of a page, upright as its placement says, from the source: anew and sharper than for reading.

@@ -1,4 +1,4 @@
-"""The bounded window of pages in flight: at most so many page images exist at once, and `Turns` says whose is next."""
+"""A bounded window, of pages in flight or pages in the render workers, and `Turns` says whose is next."""
 
 import asyncio
 from collections.abc import Hashable
@@ -7,7 +7,7 @@ from ocrd.batch import Turns
 
 
 class Window:
-    """Places for pages between the start of their rendering and the end of their reading. For one event loop."""
+    """Places for pages, taken in turns. For one event loop."""
 
     def __init__(self, places: int) -> None:
         self._free = places

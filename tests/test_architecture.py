@@ -47,8 +47,8 @@ FLOORS = [
 ]
 """From the top down: a module may import what lies on a floor below its own."""
 
-ALLOWED_SIDEWAYS = {("window", "batch")}
-"""The window asks `batch` whose page is next."""
+ALLOWED_SIDEWAYS = {("window", "batch"), ("render", "window")}
+"""The window asks `batch` whose page is next; the render workers have a window of their own."""
 
 OWNERS = {
     "watchdog": {"watching"},

@@ -161,6 +161,21 @@ def test_a_stop_finishes_each_page_that_was_begun(house: House) -> None:
     assert len(house.reads()) == len(kept) < 40
 
 
+def test_the_heart_beats_on_while_the_last_pages_are_finished(
+    house: House, systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+    house.configure(seconds=3)
+    daemon = house.start()
+    hear(systemd, "READY=1")
+    house.drop("letter.pdf")
+    wait_for(house.reads)
+    daemon.terminate()
+    hear(systemd, "STOPPING=1", "WATCHDOG=1", "WATCHDOG=1")
+    assert daemon.wait(20) == 0
+    assert not house.events("hanging")
+
+
 def test_a_drain_that_takes_too_long_is_cut_short_and_so_it_is_by_a_second_signal(house: House) -> None:
     house.configure(seconds=60)
     path = house.root / "ocrd.yaml"

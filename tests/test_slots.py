@@ -90,7 +90,7 @@ class Wipe:
 
 
 def small(_width: float, _height: float) -> PixelSize:
-    return PixelSize(20, 30)
+    return PixelSize(200, 300)
 
 
 def test_a_worker_that_may_write_no_file_writes_into_its_slot(tmp_path: Path, make_pdf: Any) -> None:
@@ -101,7 +101,7 @@ def test_a_worker_that_may_write_no_file_writes_into_its_slot(tmp_path: Path, ma
         first = await renderer.page(path, 0, small, Wipe(1))
         second = await renderer.page(path, 1, small, Wipe(2))
         assert (first.prepared, second.prepared) == (bytes([1]) * ROOM, bytes([2]) * ROOM)
-        assert (first.pixels, first.size) == (b"", PixelSize(20, 30))
+        assert (first.pixels, first.size) == (b"", PixelSize(200, 300))
         third = asyncio.create_task(renderer.page(path, 0, small, Wipe(3)))
         await settle()
         assert not third.done()  # there are but two slots
@@ -142,6 +142,25 @@ def test_the_look_at_a_new_file_does_not_wait_for_the_pages_of_a_long_one(tmp_pa
         await settle()
         assert await renderer.count_pages(new) == 1
         assert sum(page.done() for page in pages) < 10
+        await asyncio.gather(*pages)
+        await renderer.close()
+
+    asyncio.run(life())
+
+
+def test_an_urgent_page_goes_before_those_of_a_long_document_which_keep_their_order(
+    tmp_path: Path, make_pdf: Any
+) -> None:
+    path = make_pdf(tmp_path / "long.pdf", pages=60)
+
+    async def life() -> None:
+        renderer = Renderer(1, Limits(30, 2**31), 100 * ROOM)
+        pages = [asyncio.create_task(renderer.page(path, index, small, Wipe(), priority=60)) for index in range(60)]
+        await settle()
+        await renderer.page(path, 0, small, Wipe(), priority=1)
+        done = [index for index, page in enumerate(pages) if page.done()]
+        assert done == list(range(len(done)))
+        assert len(done) < 10
         await asyncio.gather(*pages)
         await renderer.close()
 

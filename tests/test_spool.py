@@ -56,7 +56,10 @@ class InstantRenderer:
             raise self._error
         return SourceFacts("pdf", self._pages, hashlib.sha256(path.read_bytes()).hexdigest())
 
-    async def page(self, _path: Path, index: int, _sizer: PageSizer, _prepare: None, _view: View) -> PageImage:
+    async def page(
+        self, _path: Path, index: int, _sizer: PageSizer, _prepare: None, _view: View, *, priority: int
+    ) -> PageImage:
+        assert priority >= 0
         return PageImage(index, PixelSize(1, 1), b"\xff\xff\xff", 72.0)
 
 

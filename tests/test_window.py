@@ -175,3 +175,41 @@ def test_a_document_that_is_stopped_after_any_step_gives_back_all_its_places() -
         if ended:
             return
     pytest.fail("never came to its end")
+
+
+def test_a_note_does_not_wait_behind_a_book_that_fills_the_window_while_rendering_is_slow() -> None:
+    async def life() -> None:
+        window, door, rendered = Window(40), Window(4), asyncio.Queue[None]()
+        order: list[str] = []
+
+        async def page(who: str, pages: int) -> None:
+            await door.enter(object(), pages_left=pages)
+            await rendered.get()
+            order.append(who)
+            door.leave()
+            window.leave()
+
+        async def read(who: str, pages: int) -> None:
+            async with asyncio.TaskGroup() as group:
+                for left in range(pages, 0, -1):
+                    await window.enter(who, pages_left=left)
+                    group.create_task(page(who, pages))
+
+        async def render_one() -> None:
+            rendered.put_nowait(None)
+            await settle()
+
+        book = asyncio.create_task(read("book", 200))
+        await settle()
+        await render_one()
+        note = asyncio.create_task(read("note", 1))
+        await settle()
+        for _ in range(8):
+            await render_one()
+        assert note.done()
+        assert order.count("book") == 8
+        for _ in range(200):
+            await render_one()
+        await book
+
+    asyncio.run(life())

@@ -62,7 +62,10 @@ class StillRenderer:
             raise DocumentError("This file is bad.", "Make it good.")
         return SourceFacts("pdf", 2, hashlib.sha256(data).hexdigest())
 
-    async def page(self, _path: Path, index: int, _sizer: PageSizer, _prepare: None, _view: View) -> PageImage:
+    async def page(
+        self, _path: Path, index: int, _sizer: PageSizer, _prepare: None, _view: View, *, priority: int
+    ) -> PageImage:
+        assert priority >= 0
         return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0)
 
     async def figures(self, _path: Path, index: int, boxes: Sequence[Box], _placement: Placement) -> list[bytes]:

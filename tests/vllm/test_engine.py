@@ -37,7 +37,8 @@ def test_the_running_engine_tells_its_settings(running: Running) -> None:
     facts = running.engine.info.facts
     assert facts[:3] == ("prefix cache off", "image cache off", "n-gram processor NGramProcessor")
     assert facts[3] == "views made by the render workers, the same as vLLM's"
-    assert "test page" in facts[4]
+    assert facts[4] == "vision towers launched step by step"  # graphs are a GPU's
+    assert "test page" in facts[5]
 
 
 def test_it_stays_resident_across_batches(running: Running) -> None:
@@ -50,12 +51,10 @@ def test_it_stays_resident_across_batches(running: Running) -> None:
 
 
 def test_bos_comes_first_and_the_ngram_processor_bans(running: Running) -> None:
-    from ocrd.engines.vllm import _image
-
     async def generate(size: int | None) -> tuple[list[int], list[int]]:
         extra = {"ngram_size": size, "window_size": 90, "whitelist_token_ids": []} if size else None
         params = running.core._sampling(max_tokens=40, extra_args=extra)
-        output = await running.core._generate(_image(page()), 0, params)
+        output = await running.core._generate(page(), 0, params)
         return output.prompt_token_ids, list(output.outputs[0].token_ids)
 
     prompt, free = running.run(generate(None))

@@ -40,7 +40,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, settings: VllmSettings) -> I
     (root / "run").mkdir()
     os.environ["XDG_RUNTIME_DIR"] = str(root / "run")
     house = VllmHouse(root)
-    house.configure(engine={"kind": "vllm", "vllm": settings.model_dump(mode="json")})
+    once = {"pages": {"text_layer": "ignore", "second_readings": []}}  # noise would be read again and again
+    house.configure(engine={"kind": "vllm", "vllm": settings.model_dump(mode="json")}, watch=once)
     yield house
     house.close()
 
