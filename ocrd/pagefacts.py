@@ -150,18 +150,21 @@ def _marks(sight: Sight) -> "Array":
     kept &= (strong >= 3) & (strong > area / 8)  # shadows and what shines through are soft
     # streaks, creases and lone rules: long and thin, also when a little askew
     kept &= (longer < 15 * shorter) & ~((longer > 0.25 * LONG_SIDE) & (area < 5 * longer))
+    kept &= (shorter > 1) | (longer < 8)
     # rims: along an edge of the sheet
     reach = 0.12 * LONG_SIDE
     upright = (height > 0.12 * high) & (width < reach) & ((left <= 2) | (left + width >= wide - 2))
     lying = (width > 0.12 * wide) & (height < reach) & ((top <= 2) | (top + height >= high - 2))
     touching = (left <= 1) | (top <= 1) | (left + width >= wide - 1) | (top + height >= high - 1)
-    kept &= ~(upright | lying | (touching & (shorter < 12)))
+    kept &= ~(upright | lying | (touching & ((shorter < 12) | (longer < 60))))
     # punched holes: round, 5 to 8 mm, near an edge
     x, y = left + width / 2, top + height / 2
     margin = 0.085 * LONG_SIDE
-    near = (x < margin) | (x > wide - margin) | (y < margin) | (y > high - margin)
-    round_ = (np.abs(width - height) <= 3) & (shorter >= 14) & (longer <= 32) & (area > 0.6 * width * height)
-    kept &= ~(near & round_)
+    beside, above = (x < margin) | (x > wide - margin), (y < margin) | (y > high - margin)
+    round_ = (np.abs(width - height) <= 3) & (shorter >= 14) & (longer <= 32) & (area > 0.7 * width * height)
+    kept &= ~((beside | above) & round_)
+    # the grainy end of a shadow: runs along the edge beside it
+    kept &= ~((beside & (height > 8 * width)) | (above & (width > 8 * height)))
     return kept
 
 
