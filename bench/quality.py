@@ -176,7 +176,7 @@ def addresses(chance: random.Random) -> sheets.Sheet:
 
 
 def stapled(chance: random.Random) -> "sheets.Image.Image":
-    """An empty sheet with a staple's mark, a coffee ring and a torn corner, scanned on a dark lid."""
+    """An empty sheet with a staple's mark, a coffee ring and a torn corner, on a dark lid: not yet seen as blank."""
     image = sheets.greyed(sheets.blank(), chance.randint(215, 255), 0)
     draw = sheets.ImageDraw.Draw(image)
     x, y, size = chance.uniform(200, 900), chance.uniform(300, 1400), chance.uniform(120, 260)
@@ -262,7 +262,9 @@ def good(seed: str, count: int) -> Iterator[tuple[random.Random, sheets.Sheet]]:
 
 def measure(seed: str, count: int) -> dict[str, dict[str, list[bool]]]:
     """Return for each kind whether each case of it was judged right."""
-    right: dict[str, dict[str, list[bool]]] = {part: defaultdict(list) for part in ("good", "bad", "blank", "marked")}
+    right: dict[str, dict[str, list[bool]]] = {
+        part: defaultdict(list) for part in ("good", "bad", "blank", "marked", "stained")
+    }
     for chance, made in good(seed, count):
         facts = facts_of(sheets.aged(made.image, chance))
         right["good"][made.kind].append(not facts.blank and read(facts, made.text))
@@ -284,7 +286,7 @@ def measure(seed: str, count: int) -> dict[str, dict[str, list[bool]]]:
         held = chance.choice([exam, addresses])(chance)
         seen = facts_of(sheets.aged(held.image, chance))
         right["good"][f"{held.kind} (held out)"].append(not seen.blank and read(seen, held.text))
-        right["blank"]["stapled (held out)"].append(bool(facts_of(stapled(chance)).blank))
+        right["stained"]["stapled (held out)"].append(bool(facts_of(stapled(chance)).blank))
         right["marked"]["stamped (held out)"].append(not facts_of(stamped(chance)).blank)
         signed = facts_of(sheets.aged(sheets.signature(chance), chance))
         right["marked"]["a signature"].append(not signed.blank)
