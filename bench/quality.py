@@ -123,6 +123,83 @@ BAD: list[Spoil] = [
 ]  # fmt: skip
 
 
+# Kinds that no threshold was chosen by: written after the last of them, to see whether they hold elsewhere
+
+
+def loop_of_blocks(chance: random.Random, text: str) -> tuple[str, str]:
+    """The same block under ever new boxes."""
+    unit = " ".join(chance.choice(text.split() or ["x"]) for _ in range(chance.randint(3, 9)))
+    told = [
+        f"<|ref|>text<|/ref|><|det|>[[80, {y}, 900, {y + 9}]]<|/det|>\n{unit}\n"
+        for y in range(20, 20 + 10 * _times(chance), 10)
+    ]
+    return _cut(chance, text) + "\n" + "\n".join(told), "stop"
+
+
+def loop_of_two(chance: random.Random, text: str) -> tuple[str, str]:
+    """Two sentences by turns, one of which changes a word each time."""
+    words = text.split() or ["x"]
+    one, two = (" ".join(chance.choice(words) for _ in range(chance.randint(6, 12))) for _ in range(2))
+    return _cut(chance, text) + " ".join(
+        f" {one}. {two} {chance.choice(words)}." for _ in range(_times(chance))
+    ), chance.choice(["stop", "length"])
+
+
+def made_up(chance: random.Random, text: str) -> tuple[str, str]:
+    """A first line, and then four times as much as the page can hold, all of it new."""
+    words = [word for name in ("english", "russian", "german") for word in " ".join(sheets.LANGUAGES[name]).split()]
+    return text[:60] + " ".join(chance.choice(words) for _ in range(max(300, 4 * len(text.split())))), "stop"
+
+
+HELD_OUT: list[Spoil] = [loop_of_blocks, loop_of_two, made_up]
+
+
+def exam(chance: random.Random) -> sheets.Sheet:
+    """Questions, each with the same answers to choose from."""
+    words = " ".join(sheets.LANGUAGES["english"]).split()
+    lines = []
+    for number in range(1, chance.randint(5, 11)):
+        lines += [f"{number}. {' '.join(chance.sample(words, 7))}?", "a) yes", "b) no", "c) I don't know"]
+    html = "".join(f"<div>{line}</div>" for line in lines)
+    return sheets.Sheet("exam", sheets.laid_out(chance, html, 11), "\n".join(lines))
+
+
+def addresses(chance: random.Random) -> sheets.Sheet:
+    """People of one town."""
+    words = [word for word in " ".join(sheets.LANGUAGES["german"]).split() if word.istitle()]
+    lines = [
+        f"{' '.join(chance.choices(words, k=2))}, {chance.choice(words)}straße {chance.randint(1, 99)}, 24937 Flensburg"
+        for _ in range(chance.randint(12, 26))
+    ]
+    html = "".join(f"<div>{line}</div>" for line in lines)
+    return sheets.Sheet("addresses", sheets.laid_out(chance, html, 10), "\n".join(lines))
+
+
+def stapled(chance: random.Random) -> "sheets.Image.Image":
+    """An empty sheet with a staple's mark, a coffee ring and a torn corner, on a dark lid: not yet seen as blank."""
+    image = sheets.greyed(sheets.blank(), chance.randint(215, 255), 0)
+    draw = sheets.ImageDraw.Draw(image)
+    x, y, size = chance.uniform(200, 900), chance.uniform(300, 1400), chance.uniform(120, 260)
+    draw.ellipse((x - size, y - size, x + size, y + size), outline=chance.randint(175, 200), width=chance.randint(3, 8))
+    image = image.filter(sheets.ImageFilter.GaussianBlur(3))
+    draw, corner = sheets.ImageDraw.Draw(image), chance.randint(20, 90)
+    draw.line((40, 60, 40 + chance.randint(15, 40), 50), fill=90, width=2)
+    draw.polygon([(image.width, 0), (image.width - corner, 0), (image.width, corner)], fill=30)
+    return sheets.grained(image, chance, chance.uniform(0, 10))
+
+
+def stamped(chance: random.Random) -> "sheets.Image.Image":
+    """A sheet with nothing but a round stamp and a date in it."""
+    image = sheets.blank()
+    draw = sheets.ImageDraw.Draw(image)
+    x, y = chance.uniform(250, 1000), chance.uniform(250, 1500)
+    for size in (100, 92):
+        draw.ellipse((x - size, y - size, x + size, y + size), outline=40, width=2)
+    font = sheets.ImageFont.truetype(str(sheets.font()), 22)
+    draw.text((x, y), f"{chance.randint(1, 28)}.{chance.randint(1, 12)}.1974", fill=40, font=font, anchor="mm")
+    return sheets.aged(image, chance)
+
+
 # Good readings that look like bad ones
 
 
@@ -185,11 +262,13 @@ def good(seed: str, count: int) -> Iterator[tuple[random.Random, sheets.Sheet]]:
 
 def measure(seed: str, count: int) -> dict[str, dict[str, list[bool]]]:
     """Return for each kind whether each case of it was judged right."""
-    right: dict[str, dict[str, list[bool]]] = {part: defaultdict(list) for part in ("good", "bad", "blank", "marked")}
+    right: dict[str, dict[str, list[bool]]] = {
+        part: defaultdict(list) for part in ("good", "bad", "blank", "marked", "stained")
+    }
     for chance, made in good(seed, count):
         facts = facts_of(sheets.aged(made.image, chance))
         right["good"][made.kind].append(not facts.blank and read(facts, made.text))
-        for spoil in chance.sample(BAD, 4):
+        for spoil in (*chance.sample(BAD, 4), chance.choice(HELD_OUT)):
             text, finish = spoil(chance, made.text)
             if spoil is four_characters and sum(map(str.isalnum, made.text)) < 100:
                 continue  # there it may be all there is
@@ -204,6 +283,11 @@ def measure(seed: str, count: int) -> dict[str, dict[str, list[bool]]]:
         right["marked"]["a few words"].append(not few.blank)
         right["bad"]["hallucinated on a few words"].append(not read(few, made_up))
         right["good"]["a few words"].append(read(few, "- 12 -"))
+        held = chance.choice([exam, addresses])(chance)
+        seen = facts_of(sheets.aged(held.image, chance))
+        right["good"][f"{held.kind} (held out)"].append(not seen.blank and read(seen, held.text))
+        right["stained"]["stapled (held out)"].append(bool(facts_of(stapled(chance)).blank))
+        right["marked"]["stamped (held out)"].append(not facts_of(stamped(chance)).blank)
         signed = facts_of(sheets.aged(sheets.signature(chance), chance))
         right["marked"]["a signature"].append(not signed.blank)
     return right

@@ -313,13 +313,14 @@ def few_words(chance: random.Random) -> Image.Image:
         [f"{number}", f"- {number} -", f"{number}", "IV", "Notes", "7", "1", "p. 3", "Anlage", "Глава 2", "12.05.2019"]
     )
     size = chance.choice([8, 9, 10, 11, 12, 14]) * DPI / 72
-    font = ImageFont.truetype(str(_font()), size)
+    letters = ImageFont.truetype(str(font()), size)
     x, y = chance.choice([(0.5, 0.94), (0.5, 0.04), (0.9, 0.94), (0.08, 0.05), (0.5, 0.5), (0.88, 0.04)])
-    ImageDraw.Draw(image).text((x * image.width, y * image.height), text, fill=0, font=font, anchor="mm")
+    ImageDraw.Draw(image).text((x * image.width, y * image.height), text, fill=0, font=letters, anchor="mm")
     return image
 
 
-def _font() -> Path:
+def font() -> Path:
+    """Give the file of a font with letters of all scripts."""
     folder = Path("/tmp/ocrd-bench-fonts")  # noqa: S108 - a bench
     folder.mkdir(exist_ok=True)
     path = folder / "cjk.ttf"

@@ -31,6 +31,10 @@ SURE = 0.8
 """Probability from which the model's answer is taken at once. Right in every case of the measurement."""
 LIKELY = 0.6
 """Probability from which a page is turned."""
+_FEW = (200, 200)
+"""Width and height of the copy in which large areas are looked for, of any colour."""
+_CLEARLY = 64
+"""Levels by which an area must differ from the paper in red, green or blue."""
 _RULE = 90
 """27 mm: no letter has so long a stroke."""
 STEEPEST = 4.0
@@ -65,6 +69,8 @@ class Sight:
     """Rows of grey levels, ink dark, in the page's own shape."""
     pieces: "Array"
     """Left, top, width, height, area and strong pixels of every connected piece of ink."""
+    colours: "Array"
+    """Rows of RGB, smaller still."""
 
     @classmethod
     def of(cls, pixels: "Array", width: float, height: float) -> Self:
@@ -87,7 +93,8 @@ class Sight:
         few = cv2.countNonZero(ink) < 2**16  # then so are the pieces, and short labels are thrice as fast
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, ltype=cv2.CV_16U if few else cv2.CV_32S)
         strong = np.bincount(labels[contrast > STRONG], minlength=count)
-        return cls(grey, np.column_stack([boxes, strong])[1:])
+        colours = cv2.resize(np.ascontiguousarray(pixels[::2, ::2]), _FEW, interpolation=cv2.INTER_AREA)
+        return cls(grey, np.column_stack([boxes, strong])[1:], colours)
 
     @property
     def ink(self) -> float:
@@ -99,10 +106,10 @@ class Sight:
         """Share of the page, rims aside, that differs clearly from its paper: large areas, to which marks are blind."""
         import numpy as np
 
-        high, wide = self.grey.shape
-        inner = self.grey[int(0.12 * high) : int(0.88 * high) + 1, int(0.12 * wide) : int(0.88 * wide) + 1]
-        paper = int(np.median(inner[::4, ::4]))
-        return float(np.mean((inner < paper - 64) | (inner > paper + 64)))
+        rim = round(0.12 * _FEW[0])
+        inner = self.colours[rim:-rim, rim:-rim].astype(np.int16)
+        paper = np.median(inner, axis=(0, 1))
+        return float(np.mean((abs(inner - paper) > _CLEARLY).any(axis=2)))
 
 
 def _paper(grey: "Array") -> "Array":
@@ -150,18 +157,21 @@ def _marks(sight: Sight) -> "Array":
     kept &= (strong >= 3) & (strong > area / 8)  # shadows and what shines through are soft
     # streaks, creases and lone rules: long and thin, also when a little askew
     kept &= (longer < 15 * shorter) & ~((longer > 0.25 * LONG_SIDE) & (area < 5 * longer))
+    kept &= (shorter > 1) | (longer < 8)
     # rims: along an edge of the sheet
     reach = 0.12 * LONG_SIDE
     upright = (height > 0.12 * high) & (width < reach) & ((left <= 2) | (left + width >= wide - 2))
     lying = (width > 0.12 * wide) & (height < reach) & ((top <= 2) | (top + height >= high - 2))
     touching = (left <= 1) | (top <= 1) | (left + width >= wide - 1) | (top + height >= high - 1)
-    kept &= ~(upright | lying | (touching & (shorter < 12)))
+    kept &= ~(upright | lying | (touching & ((shorter < 12) | (longer < 60))))
     # punched holes: round, 5 to 8 mm, near an edge
     x, y = left + width / 2, top + height / 2
     margin = 0.085 * LONG_SIDE
-    near = (x < margin) | (x > wide - margin) | (y < margin) | (y > high - margin)
-    round_ = (np.abs(width - height) <= 3) & (shorter >= 14) & (longer <= 32) & (area > 0.6 * width * height)
-    kept &= ~(near & round_)
+    beside, above = (x < margin) | (x > wide - margin), (y < margin) | (y > high - margin)
+    round_ = (np.abs(width - height) <= 3) & (shorter >= 14) & (longer <= 32) & (area > 0.7 * width * height)
+    kept &= ~((beside | above) & round_)
+    # the grainy end of a shadow: runs along the edge beside it
+    kept &= ~((beside & (height > 8 * width)) | (above & (width > 8 * height)))
     return kept
 
 

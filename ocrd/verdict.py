@@ -21,6 +21,11 @@ _COUNTER = re.compile(r"^[ \t]*\d{1,4}[.)] ", re.MULTILINE)
 """The number of a list's item."""
 _GRID = re.compile(r"\||<td|__|\.\.\.\.|\t")
 """Tables, forms and leaders: there the same words may well stand under one another."""
+_CELL = re.compile(r"<t[dhr][^<>]*>")
+_FIELD = re.compile(r"\||\t|__+")
+_LEADER = re.compile(r"\.{4,}|(?:\. ){4,}")
+_SENTENCE = re.compile(r"[.!?。]+\s|\n|\.{4,}")
+"""What parts two sentences, lines, or the ends of a leader."""
 _RUN = 3
 """Words that are compared at once: fewer would take every second `of the` for a step of a loop."""
 
@@ -117,6 +122,8 @@ class _Circle:
     """Words until they come again."""
     words: tuple[str, ...]
     """Those of one round."""
+    text: str
+    """All rounds, as they stand in the text."""
     rounds: float
     """How often they come."""
 
@@ -132,25 +139,54 @@ def _loop(raw: str, words: list[str], letters: int, facts: PageFacts) -> str:
     long_word = max(words, key=len, default="")
     if len(long_word) > 60 and len(set(long_word)) <= 5:  # noqa: PLR2004
         return f"it says {_quoted([long_word])} in {len(long_word)} letters"
-    lower = [word.lower() for word in _WORD.findall(_COUNTER.sub("", _MARKUP.sub(" ", raw)))]
+    plain = _COUNTER.sub("", _MARKUP.sub(" ", _CELL.sub("|", raw)))
     grid = len(_GRID.findall(raw)) > len(words) / 10
-    for circle in _circles(lower):
-        if _vicious(circle, grid=grid, crammed=crammed):
+    return _in_circles(plain, crammed=crammed) or _again(plain, crammed=crammed, grid=grid)
+
+
+def _in_circles(plain: str, *, crammed: bool) -> str:
+    """Say which words come again and again without anything between, but for numbers that grow."""
+    found = list(_WORD.finditer(plain))
+    lower = [word[0].lower() for word in found]
+    for circle in _circles(lower, found):
+        if _vicious(circle, crammed=crammed):
             return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row"
     counted = ["#" if word.isdigit() else word for word in lower]
-    for circle in _circles(counted):
+    for circle in _circles(counted, found):
         named = [word for word in circle.words if word != "#" and len(word) > 1]
-        if len(named) >= 3 and _vicious(circle, grid=grid, crammed=crammed, patience=2):  # noqa: PLR2004
+        if len(named) >= 3 and _vicious(circle, crammed=crammed, patience=2):  # noqa: PLR2004
             return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row, only counting on"
-    again = _said_before(lower)
-    if len(words) > 100 and again > 0.75 + 0.15 * grid:  # noqa: PLR2004
-        return f"{again:.0%} of its words say what it has said before"
-    if crammed and max(again, _said_before(lower, 3)) > 0.5:  # noqa: PLR2004
-        return f"{again:.0%} of its words say what it has said before, and the page has no room for so many"
     return ""
 
 
-def _vicious(circle: _Circle, *, grid: bool, crammed: bool, patience: int = 1) -> bool:
+def _again(plain: str, *, crammed: bool, grid: bool) -> str:
+    """Say how much of a text came before, in whatever order."""
+    lower = _WORD.findall(plain.lower())
+    again = _said_before(lower)
+    if len(lower) > 100 and again > 0.75 + 0.15 * grid:  # noqa: PLR2004
+        return f"{again:.0%} of its words say what it has said before"
+    if crammed and max(again, _said_before(lower, 3)) > 0.5:  # noqa: PLR2004
+        return f"{again:.0%} of its words say what it has said before, and the page has no room for so many"
+    if (told := _told_again(plain)) > (0.5 if crammed else 0.7):
+        return f"{told:.0%} of its sentences stand there before"
+    return ""
+
+
+def _told_again(plain: str) -> float:
+    """Share, by letters, of the sentences and lines that came before; 0 where they are few or a form's.
+
+    Under a ban of repeated words in a row an engine goes on in whole sentences, each time in another order.
+    """
+    if len(_FIELD.findall(plain)) > 20:  # noqa: PLR2004
+        return 0.0
+    parts = [" ".join(_WORD.findall(part.lower())) for part in _SENTENCE.split(plain)]
+    parts = [part for part in parts if len(part) >= 10]  # noqa: PLR2004
+    if len(parts) < 20 or len(set(parts)) < 4:  # noqa: PLR2004 - a form may well have one line, or three, many times
+        return 0.0
+    return 1 - sum(map(len, set(parts))) / sum(map(len, parts))
+
+
+def _vicious(circle: _Circle, *, crammed: bool, patience: int = 1) -> bool:
     """Whether no page would say this so often: the longer the words, the fewer times are too many.
 
     Where the text has no room on its page there is no doubt; in tables and forms there is more.
@@ -160,16 +196,22 @@ def _vicious(circle: _Circle, *, grid: bool, crammed: bool, patience: int = 1) -
         return rounds >= 3 and circle.letters * circle.rounds >= 60  # noqa: PLR2004
     if circle.letters >= 80:  # noqa: PLR2004
         return rounds >= 2.8  # noqa: PLR2004
-    if grid:
-        named = any(len(word) > 1 and word.isalpha() for word in circle.words)
+    named = any(len(word) > 1 and word.isalpha() for word in circle.words)
+    numbered = any(word.isdigit() and word.strip("0") for word in circle.words)
+    if numbered and len(_LEADER.findall(circle.text)) >= circle.rounds / 2:
+        return rounds >= (5 if named else 10)  # a table of contents names a place once, with its page
+    if len(_GRID.findall(circle.text)) > len(circle.words) * circle.rounds / 10:
         return rounds >= (8 if circle.letters >= 20 else 24 if circle.letters >= 10 else 40 if named else 1000)  # noqa: PLR2004
     if circle.letters >= 20:  # noqa: PLR2004
         return rounds >= 4  # noqa: PLR2004
     return rounds >= 8 and circle.letters * circle.rounds >= 60  # noqa: PLR2004
 
 
-def _circles(words: list[str]) -> Iterator[_Circle]:
-    """Find the stretches in which every word stands as it stood some constant number of words before."""
+def _circles(words: list[str], found: list[re.Match[str]]) -> Iterator[_Circle]:
+    """Find the stretches in which every word stands as it stood some constant number of words before.
+
+    The words are to be compared; `found` tells where each stands.
+    """
     last: dict[tuple[str, ...], int] = {}
     start, period = 0, 0
     for place in range(len(words) - _RUN + 2):
@@ -177,14 +219,15 @@ def _circles(words: list[str]) -> Iterator[_Circle]:
         back = place - last[run] if run in last and len(run) == _RUN else 0
         if back != period:
             if period and place - start >= period:
-                yield _circle(words, start, place + _RUN - 1, period)
+                yield _circle(words, found, start, place + _RUN - 1, period)
             start, period = place, back
         last[run] = place
 
 
-def _circle(words: list[str], start: int, end: int, period: int) -> _Circle:
+def _circle(words: list[str], found: list[re.Match[str]], start: int, end: int, period: int) -> _Circle:
     first = start - period
-    return _Circle(first, period, tuple(words[first:start]), (end - first) / period)
+    text = found[first].string[found[first].start() : found[min(end, len(found)) - 1].end()]
+    return _Circle(first, period, tuple(words[first:start]), text, (end - first) / period)
 
 
 def _said_before(words: list[str], length: int = 5) -> float:

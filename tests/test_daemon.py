@@ -141,6 +141,21 @@ def test_a_page_that_fails_is_a_visible_placeholder(house: House) -> None:
     assert house.events("delivered")[0]["failed"] == 1
 
 
+@pytest.mark.parametrize(("partial", "role", "other"), [("archive", "archive", "error"), ("error", "error", "archive")])
+def test_the_original_of_a_partial_document_goes_where_its_watch_says(
+    house: House, partial: str, role: str, other: str
+) -> None:
+    house.configure(fail_page=1, watch={"partial": partial})
+    house.drop("three.pdf", pages=3)
+    house.drop("one.pdf")
+    assert house.start("once").wait(30) == 0
+    assert house.files("outbox") == ["one.md", "three.md"]
+    assert "three.pdf" in house.files(role)
+    assert "three.pdf" not in house.files(other)
+    assert "one.pdf" in house.files("archive"), "a whole one is archived in any case"
+    assert "status: partial" in house.path("outbox/three.md").read_text()
+
+
 def test_a_fault_of_the_machine_pauses_and_work_resumes_by_itself(house: House) -> None:
     daemon = house.start()
     wait_for(lambda: house.events("ready"))

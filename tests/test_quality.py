@@ -9,7 +9,7 @@ sys.path.append(str(Path(__file__).parent.parent / "bench"))
 
 import quality
 
-COUNT = 24
+COUNT = 40
 
 
 @pytest.fixture(scope="module")
@@ -19,16 +19,16 @@ def right() -> dict[str, list[bool]]:
 
 
 def test_bad_readings_are_called_bad(right: dict[str, list[bool]]) -> None:
-    assert sum(right["bad"]) >= 0.97 * len(right["bad"])
+    assert sum(right["bad"]) >= 0.98 * len(right["bad"])
 
 
 def test_good_readings_are_not(right: dict[str, list[bool]]) -> None:
-    assert all(right["good"])
+    assert sum(right["good"]) >= 0.99 * len(right["good"])
 
 
 def test_blank_sheets_are_seen_through_noise_holes_and_shadows(right: dict[str, list[bool]]) -> None:
-    assert sum(right["blank"]) >= 0.95 * COUNT
+    assert sum(right["blank"]) >= 0.98 * len(right["blank"])
 
 
-def test_a_page_number_or_a_signature_is_not_blank(right: dict[str, list[bool]]) -> None:
-    assert sum(right["marked"]) >= 0.97 * len(right["marked"])  # one page number of 24 is still lost, in this sample
+def test_a_page_number_a_stamp_or_a_signature_is_not_blank(right: dict[str, list[bool]]) -> None:
+    assert sum(right["marked"]) >= 0.99 * len(right["marked"])

@@ -182,11 +182,10 @@ def kept(index: int, text: str) -> PageResult:
 def test_some_pages_read_these_are_kept_and_the_rest_is_read(house: House) -> None:
     house.renderer = InstantRenderer(pages=5)
     job = house.left(attempts=1)
-    settings = house.watch.pages.model_dump_json()
-    ours = f"{SHA} simulated-1 {settings}"
-    job.keep_page(kept(0, "from before"), ours)
-    job.keep_page(kept(1, "of another engine"), f"{SHA} simulated-0 {settings}")
-    job.keep_page(kept(2, "of another source"), f"{'0' * 64} simulated-1 {settings}")
+    pages = house.watch.pages.model_dump_json()
+    job.keep_page(kept(0, "from before"), f"{SHA} simulated-1 {pages}")
+    job.keep_page(kept(1, "of another engine"), f"{SHA} simulated-0 {pages}")
+    job.keep_page(kept(2, "of another source"), f"{'0' * 64} simulated-1 {pages}")
     (job.folder / "pages/0004.json").write_text('{"provenance": ')
     (job.folder / "pages/.ocrd-0005.json.tmp").write_text("half a pa")
     assert [outcome.kind for outcome in house.start()] == ["delivered"]
@@ -194,6 +193,20 @@ def test_some_pages_read_these_are_kept_and_the_rest_is_read(house: House) -> No
     assert (house.outbox / "scan.md").read_text().splitlines()[2::4] == [
         "from before", "page 2", "page 3", "page 4", "page 5",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("lacking", ["rung", "facts", "attempts", "figures"])
+def test_pages_recorded_in_an_older_form_are_read_again(house: House, lacking: str) -> None:
+    house.renderer = InstantRenderer(pages=2)
+    job = house.left(attempts=1)
+    for index in (0, 1):
+        job.keep_page(kept(index, "from before"), f"{SHA} simulated-1 {house.watch.pages.model_dump_json()}")
+    path = job.folder / "pages/0002.json"
+    record = json.loads(path.read_text())
+    del record["page"][lacking]
+    path.write_text(json.dumps(record))
+    assert [outcome.kind for outcome in house.start()] == ["delivered"]
+    assert house.engine.reads == [1]
 
 
 def test_refusal_recorded_the_refusing_goes_on_without_reading(house: House) -> None:

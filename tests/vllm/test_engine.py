@@ -1,12 +1,15 @@
 """The real engine: vLLM itself with the true DeepSeek-OCR architecture, tiny and with random weights. No mock."""
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Running, page, until
@@ -14,7 +17,7 @@ from conftest import Running, page, until
 from ocrd.engines import deepseek, tether
 from ocrd.engines.residence import Rest
 from ocrd.errors import PageError
-from ocrd.model import PageImage, Reading
+from ocrd.model import Approach, PageImage, Reading
 from ocrd.vllm_settings import VllmSettings
 
 POISON = page(7, (1280, 640), half_black=True)
@@ -64,6 +67,36 @@ def test_bos_comes_first_and_the_ngram_processor_bans(running: Running) -> None:
     triples = [tuple(banned[i : i + 3]) for i in range(len(banned) - 2)]
     assert len(triples) == len(set(triples))
     assert free != banned
+
+
+def test_each_request_is_made_as_its_approach_says(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, tuple[list[int], float, dict[str, Any], list[int]]] = {}
+    generate = running.core._llm.generate
+
+    async def heard(given: Any, params: Any, name: str, **options: Any) -> AsyncIterator[Any]:
+        async for report in generate(given, params, name, **options):
+            tokens = list(report.outputs[0].token_ids)
+            asked[name] = (report.prompt_token_ids, params.temperature, params.extra_args, tokens)
+            yield report
+
+    monkeypatch.setattr(running.core._llm, "generate", heard)
+    other = Approach(prompt="<image>\nWhat else?", temperature=0.7, ngram_size=2, window_size=50)
+    both = (running.engine.read(page(0)), running.engine.read(page(1), approach=other))
+
+    async def at_once() -> list[Reading]:
+        return await asyncio.gather(*both)
+
+    running.run(at_once())
+    (plain, cool, limits, _), (words, warm, others, tokens) = (asked[name] for name in sorted(asked, key=_number))
+    assert (cool, limits["ngram_size"]) == (0.0, 3)
+    assert (warm, others["ngram_size"], others["window_size"]) == (0.7, 2, 50)
+    assert len(words) - len(plain) == len("What else?") - len("Free OCR.")
+    pairs = list(itertools.pairwise(tokens))
+    assert len(pairs) == len(set(pairs)), "the processor goes by each request's own sizes"
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])
 
 
 def test_a_lower_priority_goes_first(running: Running) -> None:

@@ -1,0 +1,147 @@
+"""A PDF's own text is believed only where nothing speaks against it."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pymupdf
+import pytest
+from house import House
+
+from ocrd import textlayer
+from ocrd.engines.deepseek import page_size
+from ocrd.model import TextLayer, View
+from ocrd.render import Renderer
+from ocrd.workers import Limits
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+ENGLISH, RUSSIAN = (
+    (SAMPLES / f"{name}.txt").read_text(encoding="utf-8").partition("\f")[0] for name in ("english", "russian")
+)
+GERMAN = "Über Nacht sollte es kälter werden; die Heizung im Speisesaal wurde trotzdem nicht geöffnet. " * 3
+FRENCH = "L'été, il laissait parfois un panier de cerises devant la porte; où il était né, personne ne le sait. " * 3
+CZECH = "Na střeše stál čáp a čekal, až přestane pršet; z komína stoupal dým a vlhl v kabátech kolemjdoucích. " * 3
+JAPANESE = "港の税関が閉まったとき、書類をどうするのか誰も尋ねなかった。棚は四十一段あり、潮の表が並んでいた。" * 3
+NUMBERS = "4711 0815 1931 12,50 € 99,00 € 17.03.2024 " * 10
+
+Look = Callable[[Path], TextLayer | None]
+
+
+@pytest.mark.parametrize("text", [ENGLISH, RUSSIAN, GERMAN, FRENCH, CZECH, JAPANESE, NUMBERS, "Page 7"])
+def test_honest_text_of_any_language_is_sound(text: str) -> None:
+    assert textlayer.judge(text, 0.0) == TextLayer(sum(map(str.isalnum, text)), "")
+
+
+@pytest.mark.parametrize(
+    ("text", "flaw"),
+    [
+        (RUSSIAN.encode().decode("latin-1"), "does not tell"),
+        (GERMAN.encode().decode("cp1252"), "encoded twice"),
+        (RUSSIAN.encode("cp1251", "ignore").decode("latin-1"), "another encoding"),
+        ("\ufffd" * 300, "does not tell"),
+        (ENGLISH + "\ue001\ue002\ue003" * 30, "does not tell"),
+        ("".join(chr(ord(char) - 29) if char > " " else char for char in ENGLISH if char.isascii()), "does not tell"),
+        ("".join(chr(ord(char) - 29) for char in ENGLISH if "A" <= char <= "z"), "no words"),
+    ],
+    ids=["utf-8 as latin-1", "utf-8 as cp1252", "cp1251 as latin-1", "unknown", "private", "glyph numbers", "shifted"],
+)
+def test_mojibake_is_not(text: str, flaw: str) -> None:
+    assert flaw in textlayer.judge(text, 0.0).flaw
+
+
+@pytest.fixture(scope="module")
+def look() -> Iterator[Look]:
+    """Give what the render workers hold of the text layer of a PDF's first page."""
+    with asyncio.Runner() as runner:
+        renderer = Renderer(1, Limits(60, 2**31))
+        yield lambda path: runner.run(renderer.page(path, 0, page_size, None, View(layer=True))).facts.layer
+        runner.run(renderer.close())
+
+
+def scan_of(page: pymupdf.Page) -> pymupdf.Pixmap:
+    return page.get_pixmap(dpi=100, colorspace=pymupdf.csGRAY)
+
+
+def pdf(path: Path, *, drawn: bool = True, written: str = "", mode: int = 0) -> Path:
+    """Write a page: its letters drawn as a scan's pixels, and text over it, which mode 3 makes invisible."""
+    with pymupdf.open() as printed, pymupdf.open() as document:
+        print_on(printed, ENGLISH)
+        page = document.new_page()
+        if drawn:
+            page.insert_image(page.rect, pixmap=scan_of(printed[0]))
+        if written:
+            page.insert_textbox((60, 60, 540, 780), written, fontsize=11, fontname="tiro", render_mode=mode)
+        document.save(path)
+    return path
+
+
+def print_on(document: pymupdf.Document, text: str) -> None:
+    document.new_page().insert_textbox((60, 60, 540, 780), text, fontsize=11, fontname="tiro")
+
+
+def test_a_page_written_by_a_program_has_a_sound_layer(look: Look, tmp_path: Path) -> None:
+    layer = look(pdf(tmp_path / "a.pdf", drawn=False, written=ENGLISH))
+    assert layer is not None
+    assert layer.flaw == ""
+    assert layer.letters > 500
+
+
+def test_a_scan_has_none(look: Look, tmp_path: Path) -> None:
+    assert look(pdf(tmp_path / "a.pdf")) is None
+
+
+def test_the_hidden_layer_of_an_earlier_ocr_is_not_believed(look: Look, tmp_path: Path) -> None:
+    layer = look(pdf(tmp_path / "a.pdf", written=ENGLISH, mode=3))
+    assert layer is not None
+    assert "hidden" in layer.flaw
+
+
+def test_a_font_without_unicode_values_is_not_believed(
+    look: Look, raw_pdf: Callable[..., Path], tmp_path: Path
+) -> None:
+    shapes = b"".join(b"/g%d 6 0 R" % number for number in range(1, 7))
+    names = b" ".join(b"/g%d" % number for number in range(1, 7))
+    font = (
+        b"<</Type/Font/Subtype/Type3/FontBBox[0 0 800 800]/FontMatrix[.001 0 0 .001 0 0]/FirstChar 1/LastChar 6"
+        b"/Widths[900 900 900 900 900 900]/CharProcs<<" + shapes + b">>/Encoding<</Differences[1 " + names + b"]>>>>"
+    )
+    lines = b"".join(b"<010203040506010203040506> Tj 0 -20 Td " for _ in range(20))
+    text = b"BT /F 12 Tf 50 700 Td " + lines + b"ET"
+    glyph = b"900 0 0 0 800 800 d1 0 0 600 700 re f"
+    path = raw_pdf(
+        tmp_path / "a.pdf",
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%b\nendstream" % (len(text), text),
+        font,
+        b"<</Length %d>>stream\n%b\nendstream" % (len(glyph), glyph),
+    )
+    layer = look(path)
+    assert layer is None or layer.flaw
+
+
+def born_digital_and_scanned(path: Path) -> None:
+    """Write two pages: one by a program, and one that is the picture of a few words."""
+    with pymupdf.open() as document, pymupdf.open() as other:
+        print_on(document, ENGLISH)
+        print_on(other, "A few words")
+        page = document.new_page()
+        page.insert_image(page.rect, pixmap=scan_of(other[0]))
+        path.write_bytes(document.tobytes())
+
+
+@pytest.mark.parametrize(("setting", "read"), [("prefer", [1]), ("ignore", [0, 1])])
+def test_where_it_is_preferred_the_engine_is_not_asked_for_a_page_with_text_of_its_own(
+    tmp_path: Path, setting: str, read: list[int]
+) -> None:
+    house = House(tmp_path)
+    house.configure(watch={"pages": {"text_layer": setting, "second_readings": []}})
+    born_digital_and_scanned(house.path("inbox/report.pdf"))
+    assert house.start("once").wait(60) == 0
+    assert sorted(house.reads()) == read
+    sidecar = house.path("outbox/report.md").read_text()
+    assert ("page 1" in sidecar.partition("<!-- page 2 -->")[0].replace("<!-- page 1 -->", "")) is (setting == "ignore")
+    assert (" ".join(ENGLISH.split()[10:14]) in " ".join(sidecar.split())) is (setting == "prefer")
+    assert "page 2" in sidecar.partition("<!-- page 2 -->")[2]
+    house.close()
