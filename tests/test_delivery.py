@@ -8,7 +8,7 @@ from pathlib import Path
 import pymupdf
 import pytest
 from house import House
-from PIL import Image
+from PIL import Image, ImageDraw
 
 SAYS = """<|ref|>title<|/ref|><|det|>[[80, 50, 900, 100]]<|/det|>
 # Отчёт 報告 Report
@@ -90,6 +90,8 @@ def test_the_pdf_shows_the_same_page_and_its_text_is_found_at_its_place(house: H
 @pytest.mark.parametrize("form", ["JPEG", "TIFF", "PNG"])
 def test_an_image_becomes_a_pdf_of_its_own_pages(house: House, form: str) -> None:
     pages = [Image.new("L", (300, 400), shade) for shade in (250, 240)][: 2 if form == "TIFF" else 1]
+    for page in pages:
+        ImageDraw.Draw(page).text((60, 40), "A page that is not blank", fill=0)
     file = io.BytesIO()
     pages[0].save(
         file, form, dpi=(100, 100), **({"save_all": True, "append_images": pages[1:]} if form == "TIFF" else {})
