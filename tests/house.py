@@ -36,12 +36,13 @@ class House:
         engine: dict[str, Any] | None = None,
         *,
         settle: dict[str, Any] | None = None,
+        service: dict[str, Any] | None = None,
         watch: dict[str, Any] | None = None,
         **options: object,
     ) -> None:
         """Write the configuration: the simulated engine with these options, unless another is given.
 
-        `settle` and `watch` are further settings of that section, and of every watch.
+        `settle` and `service` are further settings of these sections, `watch` of every watch.
         """
         watches = [
             {"name": name, "pages": {"text_layer": "ignore"}}
@@ -55,6 +56,7 @@ class House:
         config = {
             "engine": engine,
             "settle": {"quiet": "200ms"} | (settle or {}),
+            "service": service or {},
             "batch": {"quiet": "100ms"},
             "render": {"workers": 1},
             "log": {"format": "json"},

@@ -41,7 +41,11 @@ def house(tmp_path_factory: pytest.TempPathFactory, settings: VllmSettings) -> I
     os.environ["XDG_RUNTIME_DIR"] = str(root / "run")
     house = VllmHouse(root)
     once = {"pages": {"text_layer": "ignore", "second_readings": []}}  # noise would be read again and again
-    house.configure(engine={"kind": "vllm", "vllm": settings.model_dump(mode="json")}, watch=once)
+    house.configure(
+        engine={"kind": "vllm", "vllm": settings.model_dump(mode="json")},
+        service={"drain": "1s"},  # so that a stop finds work that it must leave
+        watch=once,
+    )
     yield house
     house.close()
 
