@@ -142,7 +142,7 @@ def test_a_blank_page_is_empty_and_the_others_are_not(read: Read) -> None:
 
 
 def test_a_picture_leaves_no_trace(read: Read) -> None:
-    (page,) = pages("letter.jpg")
+    (page,) = pages("turned.pdf")
     image = as_image(page).rotate(-90, expand=True)
     image.paste(Image.effect_mandelbrot((1500, 1000), (-2, -1.5, 1, 1.5), 100), (500, 2200))
     assert cer(truth("turned.pdf"), read([as_page(image)])) < 0.005
