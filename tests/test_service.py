@@ -122,7 +122,8 @@ def test_a_whole_life_is_told_in_its_order(
     told = hear(systemd, "EXTEND_TIMEOUT_USEC=30000000", "STATUS=Starting, engine apart:create loading", "READY=1")
     assert house.events("engine ready")
     assert house.events("watching")
-    assert not [word for word in told if word.startswith("WATCHDOG")], "there is no heart before the engine answers"
+    early = told[: told.index("READY=1")]  # one more word may have come with it
+    assert not [word for word in early if word.startswith("WATCHDOG")], "there is no heart before the engine answers"
     hear(systemd, "WATCHDOG=1", "STATUS=Engine ready; nothing to read", "WATCHDOG=1")
     daemon.send_signal(signal.SIGHUP)
     hear(systemd, "RELOADING=1\nMONOTONIC_USEC=", "READY=1")
