@@ -178,9 +178,8 @@ def test_the_heart_beats_on_while_the_last_pages_are_finished(
 
 
 def test_a_drain_that_takes_too_long_is_cut_short_and_so_it_is_by_a_second_signal(house: House) -> None:
-    house.configure(seconds=60)
+    house.configure(seconds=60, service={"drain": "300ms"})
     path = house.root / "ocrd.yaml"
-    path.write_text(path.read_text() + "service: {drain: 300ms}\n")
     for number, signals in enumerate((1, 2)):
         daemon = house.start()
         house.drop(f"{number}.pdf")
