@@ -431,11 +431,11 @@ class _Part(NamedTuple):
     text: str
 
 
-def _assemble(words: list[_Word], blocks: list[_Block], size: tuple[int, int] | None, *, in_order: bool) -> str:
+def _assemble(words: list[_Word], blocks: list[_Block], size: tuple[int, int], *, in_order: bool) -> str:
     """Put the Markdown of the blocks in reading order: that of the words if they are `in_order`, else their own.
 
     A block whose Markdown does not say what was read in it, and words outside of all blocks, come as plain lines.
-    With the `size` of the page image each part has a tag that tells its place.
+    Each part has a tag that tells its place on the page image, which has this `size`.
     """
     members: dict[_Block | int, list[tuple[int, _Word]]] = defaultdict(list)
     for place, word in enumerate(words):
@@ -451,8 +451,6 @@ def _assemble(words: list[_Word], blocks: list[_Block], size: tuple[int, int] | 
             parts.append(_Part(rank, home, text))
         else:
             parts.append(_Part(inside[0][0] if in_order else len(blocks), _around([word for _, word in inside]), text))
-    if size is None:
-        return "\n\n".join(part.text for part in sorted(parts))
     return "\n\n".join(f"{_tag(part.block, size)}\n{part.text}" for part in sorted(parts))
 
 
