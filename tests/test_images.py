@@ -105,11 +105,11 @@ def test_heic(renderer: Sync, tmp_path: Path) -> None:
 
 
 def test_heic_without_its_reader_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ocrd import render
+    from ocrd import sources
     from ocrd.errors import DocumentError
 
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    monkeypatch.setattr(render, "_heif_can_be_read", lambda: False)
+    monkeypatch.setattr(sources, "_heif_can_be_read", lambda: False)
     with pytest.raises(DocumentError) as caught:
-        render._open(tmp_path / "photo.heic")
+        sources._open(tmp_path / "photo.heic")
     assert "ocrd[heic]" in caught.value.remedy

@@ -1,0 +1,193 @@
+"""What the render workers do: a page drawn, looked at, and made into what others want of it."""
+
+import hashlib
+import io
+import sys
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocrd import pagefacts, whole
+from ocrd.errors import IncompleteError, PageError
+from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, PixelSize, Placement, SourceFacts, View
+from ocrd.paths import regular
+from ocrd.slots import Shared
+from ocrd.sources import AGAIN, POINTS_PER_INCH, TRANSFER, Source, opened, page_errors, plain
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LARGEST_SIDE = 14_400
+"""Points: the largest page that PDF allows without a unit of its own, 5.08 m (ISO 32000-1, annex C.2)."""
+_FIGURE_DPI = 300
+"""At which a page is rendered to crop figures from it."""
+_FIGURE_PAGE = 40_000_000
+"""Most pixels of that rendering."""
+_FIGURE_SIDE = 2000
+"""Most pixels of a figure's side: half a page at 300 dpi."""
+_A4 = (595, 842)
+"""Points: the size of a page of which nobody knows another."""
+_PREVIEW_SIDE = 1100
+"""Pixels of the longer side of a page that a person looks at beside its text."""
+_PREVIEW_QUALITY = 45
+"""Of WebP, 0 to 100: letters stay sharp, and the grain of the paper goes."""
+_LEAST_FIGURE = 8
+"""Pixels; what is smaller shows nothing."""
+
+
+def open_source(path: Path) -> SourceFacts:
+    """Tell what a source is. Raises DocumentError."""
+    source = opened(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return SourceFacts(source.kind, source.pages, digest)
+
+
+def count_pages(path: Path) -> int:
+    """Count pages, of a file that others can still swap for a link or a FIFO. Raises IncompleteError, DocumentError."""
+    with regular(path) as held:
+        if lacking := whole.lacks(held):
+            raise IncompleteError(f"This file seems cut off: {lacking}.", TRANSFER)
+        return opened(held).pages
+
+
+def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageImage:
+    """Draw a page, look at it, and draw it anew if it doesn't lie right. Raises PageError."""
+    import numpy as np
+
+    source = opened(path)
+    with page_errors():
+        width, height = source.shape(index)
+        _check_size(width, height)
+        first = Placement(width, height, view.turn or 0, view.skew, view.top, view.bottom)
+        image, size = _drawn(source, index, sizer, first)
+        facts = pagefacts.facts(np.asarray(image), first, stands=view.turn is not None)
+        if facts.placement != first:
+            image, size = _drawn(source, index, sizer, facts.placement)
+        if view.layer:
+            facts = replace(facts, layer=source.layer(index))
+        dpi = round(POINTS_PER_INCH * size.width / facts.placement.upright[0], 1)
+        return PageImage(index, size, image.tobytes(), dpi, facts)
+
+
+def _drawn(source: Source, index: int, sizer: PageSizer, placement: Placement) -> tuple["Image.Image", PixelSize]:
+    wide, high = placement.upright
+    size = sizer(wide, high * (placement.bottom - placement.top))
+    return source.draw(index, placement, size), size
+
+
+def layer_text(path: Path, index: int) -> str:
+    """Take a page's own text, as Markdown. Raises PageError."""
+    source = opened(path)
+    with page_errors():
+        return source.layer_text(index)
+
+
+_shared: Shared | None = None
+
+
+def share(memory: Shared) -> None:
+    """Begin a worker's life: with the memory for prepared images."""
+    global _shared  # noqa: PLW0603 - given to each worker once, before its first work
+    _shared = memory
+    # Where this is installed pymupdf loads it, and a neural network with it: 60 MB and seconds that nobody needs here.
+    sys.modules["pymupdf.layout"] = None  # type: ignore[assignment] # as the import system has it
+
+
+def prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, and where to put that
+    path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, view: View, offset: int, room: int
+) -> tuple[PageImage, int]:
+    """Render a page, and write what the engine takes into its slot; returns what else is known, and the bytes."""
+    from PIL import Image
+
+    if _shared is None:
+        raise AssertionError(offset)
+    page = render_page(path, index, sizer, view)
+    if page.facts.blank:
+        return replace(page, pixels=b""), 0
+    image = Image.frombuffer("RGB", (page.size.width, page.size.height), page.pixels)
+    with _shared.window(offset, room) as slot, memoryview(slot) as memory:
+        length = prepare(image, memory)
+    return replace(page, pixels=b""), length
+
+
+def _figure_page(width: float, height: float) -> PixelSize:
+    """Give the size at which a page is rendered to crop figures from it; sides in points."""
+    scale = min(_FIGURE_DPI / POINTS_PER_INCH, (_FIGURE_PAGE / (width * height)) ** 0.5)
+    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def crop(path: Path, index: int, boxes: tuple[Box, ...], placement: Placement) -> list[bytes]:
+    """Cut parts out of a page, as JPEG; b"" where nothing is left of one. Raises PageError."""
+    page = _upright(path, index, _figure_page, placement)
+    return [_cropped(page, box) for box in boxes]
+
+
+def preview(path: Path, index: int, placement: Placement) -> bytes:
+    """Render a page for a person to look at, as WebP. Raises PageError."""
+    page = _upright(path, index, _preview_page, placement)
+    file = io.BytesIO()
+    page.save(file, "WEBP", quality=_PREVIEW_QUALITY, method=6)
+    return file.getvalue()
+
+
+def _preview_page(width: float, height: float) -> PixelSize:
+    scale = _PREVIEW_SIDE / max(width, height)
+    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _upright(path: Path, index: int, sizer: PageSizer, placement: Placement) -> "Image.Image":
+    """Render a page and turn it as it was turned for reading."""
+    source = opened(path)
+    with page_errors():
+        width, height = source.shape(index)
+        image, _ = _drawn(source, index, sizer, replace(placement, width=width, height=height))
+    return image
+
+
+def make_searchable(path: Path, pages: tuple[PageResult, ...]) -> bytes:
+    """Make a PDF of the source with the text of its pages invisible over them. Raises PageError."""
+    import pymupdf
+
+    from ocrd import searchable
+    from ocrd.overlay import strips
+
+    opened(path)  # knows how to complain
+    try:
+        with path.open("rb") as file:
+            pdf = b"%PDF-" in file.read(1024)
+        sizes = [_page_size(page) for page in pages]
+        with pymupdf.open(path, filetype="pdf") if pdf else searchable.of_images(path, sizes) as document:
+            return searchable.searchable(document, [strips(page) for page in pages])
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PageError(f"No PDF that can be searched can be made of this: {plain(error, path)}.", AGAIN) from error
+
+
+def _page_size(page: PageResult) -> tuple[float, float]:
+    placement = page.facts.placement if page.facts else Placement()
+    return placement.width or _A4[0], placement.height or _A4[1]
+
+
+def _cropped(page: "Image.Image", box: Box) -> bytes:
+    """Cut out one figure, as a JPEG; b"" if nothing is left of it."""
+    width, height = page.size
+    edges = (int(box.left * width), int(box.top * height), ceil(box.right * width), ceil(box.bottom * height))
+    if edges[2] - edges[0] < _LEAST_FIGURE or edges[3] - edges[1] < _LEAST_FIGURE:
+        return b""
+    figure = page.crop(edges)
+    figure.thumbnail((_FIGURE_SIDE, _FIGURE_SIDE))
+    file = io.BytesIO()
+    figure.save(file, "JPEG", quality=88, optimize=True)
+    return file.getvalue()
+
+
+def _check_size(width: float, height: float) -> None:
+    if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
+        metres = 0.0254 / POINTS_PER_INCH
+        raise PageError(
+            f"This page is {width * metres:.2f} m wide and {height * metres:.2f} m high; PDF ends at 5.08 m.",
+            "Print it to a new PDF on paper of a usual size.",
+        )
