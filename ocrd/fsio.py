@@ -59,7 +59,8 @@ def machine_faults(what: str, path: Path) -> Iterator[None]:
 
 def shown(path: Path | str) -> str:
     """Spell a path for a person: what is not UTF-8 or would disturb a terminal is shown as an escape."""
-    return "".join(char if char.isprintable() else _escaped(char) for char in str(path))
+    text = str(path)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
 def _escaped(char: str) -> str:

@@ -20,6 +20,7 @@ from ocrd.joining import Part, joined
 from ocrd.model import Document, PageResult, Verdict
 from ocrd.result import ASSETS, STEM
 
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's, where PyYAML was built with it: five times as fast
 _SEALED = re.compile(rb"<!-- ocrd ([0-9a-f]{16}) -->\n\Z")
 _HEADINGS = {"title": "# ", "sub_title": "## "}
 _RUNNING = {"header": "header", "footer": "footer", "page_number": "number"}
@@ -124,7 +125,8 @@ def _front_matter(document: Document) -> str:
 
 
 def _yaml(facts: Mapping[str, object]) -> str:
-    return f"---\n{yaml.safe_dump(facts, sort_keys=False, allow_unicode=True, width=120)}---\n"
+    text = yaml.dump(facts, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return f"---\n{text}---\n"
 
 
 def _page(page: PageResult, style: Style) -> list[Part]:

@@ -12,10 +12,11 @@ import html
 import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
-from unicodedata import category
 
 Kind = Literal["prose", "table", "code"]
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Unicode's category Cc, but for tab and line feed."""
 _FENCE = re.compile(r"^ {0,3}(?:(?P<ticks>`{3,})(?P<info>[^`\n]*)|(?P<tildes>~{3,})(?P<about>[^\n]*))$", re.MULTILINE)
 _TABLE = re.compile(r"<table(?:\s[^<>]*)?>", re.IGNORECASE)
 _TABLE_ENDS = re.compile(r"<(/?)table(?:\s[^<>]*)?>", re.IGNORECASE)
@@ -56,7 +57,7 @@ def clean(text: str) -> str:
     """Make any string valid: UTF-8 without control characters, lines ended by line feeds."""
     text = text.encode("utf-8", "replace").decode()
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(char for char in text if char in "\n\t" or category(char) != "Cc")
+    return _CONTROL.sub("", text)
 
 
 def pieces(text: str) -> Iterator[Piece]:

@@ -113,7 +113,15 @@ class Job:
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of JobRecord
         """Change fields of the record. Raises MachineError, and then nothing has changed."""
         record = replace(self.record, **changes)
-        fsio.write_own(self.folder / _RECORD, json.dumps(asdict(record), indent=1).encode())
+        if record != self.record:
+            self._write(record)
+
+    def begin(self) -> None:
+        """Write the record down for the first time. Raises MachineError."""
+        self._write(self.record)
+
+    def _write(self, record: JobRecord) -> None:
+        fsio.write_own(self.folder / _RECORD, json.dumps(asdict(record)).encode())
         self.record = record
 
     def charge(self) -> None:
@@ -227,7 +235,7 @@ class Spool:
             return None
         job = Job(self._new_folder(), record)
         try:
-            job.update()  # the name first: a source without one could not be given back
+            job.begin()  # the name first: a source without one could not be given back
         except MachineError:
             with suppress(MachineError):  # a full disk is tried again and again, and must not fill with folders
                 fsio.remove_folder(job.folder)

@@ -27,6 +27,8 @@ _TRIES = 2
 """Workers that may die of one call."""
 _POOLS = 5
 """Pools that may break while one call waits for its turn."""
+_IDLE = 30.0
+"""Seconds without a call after which the workers go, and their memory with them; new ones come in about a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +57,28 @@ class Workers:
         self._prepare = prepare
         self._pool: ProcessPool | None = None
         self._calls: set[asyncio.Future[Any]] = set()
+        self._running = 0
+        self._rest: asyncio.TimerHandle | None = None
+        self._going: asyncio.Task[None] | None = None
 
     async def run(self, function: Callable[..., R], *args: object, seconds: float | None = None) -> R:
         """Call a picklable function in a worker, with `seconds` of its own to end. Cancelling kills the worker at it.
 
         Raises WorkerError, MachineError if no worker can be had, and whatever the function raises but MemoryError.
         """
+        if self._rest:
+            self._rest.cancel()
+        self._running += 1
+        try:
+            return await self._run(function, args, seconds or self._limits.seconds)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._rest = asyncio.get_running_loop().call_later(_IDLE, self._go)
+
+    async def _run(self, function: Callable[..., R], args: tuple[object, ...], seconds: float) -> R:
         from pebble import ProcessExpired
 
-        seconds = seconds or self._limits.seconds
         died = broken = 0
         while True:
             pool = await self._working_pool()
@@ -95,11 +110,19 @@ class Workers:
 
     async def close(self) -> None:
         """Kill the workers; calls under way are cancelled."""
+        if self._rest:
+            self._rest.cancel()
         for call in self._calls:
             call.cancel()
+        self._go()
+        if self._going:
+            await self._going
+
+    def _go(self) -> None:
+        """Let the workers go."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            await _stop(pool)
+            self._going = asyncio.create_task(_stop(pool))
 
     async def _working_pool(self) -> "ProcessPool":
         from pebble import ProcessPool

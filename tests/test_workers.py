@@ -78,3 +78,36 @@ def test_a_worker_can_write_no_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File too large"):
         run(write, str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_workers_without_work_go_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocrd.workers._IDLE", 0.0)
+
+    async def life() -> None:
+        workers = Workers(1, GENEROUS)
+        try:
+            first = await workers.run(os.getpid)
+            async with asyncio.timeout(20):
+                while Path(f"/proc/{first}").exists():
+                    await asyncio.sleep(0.02)
+            assert await workers.run(os.getpid) != first
+        finally:
+            await workers.close()
+
+    asyncio.run(life())
+
+
+def test_workers_with_work_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ocrd.workers._IDLE", 0.0)
+
+    async def life() -> None:
+        workers = Workers(2, GENEROUS)
+        try:
+            long = asyncio.ensure_future(workers.run(signal.sigtimedwait, [signal.SIGUSR1], 2))
+            pids = {await workers.run(os.getpid) for _ in range(5)}
+            assert len(pids) <= workers.count
+            assert await long is None
+        finally:
+            await workers.close()
+
+    asyncio.run(life())
