@@ -44,7 +44,6 @@ from ocrd import config  # noqa: E402
 from ocrd.daemon import Daemon  # noqa: E402
 from ocrd.engines import deepseek, vllm_setup  # noqa: E402
 from ocrd.engines.vllm import VllmEngine  # noqa: E402
-from ocrd.errors import OcrdError  # noqa: E402
 from ocrd.model import PageImage, PixelSize, Reading  # noqa: E402
 from ocrd.vllm_settings import VllmSettings  # noqa: E402
 
@@ -69,9 +68,10 @@ def tell(what: str, value: object) -> None:
 class Stopwatch:
     """The engine as the daemon has it: resident already, and timed page by page."""
 
-    def __init__(self, engine: VllmEngine, window: int | None = None) -> None:
-        self._engine = engine
-        self.window = window or engine.window
+    def __init__(self, engines: list[VllmEngine], window: int | None = None) -> None:
+        engine = self._engine = engines[0]
+        self._inside = dict.fromkeys(engines, 0)
+        self.window = window or sum(one.window for one in engines)
         self.page_size = engine.page_size
         self.prepare = engine.prepare
         self.info = engine.info
@@ -89,7 +89,12 @@ class Stopwatch:
 
     async def read(self, page: PageImage, **how: Any) -> Reading:  # noqa: ANN401 - as the engine takes it
         """Read a page; noise would look like a page to be read again, so a made-up text stands for it."""
-        reading = await self._engine.read(page, **how)
+        engine = min(self._inside, key=lambda one: self._inside[one])
+        self._inside[engine] += 1
+        try:
+            reading = await engine.read(page, **how)
+        finally:
+            self._inside[engine] -= 1
         self.ends.append(time.monotonic())
         self.tokens.append(reading.tokens)
         return replace(reading, text=drawn.text(page.index), finish_reason="stop")
@@ -116,31 +121,43 @@ def descendants(pid: int) -> Iterator[int]:
             yield from descendants(int(child))
 
 
-def name_of(pid: int, core: int | None) -> str:
+def name_of(pid: int, cores: list[int]) -> str:
     """Say which part of the program a process is."""
     if pid == os.getpid():
         return "daemon"
-    if pid == core:
-        return "EngineCore"
+    if pid in cores:
+        return f"EngineCore {cores.index(pid)}"
     try:
-        return "workers" if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes() else "others"
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return "others"
+    return "model workers" if b"VLLM::" in line else "render workers" if b"spawn_main" in line else "others"
+
+
+def threads_of(pid: int) -> dict[tuple[int, str], float]:
+    """Return the CPU seconds of each thread of a process so far, by its id and name."""
+    used = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            head, _, tail = (task / "stat").read_text().rpartition(")")
+            fields = tail.split()
+            used[int(task.name), head.partition("(")[2]] = (int(fields[11]) + int(fields[12])) / TICKS
+    return used
 
 
 class Watcher:
     """Where the CPU time goes while a part runs, how busy the card is, and a look into both main processes."""
 
-    def __init__(self, core: int | None, label: str) -> None:
-        self._core = core
+    def __init__(self, cores: list[int | None], label: str) -> None:
+        self._cores = [core for core in cores if core]
         self._label = label
         self._used: dict[int, tuple[str, float]] = {}
 
     def look(self) -> dict[str, float]:
         """Note what every process has used so far, and return the sums, of those that have ended as well."""
-        for pid in {os.getpid(), *descendants(os.getpid()), *([self._core] if self._core else [])}:
+        for pid in {os.getpid(), *descendants(os.getpid())}:
             if used := cpu_of(pid):
-                self._used[pid] = name_of(pid, self._core), used
+                self._used[pid] = name_of(pid, self._cores), used
         sums: dict[str, float] = {}
         for name, used in self._used.values():
             sums[name] = sums.get(name, 0.0) + used
@@ -152,17 +169,10 @@ class Watcher:
             self.look()
             await asyncio.sleep(1)
 
-    def threads(self) -> dict[int, float]:
-        used = {}
-        for task in Path("/proc/self/task").iterdir():
-            with contextlib.suppress(OSError):
-                fields = (task / "stat").read_text().rpartition(")")[2].split()
-                used[int(task.name)] = (int(fields[11]) + int(fields[12])) / TICKS
-        return used
-
     @contextlib.asynccontextmanager
     async def watch(self) -> Any:  # noqa: ANN401 - a context
-        began, cpu, threads = time.monotonic(), self.look(), self.threads()
+        began, cpu = time.monotonic(), self.look()
+        threads = {pid: threads_of(pid) for pid in (os.getpid(), *self._watched())}
         tasks = [asyncio.create_task(self._profile()), asyncio.create_task(self._keep_looking())]
         card = await asyncio.create_subprocess_exec(
             shutil.which("nvidia-smi") or "true", "--query-gpu=utilization.gpu,power.draw", "--format=csv,noheader,nounits", "-l", "1",
@@ -172,6 +182,9 @@ class Watcher:
             yield
         finally:
             seconds, after = time.monotonic() - began, self.look()
+            busiest = {
+                name_of(pid, self._cores): _busiest(before, threads_of(pid), seconds) for pid, before in threads.items()
+            }
             for task in tasks:
                 task.cancel()
             with contextlib.suppress(ProcessLookupError):
@@ -184,23 +197,43 @@ class Watcher:
             tell(f"{self._label}: card busy", f"{busy[len(busy) // 2]:.0f} % (median), {watts[len(watts) // 2]:.0f} W")
         cores = {name: round((after.get(name, 0) - cpu.get(name, 0)) / seconds, 2) for name in after}
         tell(f"{self._label}: cores used by process", cores)
-        busiest = sorted((used - threads.get(task, 0) for task, used in self.threads().items()), reverse=True)[:4]
-        tell(f"{self._label}: busiest threads here, cores", [round(used / seconds, 2) for used in busiest])
+        for name, shares in busiest.items():
+            tell(f"{self._label}: busiest threads of {name}, cores", shares)
+
+    def _watched(self) -> list[int]:
+        """List the processes that are looked into: each EngineCore, and its workers where it has some."""
+        return [
+            pid
+            for core in self._cores
+            for pid in (core, *descendants(core))
+            if "EngineCore" in name_of(pid, self._cores) or name_of(pid, self._cores) == "model workers"
+        ]
 
     async def _profile(self) -> None:
-        """Sample both main processes with py-spy, if it is there, in the middle of the part."""
+        """Sample the processes with py-spy, if it is there, in the middle of the part."""
         await asyncio.sleep(20)
-        if not shutil.which("py-spy") or not self._core:
+        if not shutil.which("py-spy"):
             return
-        for name, pid in (("daemon", os.getpid()), ("EngineCore", self._core)):
-            out = Path(tempfile.gettempdir()) / f"{name}.raw"
+        for pid in (os.getpid(), *self._watched()):
+            out = Path(tempfile.gettempdir()) / f"{pid}.raw"
             process = await asyncio.create_subprocess_exec(
-                "py-spy", "record", "-d", "6", "-r", "100", "-f", "raw", "-o", out, "--pid", str(pid), "--gil", "--nonblocking",
+                "py-spy", "record", "-d", "5", "-r", "100", "-f", "raw", "-o", out, "--pid", str(pid), "--gil", "--nonblocking",
                 stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
             await process.wait()
             if out.exists():
-                tell(f"{self._label}: who holds the GIL of {name}, samples of 600", hottest(out.read_text()))
+                tell(
+                    f"{self._label}: who holds the GIL of {name_of(pid, self._cores)}, samples of 500",
+                    hottest(out.read_text()),
+                )
+
+
+def _busiest(
+    before: dict[tuple[int, str], float], after: dict[tuple[int, str], float], seconds: float
+) -> list[tuple[str, float]]:
+    """List the threads that used the most, in cores."""
+    used = sorted(((cpu - before.get(thread, 0)) / seconds, thread[1]) for thread, cpu in after.items())
+    return [(name, round(share, 2)) for share, name in reversed(used[-5:])]
 
 
 def hottest(stacks: str) -> dict[str, int]:
@@ -219,9 +252,11 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
+        self.devices = options.devices.split(",")
         self.root = Path(tempfile.mkdtemp(prefix="ocrd-gpu-"))
         self.part = ""
         self.watch: Stopwatch
+        self.engines: list[VllmEngine] = []
 
     def settings(self) -> VllmSettings:
         from tiny_model import REAL, TINY, make
@@ -234,25 +269,27 @@ class Bench:
             max_num_batched_tokens=self.options.batched,
             max_model_len=2048 if tiny else 8192,
             renderer_num_workers=8,
+            gpu_memory_utilization=0.9 / max(map(self.devices.count, self.devices)),
             extra={"load_format": "dummy", "dtype": "float32" if tiny else "bfloat16"}
-            | ({"enforce_eager": True, "skip_mm_profiling": True} if tiny else {}),
+            | ({"enforce_eager": True, "skip_mm_profiling": True} if tiny else {})
+            | json.loads(self.options.extra),
         )
 
     async def start(self) -> None:
-        began = time.monotonic()
-        settings = self.settings()
-        self.engine = VllmEngine(settings)
-        try:
-            await self.engine.start()
-        except OcrdError as error:
-            tell("start failed, and is tried without recorded vision towers", repr(error))
-            await self.engine.close()
-            self.engine = VllmEngine(settings.model_copy(update={"vision_graphs": False}))
-            await self.engine.start()
-        tell("start to ready", f"{time.monotonic() - began:.0f} s")
-        tell("engine", self.engine.info.facts)
-        core = self.engine._residence._core
-        settings, dice, tokens = self.engine._settings, random.Random(1), self.options.tokens  # noqa: S311 - no secret
+        """Start an engine on each device named, one after the other."""
+        for number, device in enumerate(self.devices):
+            began = time.monotonic()
+            os.environ["CUDA_VISIBLE_DEVICES"] = device
+            engine = VllmEngine(self.settings(), self.root / f"engine-{number}")
+            await engine.start()
+            self.engines.append(engine)
+            tell(f"start to ready, on device {device}", f"{time.monotonic() - began:.0f} s")
+            tell("engine", engine.info.facts)
+            self._end_by_lot(engine)
+
+    def _end_by_lot(self, engine: VllmEngine) -> None:
+        core = engine._residence._core
+        settings, dice, tokens = engine._settings, random.Random(1), self.options.tokens  # noqa: S311 - no secret
         core._params = lambda *_: core._sampling(
             max_tokens=dice.randint(tokens // 2, tokens + tokens // 2),
             ignore_eos=True,
@@ -279,7 +316,7 @@ class Bench:
     async def memory(self, count: int, flight: int) -> None:
         """Read pages that lie ready in memory."""
         pages = await asyncio.to_thread(self.ready_pages, 32)
-        watch = self.watch = Stopwatch(self.engine)
+        watch = self.watch = Stopwatch(self.engines)
         places = asyncio.Semaphore(flight)
 
         async def one(page: PageImage) -> None:
@@ -288,7 +325,7 @@ class Bench:
 
         began = time.monotonic()
         try:
-            async with Watcher(self.engine._home.pid, self.part).watch():
+            async with Watcher([engine._home.pid for engine in self.engines], self.part).watch():
                 await asyncio.gather(*map(one, itertools.islice(itertools.cycle(pages), count)))
         finally:
             self.report(began, flight)
@@ -322,11 +359,11 @@ class Bench:
         )
         for number in range(count // DOCUMENT):
             shutil.copy(self.sources[number % len(self.sources)], folder / "inbox" / f"{number}.pdf")
-        self.watch = Stopwatch(self.engine, flight + 16)
+        self.watch = Stopwatch(self.engines, flight + 16)
         daemon = Daemon(config.load(folder / "ocrd.yaml"), self.watch, once=True)
         began = time.monotonic()
         try:
-            async with Watcher(self.engine._home.pid, self.part).watch():
+            async with Watcher([engine._home.pid for engine in self.engines], self.part).watch():
                 await daemon.run()
         finally:
             self.report(began, flight)
@@ -338,27 +375,32 @@ class Bench:
         )
 
     async def launched(self, count: int, flight: int) -> None:
-        llm = self.engine._residence._core._llm
-        await llm.collective_rpc("ocrd_use_graphs", args=(False,))
+        for engine in self.engines:
+            await engine._residence._core._llm.collective_rpc("ocrd_use_graphs", args=(False,))
         try:
             await self.memory(count, flight)
         finally:
-            await llm.collective_rpc("ocrd_use_graphs", args=(True,))
+            for engine in self.engines:
+                await engine._residence._core._llm.collective_rpc("ocrd_use_graphs", args=(True,))
 
     async def upstream(self, count: int, flight: int) -> None:
-        core = self.engine._residence._core
-        views, core.views, self.engine._views = core.views, None, None
+        views = self.engines[0]._views
+        self._take_views(None)
         try:
             await self.daemon(count, flight)
         finally:
-            core.views, self.engine._views = views, views
+            self._take_views(views)
+
+    def _take_views(self, views: deepseek.Views | None) -> None:
+        for engine in self.engines:
+            engine._residence._core.views = engine._views = views
 
     async def main(self) -> None:
         """Go through the parts."""
         self.sources = [drawn.pdf(self.root / f"{seed}.pdf", DOCUMENT, seed) for seed in range(4)]
         await self.start()
         self.part = "warm-up"
-        await self.memory(min(64, self.options.pages // 4), self.engine.window)
+        await self.memory(min(64 * len(self.engines), self.options.pages // 4), self.engines[0].window)
         for part in self.options.parts.split(","):
             name, _, flight = part.partition(":")
             work: Callable[[int, int], Awaitable[None]] = getattr(self, name)
@@ -376,7 +418,8 @@ class Bench:
             except Exception as error:  # the next part may still tell something
                 tell(f"{part}: failed", repr(error))
                 logging.getLogger("bench").exception(part)
-        await self.engine.close()
+        for engine in self.engines:
+            await engine.close()
 
 
 def recipe(options: argparse.Namespace) -> None:
@@ -410,6 +453,8 @@ if __name__ == "__main__":  # vLLM's processes import this file
     parser.add_argument("--seqs", type=int, default=512)
     parser.add_argument("--batched", type=int, default=16384)
     parser.add_argument("--seconds", type=float, default=500)
+    parser.add_argument("--devices", default="0", help="an engine on each; 0,0: two that share the card")
+    parser.add_argument("--extra", default="{}", help="further engine arguments of vLLM, as JSON")
     parser.add_argument("--upstream-ngram", action="store_true")
     parser.add_argument("--tiny", action="store_true", help="a model for the CPU, to try this script")
     parser.add_argument("--json", type=Path)
