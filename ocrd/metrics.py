@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -20,7 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from ocrd.errors import ConfigError
 from ocrd.events import Accepted, Ended, Event, PageDone
-from ocrd.status import STALE, Status, WatchStatus
+from ocrd.status import STALE, EngineStatus, Status, WatchStatus
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -88,13 +88,23 @@ class _Standing:
         yield GaugeMetricFamily("ocrd_engine_tokens_per_second", "Tokens read a second", engine.tokens_per_second)
         yield CounterMetricFamily("ocrd_engine_restarts", "Engines built anew", engine.restarts)
         yield GaugeMetricFamily("ocrd_start_time_seconds", "When the daemon began, since the epoch", status.since)
-        if engine.memory is not None:
-            yield GaugeMetricFamily("ocrd_engine_memory_bytes", "Memory of the device in use", engine.memory)
+        yield from _memory(engine)
         for name, text, value in _OF_WATCHES:
             family = GaugeMetricFamily(f"ocrd_{name}", text, labels=["watch"])
             for watch in status.watches:
                 family.add_metric([watch.name], value(watch))
             yield family
+
+
+def _memory(engine: EngineStatus) -> Iterator["Metric"]:
+    """Yield what is known of the card; without one, nothing."""
+    for name, text, value in (
+        ("engine_memory_bytes", "Memory of the card that the engine holds", engine.memory),
+        ("card_memory_used_bytes", "Memory of the card that anyone holds", engine.memory_used),
+        ("card_memory_bytes", "Memory that the card has", engine.memory_total),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(f"ocrd_{name}", text, value)
 
 
 _OF_WATCHES: tuple[tuple[str, str, Callable[[WatchStatus], float]], ...] = (

@@ -57,7 +57,7 @@ def look(path: Path, now: float) -> Status:
     if status.state in _SICK and status.state != "hung":
         status.watches = [_from_folders(one, status) for one in settings.watches]
         status.documents, status.eta, status.pages_per_second = [], None, 0.0
-        status.engine.doing, status.engine.inside, status.engine.tokens_per_second = "down", 0, 0.0
+        status.engine = EngineStatus(status.engine.kind, status.engine.model, "down", status.engine.restarts)
         status.pages_left = 0
     return status
 
@@ -88,7 +88,7 @@ def exit_code(status: Status) -> int:
 
 def page(status: Status, now: float) -> RenderableType:
     """Lay it out for a terminal, at `now` seconds since the epoch."""
-    parts: list[RenderableType] = [_head(status, now), _engine(status.engine)]
+    parts: list[RenderableType] = [_head(status, now), _engine(status.engine), *_card(status.engine)]
     if status.state not in _SICK:
         parts.append(Text(f"backlog  {backlog(status)}"))
     parts += [Text(), _watches(status)]
@@ -103,7 +103,6 @@ def page(status: Status, now: float) -> RenderableType:
         for one in status.watches
         if one.paused
     ]
-    parts += [Text.assemble((f"{one.name} is polled: ", "dim"), one.why) for one in status.watches if one.why]
     if status.documents:
         parts += [Text(), _documents(status)]
     return Group(*parts)
@@ -134,11 +133,19 @@ def _engine(engine: EngineStatus) -> Text:
         facts.append(f"{engine.inside} pages inside")
     if engine.tokens_per_second:
         facts.append(f"{engine.tokens_per_second:.0f} tokens/s")
-    if engine.memory is not None and engine.memory_total:
-        facts.append(f"{engine.memory / 2**30:.1f} of {engine.memory_total / 2**30:.0f} GiB GPU memory")
     if engine.restarts:
         facts.append(f"restarted {engine.restarts} times")
     return Text(f"engine   {', '.join(facts)}")
+
+
+def _card(engine: EngineStatus) -> Iterator[Text]:
+    if engine.memory_used is not None and engine.memory_total:
+        text = f"GPU      {_gib(engine.memory_used)} of {_gib(engine.memory_total)} GiB in use"
+        yield Text(text if engine.memory is None else f"{text}, {_gib(engine.memory)} by the engine")
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f}"
 
 
 def _watches(status: Status) -> Table:

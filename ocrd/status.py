@@ -119,8 +119,11 @@ class EngineStatus:
     """Pages with the engine now."""
     tokens_per_second: float = 0.0
     memory: int | None = None
-    """Bytes of the device's memory in use."""
+    """Bytes of the card's memory that the engine holds, as far as known; None, as in the next two, without a card."""
+    memory_used: int | None = None
+    """Bytes of the card's memory that anyone holds."""
     memory_total: int | None = None
+    """Bytes of memory that the card has."""
 
 
 @dataclass(slots=True)
@@ -236,7 +239,8 @@ class Board:
         told = engine.state
         self._engine.doing = "loading" if self.state == "starting" and not self._engine.model else told.doing
         self._engine.restarts, self._engine.inside = told.restarts, engine.inside
-        self._engine.memory, self._engine.memory_total = told.memory, told.memory_total
+        self._engine.memory, self._engine.memory_used = told.memory, told.memory_used
+        self._engine.memory_total = told.memory_total
         self.complaint = complaint or ""
         self._now = now
         if not self._documents:

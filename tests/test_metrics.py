@@ -124,7 +124,7 @@ def test_nobody_outside_this_machine_can_ask(listen: str) -> None:
 
 
 def test_the_dashboard_asks_only_for_what_is_told(numbers: Metrics, board: Board) -> None:
-    board._engine.memory = 1
+    board._engine.memory = board._engine.memory_used = board._engine.memory_total = 1
     told = set(re.findall(r"^(ocrd_\w+)", generate_latest(numbers.registry).decode(), re.MULTILINE))
     dashboard = json.loads((REPOSITORY / "monitoring/grafana.json").read_text())
     asked = {name for panel in dashboard["panels"] for target in panel["targets"]

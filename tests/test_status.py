@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 from house import MODULES, OCRD, House, stop, wait_for
+from prometheus_client import generate_latest
 from simulated import SimulatedEngine
 
 from ocrd import config, panel, status
 from ocrd.engines.attended import Attended
+from ocrd.engines.base import EngineState
 from ocrd.events import Accepted, Ended, EngineReady, Event, Looked, Opened, PageDone, Paused, Resumed, WatchAdded
+from ocrd.metrics import Metrics
 from ocrd.model import PageResult, Verdict
 from ocrd.status import Board
 
@@ -183,22 +186,44 @@ def test_a_daemon_that_was_killed_is_told_as_dead(house: House) -> None:
     assert "it ended without a word" in told.stdout
 
 
-def test_the_live_view_shows_each_document_with_its_bar() -> None:
+def _shown(page: object) -> str:
     from rich.console import Console
 
     console = Console(record=True, width=80, file=io.StringIO())
+    console.print(page)
+    return console.export_text()
+
+
+def test_the_live_view_shows_each_document_with_its_bar() -> None:
     told = board(Accepted(*WHO), Opened(*WHO, 10, 0), page(0)).snapshot()
-    console.print(panel.page(told, time.time()))
-    shown = console.export_text()
+    shown = _shown(panel.page(told, time.time()))
     assert "a.pdf" in shown
     assert "1/10 pages" in shown
 
 
 def test_an_inbox_that_is_polled_says_why() -> None:
-    from rich.console import Console
-
-    console = Console(record=True, width=80, file=io.StringIO())
     told = board(Looked("scans", settling=0, waiting=0, why="it is on cifs", found_by_scan=7)).snapshot()
-    console.print(panel.page(told, time.time()))
     assert told.watches[0].found_by_scan == 7
-    assert "scans is polled: it is on cifs" in console.export_text()
+    assert _shown(panel.page(told, time.time())).count("scans is polled: it is on cifs") == 1
+
+
+@pytest.mark.parametrize(
+    ("memory", "shown"),
+    [
+        (EngineState(), ""),
+        (EngineState("ready", 0, None, 2**30, 80 * 2**30), "GPU      1.0 of 80.0 GiB in use\n"),
+        (EngineState("ready", 0, 2**29, 2**30, 80 * 2**30), "GPU      1.0 of 80.0 GiB in use, 0.5 by the engine\n"),
+    ],
+)
+def test_the_cards_memory_is_told_as_far_as_it_is_known(memory: EngineState, shown: str) -> None:
+    engine, heard = Attended(SimulatedEngine()), board()
+    engine._engine.state = memory  # type: ignore[attr-defined]
+    heard.observe(engine, None, 0.0)
+    read = status.Status.parse(heard.data())
+    assert (read.engine.memory, read.engine.memory_used) == (memory.memory, memory.memory_used)
+    text = _shown(panel.page(read, time.time()))
+    assert shown in text
+    assert ("GPU" in text) == bool(shown)
+    metrics = generate_latest(Metrics(heard.snapshot).registry).decode()
+    assert ("ocrd_engine_memory_bytes" in metrics) == (memory.memory is not None)
+    assert ("ocrd_card_memory_used_bytes" in metrics) == (memory.memory_used is not None)

@@ -33,9 +33,11 @@ class EngineState:
     restarts: int = 0
     """How often it was built anew because it had died."""
     memory: int | None = None
-    """Bytes of the device's memory in use; None where there is no device, or nobody knows."""
+    """Bytes of the card's memory that the engine holds; None where there is no card, or nobody knows."""
+    memory_used: int | None = None
+    """Bytes of the card's memory that anyone holds."""
     memory_total: int | None = None
-    """Bytes of memory that the device has."""
+    """Bytes of memory that the card has."""
 
 
 class Engine(Protocol):

@@ -80,7 +80,12 @@ class Home:
     def memory(self) -> int:
         """Return the bytes of memory that the engine and its workers hold, which all belong to its session."""
         pid = self.pid
-        return 0 if pid is None else sum(resident for session, resident in _processes() if session == pid)
+        return 0 if pid is None else sum(resident for _, session, resident in _processes() if session == pid)
+
+    def processes(self) -> set[int]:
+        """List the process ids of the engine and its workers."""
+        leader = self.pid
+        return set() if leader is None else {pid for pid, session, _ in _processes() if session == leader}
 
     def messages(self) -> str:
         """Return what the engine's process warned of since `announce`."""
@@ -160,12 +165,12 @@ def _read(record: Path) -> tuple[int, int, int, int] | None:
     return pid, start, parent, parent_start
 
 
-def _processes() -> Iterator[tuple[int, int]]:
-    """Yield the session and the resident bytes of every process (proc(5), /proc/pid/stat)."""
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Yield the id, the session and the resident bytes of every process (proc(5), /proc/pid/stat)."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             fields = stat.read_text().rpartition(")")[2].split()
-            yield int(fields[3]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+            yield int(stat.parent.name), int(fields[3]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _started(pid: int) -> int:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ocrd.engines import deepseek, tether, vllm_setup
 from ocrd.engines.base import EngineInfo, EngineState
+from ocrd.engines.card import Card
 from ocrd.engines.residence import CoreDied, Residence, Rest
 from ocrd.engines.testpage import TEST_TEXT, test_page
 from ocrd.engines.vllm_inputs import Inputs
@@ -67,6 +68,7 @@ class VllmEngine:
         """Take the settings, and where daemons keep the records of their engines (default: `tether.default_folder`)."""
         self._settings = settings
         self._home = tether.Home(folder or tether.default_folder())
+        self._card = Card(self._home.processes)
         self._info: EngineInfo | None = None
         self._residence: Residence | None = None
         self._views: deepseek.Views | None = None
@@ -108,12 +110,15 @@ class VllmEngine:
         """How it is."""
         if self._residence is None:
             return EngineState("loading")
-        return EngineState(self._residence.doing, self._residence.restarts)
+        memory = self._card.memory
+        card = (memory.engine, memory.used, memory.total) if memory else ()
+        return EngineState(self._residence.doing, self._residence.restarts, *card)
 
     async def start(self) -> None:
         """Build the engine and let it read a test page; 30 seconds to some minutes."""
         version = vllm_setup.check_version()
         self._home.open()
+        self._card.watch()
         vllm_setup.set_environment(self._home)
         model = await self._in_builder(lambda: vllm_setup.locate(self._settings.model, self._settings.revision))
         self._info = EngineInfo("vllm", model, version, vllm_setup.fingerprint(self._settings, model, version))
@@ -132,6 +137,7 @@ class VllmEngine:
 
     async def close(self) -> None:
         """Stop and free everything."""
+        self._card.close()
         if self._residence:
             await self._residence.close()
         self._builder.shutdown(wait=False)

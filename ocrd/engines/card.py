@@ -1,0 +1,155 @@
+"""How much of the card's memory is taken, and how much of it by the engine: asked of NVML, the driver's own library.
+
+The driver is asked in a thread that nobody waits for: one that hangs holds up neither pages nor a stop. What it said is
+told only while it is fresh. Where there is no driver there is nothing to tell.
+"""
+
+import ctypes
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+EVERY = 5.0
+"""Seconds between two questions."""
+FRESH = 3 * EVERY
+"""Seconds for which an answer counts."""
+
+_MANY = 512
+"""Processes on one card that are listed; there are never so many."""
+_UNKNOWN = 2**64 - 1
+"""What NVML says where it can't know the memory of a process, as on a part of a card (MIG)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardMemory:
+    """The memory of the card, or the cards, that the engine is on."""
+
+    engine: int | None
+    """Bytes held by the engine's processes; None where the driver does not name them, as in some containers."""
+    used: int
+    """Bytes in use by anyone."""
+    total: int
+    """Bytes that there are."""
+
+
+class NoAnswer(Exception):  # noqa: N818 - what it says
+    """NVML could not tell."""
+
+
+class _Memory(ctypes.Structure):
+    """Of nvml.h, `nvmlMemory_t`."""
+
+    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
+
+
+class _Process(ctypes.Structure):
+    """Of nvml.h, `nvmlProcessInfo_v2_t`."""
+
+    _fields_ = (
+        ("pid", ctypes.c_uint),
+        ("memory", ctypes.c_ulonglong),
+        ("gpu_instance", ctypes.c_uint),
+        ("compute_instance", ctypes.c_uint),
+    )
+
+
+class Nvml:
+    """The driver's library, opened."""
+
+    def __init__(self, library: Any) -> None:  # noqa: ANN401 - what ctypes loads has no type
+        """Take the loaded library. Raises NoAnswer if the driver behind it does not answer."""
+        self._library = library
+        self._ask("nvmlInit_v2")
+
+    def _ask(self, name: str, *arguments: object) -> None:
+        try:
+            code = getattr(self._library, name)(*arguments)
+        except AttributeError as error:
+            raise NoAnswer(f"the driver is too old for {name}") from error
+        if code:
+            raise NoAnswer(f"{name} ended with {code}")
+
+    def cards(self) -> Iterator[tuple[int, int, dict[int, int]]]:
+        """Yield for each card the bytes in use, those that there are, and those of each process. Raises NoAnswer."""
+        count = ctypes.c_uint()
+        self._ask("nvmlDeviceGetCount_v2", ctypes.byref(count))
+        for index in range(count.value):
+            card, memory = ctypes.c_void_p(), _Memory()
+            self._ask("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(card))
+            self._ask("nvmlDeviceGetMemoryInfo", card, ctypes.byref(memory))
+            yield memory.used, memory.total, self._processes(card)
+
+    def _processes(self, card: ctypes.c_void_p) -> dict[int, int]:
+        found, length = (_Process * _MANY)(), ctypes.c_uint(_MANY)
+        try:
+            self._ask("nvmlDeviceGetComputeRunningProcesses_v3", card, ctypes.byref(length), found)
+        except NoAnswer:
+            return {}  # not every card tells
+        known = (found[number] for number in range(min(length.value, _MANY)))
+        return {process.pid: process.memory for process in known if process.memory != _UNKNOWN}
+
+
+def load() -> Nvml:
+    """Open the driver's library. Raises OSError where there is none, and NoAnswer."""
+    return Nvml(ctypes.CDLL("libnvidia-ml.so.1"))
+
+
+class Card:
+    """Asks every few seconds, from `watch` to `close`."""
+
+    def __init__(
+        self,
+        processes: Callable[[], set[int]],
+        load: Callable[[], Nvml] = load,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take what lists the engine's processes, what opens the library, and a clock in seconds."""
+        self._processes, self._load, self._clock = processes, load, clock
+        self._nvml: Nvml | None = None
+        self._told: tuple[float, CardMemory] | None = None
+        self._closed = threading.Event()
+
+    @property
+    def memory(self) -> CardMemory | None:
+        """What the card said last, if that is fresh."""
+        told = self._told
+        return told[1] if told and self._clock() - told[0] <= FRESH else None
+
+    def watch(self) -> None:
+        """Begin to ask."""
+        threading.Thread(target=self._watch, name="card", daemon=True).start()
+
+    def close(self) -> None:
+        """Ask no more; does not wait for an answer."""
+        self._closed.set()
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self.look()
+            except OSError:
+                return  # no driver, no card
+            except NoAnswer as error:
+                log.debug("the card's memory is not known: %s", error)
+            self._closed.wait(EVERY)
+
+    def look(self) -> None:
+        """Ask once. Raises OSError where there is no driver, and NoAnswer; then the library is opened anew."""
+        nvml, self._nvml = self._nvml or self._load(), None
+        memory = _of_engine(list(nvml.cards()), self._processes())
+        self._nvml, self._told = nvml, (self._clock(), memory) if memory else None
+
+
+def _of_engine(cards: list[tuple[int, int, dict[int, int]]], engine: set[int]) -> CardMemory | None:
+    """Sum up the cards that the engine is on; if the driver names it on none, only a single card can be meant."""
+    on = [card for card in cards if card[2].keys() & engine]
+    held = sum(held for _, _, processes in on for pid, held in processes.items() if pid in engine)
+    if not on and len(cards) != 1:
+        return None
+    meant = on or cards
+    return CardMemory(held if on else None, sum(card[0] for card in meant), sum(card[1] for card in meant))
