@@ -76,6 +76,6 @@ def _end(event: Ended) -> None:
         facts |= {"pages": event.pages, "status": event.status, **event.verdicts}
     if event.reason:
         facts["reason"] = event.reason
-    good = event.kind == "skipped" or (event.kind == "delivered" and event.status != "partial")
+    good = event.kind == "skipped" or (event.kind in ("delivered", "reread") and event.status != "partial")
     level = log.info if good else log.warning
     level(event.kind, watch=event.watch, source=shown(event.source), job=event.job, path=shown(event.path), **facts)

@@ -91,7 +91,7 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
         with Bars() as bars:
             _configure_log(settings)
             ended = _run_daemon(settings, once=True, progress=bars)
-    if ended["refused"]:
+    if ended["refused"] or ended["not reread"]:
         raise typer.Exit(65)
 
 
@@ -143,6 +143,22 @@ def retry(
 
     for path in bring_back(configuration.load(config).watches, None if everything else names or []):
         print(path)
+
+
+@app.command()
+def rerun(
+    name: Annotated[str, typer.Argument(help="The scan or its sidecar, with its subfolder: letters/scan.pdf")],
+    pages: Annotated[str, typer.Option("--pages", help="Their numbers, such as 7,12-15.")],
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Read pages of a delivered scan again, and keep the sidecar of before as NAME.md.bak.
+
+    The daemon does it, now or when it is started, or `ocrd once`.
+    """
+    from ocrd import config as configuration
+    from ocrd.rerun import ask
+
+    print(ask(name, pages, configuration.load(config).watches))
 
 
 @app.command()

@@ -41,6 +41,7 @@ from ocrd.model import PageResult, Settled
 from ocrd.pause import RETRY_SECONDS
 from ocrd.pipeline import Interrupted, Outcome, Progress, Tools, durably, run_job
 from ocrd.render import Renderer
+from ocrd.reread import run_rerun
 from ocrd.spool import Job, refusal_of
 from ocrd.window import Window
 from ocrd.workers import Limits
@@ -216,6 +217,8 @@ class Daemon:
             flow.idle = False
             try:
                 news = await flow.look()
+                for job in await durably(flow.spool.adopt):
+                    self._enqueue(flow, job, recovered=True)
             except MachineError as error:
                 self._fault(flow, "scan", error)
                 inbox.was_away()
@@ -344,7 +347,8 @@ class Daemon:
     async def _attempt(self, flow: Flow, job: Job, tools: Tools) -> Outcome | None:
         try:
             with machine_faults("work on", job.source):
-                outcome = await run_job(job, flow.watch, flow.spool, tools)
+                run = run_rerun if job.record.rerun else run_job
+                outcome = await run(job, flow.watch, flow.spool, tools)
         except MachineError as error:
             self._fault(flow, job.id, error)
             return None

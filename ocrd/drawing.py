@@ -166,6 +166,26 @@ def make_searchable(path: Path, pages: tuple[PageResult, ...]) -> bytes:
         raise PageError(f"No PDF that can be searched can be made of this: {plain(error, path)}.", AGAIN) from error
 
 
+def exchange_searchable(path: Path, delivered: Path, pages: tuple[PageResult, ...], fresh: tuple[int, ...]) -> bytes:
+    """Exchange the `fresh` pages, by their index, in a PDF of the source that was made before. Raises PageError."""
+    import pymupdf
+
+    made = make_searchable(path, pages)
+    try:
+        with pymupdf.open(stream=made, filetype="pdf") as source, pymupdf.open(delivered, filetype="pdf") as target:
+            if target.page_count == len(pages):
+                for index in fresh:
+                    target.insert_pdf(source, from_page=index, to_page=index, start_at=index)
+                    target.delete_page(index + 1)
+                return bytes(target.tobytes(garbage=3, deflate=True))
+            count = target.page_count
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PageError(f"The PDF beside the sidecar can't be changed: {plain(error, delivered)}.", AGAIN) from error
+    raise PageError(f"The PDF beside the sidecar has {count} pages, and the scan {len(pages)}.", "Move it away.")
+
+
 def _page_size(page: PageResult) -> tuple[float, float]:
     placement = page.facts.placement if page.facts else Placement()
     return placement.width or _A4[0], placement.height or _A4[1]

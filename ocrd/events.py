@@ -107,9 +107,10 @@ class Ended:
     job: str
     source: str
     kind: str
-    """`delivered`, `refused`, `returned` (put back into the inbox, since it changed), or `skipped` (a duplicate)."""
+    """`delivered`, `refused`, `returned` (put back into the inbox, since it changed), `skipped` (a duplicate); of a
+    rerun `reread`, or `not reread`."""
     path: Path
-    """Where the sidecar lies; for the others, where the source lies now."""
+    """Where the sidecar lies; for refused, returned and skipped ones, where the source lies now."""
     original: Path | None
     """Where the source lies now."""
     seconds: float

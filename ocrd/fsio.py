@@ -29,6 +29,7 @@ NAME_MAX = 255
 _AT_FDCWD = -100
 _CHUNK = 2**20
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _NO_NOREPLACE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 
@@ -127,6 +128,31 @@ def folder_new(path: Path, files: Iterable[Path], *, tag: str) -> None:
             remove_folder(temporary)
             raise
         sync_folder(path.parent)
+
+
+def replace_seen(source: Path, target: Path, seen: Path, *, tag: str) -> None:
+    """Put a copy of a file of ours in the place of one that holds the same as `seen`: whole at every instant.
+
+    What somebody else put there meanwhile is left, or put back. Called again after a crash, it goes on from there.
+    Raises NotAsSeenError if the target is another, MachineError.
+    """
+    temporary = target.with_name(f".ocrd-{tag}.tmp")
+    with machine_faults("write", target):
+        if not same_file(source, target):
+            if not same_file(seen, target):
+                raise NotAsSeenError
+            _copy_temporary(source, target.parent, tag)
+            _exchange(temporary, target)
+            sync_folder(target.parent)
+        if not os.path.lexists(temporary):
+            return
+        mine = same_file(seen, temporary)
+        if not mine:  # changed in the instant before
+            _exchange(temporary, target)
+        os.unlink(temporary)
+        sync_folder(target.parent)
+        if not mine:
+            raise NotAsSeenError
 
 
 def write_own(path: Path, data: bytes) -> None:
@@ -463,6 +489,20 @@ def _rename_new(source: Path, target: Path) -> None:
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
         os.rename(source, target)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let two files take each other's place: renameat2(2) with RENAME_EXCHANGE.
+
+    Where the file system can't, the one replaces the other, which must be known elsewhere.
+    """
+    old, new = os.fsencode(one), os.fsencode(other)
+    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_EXCHANGE) == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in _NO_NOREPLACE:
+        raise OSError(number, os.strerror(number), old, None, new)
+    os.rename(one, other)
 
 
 def _remedy(number: int | None, path: Path) -> str:

@@ -42,7 +42,9 @@ class Hooks:
         if not isinstance(event, Ended):
             return
         watch = self._watches[event.watch]
-        command = {"delivered": watch.on_delivered, "refused": watch.on_refused}.get(event.kind)
+        command = {"delivered": watch.on_delivered, "reread": watch.on_delivered, "refused": watch.on_refused}.get(
+            event.kind
+        )
         if command:
             task = asyncio.get_running_loop().create_task(self._run(command, event, watch.hook_timeout))
             self._running.add(task)

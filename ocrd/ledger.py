@@ -48,7 +48,7 @@ class Entry:
     sha256: str
     """Of the source."""
     kind: str
-    """`delivered`, or for a duplicate `skipped` or `linked`."""
+    """`delivered`, or for a duplicate `skipped` or `linked`, or `reread` after a rerun of some pages."""
     sidecar: str
     """Relative to the outbox; for a skipped one, that of the earlier document."""
     pages: int
@@ -66,7 +66,13 @@ class Ledger:
 
     def record(self, entry: Entry) -> None:
         """Write an entry, in place of an earlier one of the same job. What can't be written is only logged."""
-        self._try(lambda db: _insert(db, entry))
+
+        def record(db: sqlite3.Connection) -> None:
+            found = _found_as(entry.date, entry.sidecar)  # if the ledger was made just now, from the same sidecar, too
+            db.execute("DELETE FROM entries WHERE job = ?", (shown(found),))
+            _insert(db, entry)
+
+        self._try(record)
 
     def earlier(self, sha256: str) -> Entry | None:
         """Find the last delivery of the same content."""
@@ -133,7 +139,7 @@ class Ledger:
             if facts:
                 name = str(path.relative_to(self._outbox))
                 kind = "linked" if facts["status"] == "duplicate" else "delivered"
-                job = f"{facts['date']} {name}"
+                job = _found_as(facts["date"], name)
                 yield Entry(
                     job, facts["date"], facts["source"], facts["sha256"], kind, name, facts["pages"], facts["status"]
                 )
@@ -147,6 +153,11 @@ def facts(document: Document) -> dict[str, str | int]:
         "pages": document.facts.pages,
         "status": document.status,
     }
+
+
+def _found_as(date: str, sidecar: str) -> str:
+    """Make an id for an entry of which only the sidecar is known."""
+    return f"{date} {sidecar}"
 
 
 def _insert(db: sqlite3.Connection, entry: Entry) -> None:

@@ -43,7 +43,7 @@ def sidecar(document: Document, style: Style) -> str:
 
     Links to figures hold `result.STEM` for the name that is found when it is published.
     """
-    head = [_front_matter(document)] if style.front_matter else []
+    head = [_facts(document)] if style.front_matter else []
     parts = [part for page in document.pages for part in _page(page, style)]
     told = joined(parts, dehyphenate=style.dehyphenate, paragraphs=style.join_paragraphs)
     body = "\n\n".join(part.text for part in told) + "\n"
@@ -54,6 +54,12 @@ def section(page: PageResult, style: Style, *, noted: bool) -> str:
     """Write the words of one page, without marker and figures; `noted` begins with a visible word on any problem."""
     left_out = {"marker", "figure"} if noted else {"marker", "figure", "note"}
     parts = [part for part in _page(page, style) if part.kind not in left_out]
+    return "\n\n".join(part.text for part in joined(parts, dehyphenate=style.dehyphenate, paragraphs=False))
+
+
+def body(page: PageResult, style: Style) -> str:
+    """Write one page as it stands in a sidecar below its marker; links to figures hold `result.STEM`."""
+    parts = [part for part in _page(page, style) if part.kind != "marker"]
     return "\n\n".join(part.text for part in joined(parts, dehyphenate=style.dehyphenate, paragraphs=False))
 
 
@@ -78,7 +84,7 @@ def duplicate(told: Mapping[str, str | int], earlier: str, link: str, style: Sty
     """Write the sidecar of a scan whose content was delivered before: `told` of it, and a link to the earlier one."""
     facts = {"source": told["source"], "sha256": told["sha256"], "pages": told["pages"], "status": "duplicate"}
     facts |= {"date": told["date"], "duplicate_of": shown(earlier)}
-    head = _yaml(facts) if style.front_matter else ""
+    head = front_matter(facts) if style.front_matter else ""
     return f"{head}\nThe same file was read before, as [{_inline(earlier)}]({quote(link)}).\n"
 
 
@@ -106,7 +112,7 @@ def _seal(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-def _front_matter(document: Document) -> str:
+def _facts(document: Document) -> str:
     facts = {
         "source": shown(document.source),
         "sha256": document.facts.sha256,
@@ -116,15 +122,18 @@ def _front_matter(document: Document) -> str:
         "model": document.model,
         "date": document.date.isoformat(timespec="seconds"),
         "seconds": round(document.seconds, 1),
-        "problems": [
-            {"page": page.index + 1, "verdict": str(page.verdict), "reason": shown(page.reason)}
-            for page in document.problems
-        ],
+        "problems": [problem(page) for page in document.problems],
     }
-    return _yaml(facts)
+    return front_matter(facts)
 
 
-def _yaml(facts: Mapping[str, object]) -> str:
+def problem(page: PageResult) -> dict[str, object]:
+    """Tell in the front matter of a page that a person should look at."""
+    return {"page": page.index + 1, "verdict": str(page.verdict), "reason": shown(page.reason)}
+
+
+def front_matter(facts: Mapping[str, object]) -> str:
+    """Write facts as a sidecar begins with them."""
     text = yaml.dump(facts, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return f"---\n{text}---\n"
 

@@ -12,6 +12,8 @@ from ocrd.plain import plain
 
 FORM = 1
 """Version of the JSON."""
+PAGE_BREAK = "\n\f"
+"""Between two pages of the plain text."""
 
 
 def files(document: Document, watch: Watch) -> dict[str, bytes]:
@@ -44,7 +46,12 @@ def figures(document: Document) -> list[str]:
 
 def as_text(document: Document, style: Style) -> str:
     """Write the text without markup, a form feed between pages."""
-    return "\n\f".join(plain(markdown.section(page, style, noted=True)) for page in document.pages) + "\n"
+    return PAGE_BREAK.join(text_of(page, style) for page in document.pages) + "\n"
+
+
+def text_of(page: PageResult, style: Style) -> str:
+    """Write the text of one page without markup."""
+    return plain(markdown.section(page, style, noted=True))
 
 
 def as_json(document: Document) -> str:
@@ -59,12 +66,13 @@ def as_json(document: Document) -> str:
         "model": document.model,
         "date": document.date.isoformat(timespec="seconds"),
         "seconds": round(document.seconds, 1),
-        "pages": [_page(page) for page in document.pages],
+        "pages": [page_of(page) for page in document.pages],
     }
     return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
 
 
-def _page(page: PageResult) -> dict[str, Any]:
+def page_of(page: PageResult) -> dict[str, Any]:
+    """Tell in the JSON of one page."""
     reading = page.reading
     text = markup.clean(reading.text) if reading else ""
     placement = page.facts.placement if page.facts and page.facts.placement.width else None

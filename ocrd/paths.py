@@ -62,6 +62,11 @@ def regular(path: Path) -> Iterator[Path]:
         os.close(held)
 
 
+def for_children(held: Path) -> Path:
+    """Spell a path of `regular` for the processes that we have started; good as long as it is held here."""
+    return Path("/proc", str(os.getpid()), *held.parts[len(_HELD) - 1 :])
+
+
 def spelled(path: Path) -> Path:
     """Spell a path of `beneath` as a person knows it."""
     if path.parts[:4] != _HELD:

@@ -79,11 +79,12 @@ class Outcome:
     """How a job ended."""
 
     kind: str
-    """`delivered`, `refused`, `returned` (put back into the inbox, since it changed), or `skipped` (a duplicate)."""
+    """`delivered`, `refused`, `returned` (put back into the inbox, since it changed), `skipped` (a duplicate); of a
+    rerun `reread`, or `not reread`."""
     path: Path
-    """Where the sidecar lies; for the others, where the source lies now."""
-    original: Path
-    """Where the source lies now."""
+    """Where the sidecar lies; for refused, returned and skipped ones, where the source lies now."""
+    original: Path | None
+    """Where the source lies now; None if it was not found."""
     document: Document | None = None
     """What was read, unless that was done before a restart."""
     reason: str = ""
@@ -114,7 +115,7 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
 async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     document = None
     if job.result is None and job.record.refusal is None:
-        async with _charged(job):
+        async with charged(job):
             result: Document | Twin | DocumentError
             try:
                 result = await _read(job, watch, tools)
@@ -203,7 +204,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
 
 
 @asynccontextmanager
-async def _charged(job: Job) -> AsyncIterator[None]:
+async def charged(job: Job) -> AsyncIterator[None]:
     """Charge the attempt while the work inside lasts; what the source is not to blame for is refunded."""
     await durably(job.charge)
     try:
@@ -215,14 +216,25 @@ async def _charged(job: Job) -> AsyncIterator[None]:
         raise
 
 
-async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
-    """Read a job's source, but for the pages that were read before a restart, or find that it was delivered before."""
+def earlier_attempts(job: Job, tools: Tools) -> int:
+    """Count the deaths while this job was read. Raises DocumentError if these were enough."""
     earlier = job.record.attempts - 1
     if earlier >= tools.max_attempts:
         raise DocumentError(
             f"ocrd died {earlier} times while it read this file, and nobody could say why.",
             "Print it to a new PDF, or scan it again; the log of those times may tell more.",
         )
+    return earlier
+
+
+def provenance(facts: SourceFacts, watch: Watch, tools: Tools) -> str:
+    """Name all that a reading depends on: a page that was kept counts only for the same."""
+    return f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}"
+
+
+async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
+    """Read a job's source, but for the pages that were read before a restart, or find that it was delivered before."""
+    earlier = earlier_attempts(job, tools)
     facts = await tools.renderer.open(job.source)
     if watch.duplicates != "process":
         await tools.twins.turn((watch.name, facts.sha256), job.id)
@@ -230,12 +242,12 @@ async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
             date = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
             told = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
             return Twin(known, told)
-    provenance = f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}"
+    read_so = provenance(facts, watch, tools)
 
     async def keep(page: PageResult, figures: Figures) -> None:
-        await durably(job.keep_page, page, provenance, figures)
+        await durably(job.keep_page, page, read_so, figures)
 
-    kept = await durably(job.kept_pages, provenance)
+    kept = await durably(job.kept_pages, read_so)
     return await read_document(
         job.source,
         job.record.name,

@@ -152,6 +152,18 @@ class Renderer:
         except WorkerError as error:
             raise PageError(f"Making a PDF that can be searched {error}.", "Set render.memory higher.") from error
 
+    async def exchange_searchable(
+        self, path: Path, delivered: Path, pages: Sequence[PageResult], fresh: Sequence[int]
+    ) -> bytes:
+        """Exchange the `fresh` pages, by their index, in a PDF made by `searchable` before. Raises PageError."""
+        try:
+            seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
+            return await self._run(
+                drawing.exchange_searchable, path, delivered, tuple(pages), tuple(fresh), seconds=seconds
+            )
+        except WorkerError as error:
+            raise PageError(f"Changing the PDF that can be searched {error}.", "Set render.memory higher.") from error
+
     async def close(self) -> None:
         """Stop the workers; pages under way are given up."""
         await self._pool.close()

@@ -1,17 +1,15 @@
 """`ocrd review`: one HTML page of a delivered document, its originals beside what was read."""
 
 import asyncio
-import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ocrd import fsio, grounding, outputs
+from ocrd import delivered, fsio, grounding, outputs
 from ocrd.config import Config, Watch
 from ocrd.errors import DocumentError, PageError
 from ocrd.fsio import shown
@@ -45,7 +43,7 @@ def write(name: str, settings: Config, output: Path | None) -> Path:
     """
     sidecar, watch = _find(name, settings)
     told = _read(sidecar)
-    source = _source(told.facts, sidecar, watch)
+    source = delivered.original(watch, told.facts, str(sidecar.relative_to(watch.outbox)))
     pages = asyncio.run(_with_images(told, source, settings)) if source else [page for page, _ in told.pages]
     facts = [(fact, str(told.facts[fact])) for fact in _SHOWN if told.facts.get(fact) not in (None, "")]
     data = html(sidecar.with_suffix("").name, facts, pages).encode()
@@ -120,30 +118,6 @@ def _from_markdown(text: str) -> _Told:
         blocks = grounding.parse(words)
         pages.append((ReviewPage(number, verdict, problem["reason"] if problem else "", b"", _A4, blocks), Placement()))
     return _Told(facts, tuple(pages))
-
-
-def _source(facts: dict[str, Any], sidecar: Path, watch: Watch) -> Path | None:
-    """Find the original in the archive, or in error/: by its name, and by its digest if that is known."""
-    named = Path(facts.get("source") or sidecar.relative_to(watch.outbox))
-    for folder in (watch.archive, watch.error):
-        for path in _like(folder / named):
-            if "sha256" not in facts or _digest(path) == facts["sha256"]:
-                return path
-    return None
-
-
-def _like(path: Path) -> Iterator[Path]:
-    """List the files with this name, or with a number in it since it was taken."""
-    if not path.parent.is_dir():
-        return
-    suffix = re.escape(path.suffix) if path.suffix not in ("", ".md", ".json") else r"\.(?:pdf|tiff?|jpe?g|png)"
-    like = re.compile(rf"{re.escape(path.stem)}(?: \(\d+\))?{suffix}", re.IGNORECASE)
-    yield from sorted(entry for entry in path.parent.iterdir() if like.fullmatch(entry.name) and entry.is_file())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _with_images(told: _Told, source: Path, settings: Config) -> list[ReviewPage]:

@@ -25,6 +25,10 @@ A source is in exactly one place at every instant. What a crash leaves, and what
 
 The capitals are the commit points: the claim, the result, the delivery, the end. The files of a result go out figures
 first and Markdown last; each is whole from the instant when it is seen.
+
+A rerun is a job without a source of its own: its original stays where it was archived. It is asked for by a file
+`rerun-<id>.json` beside the job folders, put there whole by another process, since the folder's lock is the daemon's;
+the daemon makes it a job (job.json), and then deletes the request. reread.py tells how it goes on.
 """
 
 import json
@@ -38,14 +42,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+import structlog
+
 from ocrd import fsio
 from ocrd.errors import DocumentError, MachineError, OcrdError
 from ocrd.model import DEFAULT_ACCESS, Access, FileStamp, PageResult, Settled
-from ocrd.paths import beneath, mount_point, spelled
+from ocrd.paths import NotRegularError, beneath, mount_point, regular, spelled
 from ocrd.result import Result
+
+log = structlog.get_logger("ocrd")
 
 _RECORD = "job.json"
 _ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
+_REQUEST = re.compile(rf"rerun-{_ID.pattern}\.json")
 NOTE_SUFFIX = ".error.md"
 
 
@@ -59,6 +68,24 @@ class Refusal:
     """One sentence: what to do about it."""
     date: str
     """When it was refused, ISO 8601 with time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Pages of a delivered document that are to be read again."""
+
+    sidecar: str
+    """Path of the sidecar, relative to the outbox."""
+    pages: tuple[int, ...]
+    """Their numbers, from 1."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a path that leads out of the outbox, or pages that are none."""
+        path = Path(self.sidecar)
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            raise ValueError(self.sidecar)
+        if not self.pages or not all(isinstance(page, int) and page > 0 for page in self.pages):
+            raise ValueError(self.pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +106,17 @@ class JobRecord:
     """Whether the result tells of pages with problems."""
     names: dict[str, str] = field(default_factory=dict)
     """Names recorded before their use, by role (`sidecar`, `archive`, `error`), relative to that role's folder."""
+    rerun: Rerun | None = None
+    """What is to be read again; None for a source that was dropped."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read a record back. Raises ValueError, KeyError or TypeError if it is damaged."""
         raw: dict[str, Any] = json.loads(data)
         refusal = Refusal(**raw.pop("refusal")) if raw["refusal"] else raw.pop("refusal")
-        return cls(stamp=FileStamp(**raw.pop("stamp")), refusal=refusal, **raw)
+        again = raw.pop("rerun", None)
+        rerun = Rerun(again["sidecar"], tuple(again["pages"])) if again else None
+        return cls(stamp=FileStamp(**raw.pop("stamp")), refusal=refusal, rerun=rerun, **raw)
 
 
 class Job:
@@ -342,10 +373,29 @@ class Spool:
             fsio.remove_folder(job.folder)
         return path
 
+    def adopt(self) -> list[Job]:
+        """Make jobs of the reruns that were asked for since the last time. Raises MachineError."""
+        with fsio.machine_faults("look into the work folder", self._work):
+            requests = sorted(filter(_REQUEST.fullmatch, os.listdir(self._work)))
+        return [job for name in requests if (job := self._adopt(self._work / name))]
+
+    def _adopt(self, request: Path) -> Job | None:
+        asked = _request(request)
+        job = None
+        if asked:
+            job = Job(request.with_name(request.stem.removeprefix("rerun-")), replace(asked, watch=self._watch))
+            with suppress(FileExistsError):  # from before a crash
+                fsio.make_new_folder(job.folder)
+            job.begin()
+        fsio.remove(request)
+        return job
+
     def recover(self) -> Iterator[Job]:
         """Go through what the last run left: yield the jobs to run, clean up the others. Raises MachineError."""
         with fsio.machine_faults("look into the work folder", self._work):
-            yield from self._recover()
+            adopted = self.adopt()  # first, or a folder made for a request might be taken for one that a claim left
+            yield from (job for job in self._recover() if job.id not in {one.id for one in adopted})
+            yield from adopted
 
     def _recover(self) -> Iterator[Job]:
         for folder in sorted(path for path in self._work.iterdir() if _ID.fullmatch(path.name)):
@@ -355,7 +405,9 @@ class Spool:
                 if damaged := self._without_record(folder):
                     yield damaged
                 continue
-            if not os.path.lexists(job.source):  # before the claim, or after the end
+            if job.record.rerun:
+                yield job
+            elif not os.path.lexists(job.source):  # before the claim, or after the end
                 fsio.remove_folder(folder)
             elif "inbox" in job.record.names:
                 self.give_back(job)
@@ -387,6 +439,25 @@ class Spool:
             return job
         fsio.remove_folder(folder)
         return None
+
+
+def ask_for_rerun(work: Path, record: JobRecord) -> str:
+    """Leave a request in a work folder that may be another process's. Returns its id. Raises MachineError."""
+    number = _new_id()
+    fsio.write_new(work / f"rerun-{number}.json", json.dumps(asdict(record)).encode(), tag=f"rerun-{number}")
+    return number
+
+
+def _request(path: Path) -> JobRecord | None:
+    """Read what is asked for; None if it can't be told, which the log says. Raises MachineError."""
+    with fsio.machine_faults("read", path):
+        try:
+            with regular(path) as held:
+                asked = JobRecord.parse(held.read_bytes())
+        except (NotRegularError, PermissionError, ValueError, KeyError, TypeError) as error:
+            log.warning("rerun refused", path=fsio.shown(path), reason=f"its request can't be read: {error}")
+            return None
+    return JobRecord("", asked.name, asked.stamp, rerun=asked.rerun) if asked.rerun else None
 
 
 def refusal_of(error: OcrdError) -> Refusal:

@@ -301,8 +301,10 @@ def _count_end(watch: WatchStatus, event: Ended) -> None:
             watch.refused += 1
         case "skipped":
             watch.skipped += 1
-        case _:
+        case "returned":
             watch.returned += 1
+        case _:
+            pass  # reruns deliver nothing new
 
 
 def line(status: Status) -> str:

@@ -1,5 +1,7 @@
 """Nothing is lost: the daemon is killed at every single step on the file system, at every pair, and at random."""
 
+import hashlib
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -11,6 +13,22 @@ from crash import mutations, swarm
 from crash.house import Change, Scenario
 from crash.reaper import Step
 from mounts import why_not_private
+
+from ocrd import markdown
+from ocrd.spool import Rerun
+
+ORIGINAL = b"illustrated original"
+DIGEST = hashlib.sha256(ORIGINAL).hexdigest()
+FACTS = {"source": "a.pdf", "sha256": DIGEST, "pages": 2, "status": "complete", "date": "2026-01-01T00:00:00+00:00"}
+PAGES = "<!-- page 1 -->\n\nold\n\n![](a.assets/page-1-figure-1.jpg)\n\n<!-- page 2 -->\n\nmine\n"
+OLD = {
+    "archive/a.pdf": ORIGINAL,
+    "outbox/a.md": f"{markdown.front_matter(FACTS | {'problems': []})}\n{PAGES}".encode(),
+    "outbox/a.json": json.dumps(FACTS | {"form": 1, "pages": [{"page": 1, "verdict": "ok"}]}).encode(),
+    "outbox/a.pdf": b"old pdf",
+    "outbox/a.assets/page-1-figure-1.jpg": b"old figure",
+}
+"""A document of two pages, delivered before."""
 
 SCENARIOS = [
     Scenario("plain", {"sub/a.pdf": b"source a"}),
@@ -44,6 +62,16 @@ SCENARIOS = [
         later={"archive/a.pdf": b"s1", "error/x.pdf": b"s2"},
         apart=("archive", "outbox", "error"),
     ),
+    Scenario(
+        "rerun",
+        {},
+        {"outbox/a.json.bak": b"s1"},
+        later={"outbox/a.md.bak": b"s2"},
+        delivered=OLD,
+        rerun=Rerun("a.md", (1,)),
+        outputs=("markdown", "json", "pdf"),
+    ),
+    Scenario("rerun, no renameat2", {}, delivered=OLD, rerun=Rerun("a.md", (1,)), outputs=("markdown",), links=True),
 ]
 PAIRS = float(os.environ.get("OCRD_CRASH_PAIRS", "0.1"))
 """Share of the pairs of steps that are tried, by chance; 1: all, which takes half an hour."""
@@ -111,6 +139,8 @@ def test_a_disk_that_is_full_at_any_step_loses_nothing_and_refuses_nothing(pool:
         (mutations.leave_a_part, "several files"),
         (mutations.forget_the_twin, "inbox apart"),
         (mutations.claim_by_copy_alone, "inbox apart"),
+        (mutations.exchange_in_place, "rerun"),
+        (mutations.keep_nothing, "rerun"),
     ],
 )
 def test_the_harness_catches_code_that_breaks_the_promises(pool: Executor, change: Change, name: str) -> None:

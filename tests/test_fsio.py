@@ -405,3 +405,58 @@ def test_names_that_are_not_utf_8_are_written_moved_and_numbered_like_others(tmp
     with pytest.raises(MachineError) as caught:
         fsio.write_new(tmp_path / "gone" / name, b"", tag="job")
     assert r"caf\xe9.pdf" in str(caught.value)
+
+
+@pytest.fixture
+def exchanging(tmp_path: Path) -> tuple[Path, Path, Path]:
+    new, target, old = (tmp_path / name for name in ("new", "target", "old"))
+    new.write_bytes(b"new")
+    target.write_bytes(b"old")
+    old.write_bytes(b"old")
+    return new, target, old
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith(".ocrd-"))
+
+
+def test_a_file_that_was_seen_is_replaced_and_once_more_is_the_same(exchanging: tuple[Path, Path, Path]) -> None:
+    for _ in range(2):
+        fsio.replace_seen(*exchanging, tag="x")
+        assert exchanging[1].read_bytes() == b"new"
+        assert left(exchanging[1].parent) == []
+
+
+def test_a_file_that_is_another_is_not_replaced(exchanging: tuple[Path, Path, Path]) -> None:
+    for change in (lambda: exchanging[1].write_bytes(b"edited"), exchanging[1].unlink):
+        change()
+        before = exchanging[1].read_bytes() if exchanging[1].exists() else None
+        with pytest.raises(fsio.NotAsSeenError):
+            fsio.replace_seen(*exchanging, tag="x")
+        assert (exchanging[1].read_bytes() if exchanging[1].exists() else None) == before
+
+
+def test_an_edit_in_the_very_instant_is_put_back(
+    exchanging: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fsio._exchange
+
+    def late(one: Path, other: Path) -> None:
+        if exchanging[1].read_bytes() == b"old":
+            exchanging[1].write_bytes(b"edited")
+        real(one, other)
+
+    monkeypatch.setattr(fsio, "_exchange", late)
+    with pytest.raises(fsio.NotAsSeenError):
+        fsio.replace_seen(*exchanging, tag="x")
+    assert exchanging[1].read_bytes() == b"edited"
+    assert left(exchanging[1].parent) == []
+
+
+def test_a_file_is_replaced_where_nothing_can_be_exchanged(
+    exchanging: tuple[Path, Path, Path], refuse_renameat2: Callable[[int], None]
+) -> None:
+    refuse_renameat2(errno.EINVAL)
+    fsio.replace_seen(*exchanging, tag="x")
+    assert exchanging[1].read_bytes() == b"new"
+    assert left(exchanging[1].parent) == []

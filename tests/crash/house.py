@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeVar
 from urllib.parse import unquote
@@ -22,13 +23,27 @@ from crash.reaper import Reaper, Step
 from ocrd.config import Settle, Watch
 from ocrd.errors import DocumentError, MachineError
 from ocrd.flow import Flow
-from ocrd.model import Box, PageImage, PageSizer, PixelSize, Placement, Reading, Settled, SourceFacts, View
+from ocrd.model import (
+    Box,
+    FileStamp,
+    PageImage,
+    PageResult,
+    PageSizer,
+    PixelSize,
+    Placement,
+    Reading,
+    Settled,
+    SourceFacts,
+    View,
+)
 from ocrd.pipeline import Tools, run_job
+from ocrd.reread import run_rerun
 from ocrd.scan import scan
+from ocrd.spool import JobRecord, Rerun
 from ocrd.window import Window
 
 ROLES = ("inbox", "outbox", "archive", "error")
-CLOCK = re.compile(rb'^(date|seconds): .*$|^ocrd, \d.*$|^ "(date|seconds)": .*$|^<!-- ocrd .*$', re.MULTILINE)
+CLOCK = re.compile(rb'^(- )?(date|seconds): .*$|^ocrd, \d.*$|^ +"(date|seconds)": .*$|^<!-- ocrd .*$', re.MULTILINE)
 LINK = re.compile(rb"\]\(([^()]*)\.assets/([^()]*)\)")
 ENDINGS = {"markdown": ".md", "json": ".json", "text": ".txt", "pdf": ".pdf"}
 Change = Callable[[], None]
@@ -49,6 +64,10 @@ class Scenario:
     """Roles whose folder lies on another mount."""
     outputs: tuple[str, ...] = ("markdown",)
     """What is delivered; a source that begins with `illustrated` has a figure on its first page."""
+    delivered: dict[str, bytes] = field(default_factory=dict)
+    """What an earlier life delivered and archived."""
+    rerun: Rerun | None = None
+    """What of that is to be read again."""
     links: bool = False
     """The file system has no rename that refuses a taken name, so that links are used."""
 
@@ -67,6 +86,11 @@ class StillRenderer:
     ) -> PageImage:
         assert priority >= 0
         return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0)
+
+    async def exchange_searchable(
+        self, _path: Path, delivered: Path, _pages: Sequence[PageResult], fresh: Sequence[int]
+    ) -> bytes:
+        return delivered.read_bytes() + b" with %d new" % len(fresh)
 
     async def figures(self, _path: Path, index: int, boxes: Sequence[Box], _placement: Placement) -> list[bytes]:
         return [b"figure %d on page %d" % (number, index) for number, _ in enumerate(boxes)]
@@ -111,8 +135,11 @@ class House:
             self.folder(role).mkdir()
         for name, data in self.scenario.sources.items():
             self._put("inbox/" + name, data)
-        for name, data in self.scenario.strangers.items():
+        for name, data in (*self.scenario.strangers.items(), *self.scenario.delivered.items()):
             self._put(name, data)
+        if self.scenario.rerun:
+            record = JobRecord("crash", "a.pdf", FileStamp(0, 0, 0, 0), rerun=self.scenario.rerun)
+            self._put("work/rerun-20260101T000000-abcdef.json", json.dumps(asdict(record)).encode())
 
     def strangers_come(self) -> None:
         for name, data in self.scenario.later.items():
@@ -189,12 +216,13 @@ class House:
 
         async def work() -> None:
             for job in jobs:
-                behave = illustrated if job.source.read_bytes().startswith(b"illustrated") else None
+                original = watch.archive / job.record.name if job.record.rerun else job.source
+                behave = illustrated if original.read_bytes().startswith(b"illustrated") else None
                 engine = SimulatedEngine(behave=behave)
                 tools = Tools(engine, StillRenderer(), Window(1), max_attempts=10**6)  # type: ignore[arg-type]
                 while True:
                     try:
-                        await run_job(job, watch, flow.spool, tools)
+                        await (run_rerun if job.record.rerun else run_job)(job, watch, flow.spool, tools)
                         break
                     except MachineError as error:
                         self._cure(error)
@@ -259,8 +287,10 @@ class House:
             twins = bool(self.scenario.apart) or self.scenario.links  # an instant with two whole files
             assert len(places) == 1 or (twins and len(places) == 2), f"the source is at {places}"
         self._check_strangers(files)
+        self._check_delivered(files, undisturbed)
         allowed = Counter(_lasting(data) for data in undisturbed.values())
         allowed.update([*self.scenario.strangers.values(), *self.scenario.later.values()])
+        allowed.update(map(_lasting, self.scenario.delivered.values()))
         for name, data in files.items():
             if name.startswith(("outbox/", "error/", "archive/")):
                 assert _lasting(data) in allowed, f"{name} is not complete: {data!r}"
@@ -277,6 +307,20 @@ class House:
                 folder = str(Path(name).parent)
                 wanted |= {f"{folder}/{unquote(m[1].decode())}.assets/{m[2].decode()}" for m in LINK.finditer(data)}
                 assert wanted <= files.keys(), f"{name} came before {wanted - files.keys()}"
+
+    def _check_delivered(self, files: dict[str, bytes], undisturbed: dict[str, bytes]) -> None:
+        """Assert that what was archived stays, and what was delivered is there, as it was or as it will be."""
+        for name, data in self.scenario.delivered.items():
+            if name.startswith("archive/"):
+                assert [place for place, found in files.items() if found == data] == [name]
+                continue
+            whole = {_lasting(data), _lasting(undisturbed[name])}
+            assert name in files, f"{name} is not there"
+            assert _lasting(files[name]) in whole, f"{name} is neither old nor new: {files[name]!r}"
+            if files[name] != data:
+                assert data in [found for place, found in files.items() if place.endswith(".bak")], (
+                    f"{name} is not kept"
+                )
 
     def _check_strangers(self, files: dict[str, bytes]) -> None:
         for name, data in self.scenario.strangers.items():

@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
-from ocrd import fsio, pipeline, result, spool
+from ocrd import fsio, pipeline, reread, result, spool
+from ocrd.config import Watch
 
 
 def write_in_place() -> None:
@@ -71,3 +73,24 @@ def claim_by_copy_alone() -> None:
         os.rename(temporary, target)
 
     fsio._move_by_copy = move
+
+
+def exchange_in_place() -> None:
+    """Write the new pages over the old sidecar."""
+
+    def replace(source: Path, target: Path, seen: Path, *, tag: str) -> None:  # noqa: ARG001
+        descriptor = os.open(target, os.O_WRONLY | os.O_TRUNC)
+        os.write(descriptor, source.read_bytes())
+        os.close(descriptor)
+
+    fsio.replace_seen = replace
+
+
+def keep_nothing() -> None:
+    """Exchange the sidecar without a copy of what was there."""
+    real = reread._put
+
+    def put(job: spool.Job, watch: Watch, file: Path, wanted: str, *rest: Any) -> Path:
+        return watch.outbox / wanted if wanted.endswith(".bak") else real(job, watch, file, wanted, *rest)
+
+    reread._put = put
