@@ -19,6 +19,7 @@ set -e
 mount -t tmpfs machine "$BASE"
 mkdir "$BASE/upper" "$BASE/work" "$BASE/root" "$BASE/cgroup"
 mount -t overlay machine -o "lowerdir=/,upperdir=$BASE/upper,workdir=$BASE/work" "$BASE/root"
+[ -z "$SYSTEMD_FILES" ] || cp -a --no-clobber "$SYSTEMD_FILES/." "$BASE/root/"
 mount -t cgroup2 machine "$BASE/cgroup"
 mkdir "$BASE/cgroup/$NAME"
 echo $$ > "$BASE/cgroup/$NAME/cgroup.procs"
@@ -32,6 +33,9 @@ mount -t proc proc proc
 mount -t tmpfs machine run
 mount -t tmpfs machine tmp
 mount --rbind /dev dev
+while IFS=: read -r from to; do
+  [ -z "$to" ] || { [ -e "./$to" ] || mkdir -p "./$to"; mount --rbind "$from" "./$to"; }
+done <<< "$BINDS"
 mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 echo 00000000000000000000000000000001 > etc/machine-id
@@ -63,10 +67,17 @@ def why_not() -> str:
 class Machine:
     """Booted by `start`; gone without a trace after `close`."""
 
-    def __init__(self, base: Path) -> None:
-        """Take an empty folder."""
+    def __init__(self, base: Path, systemd: Path | None = None, binds: dict[Path, str] | None = None) -> None:
+        """Take an empty folder; a copy of systemd's files, if there is none here; and what is seen inside elsewhere."""
         self.base = base
-        self._environment = {**os.environ, "BASE": str(base), "NAME": f"ocrd-machine-{os.getpid()}", "INIT": _INIT}
+        self._environment = {
+            **os.environ,
+            "BASE": str(base),
+            "NAME": f"ocrd-machine-{os.getpid()}",
+            "INIT": _INIT,
+            "SYSTEMD_FILES": str(systemd or ""),
+            "BINDS": "\n".join(f"{outside}:{inside}" for outside, inside in (binds or {}).items()),
+        }
         self._outside: subprocess.Popen[bytes] | None = None
         self._init = 0
 
@@ -98,10 +109,17 @@ class Machine:
                     self._init = int(child)
         return self._init != 0
 
+    def open_ways_to(self, *places: Path) -> None:
+        """Let every user pass through the folders above: in this machine only."""
+        for place in places:
+            for folder in (place, *place.parents):
+                inside = self.root / str(folder.resolve()).lstrip("/")
+                inside.chmod(inside.stat().st_mode | 0o055)
+
     def run(self, *command: str | Path, check: bool = False) -> "subprocess.CompletedProcess[str]":
         """Run a program inside, as root."""
         enter = ["nsenter", "-t", str(self._init), "-m", "-p", "-u", "-i", "-C", "-r", "-w"]
-        told = subprocess.run([*enter, *command], capture_output=True, text=True, timeout=120, check=False)
+        told = subprocess.run([*enter, *command], capture_output=True, text=True, timeout=600, check=False)
         if check and told.returncode:
             raise AssertionError(f"{command} ended with {told.returncode}:\n{told.stdout}{told.stderr}")
         return told

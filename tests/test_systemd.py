@@ -31,7 +31,7 @@ class Host(machine.Machine):
 
     def install(self) -> None:
         """Put the shipped files where they belong, and this checkout at /opt/ocrd."""
-        self._open_ways_to(REPOSITORY, Path(sys.prefix), Path(sys.base_prefix))
+        self.open_ways_to(REPOSITORY, Path(sys.prefix), Path(sys.base_prefix))
         etc = self.root / "etc"
         for kind in ("sysusers.d", "tmpfiles.d"):
             (etc / kind).mkdir(exist_ok=True)
@@ -53,13 +53,6 @@ class Host(machine.Machine):
             f"ln -s {REPOSITORY} /opt/ocrd; systemd-sysusers; systemd-tmpfiles --create /etc/tmpfiles.d/ocrd.conf;"
             "journalctl --update-catalog; systemctl daemon-reload"
         )
-
-    def _open_ways_to(self, *places: Path) -> None:
-        """Let the service's user pass through the folders above: in this machine only."""
-        for place in places:
-            for folder in (place, *place.parents):
-                inside = self.root / str(folder.resolve()).lstrip("/")
-                inside.chmod(inside.stat().st_mode | 0o055)
 
     def configure(self, watches: tuple[str, ...] = ("scans",), seconds: float = 0.0, **sections: Any) -> None:
         """Write the configuration over the engine that is a process of its own."""
