@@ -1,8 +1,8 @@
 """The daemon's life: start, recover, watch, admit, reload, stop.
 
 These tasks run beside each other: one look-out for each inbox, one admission that closes batches and claims, one runner
-for each job in work, one that reloads, and one pulse, once a second, that tells the world how things stand. A fault of
-the machine pauses the watch that it concerns and nothing else.
+for each job in work, one that reloads, and the pulse (`pulse.py`), which tells the world how things stand.
+A fault of the machine pauses the watch that it concerns and nothing else.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from ocrd import chronicle, logs, reload, service, status
+from ocrd import chronicle, logs, reload, service
 from ocrd.batch import Batch, BatchPolicy
 from ocrd.config import Config
 from ocrd.engines.attended import Attended
@@ -28,7 +28,6 @@ from ocrd.events import (
     Accepted,
     Ended,
     EngineReady,
-    EngineRestarted,
     Events,
     Opened,
     PageDone,
@@ -40,6 +39,7 @@ from ocrd.hooks import Hooks
 from ocrd.model import PageResult, Settled
 from ocrd.pause import RETRY_SECONDS
 from ocrd.pipeline import Interrupted, Outcome, Progress, Tools, durably, run_job
+from ocrd.pulse import Pulse
 from ocrd.render import Renderer
 from ocrd.reread import run_rerun
 from ocrd.spool import Job, refusal_of
@@ -52,10 +52,6 @@ _JOBS_AT_ONCE = 1024
 """Jobs that have been opened at the same time; the others wait in their folders. Far above any engine's window."""
 _LOOKS_AT_ONCE = 64
 """Files that have settled whose pages are counted at the same time."""
-_PULSE = 1.0
-"""Seconds between two looks at how things stand."""
-_SCAN_SECONDS = 120.0
-"""A scan that takes longer stands for a share that no longer answers."""
 
 
 class _Report(Progress):
@@ -101,16 +97,20 @@ class Daemon:
         self._engine = Attended(engine)
         self._once = once
         self._progress = progress or Progress()
-        self._manager = manager or service.Manager()
         self._reread = reread
-        self._heart = service.Heart(self._manager)
-        self._board = status.Board(config)
-        self._seen = self._board.snapshot()
-        self._status_file = status_file
-        self._hooks = Hooks(config)
-        self.events = Events(chronicle.write, self._board.hear, self._hooks.hear)
+        self.events = Events(chronicle.write)
         """What happens, for whoever wants to listen before `run`."""
         self._flows = [Flow(watch, config.settle, self.events, once=once) for watch in config.watches]
+        self._pulse = Pulse(
+            config,
+            self._engine,
+            self._flows,
+            self.events,
+            manager=manager or service.Manager(),
+            status_file=status_file,
+        )
+        self._hooks = Hooks(config)
+        self.events.listen(self._hooks.hear)
         self._leaving: list[Flow] = []
         self._batch: Batch[tuple[Flow, Settled]] = Batch(_policy(config, once=once))
         self._admit = asyncio.Event()
@@ -140,12 +140,12 @@ class Daemon:
         """Run until stopped. Raises ConfigError, SpoolError, EngineError; with `once` any MachineError."""
         async with AsyncExitStack() as stack:
             renderer = self._open_tools(stack)
-            stack.callback(self._write_status)
-            self._open_metrics(stack)
+            stack.callback(self._pulse.write_status)
+            stack.callback(self._pulse.serve_metrics())
             try:
                 async with asyncio.TaskGroup() as group:
                     ending = group.create_task(self._stop.wait())
-                    telling = [group.create_task(self._pulse()), group.create_task(self._keep_status())]
+                    telling = group.create_task(self._pulse.run())
                     tasks = [
                         group.create_task(self._work(group, renderer)),
                         group.create_task(self._admission()),
@@ -155,13 +155,12 @@ class Daemon:
                         flow.look_out = group.create_task(self._look_out(flow, renderer))
                     await ending
                     await self._drain(tasks)
-                    for task in telling:
-                        task.cancel()
+                    telling.cancel()
             except BaseExceptionGroup as several:
                 error = cause_of(several)
-                self._board.state, self._board.complaint = "failed", str(error)
+                self._pulse.failed(error)
                 raise error from None
-            self._board.state = "stopped"
+            self._pulse.stopped()
         log.info("stopped", **self.ended)
 
     def _open_tools(self, stack: AsyncExitStack) -> Renderer:
@@ -180,21 +179,6 @@ class Daemon:
         stack.push_async_callback(renderer.close)
         stack.push_async_callback(self._engine.close)
         return renderer
-
-    def _open_metrics(self, stack: AsyncExitStack) -> None:
-        """Serve the numbers, if the owner wants them. Raises ConfigError."""
-        if not self._config.metrics.listen:
-            return
-        from ocrd import metrics
-
-        numbers = metrics.Metrics(self._standing)
-        self.events.listen(numbers.hear)
-        server = metrics.Server(numbers, self._standing, self._config.metrics.listen)
-        stack.callback(server.close)
-
-    def _standing(self) -> status.Status:
-        """Tell another thread how things stood at the last pulse."""
-        return self._seen
 
     def _release_folders(self) -> None:
         for flow in (*self._flows, *self._leaving):
@@ -320,8 +304,7 @@ class Daemon:
         await asyncio.gather(*(flow.looked.wait() for flow in self._flows))
         info = self._engine.info
         log.info("ready", engine=info.kind, model=info.model, version=info.version, watches=len(self._flows))
-        self._board.state = "ready"
-        self._manager.notify(service.READY)
+        self._pulse.ready()
         self._ready.set()
 
     async def _run(self, flow: Flow, job: Job, tools: Tools) -> None:
@@ -379,8 +362,7 @@ class Daemon:
 
     async def _drain(self, tasks: list[asyncio.Task[None]]) -> None:
         """Take nothing new, finish the pages that are in flight, and leave the rest for the next start."""
-        self._board.state = "stopping"
-        self._manager.notify(service.STOPPING)
+        self._pulse.stopping()
         limit, began = self._config.service.drain, time.monotonic()
         log.info("stopping", in_work=self._active + self._queue.qsize(), in_flight=self._engine.inside)
         for task in (*tasks, self._announcing, *(flow.look_out for flow in self._flows)):
@@ -409,14 +391,14 @@ class Daemon:
         while self._reread:
             await self._hangup.wait()
             self._hangup.clear()
-            self._manager.reloading()
+            self._pulse.reloading()
             try:
                 fresh = await asyncio.to_thread(self._reread)
             except ConfigError as error:
                 log.error("reload refused", what=error.what, remedy=f"{error.remedy} What ran before runs on.")  # noqa: TRY400 - the two sentences tell all
             else:
                 self._apply(fresh, partial(self._begin, group, renderer))
-            self._manager.notify(service.READY)
+            self._pulse.reloaded()
 
     def _apply(self, fresh: Config, begin: Callable[[Flow], None]) -> None:
         """Go over to another configuration without touching the pages in flight."""
@@ -434,7 +416,7 @@ class Daemon:
             self._end(known[name])
         for watch in (*change.added, *change.moved):
             begin(Flow(watch, fresh.settle, self.events))
-        self._board.configured(self._config)
+        self._pulse.configured(self._config)
         self._hooks.configured(self._config)
         log.info("reloaded", **change.told)
         if change.unheeded:
@@ -470,72 +452,6 @@ class Daemon:
         flow.inbox.close()
         self.events.tell(WatchRemoved(flow.watch.name))
         flow.release()
-
-    # -- what the world is told -----------------------------------------------------------------------------------
-
-    async def _pulse(self) -> None:
-        """Say once a second how things stand, and send the heartbeat while all that must move does."""
-        self._heart.needs(self._look_outs_move)
-        self._heart.needs(self._engine_answers)
-        began, restarts = time.monotonic(), 0
-        while True:
-            now = time.monotonic()
-            logs.repeats.tell()
-            self._find_hung_scans(now)
-            state = self._engine.state
-            if state.restarts > restarts:
-                restarts = state.restarts
-                self.events.tell(EngineRestarted(restarts))
-            if not self._ready.is_set() and now - began < self._config.service.loading:
-                self._manager.wait_longer(30 * _PULSE)
-            elif self._ready.is_set() and (complaint := self._heart.beat(now)):
-                log.error(
-                    "hanging", what=complaint, remedy="The heartbeat has ended, and systemd will start ocrd again."
-                )
-            self._board.observe(self._engine, self._heart.complaint, now)
-            self._seen = self._board.snapshot()
-            self._manager.status(status.line(self._seen))
-            await asyncio.sleep(min(_PULSE, (self._manager.watchdog or 4 * _PULSE) / 4))
-
-    def _look_outs_move(self, now: float) -> str | None:
-        if self._stop.is_set():
-            return None  # they end before the pages in flight do
-        longest = self._config.settle.rescan + RETRY_SECONDS + 2 * _SCAN_SECONDS
-        for flow in self._flows:
-            ended = flow.look_out is not None and flow.look_out.done()
-            if ended or (now - flow.sign > longest and not flow.pause.reason):
-                return f"the look-out of watch {flow.watch.name} has not moved for {now - flow.sign:.0f} s"
-        return None
-
-    def _engine_answers(self, _now: float) -> str | None:
-        patience, silent = self._config.service, self._engine.silence()
-        if silent > (patience.loading if self._engine.state.doing == "loading" else patience.silence):
-            return f"the engine has had {self._engine.inside} page(s) for {silent:.0f} s without answering to any"
-        return None
-
-    def _find_hung_scans(self, now: float) -> None:
-        """Pause a watch whose share hangs: no error will come from it, and a restart would hang as well."""
-        for flow in self._flows:
-            if flow.scanning and now - flow.sign > _SCAN_SECONDS:
-                flow.fault(
-                    "scan",
-                    MachineError(
-                        f"The inbox {shown(flow.watch.inbox)} has not answered for {_SCAN_SECONDS:.0f} s.",
-                        "Is the share's server up? Work resumes when it answers.",
-                    ),
-                )
-
-    async def _keep_status(self) -> None:
-        """Write the status file once a second, beside the pulse: the heartbeat must not wait for a disk."""
-        while True:
-            data = self._board.data()
-            await asyncio.to_thread(self._write_status, data)
-            await asyncio.sleep(_PULSE)
-
-    def _write_status(self, data: bytes | None = None) -> None:
-        if self._status_file:
-            with suppress(MachineError):  # a status that can't be told is no reason to stop
-                status.write(self._status_file, data or self._board.data())
 
 
 def _policy(config: Config, *, once: bool) -> BatchPolicy:
