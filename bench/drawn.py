@@ -22,7 +22,7 @@ def text(page: int) -> str:
 @functools.cache
 def _text(seed: int) -> str:
     dice = random.Random(seed)  # noqa: S311 - no secret
-    words = ["".join(dice.choices("abcdefghijklmnoprstuvw", k=dice.randint(2, 9))) for _ in range(WORDS)]
+    words = ["".join(map(dice.choice, ("bcdfghklmnprstvw", "aeiou") * dice.randint(1, 4))) for _ in range(WORDS)]
     paragraphs = [" ".join(words[first : first + 40]).capitalize() + "." for first in range(0, WORDS, 40)]
     return f"# {words[0].capitalize()} {words[1]}\n\n" + "\n\n".join(paragraphs)
 

@@ -123,7 +123,8 @@ def letter(chance: random.Random, language: str) -> Sheet:
     head, body = " ".join(words[:4]), " ".join(words[: chance.randint(25, 60)])
     html = f"<h2>{escape(head)}</h2><p>{escape(' '.join(words[5:9]))}<br>{escape(' '.join(words[9:12]))}</p>"
     html += f"<p>{escape(body)}</p><p>{escape(' '.join(words[2:4]))}</p>"
-    return Sheet("letter", _render(html, _style(chance), _box(chance)), body)
+    text = "\n".join([head, " ".join(words[5:9]), " ".join(words[9:12]), body, " ".join(words[2:4])])
+    return Sheet("letter", _render(html, _style(chance), _box(chance)), text)
 
 
 def table(chance: random.Random, language: str) -> Sheet:

@@ -27,6 +27,8 @@ STRONG = 48
 """Levels by which the darkest pixels of a mark differ: more than what shines through from the back of a sheet."""
 TEXT_PIECES = 8
 """Fewer pieces than this have no way up."""
+LEAST_LETTER = 6
+"""Pixels of ink that a letter has at least."""
 SURE = 0.8
 """Probability from which the model's answer is taken at once. Right in every case of the measurement."""
 LIKELY = 0.6
@@ -37,6 +39,10 @@ _CLEARLY = 64
 """Levels by which an area must differ from the paper in red, green or blue."""
 _RULE = 90
 """27 mm: no letter has so long a stroke."""
+_CORNER = 8
+"""2 mm: nothing is printed so near to two edges."""
+_STAPLED = 100
+"""30 mm: no staple is farther from a corner."""
 STEEPEST = 4.0
 """The steepest skew that is looked for, degrees."""
 LEAST_SKEW = 0.3
@@ -56,9 +62,13 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
         return PageFacts(placement, sight.ink, blank=reason)
     turn, other = (0, None) if stands else way_up(sight)
     text = Text.of(sight, turn)
+    if stands and (lying := Text.of(sight, 90)).letters > 2 * text.letters:
+        text = lying  # nobody turned it, but some engines read it as it lies
     skew = 0.0 if stands else text.skew()
     right = placement if stands else replace(placement, turn=turn, skew=-skew if abs(skew) >= LEAST_SKEW else 0.0)
-    return PageFacts(right, sight.ink, text.lines(skew), text.letters, other_turn=other)
+    ink = sight.ink
+    letters = min(text.letters, round(ink * sight.grey.size / LEAST_LETTER))  # the others are specks
+    return PageFacts(right, ink, text.lines(skew), letters, other_turn=other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,8 @@ class Sight:
     """Rows of grey levels, ink dark, in the page's own shape."""
     pieces: "Array"
     """Left, top, width, height, area and strong pixels of every connected piece of ink."""
+    labels: "Array"
+    """For every pixel of the small copy the number of its piece, from 1; 0 where there is none."""
     colours: "Array"
     """Rows of RGB, smaller still."""
 
@@ -94,7 +106,7 @@ class Sight:
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, ltype=cv2.CV_16U if few else cv2.CV_32S)
         strong = np.bincount(labels[contrast > STRONG], minlength=count)
         colours = cv2.resize(np.ascontiguousarray(pixels[::2, ::2]), _FEW, interpolation=cv2.INTER_AREA)
-        return cls(grey, np.column_stack([boxes, strong])[1:], colours)
+        return cls(grey, np.column_stack([boxes, strong])[1:], labels, colours)
 
     @property
     def ink(self) -> float:
@@ -104,12 +116,14 @@ class Sight:
     @property
     def dark(self) -> float:
         """Share of the page, rims aside, that differs clearly from its paper: large areas, to which marks are blind."""
+        import cv2
         import numpy as np
 
         rim = round(0.12 * _FEW[0])
         inner = self.colours[rim:-rim, rim:-rim].astype(np.int16)
         paper = np.median(inner, axis=(0, 1))
-        return float(np.mean((abs(inner - paper) > _CLEARLY).any(axis=2)))
+        dark = (abs(inner - paper) > _CLEARLY).any(axis=2).view(np.uint8)
+        return float(np.mean(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))))  # streaks are no area
 
 
 def _paper(grey: "Array") -> "Array":
@@ -151,12 +165,11 @@ def _marks(sight: Sight) -> "Array":
     high, wide = sight.grey.shape
     left, top, width, height, area, strong = sight.pieces.T
     longer, shorter = np.maximum(width, height), np.minimum(width, height)
-    specks = int(((area < 6) & (longer < 4)).sum())
-    crowd = min(1.0, specks / 300)  # where there are many, some lie together
+    crowd = _crowd(sight)
     kept: Array = (longer >= 4 + 2 * crowd) & (area >= 7 + 4 * crowd)
-    kept &= (strong >= 3) & (strong > area / 8)  # shadows and what shines through are soft
+    kept &= (strong >= 3) & (strong > area / (8 + 8 * (longer > _RULE)))  # shadows and what shines through are soft
     # streaks, creases and lone rules: long and thin, also when a little askew
-    kept &= (longer < 15 * shorter) & ~((longer > 0.25 * LONG_SIDE) & (area < 5 * longer))
+    kept &= longer < 15 * shorter
     kept &= (shorter > 1) | (longer < 8)
     # rims: along an edge of the sheet
     reach = 0.12 * LONG_SIDE
@@ -172,7 +185,36 @@ def _marks(sight: Sight) -> "Array":
     kept &= ~((beside | above) & round_)
     # the grainy end of a shadow: runs along the edge beside it
     kept &= ~((beside & (height > 8 * width)) | (above & (width > 8 * height)))
+    brink = (left <= _CORNER) | (left + width >= wide - _CORNER), (top <= _CORNER) | (top + height >= high - _CORNER)
+    kept &= ~((brink[0] & (width <= 3)) | (brink[1] & (height <= 3)))
+    # torn corners
+    kept &= ~(brink[0] & brink[1] & (longer < 0.3 * LONG_SIDE))
+    # creases, also of a corner that was turned down, and staples
+    far_x, far_y = np.minimum(x, wide - x), np.minimum(y, high - y)
+    staple = (longer >= 20) & (longer < 60) & (far_x < _STAPLED) & (far_y < _STAPLED)
+    thin = kept & (area < 5 * longer) & (staple | (longer > _RULE))
+    few = np.flatnonzero(thin)[:20]  # where there are more, something stands there
+    kept[few] &= ~_straight(sight, few)
     return kept
+
+
+def _straight(sight: Sight, pieces: "Array") -> "Array":
+    """Tell which pieces are one straight stroke: their pixels hardly leave a line."""
+    import numpy as np
+
+    told = []
+    for piece in pieces:
+        left, top, width, height = sight.pieces[piece, :4]
+        rows, columns = np.nonzero(sight.labels[top : top + height, left : left + width] == piece + 1)
+        spread = np.linalg.eigvalsh(np.cov(rows, columns))
+        told.append(math.sqrt(max(0.0, spread[0])) < 1.5 + 0.01 * max(width, height))
+    return np.array(told, dtype=bool)
+
+
+def _crowd(sight: Sight) -> float:
+    """Tell how thick specks lie, 0 to 1: where there are many, some lie together."""
+    _, _, width, height, area, _ = sight.pieces.T
+    return min(1.0, int(((area < 6) & (width < 4) & (height < 4)).sum()) / 300)
 
 
 # Text
@@ -194,8 +236,15 @@ class Text:
 
         left, top, width, height, area, strong = sight.pieces.T
         longer, shorter = np.maximum(width, height), np.minimum(width, height)
-        kept = (longer >= 4) & (area >= 6) & (strong >= 1) & (longer < LONG_SIDE / 5) & (shorter < LONG_SIDE / 20)
+        kept = (
+            (longer >= 4)
+            & (area >= 6 + 4 * _crowd(sight))
+            & (strong >= 1)
+            & (longer < LONG_SIDE / 5)
+            & (shorter < LONG_SIDE / 20)
+        )
         kept &= (shorter > 3) | (longer <= 12)  # what is left of rules, and the lines of a form
+        kept &= (shorter < 12) | (area > 0.2 * width * height)  # frames, such as a table's cells
         left, top, width, height = (side[kept].astype(float) for side in (left, top, width, height))
         high, wide = sight.grey.shape
         for _ in range(turn // 90):
@@ -213,8 +262,10 @@ class Text:
 
         if not len(self):
             return 0
-        size = float(np.median(self.height))
-        like = (self.height > size / 3) & (self.height < 4 * size)
+        high = self.height[self.height > 3]  # dots of a leader can be more than the letters
+        size = float(np.median(high if len(high) else self.height))
+        like = (self.height > 0.45 * size) & (self.height < 4 * size)
+        like &= (self.width > 3) | (self.height < 2 * size)  # the sides of a table's cells
         return int(np.maximum(1, np.round(self.width[like] / (0.85 * size))).sum())
 
     def lines(self, skew: float) -> int:

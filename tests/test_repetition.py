@@ -1,0 +1,87 @@
+"""What goes round in circles, or on and on, and what only looks so."""
+
+import random
+
+import pytest
+
+from ocrd import repetition
+from ocrd.wording import Wording
+
+PAGE = (
+    "When the town closed its customs house, nobody asked what should become of the papers. There were forty-one "
+    "shelves of them, and a ledger of complaints about the gulls. The building was sold in spring, and the new owner "
+    "wanted it empty by June, so the watchman's daughter borrowed a barrow and carried them home every evening. "
+)
+
+
+def said(text: str, *, room: int | None = None, lines: int = 0) -> str:
+    return repetition.found(Wording.of(text), room, lines)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PAGE,
+        "\n".join(f"{n}. Chapter of {word} {'.' * 40} {n * 7}" for n, word in enumerate(PAGE.split()[:30], 1)),
+        "\n".join("Name: ____________________ Date: ____________________" for _ in range(14)),
+        "\n".join(["_" * 90] * 45),
+        "| A | B | C |\n| --- | --- | --- |\n" + "| 0,00 | 0,00 | 0,00 |\n" * 7,
+        "<table>" + "<tr>" + "<td></td>" * 12 + "</tr>" * 30 + "</table>",
+        "\n".join(" ".join(str(day) for day in range(1, last + 1)) for last in (31, 28, 31, 30) * 3),
+    ],
+    ids=["prose", "contents", "form", "lines to write on", "same rows", "empty table", "calendar"],
+)
+def test_what_pages_have_is_no_loop(text: str) -> None:
+    assert said(text, lines=45) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (PAGE + "the end of " * 30, "times in a row"),
+        (PAGE + "".join(f"{n}. the gulls of June\n" for n in range(40)), "times in a row"),
+        (PAGE.replace("a ledger", "a ledger" + " of complaints, a ledger" * 20), "times in a row"),
+        (PAGE + "".join(f"In {1800 + n} it had {n * 37} gulls. " for n in range(30)), "only counting on"),
+        (PAGE + " ".join(map(str, range(100))), "counts on and on"),
+        ("".join(f"| {n} | {n + 1} | {n + 2} |\n" for n in range(90)), "counts on and on"),
+        (PAGE + "<td></td>" * 400, "dots, rules or empty cells"),
+        (PAGE + "- \n" * 200, "dots, rules or empty cells"),
+        (PAGE + "." * 900, "dots, rules or empty cells"),
+        (PAGE + "ha" * 60, "letters"),
+    ],
+)
+def test_loops_are_found_wherever_they_are(text: str, why: str) -> None:
+    assert why in said(text)
+
+
+def test_a_loop_in_the_middle_of_a_row_is_found_in_a_table_too() -> None:
+    rows = [f"| {word} | {n} | {n * n} |" for n, word in enumerate(PAGE.split()[:20])]
+    assert said("\n".join(rows)) == ""
+    rows[10] += " 7 | 12 |" * 40
+    assert "times in a row" in said("\n".join(rows))
+
+
+def test_sentences_in_changing_order_are_found() -> None:
+    parts, chance = PAGE.split(". "), random.Random(1)  # noqa: S311
+    assert said(". ".join(chance.choice(parts) for _ in range(60)))
+
+
+def test_a_page_that_ends_in_old_phrases_has_lost_its_way() -> None:
+    chance, words = random.Random(2), PAGE.split()  # noqa: S311
+    fresh = " ".join(f"{word}{number}x" for number, word in enumerate(words * 8))
+    stale = " ".join(" ".join(words[start : start + 40]) for start in (chance.randrange(15) for _ in range(8)))
+    assert said(fresh) == ""
+    assert "said before" in said(f"{fresh} {PAGE} {stale}")
+
+
+def test_more_lines_than_the_page_has_are_no_page() -> None:
+    rows = "".join(f"<tr><td>{word}{n}</td><td>{n * 31 % 97}</td></tr>" for n, word in enumerate(PAGE.split()))
+    assert said(rows, lines=60) == said(rows) == ""
+    assert "rows where there seem to be 20 lines" in said(rows, lines=20)
+    assert "lines where there seem to be 3" in said("\n".join(PAGE.split()), lines=3)
+
+
+def test_without_room_on_the_page_less_is_enough() -> None:
+    refrain = "O the gulls, the gulls of Harrow Quay, they cry.\n" * 3
+    assert said(PAGE + refrain) == said(PAGE + refrain, room=1000) == ""
+    assert said(PAGE + refrain, room=200)

@@ -1,0 +1,64 @@
+"""From a reading and its page to a verdict, with the reason in words."""
+
+import pytest
+
+from ocrd import verdict
+from ocrd.model import PageFacts, PageImage, PageResult, PixelSize, Placement, Reading, TextLayer, Verdict
+
+FULL = PageFacts(Placement(595, 842), ink=0.05, lines=30, letters=1500)
+TEXT = " ".join(f"chapter{number} begins when evening comes over harbour number{number}." for number in range(30))
+
+
+def judged(text: str, facts: PageFacts = FULL, finish: str = "stop") -> PageResult:
+    return verdict.judge(PageImage(0, PixelSize(1, 1), b"", 0, facts), Reading(0, text, finish, 9, 1.0))
+
+
+def test_a_whole_page_is_fine() -> None:
+    assert (judged(TEXT).verdict, judged(TEXT).reason) == (Verdict.OK, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "expected", "why"),
+    [
+        (TEXT, "length", Verdict.TRUNCATED, "stopped in the middle"),
+        (TEXT, "repetition", Verdict.REPEATED, "was stopped"),
+        (TEXT + " and on" * 40, "length", Verdict.REPEATED, "in a row"),
+        ("", "stop", Verdict.SUSPECT, "found no text"),
+        ("Fig.", "stop", Verdict.SUSPECT, "read 3 letters"),
+        (" ".join(f"{word}{n}" for n, word in enumerate((TEXT * 4).split())), "stop", Verdict.SUSPECT, "letters where"),
+        (
+            TEXT[: len(TEXT) // 3] + " and so the whole town of gulls went to",
+            "stop",
+            Verdict.SUSPECT,
+            "letters where",
+        ),
+        ("<image>\nFree OCR.", "stop", Verdict.SUSPECT, "what it was asked"),
+        ("I'm sorry, I can't read this image.", "stop", Verdict.SUSPECT, "instead of reading"),
+    ],
+)
+def test_a_bad_reading_is_called_so_with_its_reason(text: str, finish: str, expected: Verdict, why: str) -> None:
+    result = judged(text, finish=finish)
+    assert (result.verdict, why in result.reason) == (expected, True), result.reason
+
+
+def test_a_letter_that_excuses_itself_is_a_letter() -> None:
+    note = "Sorry, I cannot come on Sunday. The document that you asked for lies on the shelf."
+    assert judged(note, PageFacts(Placement(595, 842), ink=0.01, lines=2, letters=66)).verdict is Verdict.OK
+    assert judged(note).verdict is Verdict.SUSPECT
+
+
+def test_a_picture_holds_no_letters() -> None:
+    box = "<|ref|>image<|/ref|><|det|>[[0, 0, 999, 700]]<|/det|>\n"
+    assert judged(TEXT[:450] + ".").verdict is Verdict.SUSPECT
+    assert judged(box + TEXT[:450] + ".").verdict is Verdict.OK
+
+
+def test_the_pages_own_text_is_believed() -> None:
+    facts = PageFacts(Placement(595, 842), ink=0.05, lines=30, letters=300, layer=TextLayer(2000, ""))
+    assert "the PDF's own text has 2000" in judged(TEXT[:900] + ".", facts).reason
+
+
+def test_what_is_made_up_on_a_nearly_blank_page_is_too_much() -> None:
+    number = PageFacts(Placement(595, 842), ink=0.0005, lines=1, letters=3)
+    assert judged("- 12 -", number).verdict is Verdict.OK
+    assert judged(TEXT[:200], number).verdict is Verdict.SUSPECT
