@@ -21,10 +21,10 @@ from ocrd.fsio import machine_faults
 _MARK = "# Written by `ocrd service install`; edit it as you like, an edited file is left alone. sha256:"
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _FOR_SYSTEM_ONLY = (
-    "User", "Group", "Slice", "CapabilityBoundingSet", "DevicePolicy", "DeviceAllow", "ReadWritePaths",
-    "ProtectSystem", "ProtectHome", "PrivateTmp", "ProtectProc", "ProtectClock", "ProtectControlGroups",
-    "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "PrivateIPC", "Wants",
-    "After", "RequiresMountsFor", "Environment",
+    "User", "Group", "Slice", "CapabilityBoundingSet", "AmbientCapabilities", "DevicePolicy", "DeviceAllow",
+    "ReadWritePaths", "ProtectSystem", "ProtectHome", "PrivateTmp", "ProtectProc", "ProtectClock",
+    "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables",
+    "PrivateIPC", "Wants", "After", "RequiresMountsFor", "Environment",
 )  # fmt: skip
 """What a user's own service manager can't do: it has no privileges to give up."""
 
@@ -108,7 +108,10 @@ def _commands(files: list[Step], folders: list[Path], place: Place) -> Iterator[
     if files:
         yield _command("tell systemd of the changes", *place.systemctl, "daemon-reload")
     if files or not _answers(*place.systemctl, "is-active", "ocrd"):
-        yield _command("start the service, now and at each boot", *place.systemctl, "enable", "--now", "ocrd.service")
+        when = "login" if place.user else "boot"
+        yield _command(
+            f"start the service, now and at each {when}", *place.systemctl, "enable", "--now", "ocrd.service"
+        )
 
 
 def uninstall(place: Place) -> Plan:
@@ -128,7 +131,8 @@ def uninstall(place: Place) -> Plan:
     if ours:
         steps.append(_command("tell systemd of the changes", *place.systemctl, "daemon-reload"))
     notes = [f"{file} was edited, and stays" for file in there if file not in ours]
-    notes.append("configuration, folders and their files, /var/lib/ocrd, /var/cache/ocrd and the user ocrd stay")
+    kept = "and ~/.cache/ocrd, stay" if place.user else "/var/lib/ocrd, /var/cache/ocrd and the user ocrd stay"
+    notes.append(f"configuration, folders and their files, {kept}")
     return Plan(tuple(steps), tuple(notes))
 
 
@@ -144,12 +148,23 @@ def unit(config: Config, path: Path, place: Place) -> str:
     if place.user:
         settings |= {"EnvironmentFile": "-%E/ocrd/environment", "WantedBy": "default.target"}
     lines = []
-    for line in shipped("ocrd.service").splitlines():
+    for line in _without(_FOR_SYSTEM_ONLY if place.user else (), shipped("ocrd.service").splitlines()):
         key = line.partition("=")[0]
-        if place.user and key in _FOR_SYSTEM_ONLY:
-            continue
         lines.append(f"{key}={settings[key]}" if key in settings else line)
     return "\n".join(lines) + "\n"
+
+
+def _without(keys: tuple[str, ...], lines: list[str]) -> Iterator[str]:
+    """Leave settings out, and the comments right above them."""
+    comments: list[str] = []
+    for line in lines:
+        if line.startswith("#"):
+            comments.append(line)
+            continue
+        if line.partition("=")[0] not in keys:
+            yield from (*comments, line)
+        comments = []
+    yield from comments
 
 
 def roots(config: Config) -> list[Path]:

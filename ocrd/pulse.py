@@ -67,7 +67,7 @@ class Pulse:
         """Say that we are ready."""
         self._board.state, self._ready = "ready", True
         self._manager.notify(service.READY)
-        self._tell()
+        self._tell(time.monotonic())
 
     def reloading(self) -> None:
         """Say that the configuration is read again."""
@@ -109,11 +109,11 @@ class Pulse:
                 restarts = state.restarts
                 self._events.tell(EngineRestarted(restarts))
             self._beat(now, now - began)
-            self._board.observe(self._engine, self._heart.complaint, now)
-            self._tell()
+            self._tell(now)
             await asyncio.sleep(min(EVERY, (self._manager.watchdog or 4 * EVERY) / 4))
 
-    def _tell(self) -> None:
+    def _tell(self, now: float) -> None:
+        self._board.observe(self._engine, self._heart.complaint, now)
         self._seen = self._board.snapshot()
         self._manager.status(status.line(self._seen))
 

@@ -20,6 +20,8 @@ REPOSITORY = Path(__file__).parents[1]
 UNITS = REPOSITORY / "systemd"
 UNIT = "ocrd.service"
 CONFIG = "/etc/ocrd/ocrd.yaml"
+OURS = f"{REPOSITORY / 'tests'}:{REPOSITORY}"
+"""Where Python finds this checkout and the engine of the tests."""
 
 _journal = importlib.util.find_spec("systemd") and importlib.util.find_spec("systemd.journal")
 _why_not = machine.why_not() or ("" if _journal else "the Python package systemd-python is not installed")
@@ -54,22 +56,31 @@ class Host(machine.Machine):
             "journalctl --update-catalog; systemctl daemon-reload"
         )
 
-    def configure(self, watches: tuple[str, ...] = ("scans",), seconds: float = 0.0, **sections: Any) -> None:
-        """Write the configuration over the engine that is a process of its own."""
+    def configure(
+        self,
+        watches: tuple[str, ...] = ("scans",),
+        seconds: float = 0.0,
+        *,
+        file: str = CONFIG,
+        folder: str = "/srv/ocr",
+        runtime: str = "/run/ocrd",
+        **sections: Any,
+    ) -> None:
+        """Write a configuration over the engine that is a process of its own."""
         settings = {
-            "engine": {"kind": "apart:create", "options": {"seconds": seconds, "pid": "/run/ocrd/engine.pid"}},
+            "engine": {"kind": "apart:create", "options": {"seconds": seconds, "pid": f"{runtime}/engine.pid"}},
             "settle": {"quiet": "100ms"},
             "batch": {"quiet": "100ms"},
             "render": {"workers": 1},
             "watches": [
-                {"name": name} | {role: f"/srv/ocr/{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
+                {"name": name} | {role: f"{folder}/{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
                 for name in watches
             ],
         }
-        (self.root / CONFIG.lstrip("/")).write_text(yaml.safe_dump(settings | sections))
+        (self.root / file.lstrip("/")).write_text(yaml.safe_dump(settings | sections))
 
-    def drop(self, name: str, pages: int = 1, watch: str = "scans") -> None:
-        inbox = self.root / "srv/ocr" / watch / "inbox"
+    def drop(self, name: str, pages: int = 1, watch: str = "scans", folder: str = "srv/ocr") -> None:
+        inbox = self.root / folder / watch / "inbox"
         with pymupdf.open() as document:
             for number in range(pages):
                 document.new_page().insert_text((20, 40), f"{name} {number}")
@@ -274,3 +285,42 @@ def test_a_new_user_installs_the_service_and_takes_it_away_again(host: Host) -> 
     assert host.show("LoadState") == "not-found"
     assert host.there("scans/outbox/letter.md")
     assert host.run("bash", "-c", f"{ours} status -c {CONFIG}").returncode == 2
+
+
+PERSON = 4000
+"""The id of an ordinary user."""
+
+
+def as_person(host: Host, script: str, *, check: bool = True) -> str:
+    """Run a shell script as an ordinary user who is logged in."""
+    leave_root = ("setpriv", f"--reuid={PERSON}", f"--regid={PERSON}", "--clear-groups", "env", "-i")
+    settings = ("HOME=/home/person", f"XDG_RUNTIME_DIR=/run/user/{PERSON}", "PATH=/usr/bin:/bin", f"PYTHONPATH={OURS}")
+    return host.run(*leave_root, *settings, "PYTHONDONTWRITEBYTECODE=1", "bash", "-ec", script, check=check).stdout
+
+
+def test_an_ordinary_user_installs_it_for_their_own_service_manager(host: Host) -> None:
+    host.shell(
+        f"useradd --create-home --uid {PERSON} person; mkdir -p /run/user /home/person/.config/ocrd;"
+        f"install --directory --mode 700 --owner person /run/user/{PERSON};"
+        f"systemd-run --unit person --uid person --property Delegate=yes --setenv XDG_RUNTIME_DIR=/run/user/{PERSON}"
+        " /lib/systemd/systemd --user"
+    )
+    (host.root / "home/person/.config/ocrd/environment").write_text(f"PYTHONPATH={OURS}\n")
+    host.configure(file="/home/person/ocrd.yaml", folder="/home/person/ocr", runtime=f"/run/user/{PERSON}/ocrd")
+    host.shell("chown -R person /home/person")
+    host.wait((host.root / f"run/user/{PERSON}/systemd/private").exists)
+    command = f"cd; {sys.prefix}/bin/ocrd"
+    assert "at each login" in as_person(host, f"{command} service install --user --yes -c ocrd.yaml")
+    assert "There is nothing to do." in as_person(host, f"{command} service install --user --yes -c ocrd.yaml")
+    assert (
+        as_person(host, "systemctl --user show ocrd --property=StatusText --value") == "Engine ready; nothing to read\n"
+    )
+    assert not as_person(host, "systemd-analyze --user verify ~/.config/systemd/user/ocrd.service 2>&1")
+    host.drop("letter.pdf", folder="home/person/ocr")
+    host.wait((host.root / "home/person/ocr/scans/archive/letter.pdf").exists)
+    as_person(host, "systemctl --user reload ocrd")
+    assert "last delivered letter.pdf" in as_person(host, f"{command} status -c ocrd.yaml")
+    as_person(host, f"{command} service uninstall --user --yes")
+    assert as_person(host, "systemctl --user show ocrd --property=LoadState --value") == "not-found\n"
+    assert (host.root / "home/person/ocr/scans/outbox/letter.md").exists()
+    host.shell("systemctl stop person")
