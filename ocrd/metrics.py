@@ -19,7 +19,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_a
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from ocrd.errors import ConfigError
-from ocrd.events import Accepted, Ended, Event, PageDone
+from ocrd.events import Accepted, Ended, Event, PageDone, WatchAdded
+from ocrd.model import Verdict
 from ocrd.status import STALE, EngineStatus, Status, WatchStatus
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 LATENCIES = (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 """Seconds; a scan is read within some seconds, a backlog overnight."""
 PAGE_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160)
+
+OUTCOMES = ("delivered", "partial", "refused", "returned", "skipped")
 
 Look = Callable[[], Status]
 
@@ -55,6 +58,8 @@ class Metrics:
     def hear(self, event: Event) -> None:
         """Count what happened."""
         match event:
+            case WatchAdded():
+                self._begin(event.watch)
             case Accepted(recovered=False):
                 self._accepted.labels(event.watch).inc()
             case PageDone():
@@ -68,6 +73,15 @@ class Metrics:
                     self._latency.labels(event.watch).observe(event.latency)
             case _:
                 pass
+
+    def _begin(self, watch: str) -> None:
+        """Let each of a watch's counters begin at zero: of one that begins at one, Prometheus sees no increase."""
+        self._accepted.labels(watch)
+        self._latency.labels(watch)
+        for outcome in OUTCOMES:
+            self._documents.labels(watch, outcome)
+        for verdict in Verdict:
+            self._pages.labels(watch, str(verdict))
 
 
 class _Standing:
@@ -94,6 +108,12 @@ class _Standing:
             for watch in status.watches:
                 family.add_metric([watch.name], value(watch))
             yield family
+        found = CounterMetricFamily(
+            "ocrd_found_by_scan", "Files that a scan found and no event had told of", labels=["watch"]
+        )
+        for watch in status.watches:
+            found.add_metric([watch.name], watch.found_by_scan)
+        yield found
 
 
 def _memory(engine: EngineStatus) -> Iterator["Metric"]:
@@ -113,7 +133,6 @@ _OF_WATCHES: tuple[tuple[str, str, Callable[[WatchStatus], float]], ...] = (
     ("in_work", "Sources claimed and not ended", lambda watch: watch.in_work),
     ("paused", "Whether a fault of the machine holds the watch up", lambda watch: float(watch.paused is not None)),
     ("polling", "Whether the inbox gives no events", lambda watch: float(watch.how == "polling")),
-    ("found_by_scan", "Files that a scan found and no event had told of", lambda watch: watch.found_by_scan),
 )
 
 

@@ -21,6 +21,9 @@ from ocrd.status import EngineStatus, Status, WatchStatus, backlog, duration, ju
 OK, ATTENTION, DOWN = 0, 1, 2
 """Exit codes, as monitors of the Nagios family take them."""
 
+_BAR = 20
+"""Characters of a document's progress bar."""
+
 _SICK = {"dead": DOWN, "down": DOWN, "failed": DOWN, "hung": DOWN, "stopped": DOWN}
 _STYLES = {OK: "bold green", ATTENTION: "bold yellow", DOWN: "bold red"}
 
@@ -148,18 +151,28 @@ def _gib(count: int) -> str:
     return f"{count / 2**30:.1f}"
 
 
+def _name(name: str) -> Text:
+    """Names alone are cut where the terminal is narrow."""
+    return Text(name, no_wrap=True, overflow="ellipsis")
+
+
 def _watches(status: Status) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("watch", "by", "settling", "waiting", "in work", "delivered", "partial", "refused"):
-        table.add_column(column, justify="left" if column in ("watch", "by") else "right", no_wrap=True)
+    table.add_column("watch")
+    table.add_column("by", no_wrap=True)
+    for column in ("settling", "waiting", "in work", "delivered", "partial", "refused"):
+        table.add_column(column, justify="right", no_wrap=True)
     for one in status.watches:
         numbers = (one.settling, one.waiting, one.in_work, one.delivered, one.partial, one.refused)
-        table.add_row(one.name, "paused" if one.paused else one.how or "nobody", *map(str, numbers))
+        table.add_row(_name(one.name), "paused" if one.paused else one.how or "nobody", *map(str, numbers))
     return table
 
 
 def _documents(status: Status) -> Table:
     table = Table.grid(padding=(0, 2))
+    table.add_column()
+    for _ in range(3):
+        table.add_column(no_wrap=True)
     for row in _rows(status):
         table.add_row(*row)
     return table
@@ -168,8 +181,8 @@ def _documents(status: Status) -> Table:
 def _rows(status: Status) -> Iterator[tuple[RenderableType, ...]]:
     for one in status.documents:
         look_at = f"{one.problems} to look at" if one.problems else ""
-        bar = ProgressBar(total=one.pages, completed=one.done, width=30)
-        yield Text(one.source), bar, Text(f"{one.done}/{one.pages} pages"), Text(look_at, "yellow")
+        bar = ProgressBar(total=one.pages, completed=one.done, width=_BAR)
+        yield _name(one.source), bar, Text(f"{one.done}/{one.pages} pages"), Text(look_at, "yellow")
     hidden = sum(one.in_work for one in status.watches) - len(status.documents)
     if hidden > 0:
         yield Text(f"and {hidden} more"), Text(), Text(), Text()

@@ -14,7 +14,7 @@ from prometheus_client import generate_latest
 
 from ocrd import config, metrics
 from ocrd.errors import ConfigError
-from ocrd.events import Accepted, Ended, PageDone, Paused
+from ocrd.events import Accepted, Ended, PageDone, Paused, WatchAdded
 from ocrd.metrics import Metrics, Server
 from ocrd.model import PageResult, Verdict
 from ocrd.status import STALE, Board
@@ -76,6 +76,20 @@ def test_documents_pages_latency_and_queue_are_told(server: Server, board: Board
         'ocrd_paused{watch="scans"} 1.0',
         "ocrd_engine_restarts_total 0.0",
         "ocrd_ready 1.0",
+    ):
+        assert line in told.splitlines(), line
+
+
+def test_each_counter_of_a_watch_begins_at_zero(server: Server, numbers: Metrics) -> None:
+    """Of a counter that begins at one, Prometheus sees no increase: the first refusal would be missed."""
+    numbers.hear(WatchAdded("faxes", "events", 60.0))
+    _, told = ask(server, "/metrics")
+    for line in (
+        'ocrd_documents_total{outcome="refused",watch="faxes"} 0.0',
+        'ocrd_pages_total{verdict="failed",watch="faxes"} 0.0',
+        'ocrd_accepted_total{watch="faxes"} 0.0',
+        'ocrd_latency_seconds_count{watch="faxes"} 0.0',
+        'ocrd_found_by_scan_total{watch="scans"} 0.0',
     ):
         assert line in told.splitlines(), line
 

@@ -186,6 +186,17 @@ def test_a_daemon_that_was_killed_is_told_as_dead(house: House) -> None:
     assert "it ended without a word" in told.stdout
 
 
+def test_a_narrow_terminal_cuts_names_and_nothing_else() -> None:
+    heard = board(Opened("scans", "j1", f"{'A long name ' * 9}.pdf", 1000, 0))
+    heard._watches["scans"].name = "the-letters-and-faxes-of-the-whole-house"
+    lines = _shown(panel.page(heard.snapshot(), time.time())).splitlines()
+    [heading] = [line for line in lines if line.startswith("watch ")]
+    assert heading.split() == ["watch", "by", "settling", "waiting", "in", "work", "delivered", "partial", "refused"]
+    [document] = [line for line in lines if line.startswith("A long name")]
+    assert "… " in document
+    assert "0/1000 pages" in document
+
+
 def _shown(page: object) -> str:
     from rich.console import Console
 
