@@ -141,11 +141,17 @@ class Journal(logging.Handler):
         """Take the function that sends fields, each `NAME=value` in bytes."""
         super().__init__()
         self._send = send
+        self._lost = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send one line."""
+        """Send one line. While journald is gone, lines are lost, and counted: work goes on."""
         try:
             self._send(*(name.encode() + b"=" + _bytes(value) for name, value in journal_fields(record)))
+            if self._lost:
+                self._send(f"MESSAGE={self._lost} lines before the last one are lost".encode(), b"PRIORITY=4")
+                self._lost = 0
+        except OSError:
+            self._lost += 1
         except Exception:  # noqa: BLE001 - what logging asks of handlers
             self.handleError(record)
 
@@ -327,9 +333,11 @@ def captured() -> Iterator[TextIO]:
     reader = threading.Thread(target=_read_out, args=(sources, ending), daemon=True)
     reader.start()
     os.environ[CAPTURED] = "1"
+    logging.raiseExceptions = False  # a log that can't be written would complain to stderr, which is that log
     try:
         yield terminal
     finally:
+        logging.raiseExceptions = True
         del os.environ[CAPTURED]
         sys.stdout.flush()
         sys.stderr.flush()

@@ -32,7 +32,7 @@ LATENCIES = (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
 """Seconds; a scan is read within some seconds, a backlog overnight."""
 PAGE_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160)
 
-OUTCOMES = ("delivered", "partial", "refused", "returned", "skipped")
+OUTCOMES = ("delivered", "partial", "refused", "returned", "skipped", "reread", "not reread")
 
 Look = Callable[[], Status]
 
@@ -67,7 +67,7 @@ class Metrics:
                 if event.result.reading:
                     self._page_seconds.observe(event.result.reading.seconds)
             case Ended():
-                outcome = "partial" if event.status == "partial" else event.kind
+                outcome = "partial" if (event.kind, event.status) == ("delivered", "partial") else event.kind
                 self._documents.labels(event.watch, outcome).inc()
                 if event.kind == "delivered":
                     self._latency.labels(event.watch).observe(event.latency)

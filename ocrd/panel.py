@@ -133,11 +133,11 @@ def _in_words(status: Status) -> str:
 def _engine(engine: EngineStatus) -> Text:
     facts = [f"{engine.kind} {engine.model}".strip(), engine.doing]
     if engine.inside:
-        facts.append(f"{engine.inside} pages inside")
+        facts.append(f"{engine.inside} page{'s' * (engine.inside != 1)} inside")
     if engine.tokens_per_second:
         facts.append(f"{engine.tokens_per_second:.0f} tokens/s")
     if engine.restarts:
-        facts.append(f"restarted {engine.restarts} times")
+        facts.append(f"restarted {engine.restarts} time{'s' * (engine.restarts != 1)}")
     return Text(f"engine   {', '.join(facts)}")
 
 

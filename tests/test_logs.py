@@ -153,6 +153,45 @@ def test_what_is_printed_is_logged_with_level_and_origin(run_python: Callable[..
     ]
 
 
+LOSES_ITS_LOG = """
+import logging
+from ocrd import logs
+
+tried = []
+
+def send(*fields):
+    tried.append(fields)
+    raise RuntimeError("no journal")
+
+with logs.captured() as terminal:
+    logs.configure("info", "json", terminal)
+    logging.getLogger().handlers[:] = [logs.Journal(send)]
+    logging.getLogger("ocrd").info("a line")
+print(len(tried))
+"""
+
+
+def test_a_log_that_can_not_be_written_holds_up_nobody(run_python: Callable[..., Any]) -> None:
+    """What logging complains of goes to stderr, which is the log: that must not go round in circles."""
+    assert run_python("-c", LOSES_ITS_LOG).stdout == "1\n"
+
+
+def test_lines_lost_while_journald_was_gone_are_counted() -> None:
+    sent: list[str] = []
+    gone = [True]
+
+    def send(*fields: bytes) -> None:
+        if gone[0]:
+            raise ConnectionRefusedError(111, "Connection refused")
+        sent.append(next(field.decode() for field in fields if field.startswith(b"MESSAGE=")))
+
+    journal = logs.Journal(send)
+    for number in range(4):
+        gone[0] = number < 2
+        journal.handle(logging.LogRecord("ocrd", logging.INFO, "", 0, f"line {number}", None, None))
+    assert sent == ["MESSAGE=line 2", "MESSAGE=2 lines before the last one are lost", "MESSAGE=line 3"]
+
+
 CRASHES = """
 import ctypes
 from ocrd import logs
