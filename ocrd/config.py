@@ -200,6 +200,8 @@ class Pages(Section):
 def _local(value: str) -> str:
     if not re.fullmatch(r"|/.+|(127(\.\d{1,3}){3}|localhost|\[::1\]):\d{1,5}", value):
         raise ValueError("must be a loopback address such as 127.0.0.1:9464, the absolute path of a socket, or empty")
+    if not value.startswith("/") and value and not 0 < int(value.rpartition(":")[2]) < 2**16:
+        raise ValueError("must have a port from 1 to 65535")
     return value
 
 
@@ -372,10 +374,14 @@ def parse(text: str, path: Path) -> Config:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         raw = yaml.safe_load(text)
+        lines = dict(_lines(root, ())) if root else {}
+        problems = [_Problem(where, f"the key {where[-1]!r} stands twice") for where in _doubles(root, ())]
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}.", "Mend the line that it names.") from error
-    lines = dict(_lines(root, ())) if root else {}
-    problems = [_Problem(where, f"the key {where[-1]!r} stands twice") for where in _doubles(root, ())]
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path} is nested without end.", "Mend the anchor (&) that contains itself, or the brackets."
+        ) from error
     try:
         config = Config.model_validate(raw if raw is not None else {}, context={"base": path.absolute().parent})
     except ValidationError as error:

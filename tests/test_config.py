@@ -282,3 +282,9 @@ def test_without_a_file_there_is_an_engine_and_no_watch() -> None:
     assert config.without_watches().watches == ()
     assert config.without_watches().engine.kind in ("vllm", "cpu")
     assert config.without_watches().render == config.Render()
+
+
+@pytest.mark.parametrize("text", ["watches: &loop [*loop]", "watches: " + "[" * 10_000])
+def test_a_file_without_an_end_is_refused_like_any_other(text: str) -> None:
+    with pytest.raises(ConfigError, match="is nested without end"):
+        config.parse(text, Path("/etc/ocrd/ocrd.yaml"))

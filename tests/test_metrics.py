@@ -131,6 +131,12 @@ def test_a_taken_port_is_one_clear_error(server: Server, numbers: Metrics, board
         Server(numbers, board.snapshot, f"127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize("port", [0, 65536, 99999])
+def test_a_port_that_no_socket_has_is_a_fault_of_the_configuration(port: int) -> None:
+    with pytest.raises(ConfigError, match="must have a port from 1 to 65535"):
+        config.parse(f'metrics: {{listen: "127.0.0.1:{port}"}}\n{WATCHES}', Path("/etc/ocrd/ocrd.yaml"))
+
+
 @pytest.mark.parametrize("listen", ["0.0.0.0:9464", "9464", "example.org:80", "192.168.1.1:80"])
 def test_nobody_outside_this_machine_can_ask(listen: str) -> None:
     with pytest.raises(ConfigError, match="must be a loopback address"):
