@@ -230,4 +230,74 @@ SECOND: list[Maker] = [
     code, prices, hymn, fields, ledger, bibliography, other_script, tracks, crossword, illustrated
 ]  # fmt: skip
 
-ALL = [*FIRST, exam, addresses, *SECOND]
+
+# Written last of all: nothing was chosen by these
+
+
+def dictionary(chance: random.Random) -> sheets.Sheet:
+    """Words of one language and those of another."""
+    one, other = _words(chance, "russian"), _words(chance, "english")
+    lines = [
+        f"{chance.choice(one)} — {chance.choice(other)}, {chance.choice(other)}" for _ in range(chance.randint(15, 40))
+    ]
+    return _printed(chance, "dictionary", lines, 10)
+
+
+def timetable(chance: random.Random) -> sheets.Sheet:
+    """Times of departure, a row for each stop."""
+    rows = []
+    for stop in chance.sample(_words(chance), 12):
+        start = chance.randint(0, 59)
+        rows.append([stop, *(f"{hour}:{start:02}" for hour in range(6, 6 + chance.choice([8, 8, 10])))])
+    width = min(map(len, rows))
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row[:width]) + "</tr>" for row in rows)
+    return sheets.Sheet("timetable", sheets.laid_out(chance, f"<table>{body}</table>", 8), f"<table>{body}</table>")
+
+
+def abbreviations(chance: random.Random) -> sheets.Sheet:
+    """What letters stand for."""
+    lines = []
+    for _ in range(chance.randint(12, 35)):
+        words = chance.sample(_words(chance, "english"), chance.randint(2, 4))
+        lines.append(f"{''.join(word[0] for word in words).upper()}  {' '.join(words)}")
+    return _printed(chance, "abbreviations", lines, 11)
+
+
+def chess(chance: random.Random) -> sheets.Sheet:
+    """The moves of a game."""
+    move = lambda: chance.choice("NBRQK ").strip() + chance.choice("abcdefgh") + chance.choice("12345678")  # noqa: E731
+    text = " ".join(f"{n}. {move()} {move()}" for n in range(1, chance.randint(25, 70)))
+    return _printed(chance, "chess", [text], 11, "p")
+
+
+def times_table(chance: random.Random) -> sheets.Sheet:
+    """What one number is times another."""
+    side = chance.choice([10, 12])
+    rows = [[str(a * b) for b in range(1, side + 1)] for a in range(1, side + 1)]
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return sheets.Sheet("times table", sheets.laid_out(chance, f"<table>{body}</table>", 10), text)
+
+
+def letterhead(chance: random.Random) -> sheets.Sheet:
+    """A short apology, in an office's words."""
+    text = (
+        f"Dear {chance.choice(_words(chance)).title()},\nI am sorry that we cannot send you the document. The text "
+        f"that you asked for is not on our shelves.\nYours, {chance.choice(_words(chance)).title()}"
+    )
+    return _printed(chance, "letterhead", text.split("\n"), 12, "p")
+
+
+def phones(chance: random.Random) -> sheets.Sheet:
+    """A list of telephone numbers of one place."""
+    names = _words(chance, "german")
+    lines = [
+        f"{chance.choice(names)}, {chance.choice('ABCDEFG')}.  (04 61) {chance.randint(1000, 99999)}"
+        for _ in range(chance.randint(20, 45))
+    ]
+    return _printed(chance, "phones", lines, 10)
+
+
+THIRD: list[Maker] = [dictionary, timetable, abbreviations, chess, times_table, letterhead, phones]
+
+ALL = [*FIRST, exam, addresses, *SECOND, *THIRD]

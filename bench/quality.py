@@ -1,6 +1,6 @@
 """How well verdicts tell good readings from bad ones, and blank pages from others.
 
-`python bench/quality.py [SEED] [COUNT] [JSON]`
+`python bench/quality.py [SEED] [COUNT] [JSON]`; SEED COUNT --held-out measures the kinds that nothing was chosen by.
 
 Sheets are made by `sheets.py`, `lookalikes.py` and `stains.py` and looked at like any page; their readings are the
 truth, or the truth as engines spoil it (`spoiled.py`). Prints a table and, with a third argument, writes the same as
@@ -86,16 +86,32 @@ def nearly_empty(chance: random.Random, right: dict[str, dict[str, list[bool]]])
         right["marked"][mark.__name__].append(not facts_of(mark(chance)).blank)
 
 
+def held_out(seed: str, count: int) -> dict[str, dict[str, list[bool]]]:
+    """Measure the kinds alone that nothing was chosen by."""
+    right: dict[str, dict[str, list[bool]]] = {part: defaultdict(list) for part in ("good", "bad", "blank", "marked")}
+    for number, (chance, plain) in enumerate(sheets.sheets(seed, count)):
+        made = plain if number % 2 else chance.choice(lookalikes.THIRD)(chance)
+        facts = facts_of(sheets.aged(made.image, chance))
+        right["good"][made.kind].append(not facts.blank and read(facts, made.text))
+        for spoil in spoiled.THIRD:
+            right["bad"][spoil.__name__].append(not read(facts, *spoil(chance, made.text)))
+        for stain in stains.LATER_STAINED:
+            right["blank"][stain.__name__].append(bool(facts_of(stain(chance)).blank))
+        for mark in stains.LATER_MARKED:
+            right["marked"][mark.__name__].append(not facts_of(mark(chance)).blank)
+    return right
+
+
 def main() -> None:
     """Print the table."""
     seed, count = sys.argv[1] if len(sys.argv) > 1 else "quality", int(sys.argv[2]) if len(sys.argv) > 2 else 300
     told: dict[str, dict[str, float]] = {}
-    for part, kinds in measure(seed, count).items():
+    for part, kinds in (held_out if "--held-out" in sys.argv else measure)(seed, count).items():
         every = [case for of_kind in kinds.values() for case in of_kind]
         for kind, cases in [*sorted(kinds.items()), ("all", every)]:
             print(f"{part:8} {kind:30} {sum(cases):5} of {len(cases):5} right  {sum(cases) / len(cases):7.2%}")
             told.setdefault(part, {})[kind] = round(sum(cases) / len(cases), 4)
-    if len(sys.argv) > 3:
+    if len(sys.argv) > 3 and "--held-out" not in sys.argv:
         Path(sys.argv[3]).write_text(json.dumps({"seed": seed, "count": count, "right": told}, indent=1) + "\n")
 
 

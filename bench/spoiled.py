@@ -270,4 +270,82 @@ def invention(chance: random.Random) -> str:
     return text[: chance.randint(120, 300)]
 
 
-ALL = [*TUNED, *HELD_OUT, *SECOND]
+# Written last of all: nothing was chosen by these
+
+
+def boxes_without_words(chance: random.Random, text: str) -> tuple[str, str]:
+    """Places of text, and no text in them."""
+    del text
+    return "\n".join(
+        f"<|ref|>text<|/ref|><|det|>[[80, {y}, 900, {y + 20}]]<|/det|>" for y in range(20, chance.randint(200, 900), 25)
+    ), "stop"
+
+
+def records(chance: random.Random, text: str) -> tuple[str, str]:
+    """Records for a machine, for ever, with nothing in them but places."""
+    told = [
+        f'{{"bbox": [{chance.randint(0, 999)}, {y}, {chance.randint(0, 999)}, {y + 9}], "text": ""}}'
+        for y in range(30, 30 + _times(chance))
+    ]
+    return _cut(chance, text) + "\n[" + ",\n".join(told), chance.choice(["stop", "length"])
+
+
+def digits_for_ever(chance: random.Random, text: str) -> tuple[str, str]:
+    """A number that does not end."""
+    return _cut(chance, text) + " 0." + "".join(chance.choices("0123456789", k=chance.randint(400, 3000))), "stop"
+
+
+def formula_for_ever(chance: random.Random, text: str) -> tuple[str, str]:
+    """A sum that does not end."""
+    term = chance.choice(["\\frac{1}{2} + ", "x_{1} + ", "\\alpha \\cdot ", "\\quad "])
+    return _cut(chance, text) + " \\[" + term * (40 + _times(chance)), chance.choice(["stop", "length"])
+
+
+def enumeration(chance: random.Random, text: str) -> tuple[str, str]:
+    """One thing after another, each in the same words but one."""
+    words = text.split() if " " in text else list(text)
+    frame = chance.choice(["and the {}, ", "- the word {}\n", "| {} | yes | no |\n"])
+    return _cut(chance, text) + "\n" + "".join(
+        frame.format(chance.choice(words)) for _ in range(60 + _times(chance))
+    ), "stop"
+
+
+def every_line_thrice(chance: random.Random, text: str) -> tuple[str, str]:
+    """Every line, or every ten words, three times."""
+    del chance
+    words = text.split(" ")
+    lines = (
+        text.split("\n") if text.count("\n") > 5 else [" ".join(words[n : n + 10]) for n in range(0, len(words), 10)]
+    )
+    return "\n".join(line for line in lines for _ in range(3)), "stop"
+
+
+def keys(chance: random.Random, text: str) -> tuple[str, str]:
+    """What fingers type that don't know what."""
+    rows = ["asdf", "jklö", "qwert", "zxcvb", "ghjk"]
+    words = range(max(40, len(text.split())))
+    return " ".join("".join(chance.choices(chance.choice(rows), k=chance.randint(2, 8))) for _ in words), "stop"
+
+
+def description(chance: random.Random, text: str) -> tuple[str, str]:
+    """A few sentences about the page."""
+    del text
+    return (
+        f"The image shows a page of a {chance.choice(['book', 'printed document', 'letter'])}. The text is arranged in "
+        f"{chance.choice(['one column', 'several paragraphs', 'a table'])} and printed in black on a white background. "
+        "There are no pictures on the page. The overall impression is that of an old, well preserved document."
+    ), "stop"
+
+
+def first_line(chance: random.Random, text: str) -> tuple[str, str]:
+    """The first words of the page, and no more."""
+    return " ".join(text.split()[: chance.randint(2, 6)])[:40], "stop"
+
+
+THIRD: list[Spoil] = [
+    boxes_without_words, records, digits_for_ever, formula_for_ever, enumeration, every_line_thrice, keys, description,
+    first_line,
+]  # fmt: skip
+
+
+ALL = [*TUNED, *HELD_OUT, *SECOND, *THIRD]

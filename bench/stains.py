@@ -143,7 +143,44 @@ def streak_lines(chance: random.Random) -> Image.Image:
     return _scanned(image, chance)
 
 
-STAINED: list[Maker] = [coffee_ring, torn_corner, fold_shadow, staple, fingerprints, streak_lines]
+def tape(chance: random.Random) -> Image.Image:
+    """A strip of yellowed tape."""
+    image = _paper(chance)
+    veil, draw = _veil(image)
+    x, y, long = chance.uniform(0, 900), chance.uniform(0, 1500), chance.uniform(30, 90) * MM
+    draw.rectangle((x, y, x + long, y + 19 * MM), fill=chance.randint(30, 90))
+    return _scanned(_dyed(image, veil.filter(ImageFilter.GaussianBlur(2)), (200, 170, 90)), chance)
+
+
+def water(chance: random.Random) -> Image.Image:
+    """The edge of what was wet once."""
+    image = _paper(chance)
+    veil, draw = _veil(image)
+    x, y = chance.choice([0, image.width]), chance.uniform(0, 1) * image.height
+    edge = [
+        (x + r * math.cos(turn / 20), y + r * math.sin(turn / 20))
+        for turn in range(126)
+        for r in [chance.uniform(0.95, 1.05) * 55 * MM]
+    ]
+    draw.polygon(edge, fill=chance.randint(10, 30))
+    draw.line([*edge, edge[0]], fill=chance.randint(30, 80), width=6)
+    return _scanned(_dyed(image, veil.filter(ImageFilter.GaussianBlur(5)), (120, 95, 60)), chance)
+
+
+def dog_ear(chance: random.Random) -> Image.Image:
+    """A corner that was turned down: a crease across, and a grey triangle."""
+    image = _paper(chance)
+    draw, side = ImageDraw.Draw(image), chance.uniform(12, 40) * MM
+    x = image.width - side
+    level = image.getpixel((600, 600))[0]
+    draw.polygon([(x, 0), (image.width, 0), (image.width, side)], fill=(level - chance.randint(3, 25),) * 3)
+    draw.line((x, 0, image.width, side), fill=(level - chance.randint(40, 110),) * 3, width=chance.choice([1, 2, 3]))
+    return _scanned(image.filter(ImageFilter.GaussianBlur(0.8)), chance)
+
+
+LATER_STAINED: list[Maker] = [tape, water, dog_ear]
+"""Written last of all: nothing was chosen by these."""
+STAINED: list[Maker] = [coffee_ring, torn_corner, fold_shadow, staple, fingerprints, streak_lines, *LATER_STAINED]
 
 
 # Hardly anything to read
@@ -238,4 +275,39 @@ def page_number(chance: random.Random) -> Image.Image:
     return _scanned(image.filter(ImageFilter.GaussianBlur(0.5)), chance)
 
 
-MARKED: list[Maker] = [handwritten_word, pencil_note, drawing, small_stamp, page_number]
+def tick(chance: random.Random) -> Image.Image:
+    """A tick of 5 to 10 mm, anywhere, in ink."""
+    image = _paper(chance)
+    x, y, size = chance.uniform(60, 1150), chance.uniform(60, 1650), chance.uniform(5, 10) * MM
+    stroke = [(x, y), (x + size / 3, y + size / 2), (x + size, y - size / 2)]
+    ImageDraw.Draw(image).line(stroke, fill=(40, 40, 120), width=chance.choice([2, 3, 4]))
+    return _scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
+
+
+def barcode(chance: random.Random) -> Image.Image:
+    """A bar code without digits, as on a separator sheet."""
+    image = _paper(chance)
+    draw, x, y = ImageDraw.Draw(image), chance.uniform(150, 500), chance.uniform(150, 1500)
+    for _ in range(chance.randint(25, 50)):
+        wide = chance.choice([2, 2, 4, 6])
+        draw.rectangle((x, y, x + wide - 1, y + 12 * MM), fill=(20, 20, 20))
+        x += wide + chance.choice([2, 4, 6])
+    return _scanned(image.filter(ImageFilter.GaussianBlur(0.4)), chance)
+
+
+def faint_word(chance: random.Random) -> Image.Image:
+    """A word of a worn ribbon: 10 to 12 points, pale."""
+    image = _paper(chance)
+    level = image.getpixel((0, 0))[0]
+    font = ImageFont.truetype(str(sheets.font()), chance.choice([10, 12]) * sheets.DPI / 72)
+    at, word = (
+        (chance.uniform(150, 900), chance.uniform(120, 1600)),
+        chance.choice(["Anlage", "Copy", "vertraulich", "Том"]),
+    )
+    ImageDraw.Draw(image).text(at, word, fill=(level - chance.randint(90, 140),) * 3, font=font)
+    return _scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
+
+
+LATER_MARKED: list[Maker] = [tick, barcode, faint_word]
+"""Written last of all: nothing was chosen by these."""
+MARKED: list[Maker] = [handwritten_word, pencil_note, drawing, small_stamp, page_number, *LATER_MARKED]
