@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-_MARKUP = re.compile(
-    r"<\|ref\|>.*?<\|/ref\|>|<\|det\|>.*?<\|/det\|>|<\|[^|]*\|>|</?[a-zA-Z][^<>]*>|!\[[^\]]*\]\([^)]*\)"
-)
+_MARKUP = re.compile(r"<\|(ref|det)\|>(?:(?!<\|).)*<\|/\1\|>|<\|[^|]*\|>|</?[a-zA-Z][^<>]*>|!\[[^\[\]]*\]\([^()]*\)")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
 """A word, or a character of a script that writes none apart. Dots, dashes, underscores and bars are none:
 leaders, rules and the lines of a form may be as long as they like."""

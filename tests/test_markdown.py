@@ -270,3 +270,33 @@ def test_in_every_style_each_marker_is_there_once_and_no_letter_is_lost(read: li
 
 def letters(text: str) -> Counter[str]:
     return Counter(filter(str.isalnum, text))
+
+
+MARKUP = [
+    *SPITEFUL, "<table>", "</table>", "<tr>", "</tr>", "<td>", "<td colspan=2>", "</td>", "<caption>", "<br>",
+    "<center>", "</center>", "<b>", "</b>", "<code>", "<script>", "<td", "<!DOCTYPE", "<![CDATA[", "<?", "?>",
+    "<|ref|>", "<|det|>[[", "<|ref|>title<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>",
+    "<|ref|>header<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>",
+    "<|ref|>image<|/ref|><|det|>[[1, 2, 3, 4]]<|/det|>", "\\(", "\\)", "\\[", "\\]", "$$", "~~~", "![x](y)",
+    "[x]: y", "[x](javascript:a)", "| a | b |\n| - | - |\n", "# ", "1. ", "    ", "\ue000",
+    "\ue0000\ue001", "-\n", "&amp;", "漢",
+]  # fmt: skip
+STYLES = st.builds(
+    Style,
+    tables=st.sampled_from(["markdown", "html"]),
+    running=st.sampled_from(["mark", "keep"]),
+    dehyphenate=st.booleans(),
+    join_paragraphs=st.booleans(),
+)
+
+
+@given(st.lists(st.lists(st.sampled_from(MARKUP), max_size=12), min_size=1, max_size=3), STYLES)
+def test_between_whatever_markup_no_word_is_dropped_or_told_twice(read: list[list[str]], style: Style) -> None:
+    words = [[f"qz{page}x{number}zq" for number in range(len(marks))] for page, marks in enumerate(read)]
+    texts = [
+        "".join(f"{mark} {word} " for mark, word in zip(*page, strict=True)) for page in zip(read, words, strict=True)
+    ]
+    text = markdown.sidecar(document(page(index, said) for index, said in enumerate(texts)), style)
+    text.encode()
+    assert [int(number) for number in re.findall(r"<!-- page (\d+) -->", text)] == list(range(1, len(read) + 1))
+    assert Counter(re.findall(r"qz\d+x\d+zq", text)) == Counter(word for page in words for word in page)
