@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pymupdf
 import quality
+import spoiled as bad
 from cer import cer
 from PIL import Image
 
@@ -80,7 +81,7 @@ def spoiled(seed: str, results: list[PageResult]) -> dict[str, list[bool]]:
     for number, result in enumerate(results):
         if result.reading is None or result.facts is None:
             continue
-        for spoil in quality.BAD:
+        for spoil in bad.TUNED:
             chance = random.Random(f"{seed} {number} {spoil.__name__}")  # noqa: S311
             text, finish = spoil(chance, result.reading.text)
             right[spoil.__name__].append(not quality.read(result.facts, text, finish))

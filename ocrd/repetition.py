@@ -20,6 +20,8 @@ _ROW = re.compile(r"^[ \t]*\|.*\w", re.MULTILINE)
 """A row that says something."""
 _RUN = 3
 """Words that are compared at once: fewer would take every second `of the` for a step of a loop."""
+_LONGEST = 150
+"""Letters or digits of a word that no line holds, nor those of languages that join their words."""
 _PHRASE = 5
 """Words that make a phrase."""
 _STRETCH = 150
@@ -60,6 +62,8 @@ def found(told: Wording, room: int | None, lines: int) -> str:
     long_word = max(told.words, key=len, default="")
     if len(long_word) > 60 and len(set(long_word)) <= 5:
         return f"it says {_quoted([long_word])} in {len(long_word)} letters"
+    if len(long_word) > _LONGEST and long_word.isascii():
+        return f"it has a word of {len(long_word)} letters, {_quoted([long_word])}"
     if any(_MUTE.search(gap) for gap in _HUSH.findall(told.plain)):
         return "it goes on and on in dots, rules or empty cells"
     return (

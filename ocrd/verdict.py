@@ -27,6 +27,11 @@ _EXCUSED = re.compile(r"\b(image|picture|photo|request)|document|text|page|scan"
 _UNFINISHED = re.compile(r"(?:[^\W\d_]+[,;:]?\s){7}[^\W\d_]*[^\W\d_A-Z]-?\s*\Z")
 _TAIL = 200
 """Characters of an end that tells."""
+_TELLING = re.compile(
+    r"\s*(?:the|this) (?:image|picture|photo(?:graph)?|scan) (?:shows|appears|contains|depicts|displays|is|features)\b",
+    re.IGNORECASE,
+)
+"""The beginning of a description. A page that begins so is about another picture; that is a risk worth its note."""
 _SHORT = 250
 """Letters of the longest excuse."""
 
@@ -87,6 +92,8 @@ def _no_reading(told: Wording, facts: PageFacts) -> str:
     """Say that the engine speaks about the page, or repeats the question, instead of reading."""
     if _QUESTION.fullmatch(told.raw):
         return "the engine repeated what it was asked"
+    if _TELLING.match(told.raw) and told.letters < 4 * _SHORT:
+        return "the engine describes the page instead of reading it"
     if told.letters > _SHORT or not _EXCUSE.search(told.raw):
         return ""
     about = _EXCUSED.search(told.raw)

@@ -48,6 +48,7 @@ def test_what_pages_have_is_no_loop(text: str) -> None:
         (PAGE + "- \n" * 200, "dots, rules or empty cells"),
         (PAGE + "." * 900, "dots, rules or empty cells"),
         (PAGE + "ha" * 60, "letters"),
+        (PAGE + "0." + "1415926535" * 20, "a word of 200 letters"),
     ],
 )
 def test_loops_are_found_wherever_they_are(text: str, why: str) -> None:

@@ -33,6 +33,7 @@ def test_a_whole_page_is_fine() -> None:
             "letters where",
         ),
         ("<image>\nFree OCR.", "stop", Verdict.SUSPECT, "what it was asked"),
+        ("The image shows a page of a book. " + TEXT[:300], "stop", Verdict.SUSPECT, "describes the page"),
         ("I'm sorry, I can't read this image.", "stop", Verdict.SUSPECT, "instead of reading"),
     ],
 )
