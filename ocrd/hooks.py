@@ -46,7 +46,7 @@ class Hooks:
             event.kind
         )
         if command:
-            task = asyncio.get_running_loop().create_task(self._run(command, event, watch.hook_timeout))
+            task = asyncio.get_running_loop().create_task(self._attend(command, event, watch.hook_timeout))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
@@ -58,8 +58,17 @@ class Hooks:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _run(self, command: tuple[str, ...], event: Ended, seconds: float) -> None:
+    async def _attend(self, command: tuple[str, ...], event: Ended, seconds: float) -> None:
         about = log.bind(watch=event.watch, job=event.job, source=shown(event.source), hook=command[0])
+        try:
+            await self._run(command, event, seconds, about)
+        except asyncio.CancelledError:
+            about.warning("hook failed", reason="ocrd stopped before it had run to its end.")
+            raise
+
+    async def _run(
+        self, command: tuple[str, ...], event: Ended, seconds: float, about: structlog.stdlib.BoundLogger
+    ) -> None:
         async with self._places:
             try:
                 process = await asyncio.create_subprocess_exec(

@@ -3,12 +3,14 @@
 The only user of prometheus-client. Served on a loopback port or a Unix socket: /metrics, /healthz, /readyz.
 """
 
+import errno
 import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -208,12 +210,25 @@ class _TcpServer(ThreadingMixIn, WSGIServer):
         super().__init__((host.strip("[]"), int(port)), _Quiet)
 
 
+def _clear(path: Path) -> None:
+    """Take away the socket of a daemon that was killed. Raises OSError if it still answers, or is no socket."""
+    with suppress(FileNotFoundError), socket.socket(socket.AF_UNIX) as caller:
+        if not path.is_socket() and path.exists():
+            raise FileExistsError(errno.EEXIST, "A file that is no socket lies there")
+        try:
+            caller.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
 class _UnixServer(ThreadingMixIn, WSGIServer):
     address_family = socket.AF_UNIX
     daemon_threads = True
 
     def __init__(self, path: str) -> None:
-        Path(path).unlink(missing_ok=True)
+        _clear(Path(path))
         super().__init__(path, _Quiet)  # type: ignore[arg-type]  # a path is the address of such a socket
         os.chmod(path, 0o660)
 

@@ -86,3 +86,4 @@ def test_a_stop_ends_a_hook_that_does_not_end(house: House) -> None:
     wait_for(lambda: mark.exists() and mark.read_text())
     assert stop(daemon) == 0
     assert not Path(f"/proc/{mark.read_text().strip()}").exists()
+    assert [line["reason"] for line in house.events("hook failed")] == ["ocrd stopped before it had run to its end."]

@@ -112,7 +112,8 @@ def test_a_loop_that_no_longer_turns_is_no_health(board: Board) -> None:
 
 def test_a_unix_socket_serves_the_same(numbers: Metrics, board: Board, tmp_path: Path) -> None:
     path = tmp_path / "metrics.sock"
-    path.touch()  # left by one that was killed
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))  # by one that was killed
     server = Server(numbers, board.snapshot, str(path))
     try:
         with socket.socket(socket.AF_UNIX) as client:
@@ -123,6 +124,21 @@ def test_a_unix_socket_serves_the_same(numbers: Metrics, board: Board, tmp_path:
         server.close()
     assert told.startswith(b"HTTP/1.0 200 OK")
     assert b"ocrd_pages_left" in told
+
+
+def test_a_socket_takes_the_place_of_no_file_and_of_no_daemon(numbers: Metrics, board: Board, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine")
+    with pytest.raises(ConfigError, match="A file that is no socket lies there"):
+        Server(numbers, board.snapshot, str(path))
+    assert path.read_text() == "mine"
+    server = Server(numbers, board.snapshot, str(tmp_path / "metrics.sock"))
+    try:
+        with pytest.raises(ConfigError, match="Address already in use"):
+            Server(numbers, board.snapshot, str(tmp_path / "metrics.sock"))
+        assert (tmp_path / "metrics.sock").is_socket()
+    finally:
+        server.close()
 
 
 def test_a_taken_port_is_one_clear_error(server: Server, numbers: Metrics, board: Board) -> None:
