@@ -30,19 +30,35 @@ class Usage:
     """Open descriptors."""
     threads: int
     children: int
+    children_rss: int
+    """MiB, of the children together; pages that they share count for each."""
 
     @classmethod
     def of(cls, daemon: Daemon, done: int) -> "Usage":
         proc = Path(f"/proc/{daemon.pid}")
-        stat = (proc / "stat").read_text().rpartition(")")[2].split()
+        stat = _stat(daemon.pid)
+        children = [int(pid) for found in proc.glob("task/*/children") for pid in found.read_text().split()]
         return cls(
             done,
             (int(stat[11]) + int(stat[12])) / TICKS,
-            int(stat[21]) * PAGE >> 20,
+            _mib(stat),
             len(list((proc / "fd").iterdir())),
             int(stat[17]),
-            sum(len(children.read_text().split()) for children in proc.glob("task/*/children")),
+            len(children),
+            sum(_mib(_stat(pid)) for pid in children),
         )
+
+
+def _stat(pid: int) -> list[str]:
+    """Read the fields of proc_pid_stat(5) after the name; none for a process that has gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _mib(stat: list[str]) -> int:
+    return int(stat[21]) * PAGE >> 20 if stat else 0
 
 
 def one_page_pdfs() -> Iterator[bytes]:

@@ -33,6 +33,10 @@ def main(seconds: float, rate: float = 3.0) -> int:
             print(f"{time.monotonic() - began:6.0f} s, {dropped} dropped, {seen[-1]}", flush=True)
     wait_for(lambda: done(house) == dropped, 300)
     assert stop(daemon) == 0
+    refused = [name for name in house.files("error") if not name.endswith(".error.md")]
+    assert all("bad" in name for name in refused), refused
+    assert len(house.files("outbox")) == dropped - len(refused)
+    print(f"{dropped} dropped, {len(refused)} refused")
     return told(seen)
 
 
@@ -47,11 +51,15 @@ def told(seen: list[Usage]) -> int:
     middle, last = seen[third : 2 * third], seen[2 * third :]
     grown = {
         what: (most(middle, what), most(last, what))
-        for what, room in {"rss": 16, "files": 4, "threads": 2, "children": 0}.items()
+        for what, room in _ROOM.items()
         if most(last, what) > most(middle, what) + room
     }
     print(f"grown: {grown}" if grown else "nothing has grown")
     return 1 if grown else 0
+
+
+_ROOM = {"rss": 16, "files": 4, "threads": 2, "children": 0, "children_rss": 64}
+"""How much more the last third may use than the second, at most, of each."""
 
 
 def most(seen: list[Usage], what: str) -> int:
