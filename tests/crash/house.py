@@ -13,13 +13,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta, tzinfo
+from itertools import count
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
 from urllib.parse import unquote
 
 from simulated import SimulatedEngine
 
 from crash.reaper import Reaper, Step
+from crash.trees import TEMPORARY, fingerprint
+from ocrd import pipeline, spool
 from ocrd.config import Settle, Watch
 from ocrd.errors import DocumentError, MachineError
 from ocrd.flow import Flow
@@ -48,6 +52,7 @@ LINK = re.compile(rb"\]\(([^()]*)\.assets/([^()]*)\)")
 ENDINGS = {"markdown": ".md", "json": ".json", "text": ".txt", "pdf": ".pdf"}
 Change = Callable[[], None]
 R = TypeVar("R")
+_scandir = os.scandir
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,51 @@ def _lasting(data: bytes) -> bytes:
 
 
 def _mirror(source: Path, target: Path) -> None:
+    """Make a folder like another, with the same inodes: no file is ever written again once it has its name."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, copy_function=os.link)
+    shutil.copytree(source, target, copy_function=lambda old, new: (_copied if TEMPORARY in old else os.link)(old, new))
+
+
+def _copied(old: str, new: str) -> None:
+    shutil.copy2(old, new)
+
+
+class _Calendar(datetime):
+    """A clock on which each life has a day of its own, and all that happens in it one instant."""
+
+    day: ClassVar[int] = 0
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime(2026, 1, 1, tzinfo=tz) + timedelta(days=cls.day)
+
+
+class _Sorted:
+    """What os.scandir returns, in an order that says nothing of which file came first."""
+
+    def __init__(self, path: Any) -> None:
+        with _scandir(path) as entries:
+            self._entries = iter(sorted(entries, key=lambda entry: entry.name))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> os.DirEntry[str]:
+        return next(self._entries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to close."""
+
+
+def leave_nothing_to_chance() -> None:
+    """Let this process have no clock but the calendar; number the jobs, and sort what lies in a folder."""
+    number = count()
+    os.scandir = _Sorted  # type: ignore[misc,assignment]
+    spool.datetime = pipeline.datetime = _Calendar  # type: ignore[misc,attr-defined]
+    spool._new_id = lambda: f"{_Calendar.now():%Y%m%dT%H%M%S}-{next(number):06x}"
 
 
 class House:
@@ -155,6 +203,7 @@ class House:
 
     def live(self, die_at: int, change: Change | None = None) -> bool:
         """Let a daemon live in a process of its own until it dies; returns whether it came to its end before."""
+        _Calendar.day += 1
         child = os.fork()
         if child == 0:
             self._live_as_child(die_at, change)
@@ -179,24 +228,34 @@ class House:
         finally:
             os._exit(code)
 
-    def live_on(self) -> list[Step]:
-        """Let a daemon live in this very process until all is done; returns its steps."""
-        self._reaper.arm(links=self.scenario.links)
+    def live_on(self, before: Callable[[int], None] | None = None) -> list[Step]:
+        """Let a daemon live in this very process until all is done, with a look `before` each step; returns them."""
+        _Calendar.day += 1
+        self._reaper.arm(links=self.scenario.links, before=before)
         try:
             self._life()
         finally:
             self._reaper.disarm()
         return self._reaper.steps
 
-    def remember(self) -> None:
-        """Keep the folders as they are now. Hard links do: no file is ever written again once it has its name."""
+    def remember(self, name: str) -> None:
+        """Keep the folders as they are now."""
         for place in (self.root, self._other):
-            _mirror(place, place.with_name("memory"))
+            _mirror(place, place.with_name(name))
 
-    def go_back(self) -> None:
-        """Put the folders back as they were remembered, with the same inodes."""
+    def go_back(self, name: str) -> None:
+        """Put the folders back as they were remembered."""
         for place in (self.root, self._other):
-            _mirror(place.with_name("memory"), place)
+            _mirror(place.with_name(name), place)
+
+    def forget(self, name: str) -> None:
+        """Keep them no longer."""
+        for place in (self.root, self._other):
+            shutil.rmtree(place.with_name(name))
+
+    def fingerprint(self) -> bytes:
+        """Digest all that a daemon can find in the folders."""
+        return fingerprint({role: self.folder(role) for role in (*ROLES, "work")}, self.folder("inbox"))
 
     def _life(self) -> None:
         """Do what the daemon does from start to an empty inbox, one thing after the other."""
@@ -253,7 +312,7 @@ class House:
         `faults` counts how often that was.
         """
         self._expected, self._ballast = expected, self._other.with_name("ballast")
-        self._reaper.arm(links=self.scenario.links, before={full_at: self._fill})
+        self._reaper.arm(links=self.scenario.links, before=lambda step: step == full_at and self._fill())
         try:
             self._life()
         finally:

@@ -31,12 +31,17 @@ def record_no_name() -> None:
 def archive_before_publish() -> None:
     """Send the source to the archive before its sidecar is out."""
 
-    def deliver(job: spool.Job, watch: object) -> Path:
-        watch_archive = watch.archive  # type: ignore[attr-defined]
-        fsio.move_new(job.source, watch_archive / job.record.name, tag="x")
-        return real(job, watch)
+    def deliver(job: spool.Job, watch: Watch, of: spool.Spool) -> Path:
+        (watch.archive / job.record.name).parent.mkdir(exist_ok=True)
+        fsio.move_new(job.source, watch.archive / job.record.name, tag="x")
+        return real(job, watch, of)
 
-    real, pipeline._deliver = pipeline._deliver, deliver  # type: ignore[assignment]
+    def archive(_: spool.Spool, job: spool.Job, folder: Path, access: object) -> Path:  # noqa: ARG001
+        fsio.remove_folder(job.folder)
+        return folder / job.record.name
+
+    real, pipeline._deliver = pipeline._deliver, deliver
+    spool.Spool.archive = archive  # type: ignore[method-assign,assignment]
 
 
 def overwrite() -> None:

@@ -9,7 +9,9 @@ import logging
 import multiprocessing
 import os
 import random
+import traceback
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -20,12 +22,14 @@ from typing import Any
 import structlog
 from mounts import go_private, mount_memory
 
-from crash.house import Change, House, Scenario
+from crash import explorer
+from crash.house import Change, House, Scenario, leave_nothing_to_chance
 from crash.reaper import Reaper, Step
 
 Deaths = tuple[int, ...]
 """The step at which each life but the last dies, from 1."""
 _NEVER = 10**9
+_BROKEN = 3
 
 _houses: Callable[..., House]
 _small: Path
@@ -44,13 +48,14 @@ def _settle_down(folder: Path) -> None:
     go_private()
     root = folder / str(os.getpid())
     root.mkdir()
-    other = mount_memory(root) / "other"
+    other = mount_memory(root, "size=256m") / "other"
     other.mkdir()
-    mount_memory(other)
+    mount_memory(other, "size=256m")
     _small = root / "small"
     _small.mkdir()
     mount_memory(_small, "size=256k")
     asyncio.to_thread = _at_once  # type: ignore[assignment]  # one thing after the other, so that a step has a number
+    leave_nothing_to_chance()
     reaper = Reaper(root)
     reaper.install()
     _houses = partial(House, root=root, other=other, reaper=reaper)
@@ -68,21 +73,57 @@ def steps(scenario: Scenario) -> list[Step]:
     return _undisturbed(_houses(scenario))[1]
 
 
-def run(scenario: Scenario, sequences: Iterable[Deaths], change: Change | None = None) -> int:
-    """Live through sequences of deaths, and check all that must hold; returns how many deaths there were."""
+def explore(scenario: Scenario) -> explorer.Explored:
+    """Find every tree that deaths can leave, and check all that must hold."""
+    house = _houses(scenario)
+    return explorer.explore(house, _undisturbed(house)[0])
+
+
+def breaks(scenario: Scenario, change: Change) -> bool:
+    """Explore with other code, in a process of its own; returns whether that breaks what must hold."""
+    house = _houses(scenario)
+    expected, _ = _undisturbed(house)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            change()
+            explorer.explore(house, expected)
+            code = 0
+        except AssertionError:
+            code = _BROKEN
+        except Exception:  # noqa: BLE001 - told here, since nobody above may go on in this process
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, _BROKEN), "the daemon failed by itself"
+    return code == _BROKEN
+
+
+def run(
+    scenario: Scenario,
+    sequences: Iterable[Deaths],
+    change: Change | None = None,
+    known: AbstractSet[bytes] | None = None,
+) -> int:
+    """Live through sequences of deaths, and check all that must hold; returns how many deaths there were.
+
+    The trees that they leave must be `known`, if any are.
+    """
     house = _houses(scenario)
     expected, _ = _undisturbed(house)
     died = 0
     for deaths in sequences:
         with _told(*deaths):
-            died += _run(house, expected, deaths, change)
+            died += _run(house, expected, deaths, change, known)
     return died
 
 
-def run_pairs(scenario: Scenario, first: int, share: float = 1.0) -> int:
+def run_pairs(scenario: Scenario, first: int, known: AbstractSet[bytes], share: float = 1.0) -> int:
     """Die at step `first`, and again at every step of the life after that; returns how many pairs there were.
 
-    With a `share` below 1, only so many of them are lived, by chance.
+    With a `share` below 1, only so many of them are lived, by chance. The trees that they leave must be `known`.
     """
     house = _houses(scenario)
     chance = random.Random(f"{scenario.name} {first}")  # noqa: S311
@@ -91,7 +132,7 @@ def run_pairs(scenario: Scenario, first: int, share: float = 1.0) -> int:
     house.live(first)
     house.check(expected)
     house.strangers_come()
-    house.remember()
+    house.remember("died once")
     lived = 0
     for second in count(1):
         if chance.random() > share:
@@ -100,11 +141,12 @@ def run_pairs(scenario: Scenario, first: int, share: float = 1.0) -> int:
             ended = house.live(second)
             if not ended:
                 house.check(expected)
+                assert house.fingerprint() in known, "a death left what was not foreseen"
                 house.live_on()
             house.check_end(expected)
         if ended:
             return lived
-        house.go_back()
+        house.go_back("died once")
         lived += 1
     raise AssertionError
 
@@ -137,7 +179,9 @@ def _undisturbed(house: House) -> tuple[dict[str, bytes], list[Step]]:
     return house.files(), lived
 
 
-def _run(house: House, expected: dict[str, bytes], deaths: Deaths, change: Change | None) -> int:
+def _run(
+    house: House, expected: dict[str, bytes], deaths: Deaths, change: Change | None, known: AbstractSet[bytes] | None
+) -> int:
     house.build()
     for number, death in enumerate(deaths):
         if house.live(death, change):
@@ -145,6 +189,7 @@ def _run(house: House, expected: dict[str, bytes], deaths: Deaths, change: Chang
         house.check(expected)
         if number == 0:
             house.strangers_come()
+        assert known is None or house.fingerprint() in known, "a death left what was not foreseen"
     else:
         number = len(deaths)
     if change:
