@@ -228,7 +228,7 @@ class House:
         finally:
             os._exit(code)
 
-    def live_on(self, before: Callable[[int], None] | None = None) -> list[Step]:
+    def live_on(self, before: Callable[[list[Step]], None] | None = None) -> list[Step]:
         """Let a daemon live in this very process until all is done, with a look `before` each step; returns them."""
         _Calendar.day += 1
         self._reaper.arm(links=self.scenario.links, before=before)
@@ -312,7 +312,9 @@ class House:
         `faults` counts how often that was.
         """
         self._expected, self._ballast = expected, self._other.with_name("ballast")
-        self._reaper.arm(links=self.scenario.links, before=lambda step: step == full_at and self._fill())
+        self._reaper.arm(
+            links=self.scenario.links, before=lambda steps: self._fill() if len(steps) == full_at else None
+        )
         try:
             self._life()
         finally:

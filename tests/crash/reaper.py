@@ -4,7 +4,6 @@ import ctypes
 import errno
 import os
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,17 +33,17 @@ class Reaper:
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._armed = self._links = False
-        self._before: Callable[[int], None] | None = None
+        self._before: Callable[[list[Step]], None] | None = None
         self._die_at: int | None = None
         self._files: dict[int, str] = {}
         self.steps: list[Step] = []
 
     def arm(
-        self, die_at: int | None = None, *, links: bool = False, before: Callable[[int], None] | None = None
+        self, die_at: int | None = None, *, links: bool = False, before: Callable[[list[Step]], None] | None = None
     ) -> None:
         """Begin to count. With `links`, the kernel seems not to know renameat2, and files are linked and unlinked.
 
-        `before` is called before each step with its number; what it does counts for none.
+        `before` is called before each step with all up to it; what it does counts for none.
         """
         self.steps = []
         self._before = before
@@ -59,7 +58,6 @@ class Reaper:
         for name in _BY_PATH:
             setattr(os, name, self._by_path(name, getattr(os, name)))
         self._install_files()
-        sys.addaudithook(self._audit)
         real = fsio._libc.renameat2
         fsio._libc = _Libc(lambda old, new, flags: self._renamed(real, old, new, flags))  # type: ignore[assignment]
 
@@ -74,14 +72,8 @@ class Reaper:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._before:
             self._armed = False
-            self._before(len(self.steps))
+            self._before(self.steps)
             self._armed = True
-
-    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
-        """See that what a death left half-written is never read: trees are told apart without it."""
-        if event == "open" and self._armed and isinstance(args[0], str) and "/.ocrd-" in args[0]:
-            reads = args[2] & os.O_ACCMODE == os.O_RDONLY and not args[0].endswith(".folder.tmp")  # rmtree opens those
-            assert not reads, f"{args[0]} is read"
 
     def _spelled(self, path: object) -> str:
         """Spell a path as a person does, also one that goes by a folder's descriptor."""

@@ -2,8 +2,9 @@
 
 What differs in every run and decides nothing has no part in it: the random ids of jobs stand as their rank, dates as
 the order in which they appear, inodes as the first name that they have. A stamp is spelled as what it is compared with,
-an attempt as whether there was one (the limit is out of reach here), and a temporary file by its name alone: no daemon
-reads it, and the next that wants the name deletes it first.
+an attempt as whether there was one (the limit is out of reach here), and a temporary file as its name and the file that
+it equals: no daemon reads it but to compare it, and the next that wants the name deletes it first. Among the records,
+where nothing is compared and all goes in the end, temporary files count for nothing.
 """
 
 import hashlib
@@ -24,8 +25,7 @@ _FOLLOWS = re.compile(rb'\bseconds"?: [\d.e-]+|<!-- ocrd [0-9a-f]{16} -->')
 
 def fingerprint(places: Mapping[str, Path], inbox: Path) -> bytes:
     """Digest all that lies below these places, where the job folders are in the one called `work`."""
-    entries = [entry for name, place in sorted(places.items()) for entry in _entries(name, place, inbox)]
-    text = b"\n".join(entries)
+    text = b"\n".join(_entries(places, inbox))
     ranks = {found: b"job %d" % rank for rank, found in enumerate(sorted(set(_ID.findall(text))))}
     text = _ID.sub(lambda found: ranks[found[0]], text)
     dates: dict[bytes, bytes] = {}
@@ -33,22 +33,37 @@ def fingerprint(places: Mapping[str, Path], inbox: Path) -> bytes:
     return hashlib.blake2b(_FOLLOWS.sub(b"", text), digest_size=16).digest()
 
 
-def _entries(name: str, place: Path, inbox: Path) -> Iterator[bytes]:
-    first: dict[int, str] = {}
-    for folder, folders, files in os.walk(place):
-        folders.sort()
-        where = name + folder.removeprefix(str(place))
-        for found in folders:
-            yield os.fsencode(f"{where}/{found}/")
-        for found in sorted(files):
-            path, spelled = f"{folder}/{found}", f"{where}/{found}"
-            if TEMPORARY in spelled:
-                yield os.fsencode(spelled)
-                continue
-            status = os.lstat(path)
-            known = first.setdefault(status.st_ino, spelled)
-            yield os.fsencode(f"{spelled} {status.st_mode:o} {known}")
-            yield _record(Path(path), inbox) if found == "job.json" else Path(path).read_bytes()
+def _entries(places: Mapping[str, Path], inbox: Path) -> Iterator[bytes]:
+    """Spell each folder and file, those that are temporary last."""
+    names: dict[tuple[int, int], str] = {}
+    same: dict[bytes, str] = {}
+    for temporary, spelled, path in sorted(_found(places)):
+        if path.endswith("/"):
+            yield os.fsencode(spelled)
+            continue
+        with open(path, "rb") as file:
+            status, data = os.fstat(file.fileno()), file.read()
+        if temporary:
+            yield os.fsencode(f"{spelled} as {same.get(data)}")
+            continue
+        same.setdefault(data, spelled)
+        yield os.fsencode(f"{spelled} {status.st_mode:o} {names.setdefault((status.st_dev, status.st_ino), spelled)}")
+        yield _record(Path(path), inbox) if path.endswith("/job.json") else data
+
+
+def _found(places: Mapping[str, Path]) -> Iterator[tuple[bool, str, str]]:
+    """List whether it is temporary, its place and path there, and its path, for each; those of folders end in a slash.
+
+    Without temporary files among the records.
+    """
+    for name, place in places.items():
+        for folder, folders, files in os.walk(place):
+            below = folder.removeprefix(str(place))
+            for found in (*(f"{found}/" for found in folders), *files):
+                spelled = f"{name}{below}/{found}"
+                temporary = TEMPORARY in spelled
+                if not (temporary and name == "work"):
+                    yield temporary, spelled, f"{folder}/{found}"
 
 
 def _record(path: Path, inbox: Path) -> bytes:
