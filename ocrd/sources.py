@@ -56,6 +56,10 @@ class Source(Protocol):
         """Return the text layer of a page as Markdown."""
         ...
 
+    def close(self) -> None:
+        """Give back the memory that it holds."""
+        ...
+
 
 _opened: tuple[Path, FileStamp, Source] | None = None  # the source of the last page, most likely that of the next
 
@@ -65,7 +69,9 @@ def opened(path: Path) -> Source:
     global _opened  # noqa: PLW0603 - a cache of one in a process that serves one page at a time
     stamp = FileStamp.of(path.stat())
     if _opened is None or _opened[:2] != (path, stamp):
-        _opened = None
+        last, _opened = _opened, None
+        if last is not None:
+            last[2].close()
         _opened = (path, stamp, _open(path))
     return _opened[2]
 
@@ -154,6 +160,12 @@ class _Pdf:
             text: str = pymupdf4llm.to_markdown(self._document, pages=[index], use_ocr=False)
         return text
 
+    def close(self) -> None:
+        import pymupdf
+
+        self._document.close()
+        pymupdf.TOOLS.store_shrink(100)  # percent; MuPDF would keep the pictures of all files for another look
+
 
 class _Images:
     def __init__(self, path: Path) -> None:
@@ -208,6 +220,9 @@ class _Images:
         sheet = PixelSize(size.width, round(size.height / (placement.bottom - placement.top)))
         image = image.resize((sheet.width, sheet.height), Image.Resampling.LANCZOS, reducing_gap=2.0)
         return _part(image.convert("RGB"), sheet, placement, size)
+
+    def close(self) -> None:
+        self._image.close()
 
     def layer(self, index: int) -> TextLayer | None:  # noqa: ARG002 - images have none
         return None

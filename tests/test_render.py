@@ -15,13 +15,15 @@ import pymupdf
 import pytest
 from PIL import Image, ImageDraw
 
+from ocrd import drawing
 from ocrd.errors import DocumentError, IncompleteError, PageError
-from ocrd.model import PageImage, PixelSize, SourceFacts
+from ocrd.model import PageImage, PixelSize, SourceFacts, View
 from ocrd.render import Renderer
 from ocrd.workers import Limits
 
 MakePdf = Callable[..., Path]
 LONGEST = 800
+SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 def fit(width: float, height: float) -> PixelSize:
@@ -173,6 +175,17 @@ def test_every_page_of_a_tiff_is_read(renderer: Sync, tmp_path: Path) -> None:
         page = renderer.page(tmp_path / "scan.tif", index)
         assert (page.index, page.size) == (index, fit(200 + 10 * index, 300))
         assert page.dpi == pytest.approx(100 * page.size.height / 300, rel=0.01)
+
+
+def test_a_worker_does_not_grow_with_the_files_that_it_has_shown(tmp_path: Path) -> None:
+    scan = (SAMPLES / "english.pdf").read_bytes()
+    resident = []
+    for number in range(60):
+        path = tmp_path / f"{number}.pdf"
+        path.write_bytes(scan)
+        drawing.render_page(path, 0, fit, View())
+        resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    assert resident[-1] - resident[10] < 8 * 2**20
 
 
 def test_a_fax_of_one_bit_is_black_on_white(renderer: Sync, tmp_path: Path) -> None:
