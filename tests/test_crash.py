@@ -77,7 +77,7 @@ SCENARIOS = [
 ]
 PAIRS = float(os.environ.get("OCRD_CRASH_PAIRS", "0.03"))
 """Share of the pairs of steps at which real processes are killed, by chance, to hold what was explored against it."""
-RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "500"))
+RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "300"))
 """Random sequences of deaths for each scenario."""
 
 

@@ -1,10 +1,10 @@
 """What lies in the folders of a house, spelled so that two trees that a daemon takes alike are spelled alike.
 
 What differs in every run and decides nothing has no part in it: the random ids of jobs stand as their rank, dates as
-the order in which they appear, inodes as the first name that they have. A stamp is spelled as what it is compared with,
-an attempt as whether there was one (the limit is out of reach here), and a temporary file as its name and the file that
-it equals: no daemon reads it but to compare it, and the next that wants the name deletes it first. Among the records,
-where nothing is compared and all goes in the end, temporary files count for nothing.
+the order in which they appear, inodes as the first name that they have, the folders as their roles. A stamp is spelled
+as what it is compared with, an attempt as whether there was one (the limit is out of reach here), and a temporary file
+as its name and the file that it equals: no daemon reads it but to compare it, and the next that wants the name deletes
+it first. Among the records, where nothing is compared and all goes in the end, temporary files count for nothing.
 """
 
 import hashlib
@@ -26,6 +26,8 @@ _FOLLOWS = re.compile(rb'\bseconds"?: [\d.e-]+|<!-- ocrd [0-9a-f]{16} -->')
 def fingerprint(places: Mapping[str, Path], inbox: Path) -> bytes:
     """Digest all that lies below these places, where the job folders are in the one called `work`."""
     text = b"\n".join(_entries(places, inbox))
+    for name, place in places.items():
+        text = text.replace(os.fsencode(place), name.encode())
     ranks = {found: b"job %d" % rank for rank, found in enumerate(sorted(set(_ID.findall(text))))}
     text = _ID.sub(lambda found: ranks[found[0]], text)
     dates: dict[bytes, bytes] = {}
