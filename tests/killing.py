@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -29,8 +30,8 @@ class Killer:
         config["max_attempts"] = 10**6  # every death here is ours, and none the source's
         (house.root / "ocrd.yaml").write_text(yaml.safe_dump(config))
 
-    def work(self, seconds: float, *, longest_life: float) -> None:
-        """Kill for so long."""
+    def work(self, seconds: float, *, longest_life: float, after: Callable[[], None] = lambda: None) -> None:
+        """Kill for so long; `after` each death something more is asserted."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self._drop(self._chance.randint(1, 4))
@@ -41,6 +42,7 @@ class Killer:
             daemon.kill()
             daemon.wait()
             self.kills += 1
+            after()
             self.check()
 
     def _harass(self, daemon: Daemon) -> None:

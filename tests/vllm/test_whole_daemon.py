@@ -5,47 +5,18 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from house import OCRD, House, stop, wait_for
+from house import OCRD, stop, wait_for
+from vllm_house import SMALL, VllmHouse
 
-from ocrd.engines.tether import pid_in
 from ocrd.vllm_settings import VllmSettings
-
-SMALL = (140, 140)
-"""Points: a page that fits one tile of the model, the quickest to read."""
-
-
-class VllmHouse(House):
-    """Daemons over vLLM, with the record of their engine."""
-
-    def records(self) -> list[Path]:
-        return list((self.root / "run" / "ocrd-engines").glob("*/engine.pid"))
-
-    def engine(self) -> int | None:
-        """The process id of the engine that runs."""
-        return next((pid for pid in map(pid_in, self.records()) if pid), None)
-
-    def ready(self, times: int = 1) -> None:
-        wait_for(lambda: len(self.events("ready")) >= times, 300)
-
-    def pages_kept(self) -> int:
-        return len(list((self.root / "scans" / ".inbox.ocrd-work").glob("*/pages/*.json")))
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, settings: VllmSettings) -> Iterator[VllmHouse]:
-    root = tmp_path_factory.mktemp("daemon")
-    (root / "run").mkdir()
-    os.environ["XDG_RUNTIME_DIR"] = str(root / "run")
-    house = VllmHouse(root)
-    once = {"pages": {"text_layer": "ignore", "second_readings": []}}  # noise would be read again and again
-    house.configure(
-        engine={"kind": "vllm", "vllm": settings.model_dump(mode="json")},
-        service={"drain": "1s"},  # so that a stop finds work that it must leave
-        watch=once,
-    )
+    house = VllmHouse(tmp_path_factory.mktemp("daemon"))
+    house.begin(settings)
     yield house
     house.close()
 

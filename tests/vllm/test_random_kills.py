@@ -1,0 +1,37 @@
+"""The running daemon is killed at random, from its first instant on, while the real engine starts and reads."""
+
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+from house import wait_for
+from killing import Killer
+from vllm_house import SMALL, VllmHouse
+
+from ocrd.vllm_settings import VllmSettings
+
+SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "240"))
+"""How long it is killed."""
+
+
+@pytest.fixture
+def house(tmp_path_factory: pytest.TempPathFactory, settings: VllmSettings) -> Iterator[VllmHouse]:
+    house = VllmHouse(tmp_path_factory.mktemp("kills"))
+    house.begin(settings)
+    yield house
+    house.close()
+
+
+def test_a_daemon_over_vllm_that_is_killed_at_random_loses_nothing_and_leaves_no_process(house: VllmHouse) -> None:
+    def nothing_lives() -> None:
+        wait_for(lambda: not house.processes(), 15)
+
+    killer = Killer(house, random.Random(4), SMALL)  # noqa: S311
+    killer.work(SECONDS, longest_life=60.0, after=nothing_lives)
+    read = len(house.files("outbox"))
+    assert house.start("once").wait(900) == 0
+    nothing_lives()
+    killer.check_end()
+    print(f"{killer.kills} kills, {killer.workers_killed} of children, {read} of {len(house.files('archive'))} read")
+    assert read, "no daemon lived long enough to read anything"

@@ -1,0 +1,52 @@
+"""Daemons over the real engine: the true architecture with random weights, on the CPU."""
+
+import os
+from pathlib import Path
+
+from house import House, wait_for
+
+from ocrd.engines.tether import pid_in
+from ocrd.vllm_settings import VllmSettings
+
+SMALL = (140, 140)
+"""Points: a page that fits one tile of the model, the quickest to read."""
+
+
+class VllmHouse(House):
+    """Daemons over vLLM, with the record of their engine."""
+
+    def begin(self, settings: VllmSettings) -> None:
+        """Write the configuration, and let the daemons of this process keep their records here."""
+        (self.root / "run").mkdir()
+        os.environ["XDG_RUNTIME_DIR"] = str(self.root / "run")
+        once = {"pages": {"text_layer": "ignore", "second_readings": []}}  # noise would be read again and again
+        self.configure(
+            engine={"kind": "vllm", "vllm": settings.model_dump(mode="json")},
+            service={"drain": "1s"},  # so that a stop finds work that it must leave
+            watch=once,
+        )
+
+    def records(self) -> list[Path]:
+        return list((self.root / "run" / "ocrd-engines").glob("*/engine.pid"))
+
+    def engine(self) -> int | None:
+        """The process id of the engine that runs."""
+        return next((pid for pid in map(pid_in, self.records()) if pid), None)
+
+    def ready(self, times: int = 1) -> None:
+        wait_for(lambda: len(self.events("ready")) >= times, 300)
+
+    def pages_kept(self) -> int:
+        return len(list((self.root / "scans" / ".inbox.ocrd-work").glob("*/pages/*.json")))
+
+    def processes(self) -> list[int]:
+        """Ids of all that was started here and lives, whoever its parent is now."""
+        ours = os.fsencode(f"XDG_RUNTIME_DIR={self.root}/run")
+        return [int(process.name) for process in Path("/proc").glob("[0-9]*") if ours in _environment(process)]
+
+
+def _environment(process: Path) -> list[bytes]:
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return []
