@@ -37,7 +37,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -111,12 +111,30 @@ class JobRecord:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Read a record back. Raises ValueError, KeyError or TypeError if it is damaged."""
+        """Read a record back, also one of another version: what is missing has its default, what is unknown no effect.
+
+        Raises ValueError, KeyError or TypeError if it is damaged.
+        """
         raw: dict[str, Any] = json.loads(data)
-        refusal = Refusal(**raw.pop("refusal")) if raw["refusal"] else raw.pop("refusal")
-        again = raw.pop("rerun", None)
-        rerun = Rerun(again["sidecar"], tuple(again["pages"])) if again else None
-        return cls(stamp=FileStamp(**raw.pop("stamp")), refusal=refusal, rerun=rerun, **raw)
+        known = {one.name: raw[one.name] for one in fields(cls) if one.name in raw}
+        refusal, again = known.pop("refusal", None), known.pop("rerun", None)
+        record = cls(
+            stamp=FileStamp(**known.pop("stamp")),
+            refusal=Refusal(**refusal) if refusal else None,
+            rerun=Rerun(again["sidecar"], tuple(again["pages"])) if again else None,
+            **known,
+        )
+        if not all(map(_leads_down, (record.name, *record.names.values()))) or not isinstance(record.attempts, int):
+            raise ValueError(data)
+        return record
+
+
+def _leads_down(name: object) -> bool:
+    """Whether this is the path of something below a folder."""
+    if not isinstance(name, str):
+        return False
+    path = Path(name)
+    return bool(path.name) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 class Job:
@@ -399,21 +417,24 @@ class Spool:
 
     def _recover(self) -> Iterator[Job]:
         for folder in sorted(path for path in self._work.iterdir() if _ID.fullmatch(path.name)):
-            try:
-                job = Job(folder, JobRecord.parse((folder / _RECORD).read_bytes()))
-            except (FileNotFoundError, ValueError, KeyError, TypeError):
-                if damaged := self._without_record(folder):
-                    yield damaged
-                continue
-            if job.record.rerun:
-                yield job
-            elif not os.path.lexists(job.source):  # before the claim, or after the end
+            job = self._job_in(folder)
+            if job is None:  # before the claim, or after the end
                 fsio.remove_folder(folder)
             elif "inbox" in job.record.names:
                 self.give_back(job)
             else:
                 self._finish_claim(job)
                 yield job
+
+    def _job_in(self, folder: Path) -> Job | None:
+        """Tell what is to be done with a folder; None if it has no source, and needs none."""
+        with suppress(
+            FileNotFoundError, ValueError, KeyError, TypeError, AttributeError
+        ):  # no record, or a damaged one
+            job = Job(folder, JobRecord.parse((folder / _RECORD).read_bytes()))
+            if job.record.rerun or os.path.lexists(job.source):
+                return job
+        return self._without_record(folder)
 
     def _finish_claim(self, job: Job) -> None:
         """Delete the twin that a claim by copy or link leaves in the inbox when it dies just before its last step."""
@@ -428,16 +449,17 @@ class Spool:
         return True
 
     def _without_record(self, folder: Path) -> Job | None:
-        """Make a job of a folder without a sound record: its source goes to error/, named after the folder."""
-        for source in folder.glob("source*"):
+        """Make a job of a source without a sound record of its own: it goes to error/, named after the folder."""
+        for source in filter(_regular, folder.glob("source*")):
             record = JobRecord(self._watch, folder.name + source.suffix, FileStamp.of(source.lstat()))
             job = Job(folder, record)
+            if source != job.source:
+                fsio.move_new(source, job.source, tag=job.id)
             damage = DocumentError(
                 "The record of this job is damaged, its name and place lost.", "Drop the file again."
             )
             job.update(refusal=refusal_of(damage))
             return job
-        fsio.remove_folder(folder)
         return None
 
 

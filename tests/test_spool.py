@@ -286,13 +286,55 @@ def test_being_given_back_it_goes_back(house: House) -> None:
     assert house.lies() == {"inbox/scan (2).pdf": SCAN}
 
 
-@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"7", b'{"refusal": null}', b'{"refusal": 1, "stamp": 2}'])
+STAMP = {"dev": 1, "ino": 2, "size": 3, "mtime_ns": 4}
+DAMAGED = [
+    {"name": "../../etc/passwd"},
+    {"name": "/etc/passwd"},
+    {"name": ""},
+    {"name": 7},
+    {"name": "a\0.pdf"},
+    {"names": None},
+    {"names": {"archive": "../x.pdf"}},
+    {"attempts": "many"},
+    {"stamp": {}},
+    {"stamp": None},
+    {"refusal": {"what": "it is old"}},
+    {"refusal": 1},
+]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"", b"{", b"[]", b"7", b"null", b"\xff", b'{"refusal": null}']
+    + [json.dumps({"watch": "scans", "name": "scan.pdf", "stamp": STAMP} | damage).encode() for damage in DAMAGED],
+)
 def test_a_damaged_record_does_not_lose_its_source(house: House, record: bytes) -> None:
     job = house.left()
     (job.folder / "job.json").write_bytes(record)
     assert [outcome.kind for outcome in house.start()] == ["refused"]
     assert (house.error / f"{ID}.pdf").read_bytes() == SCAN
     assert "The record of this job is damaged" in (house.error / f"{ID}.pdf.error.md").read_text()
+
+
+def test_a_record_of_another_version_is_read_as_far_as_it_goes(house: House) -> None:
+    job = house.left()
+    record = json.loads((job.folder / "job.json").read_bytes())
+    older = {key: record[key] for key in ("watch", "name", "stamp")}
+    for other in (older, record | {"invented_later": {"much": 1}}):
+        (job.folder / "job.json").write_text(json.dumps(other))
+        assert [left.record.name for left in house.recover()] == ["scan.pdf"]
+    assert [outcome.kind for outcome in house.start()] == ["delivered"]
+    assert house.lies() == DONE
+
+
+@pytest.mark.parametrize("name", ["source", "source.PDF", "source.tif"])
+def test_a_source_that_is_not_called_as_its_record_says_is_not_lost(house: House, name: str) -> None:
+    job = house.left()
+    job.source.rename(job.folder / name)
+    assert [outcome.kind for outcome in house.start()] == ["refused"]
+    assert list(house.lies().values()).count(SCAN) == 1
+    assert (house.error / f"{ID}{Path(name).suffix}").read_bytes() == SCAN
+    assert house.recover() == []
 
 
 def test_what_is_no_job_of_ours_in_the_work_folder_is_left_alone(house: House) -> None:

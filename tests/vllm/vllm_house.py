@@ -1,6 +1,7 @@
 """Daemons over the real engine: the true architecture with random weights, on the CPU."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from house import House, wait_for
@@ -39,10 +40,17 @@ class VllmHouse(House):
     def pages_kept(self) -> int:
         return len(list((self.root / "scans" / ".inbox.ocrd-work").glob("*/pages/*.json")))
 
-    def processes(self) -> list[int]:
-        """Ids of all that was started here and lives, whoever its parent is now."""
+    def processes(self) -> list[str]:
+        """All that was started here and lives, whoever its parent is now: process ids with their command lines."""
         ours = os.fsencode(f"XDG_RUNTIME_DIR={self.root}/run")
-        return [int(process.name) for process in Path("/proc").glob("[0-9]*") if ours in _environment(process)]
+        found = [process for process in Path("/proc").glob("[0-9]*") if ours in _environment(process)]
+        return [f"{process.name}: {_told(process / 'cmdline')}" for process in found]
+
+
+def _told(path: Path) -> str:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return path.read_bytes().replace(b"\0", b" ").decode()
+    return "gone meanwhile"
 
 
 def _environment(process: Path) -> list[bytes]:
