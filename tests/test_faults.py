@@ -3,9 +3,11 @@
 All mounts are in a namespace of this process, and vanish with it.
 """
 
+import fcntl
 import os
 import resource
 import shutil
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -230,6 +232,37 @@ def quota_share(tmp_path: Path) -> Path:
 def set_quota(share: Path, limit: str) -> None:
     """Limit a subvolume to so many bytes, for everybody, root too; `none`: no limit."""
     subprocess.run(["btrfs", "qgroup", "limit", limit, share], check=True)
+
+
+def test_a_disk_that_fails_is_waited_for_until_it_is_mounted_again(house: House, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(16 * 2**20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    house.path("outbox").mkdir()
+    try:
+        mount("-o", "loop", image, house.path("outbox"))
+    except PermissionError as error:
+        pytest.skip(f"no file system can be mounted here: {error}")
+    daemon = began(house)
+    fail(house.path("outbox"))
+    house.drop("a.pdf")
+    wait_for(lambda: house.events("paused"), 60)
+    one_pause(house, "scans", str(house.path("outbox")), "Input/output error", "the kernel's log")
+    outlast(house, daemon)
+    unmount(house.path("outbox"))
+    mount("-o", "loop", image, house.path("outbox"))
+    wait_for(lambda: house.files("archive") == ["a.pdf"], CURED)
+    assert house.files("outbox") == ["a.md"]
+    assert house.files("error") == []
+    assert stop(daemon) == 0
+
+
+def fail(disk: Path) -> None:
+    """Let every access to an ext4 fail from here on (EXT4_IOC_SHUTDOWN), as after an error of the disk."""
+    folder = os.open(disk, os.O_RDONLY)
+    fcntl.ioctl(folder, 0x8004587D, struct.pack("I", 2))  # without a last write of the journal
+    os.close(folder)
 
 
 def test_a_clock_that_jumps_back_changes_nothing(house: House, tmp_path: Path) -> None:

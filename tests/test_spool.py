@@ -378,6 +378,19 @@ def test_two_jobs_never_share_an_id(house: House, monkeypatch: pytest.MonkeyPatc
     assert JobRecord.parse((first.folder / "job.json").read_bytes()).name == "one.pdf"
 
 
+def test_two_names_of_one_file_are_two_sources(house: House) -> None:
+    house.drop("a.pdf")
+    os.link(house.inbox / "a.pdf", house.inbox / "b.pdf")
+    os.link(house.inbox / "a.pdf", house.archive / "a.pdf")  # somebody's way to have it read again
+    for name in ("a.pdf", "b.pdf"):
+        path = house.inbox / name
+        job = house.spool.claim(Settled(path, FileStamp.of(path.lstat())))
+        assert job
+        house.run(job)
+    names = ["archive/a (2).pdf", "archive/a.pdf", "archive/b.pdf", "outbox/a.md", "outbox/b.md"]
+    assert list(house.lies()) == names
+
+
 def test_a_file_that_vanished_is_not_claimed(house: House) -> None:
     settled = house.drop()
     settled.path.unlink()
