@@ -65,7 +65,7 @@ def pack() -> None:
         if file.is_file():
             target = SHIPPED / str(file.parent.resolve()).lstrip("/") / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            keeps_link = file.is_symlink() and file.suffix in (".service", ".target", ".socket")
+            keeps_link = file.is_symlink() and ".so" not in file.name  # of a library, the name asked for is the link
             shutil.copy2(file, target, follow_symlinks=not keeps_link)
     size = sum(path.lstat().st_size for path in SHIPPED.rglob("*"))
     tell("packed", f"{size / 2**20:.0f} MiB in {SHIPPED}")
