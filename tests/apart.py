@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ for line in sys.stdin:
 class ApartEngine:
     """Asks its process for the text of each page, one at a time."""
 
-    def __init__(self, seconds: float, pid_file: Path | None, start: float) -> None:
+    def __init__(self, seconds: float, pid_file: Path | None, start: float, hangs: Path | None = None) -> None:
         self._seconds = seconds
         self._start = start
         self._pid_file = pid_file
+        self._hangs = hangs
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
@@ -64,6 +66,9 @@ class ApartEngine:
         assert self._process
         assert self._process.stdin
         assert self._process.stdout
+        if self._hangs and not self._hangs.exists():
+            self._hangs.touch()
+            time.sleep(600)  # noqa: ASYNC251 - a defect: nothing in the event loop turns any more
         async with self._turn:
             self._process.stdin.write(f"{page.index}\n".encode())
             text = await self._process.stdout.readline()
@@ -80,7 +85,9 @@ class ApartEngine:
 def create(options: dict[str, Any]) -> ApartEngine:
     """Be the factory that a configuration can name.
 
-    Options: `seconds` a page, `pid` (a file that names its process), `start` (seconds that it loads).
+    Options: `seconds` a page, `pid` (a file that names its process), `start` (seconds that it loads), `hangs` (a file:
+    while it is not there, the first page makes it, and holds up the whole event loop).
     """
     pid_file = Path(options["pid"]) if "pid" in options else None
-    return ApartEngine(options.get("seconds", 0.0), pid_file, options.get("start", 0.0))
+    hangs = Path(options["hangs"]) if "hangs" in options else None
+    return ApartEngine(options.get("seconds", 0.0), pid_file, options.get("start", 0.0), hangs)

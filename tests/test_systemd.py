@@ -197,6 +197,17 @@ def test_an_engine_that_hangs_trips_the_watchdog_and_the_restart_finishes_the_do
     assert not Path(host.root / f"proc/{pid}").exists()
 
 
+def test_a_daemon_whose_loop_hangs_is_ended_and_the_restart_finishes_the_document(host: Host) -> None:
+    options = {"pid": "/run/ocrd/engine.pid", "hangs": "/run/ocrd/hung"}
+    host.configure(engine={"kind": "apart:create", "options": options})
+    host.systemctl("start", UNIT)
+    host.drop("letter.pdf", pages=2)
+    host.wait(lambda: host.show("NRestarts") == "1")
+    host.wait(lambda: host.there("scans/archive/letter.pdf"))
+    assert any("Watchdog timeout" in line for line in host.messages("-u", UNIT, "_PID=1"))
+    assert any("apart.py" in line for line in host.messages("-u", UNIT)), "the traceback tells where it hung"
+
+
 def test_a_reload_adds_changes_and_removes_watches_and_drops_no_page(host: Host) -> None:
     host.configure(seconds=0.05)
     host.systemctl("start", UNIT)
