@@ -64,7 +64,8 @@ def found(told: Wording, room: int | None, lines: int) -> str:
         return f"it says {_quoted([long_word])} in {len(long_word)} letters"
     if len(long_word) > _LONGEST and long_word.isascii():
         return f"it has a word of {len(long_word)} letters, {_quoted([long_word])}"
-    if any(_MUTE.search(gap) for gap in _HUSH.findall(told.plain)):
+    between = len(told.plain) - sum(map(len, told.words)) - 2 * len(told.words)  # beyond a comma and a space for each
+    if between >= 100 and any(_MUTE.search(gap) for gap in _HUSH.findall(told.plain)):
         return "it goes on and on in dots, rules or empty cells"
     return (
         _in_circles(told, crammed=crammed)
