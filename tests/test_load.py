@@ -40,5 +40,6 @@ def test_thousands_of_files_at_once_all_come_out_and_nothing_grows(house: House)
     assert quarters[3].rss <= quarters[0].rss + 16
     assert quarters[3].files <= quarters[0].files + 4
     assert quarters[3].threads <= quarters[0].threads + 2
+    assert quarters[3].children_rss <= quarters[0].children_rss + 64
     costs = [(b.cpu - a.cpu) / (b.done - a.done) for a, b in pairwise(quarters)]
     assert costs[-1] < 2 * costs[0], f"seconds of a core for each file: {costs}"
