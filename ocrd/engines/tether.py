@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ RECORD = "OCRD_ENGINE_RECORD"
 
 PR_SET_PDEATHSIG = 1
 """From linux/prctl.h."""
+
+_GONE = -1
 
 
 class Printed(logging.StreamHandler[TextIO]):
@@ -138,10 +141,24 @@ def pid_in(record: Path) -> int | None:
 
 
 def kill(record: Path) -> None:
-    """End the recorded engine and its workers at once, if it still runs."""
+    """End the recorded engine at once, and its workers, which outlive it for as long as they load."""
     if pid := pid_in(record):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
+    known = _read(record)
+    if known is None or _started(known[0]) not in (known[1], _GONE):
+        return  # another process has its number, which it could not have while a worker lived
+    for pid, session, _ in _processes():
+        if session == known[0] and _is_python(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _is_python(pid: int) -> bool:
+    """Whether a process runs our own interpreter: not what else may have got the number of a session of long ago."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        return Path(f"/proc/{pid}/exe").readlink() == Path(sys.executable).resolve()
+    return False
 
 
 def sweep(among: Path) -> None:
@@ -152,7 +169,7 @@ def sweep(among: Path) -> None:
             continue
         if pid := pid_in(record):
             log.warning("ending the engine process %d, which a daemon that died left behind", pid)
-            kill(record)
+        kill(record)
         shutil.rmtree(record.parent, ignore_errors=True)
 
 
@@ -174,9 +191,9 @@ def _processes() -> Iterator[tuple[int, int, int]]:
 
 
 def _started(pid: int) -> int:
-    """Return when a process started, clock ticks since boot; -1 if it is gone or only waits to be reaped."""
+    """Return when a process started, clock ticks since boot; _GONE if it is, or only waits to be reaped."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return -1
-    return -1 if fields[0] in "ZX" else int(fields[19])
+        return _GONE
+    return _GONE if fields[0] in "ZX" else int(fields[19])

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,32 @@ def test_a_tied_process_is_recorded_and_swept_once_its_daemon_is_dead(
         tether.sweep(tmp_path)
         assert it.wait(10) == -9
     assert not home.folder.exists()
+
+
+LEADER = """
+import os, subprocess, sys
+from ocrd.engines import tether
+tether.tie()
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_worker_that_outlived_its_engine_is_swept(tmp_path: Path) -> None:
+    home = tether.Home(tmp_path)
+    home.open()
+    home.announce()
+    with subprocess.Popen([sys.executable, "-c", LEADER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as it:
+        assert it.stdout is not None
+        worker = int(it.stdout.readline())
+        it.kill()
+    assert tether._started(worker) > 0
+    pid, start, _, _ = tether._read(home.record)
+    home.record.write_text(f"{pid} {start} 999999999 1\n")
+    tether.sweep(tmp_path)
+    deadline = time.monotonic() + 10
+    while tether._started(worker) > 0:
+        assert time.monotonic() < deadline
 
 
 def test_a_recorded_number_that_another_process_has_by_now_is_left_alone(tmp_path: Path) -> None:

@@ -41,20 +41,24 @@ class VllmHouse(House):
         return len(list((self.root / "scans" / ".inbox.ocrd-work").glob("*/pages/*.json")))
 
     def processes(self) -> list[str]:
-        """All that was started here and lives, whoever its parent is now: process ids with their command lines."""
-        ours = os.fsencode(f"XDG_RUNTIME_DIR={self.root}/run")
-        found = [process for process in Path("/proc").glob("[0-9]*") if ours in _environment(process)]
-        return [f"{process.name}: {_told(process / 'cmdline')}" for process in found]
+        """All that was started here and lives, whoever its parent is now: process ids with their command lines.
+
+        Known by a file below our folder that it holds, or by its environment, which some write a title over.
+        """
+        return [f"{one.name}: {_told(one)}" for one in Path("/proc").glob("[0-9]*") if self._is_ours(one)]
+
+    def _is_ours(self, process: Path) -> bool:
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            held = [os.readlink(file) for file in (process / "fd").iterdir()]
+            ours = os.fsencode(f"XDG_RUNTIME_DIR={self.root}/run")
+            return process.name != str(os.getpid()) and (
+                ours in (process / "environ").read_bytes().split(b"\0")
+                or any(file.startswith(str(self.root)) for file in held)
+            )
+        return False
 
 
-def _told(path: Path) -> str:
+def _told(process: Path) -> str:
     with suppress(FileNotFoundError, ProcessLookupError):
-        return path.read_bytes().replace(b"\0", b" ").decode()
+        return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return "gone meanwhile"
-
-
-def _environment(process: Path) -> list[bytes]:
-    try:
-        return (process / "environ").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return []
