@@ -161,6 +161,21 @@ def rerun(
     print(ask(name, pages, configuration.load(config).watches))
 
 
+@app.command("split-sheet")
+def split_sheet(
+    output: Annotated[Path, typer.Argument(help="The PDF to write; it must not be there yet.")],
+    text: Annotated[str, typer.Option("--text", help="One of the watch's `separators`.")] = "PATCHT",
+) -> None:
+    """Write a separator sheet, to print and to lay between documents where `split: barcode` takes a scan apart."""
+    from ocrd import barcodes, fsio
+
+    try:
+        fsio.write_new(output, barcodes.sheet(text), tag="sheet")
+    except FileExistsError as error:
+        raise MachineError(f"There is already a file {fsio.shown(output)}.", "Give another name.") from error
+    print(fsio.shown(output))
+
+
 @app.command()
 def history(
     *,

@@ -263,6 +263,17 @@ class Watch(Section):
         description="What is delivered, under one name: markdown; json (all that is known of each page); text (without "
         "markup); pdf (a copy of the scan that can be searched).",
     )
+    split: Literal["none", "blank", "barcode"] = Field(
+        default="none",
+        description="Take a scan of several documents apart into NAME-1.md, NAME-2.md …, at blank pages or at sheets "
+        "with a barcode.",
+    )
+    separators: Names = Field(
+        default=("PATCHT",),
+        min_length=1,
+        description="Texts of the barcodes (QR, Data Matrix, Code 39, Code 128) that make a page a separator sheet; "
+        "`ocrd split-sheet` makes one to print. Any other barcode separates nothing.",
+    )
     mode: FileMode | None = Field(
         default=None,
         description="Permissions of the files made in outbox and error, such as 0664; folders made there fit. "
@@ -317,6 +328,11 @@ class Watch(Section):
     def access(self) -> Access:
         """Who may use what is made in the shared folders."""
         return Access(self.mode, grp.getgrnam(self.group).gr_gid if self.group else None)
+
+    @property
+    def sheets(self) -> tuple[str, ...]:
+        """Texts of barcodes to look for; none where no barcode separates."""
+        return self.separators if self.split == "barcode" else ()
 
     @property
     def work_folder(self) -> Path:

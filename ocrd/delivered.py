@@ -74,7 +74,7 @@ def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
         yield from _sidecar(watch, stem)
         return
     folder = watch.outbox / path.parent
-    like = re.compile(rf"{re.escape(path.stem)}(?: \(\d+\))?")
+    like = re.compile(rf"{re.escape(path.stem)}(?: \(\d+\))?(?:-\d+)?")
     names = {entry.stem for entry in folder.iterdir() if entry.suffix in _SIDECARS} if folder.is_dir() else set()
     for like_it in sorted(filter(like.fullmatch, names)):
         for one in _sidecar(watch, path.with_name(like_it)):
@@ -100,6 +100,14 @@ def look(watch: Watch, sidecar: str) -> Delivered:
     if not facts and (watch.outbox / f"{stem}.json").is_file():
         facts = facts_in(f"{stem}.json", read(watch.outbox, f"{stem}.json"))
     return Delivered(watch, sidecar, facts)
+
+
+def numbers(known: Delivered) -> list[int]:
+    """List the pages of the source that a sidecar holds. Raises DocumentError if it is gone, MachineError."""
+    if known.sidecar.endswith(".md"):
+        text = read(known.watch.outbox, known.sidecar).decode(errors="replace")
+        return sorted(set(markdown.pages_of(text)))
+    return sorted({int(page["page"]) for page in known.facts.get("pages", [])})
 
 
 def facts_in(sidecar: str, data: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocrd import pagefacts, whole
+from ocrd import barcodes, pagefacts, whole
 from ocrd.errors import IncompleteError, PageError
 from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, PixelSize, Placement, SourceFacts, View
 from ocrd.paths import regular
@@ -24,6 +24,8 @@ _FIGURE_DPI = 300
 """At which a page is rendered to crop figures from it."""
 _FIGURE_PAGE = 40_000_000
 """Most pixels of that rendering."""
+_SHEET_DPI = 200
+"""At which a page is rendered to find a barcode on it: bars of 0.25 mm are two pixels wide."""
 _FIGURE_SIDE = 2000
 """Most pixels of a figure's side: half a page at 300 dpi."""
 _A4 = (595, 842)
@@ -65,6 +67,9 @@ def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageIma
         facts = pagefacts.facts(np.asarray(image), first, stands=view.turn is not None)
         if facts.placement != first:
             image, size = _drawn(source, index, sizer, facts.placement)
+        if view.separators and not facts.blank:
+            sheet, _ = _drawn(source, index, _sheet_page, Placement(width, height))
+            facts = replace(facts, separator=barcodes.found(sheet, view.separators))
         if view.layer:
             facts = replace(facts, layer=source.layer(index))
         dpi = round(POINTS_PER_INCH * size.width / facts.placement.upright[0], 1)
@@ -104,12 +109,18 @@ def prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, 
     if _shared is None:
         raise AssertionError(offset)
     page = render_page(path, index, sizer, view)
-    if page.facts.blank:
+    if page.facts.blank or page.facts.separator:
         return replace(page, pixels=b""), 0
     image = Image.frombuffer("RGB", (page.size.width, page.size.height), page.pixels)
     with _shared.window(offset, room) as slot, memoryview(slot) as memory:
         length = prepare(image, memory)
     return replace(page, pixels=b""), length
+
+
+def _sheet_page(width: float, height: float) -> PixelSize:
+    """Give the size at which barcodes are looked for."""
+    scale = min(_SHEET_DPI / POINTS_PER_INCH, (_FIGURE_PAGE / (width * height)) ** 0.5)
+    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def _figure_page(width: float, height: float) -> PixelSize:
@@ -146,8 +157,11 @@ def _upright(path: Path, index: int, sizer: PageSizer, placement: Placement) -> 
     return image
 
 
-def make_searchable(path: Path, pages: tuple[PageResult, ...]) -> bytes:
-    """Make a PDF of the source with the text of its pages invisible over them. Raises PageError."""
+def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, ...] = ()) -> bytes:
+    """Make a PDF of the source with the text of its pages invisible over them. Raises PageError.
+
+    `pages` holds one for each page of the source; `only` those, by their index, that are wanted, if not all are.
+    """
     import pymupdf
 
     from ocrd import searchable
@@ -159,31 +173,39 @@ def make_searchable(path: Path, pages: tuple[PageResult, ...]) -> bytes:
             pdf = b"%PDF-" in file.read(1024)
         sizes = [_page_size(page) for page in pages]
         with pymupdf.open(path, filetype="pdf") if pdf else searchable.of_images(path, sizes) as document:
-            return searchable.searchable(document, [strips(page) for page in pages])
+            if only:
+                document.select(only)
+            wanted = [pages[index] for index in only] or pages
+            return searchable.searchable(document, [strips(page) for page in wanted])
     except MemoryError:
         raise
     except Exception as error:
         raise PageError(f"No PDF that can be searched can be made of this: {plain(error, path)}.", AGAIN) from error
 
 
-def exchange_searchable(path: Path, delivered: Path, pages: tuple[PageResult, ...], fresh: tuple[int, ...]) -> bytes:
-    """Exchange the `fresh` pages, by their index, in a PDF of the source that was made before. Raises PageError."""
+def exchange_searchable(
+    path: Path, delivered: Path, pages: tuple[PageResult, ...], places: dict[int, int], total: int
+) -> bytes:
+    """Exchange pages in a PDF of `total` pages of the source that was made before. Raises PageError.
+
+    `pages` are as for `make_searchable`; `places` tells for each that is fresh, by its index, where the PDF has it.
+    """
     import pymupdf
 
-    made = make_searchable(path, pages)
+    made = make_searchable(path, pages, tuple(places))
     try:
         with pymupdf.open(stream=made, filetype="pdf") as source, pymupdf.open(delivered, filetype="pdf") as target:
-            if target.page_count == len(pages):
-                for index in fresh:
-                    target.insert_pdf(source, from_page=index, to_page=index, start_at=index)
-                    target.delete_page(index + 1)
+            if target.page_count == total:
+                for number, place in enumerate(places.values()):
+                    target.insert_pdf(source, from_page=number, to_page=number, start_at=place)
+                    target.delete_page(place + 1)
                 return bytes(target.tobytes(garbage=3, deflate=True))
             count = target.page_count
     except MemoryError:
         raise
     except Exception as error:
         raise PageError(f"The PDF beside the sidecar can't be changed: {plain(error, delivered)}.", AGAIN) from error
-    raise PageError(f"The PDF beside the sidecar has {count} pages, and the scan {len(pages)}.", "Move it away.")
+    raise PageError(f"The PDF beside the sidecar has {count} page(s), and the sidecar {total}.", "Move it away.")
 
 
 def _page_size(page: PageResult) -> tuple[float, float]:

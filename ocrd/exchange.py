@@ -15,13 +15,7 @@ from ocrd.markdown import Style
 from ocrd.model import PageResult
 from ocrd.result import with_stem
 
-_MARKER = re.compile(r"<!-- page (\d+) -->")
 _FRONT = re.compile(r"---\r?\n.*?\n---\r?\n", re.DOTALL)
-
-
-def pages_of(sidecar: str) -> list[int]:
-    """List the numbers of the pages whose markers a Markdown sidecar has."""
-    return [int(number) for number in _MARKER.findall(sidecar)]
 
 
 def in_markdown(sidecar: str, pages: Sequence[PageResult], style: Style, told: Mapping[str, object], stem: str) -> str:
@@ -30,7 +24,7 @@ def in_markdown(sidecar: str, pages: Sequence[PageResult], style: Style, told: M
     `told` is what the front matter is to say of this rerun, `date` among it; `stem` the name of the sidecar, for links.
     Raises DocumentError if a page's marker is not there, or twice, or the front matter can't be read.
     """
-    found = pages_of(sidecar)
+    found = markdown.pages_of(sidecar)
     for page in pages:
         if found.count(page.index + 1) != 1:
             raise DocumentError(
@@ -38,7 +32,7 @@ def in_markdown(sidecar: str, pages: Sequence[PageResult], style: Style, told: M
                 f"Write the line <!-- page {page.index + 1} --> where that page begins, once, or drop the scan again.",
             )
     fresh = {page.index + 1: with_stem(markdown.body(page, style).encode(), stem).decode() for page in pages}
-    head, *pieces = _MARKER.split(sidecar)
+    head, *pieces = markdown.MARKER.split(sidecar)
     front = _FRONT.match(head)
     written = _renewed(front[0], pages, told) + head[front.end() :] if front else head
     after_fresh = False
@@ -88,14 +82,14 @@ def in_json(text: str, pages: Sequence[PageResult], told: Mapping[str, object]) 
     return json.dumps(raw, ensure_ascii=False, indent=1) + "\n"
 
 
-def in_text(text: str, pages: Sequence[PageResult], total: int, style: Style) -> str:
-    """Put pages in the place of their earlier readings. Raises DocumentError if there are not `total` pages."""
+def in_text(text: str, pages: Sequence[PageResult], numbers: Sequence[int], style: Style) -> str:
+    """Put pages in the place of their earlier readings. Raises DocumentError if it has not pages of these `numbers`."""
     parts = text.removesuffix("\n").split(outputs.PAGE_BREAK)
-    if len(parts) != total:
+    if len(parts) != len(numbers):
         raise DocumentError(
-            f"The text beside the sidecar has {len(parts)} pages, between form feeds, and the scan has {total}.",
+            f"The text beside it has {len(parts)} page(s), between form feeds, and the sidecar {len(numbers)}.",
             "Move it away, and try again.",
         )
     for page in pages:
-        parts[page.index] = outputs.text_of(page, style)
+        parts[numbers.index(page.index + 1)] = outputs.text_of(page, style)
     return outputs.PAGE_BREAK.join(parts) + "\n"

@@ -228,6 +228,7 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     recorded: str | None,
     record: Callable[[str], None],
     beside: Iterable[str] = (),
+    ending: str | None = None,
     access: Access = DEFAULT_ACCESS,
 ) -> Path:
     """Put something into a shared folder under a free name that is recorded before it is used.
@@ -240,7 +241,7 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     name = recorded
     while True:
         if name is None:
-            name = free_name(folder, wanted, beside)
+            name = free_name(folder, wanted, beside, ending)
             record(name)
         path = folder / name
         with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, _make_shared) as held:
@@ -253,20 +254,21 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
         return path
 
 
-def free_name(folder: Path, wanted: str, beside: Iterable[str] = ()) -> str:
+def free_name(folder: Path, wanted: str, beside: Iterable[str] = (), ending: str | None = None) -> str:
     """Find the first of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
 
-    The same name with any of the endings `beside` in place of its suffix (`scan.json`, `scan.assets`) must be free too,
-    and fit. Names are shortened to the file system's limit.
+    The same name with any of the endings `beside` in place of its own (`scan.json`, `scan.assets`) must be free too,
+    and fit. Its own `ending` is its suffix, unless another is given. Names are shortened to the file system's limit.
     """
     path = Path(wanted)
-    endings = {path.suffix, *beside}
-    longest = max(len(os.fsencode(ending)) for ending in endings)
+    ending = path.suffix if ending is None else ending
+    endings = {ending, *beside}
+    longest = max(len(os.fsencode(one)) for one in endings)
     with machine_faults("look into", folder):
         for mark in chain([""], (f" ({number})" for number in count(2))):
-            stem = path.with_name(fitted(path.stem, mark, spare=longest))
-            if not any(os.path.lexists(folder / f"{stem}{ending}") for ending in endings):
-                return f"{stem}{path.suffix}"
+            stem = path.with_name(fitted(path.name.removesuffix(ending), mark, spare=longest))
+            if not any(os.path.lexists(folder / f"{stem}{one}") for one in endings):
+                return f"{stem}{ending}"
     raise AssertionError  # the count has no end
 
 

@@ -136,7 +136,7 @@ class Ledger:
                     facts = markdown.facts_of(file.read(_HEAD))
             except OSError:
                 continue  # collected meanwhile, or not for us
-            if facts:
+            if facts and len(set(str(facts.get("part", "1 of 1")).split(" of "))) == 1:  # of several parts the last
                 name = str(path.relative_to(self._outbox))
                 kind = "linked" if facts["status"] == "duplicate" else "delivered"
                 job = _found_as(facts["date"], name)

@@ -22,6 +22,8 @@ from ocrd.result import ASSETS, STEM
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's, where PyYAML was built with it: five times as fast
 _SEALED = re.compile(rb"<!-- ocrd ([0-9a-f]{16}) -->\n\Z")
+MARKER = re.compile(r"<!-- page (\d+) -->")
+"""Where a page begins; its number counts in the source."""
 _HEADINGS = {"title": "# ", "sub_title": "## "}
 _RUNNING = {"header": "header", "footer": "footer", "page_number": "number"}
 _CAPTIONS = {"image_caption", "figure_caption", "chart_caption", "table_caption"}
@@ -88,6 +90,11 @@ def duplicate(told: Mapping[str, str | int], earlier: str, link: str, style: Sty
     return f"{head}\nThe same file was read before, as [{_inline(earlier)}]({quote(link)}).\n"
 
 
+def pages_of(sidecar: str) -> list[int]:
+    """List the numbers of the pages whose markers a sidecar has."""
+    return [int(number) for number in MARKER.findall(sidecar)]
+
+
 def facts_of(sidecar: bytes) -> dict[str, Any] | None:
     """Read back the front matter of a sidecar of ours; None if there is none."""
     head, end, _ = sidecar.removeprefix(b"---\n").partition(b"\n---\n")
@@ -117,6 +124,7 @@ def _facts(document: Document) -> str:
         "source": shown(document.source),
         "sha256": document.facts.sha256,
         "pages": document.facts.pages,
+        **document.told_part,
         "status": document.status,
         "engine": document.engine,
         "model": document.model,
@@ -205,6 +213,8 @@ def _unbroken(text: str) -> str:
 def _told(page: PageResult) -> str:
     reason = _inline(page.reason).rstrip(".")
     match page.verdict:
+        case Verdict.BLANK if page.facts and page.facts.separator:
+            return f"is a separator sheet ({_inline(page.facts.separator)})"
         case Verdict.BLANK:
             return "is blank"
         case Verdict.FAILED:

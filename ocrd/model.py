@@ -102,6 +102,8 @@ class View:
     """Where that part ends."""
     layer: bool = False
     """Whether to look at the text layer, too."""
+    separators: tuple[str, ...] = ()
+    """Texts of barcodes to look for; none, and nobody looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,8 @@ class PageFacts:
     """Degrees clockwise from the page as the source shows it: the next likely way up, where the image leaves doubt."""
     layer: TextLayer | None = None
     """The page's own text; None if it has none, or nobody asked."""
+    separator: str = ""
+    """The text of the barcode that makes it a separator sheet; empty for any other page."""
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
@@ -361,7 +365,7 @@ class Document:
     facts: SourceFacts
     """What the file is."""
     pages: tuple[PageResult, ...]
-    """One result for every page, in order."""
+    """One result for every page, in order; each knows its position in the source."""
     engine: str
     """Kind of the engine that read it."""
     model: str
@@ -370,6 +374,13 @@ class Document:
     """When it was finished, with time zone."""
     seconds: float
     """From the claim's start of work to the last page."""
+    part: tuple[int, int] | None = None
+    """Which of how many, from 1, where a scan was taken apart; `pages` are this part's alone then."""
+
+    @property
+    def told_part(self) -> dict[str, str]:
+        """Which part it is, as the facts of a sidecar tell it; nothing for a scan that is one document."""
+        return {"part": f"{self.part[0]} of {self.part[1]}"} if self.part else {}
 
     @property
     def problems(self) -> tuple[PageResult, ...]:

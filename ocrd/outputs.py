@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ocrd import grounding, markdown, markup
+from ocrd import grounding, markdown, markup, split
 from ocrd.config import Watch
 from ocrd.markdown import Style
 from ocrd.model import Document, PageResult
@@ -17,16 +17,22 @@ PAGE_BREAK = "\n\f"
 
 
 def files(document: Document, watch: Watch) -> dict[str, bytes]:
-    """Write each file that the watch wants and that is text, by its ending."""
+    """Write each file that the watch wants and that is text, of each part, by its ending."""
     style = style_of(watch)
     written: dict[str, str] = {}
-    if "markdown" in watch.outputs:
-        written[".md"] = markdown.sidecar(document, style)
-    if "json" in watch.outputs:
-        written[".json"] = as_json(document)
-    if "text" in watch.outputs:
-        written[".txt"] = as_text(document, style)
+    for part in split.parts(document, watch.split):
+        if "markdown" in watch.outputs:
+            written[ending(part, ".md")] = markdown.sidecar(part, style)
+        if "json" in watch.outputs:
+            written[ending(part, ".json")] = as_json(part)
+        if "text" in watch.outputs:
+            written[ending(part, ".txt")] = as_text(part, style)
     return {ending: text.encode() for ending, text in written.items()}
+
+
+def ending(document: Document, suffix: str) -> str:
+    """Give the end of a file's name: the suffix, after the number where it is of one part of several."""
+    return f"-{document.part[0]}{suffix}" if document.part else suffix
 
 
 def style_of(watch: Watch) -> Style:
@@ -61,6 +67,7 @@ def as_json(document: Document) -> str:
         "source": markup.clean(document.source),
         "sha256": document.facts.sha256,
         "kind": document.facts.kind,
+        **document.told_part,
         "status": document.status,
         "engine": document.engine,
         "model": document.model,

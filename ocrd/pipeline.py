@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from ocrd import grounding, ledger, markdown, outputs, publish
+from ocrd import grounding, ledger, markdown, outputs, publish, split
 from ocrd.config import Pages, Watch
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
@@ -156,6 +156,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     kept: dict[int, PageResult] | None = None,
     keep: Callable[[PageResult, Figures], Awaitable[None]],
     settings: Pages,
+    separators: tuple[str, ...] = (),
     illustrate: bool = True,
 ) -> Document:
     """Read every page of a source that `kept` does not hold yet; `keep` makes each result durable with its figures.
@@ -164,7 +165,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     """
     began = time.monotonic()
     pages = dict(kept or {})
-    reader = PageReader(tools.engine, tools.renderer, settings)
+    reader = PageReader(tools.engine, tools.renderer, settings, separators)
     tools.progress.opened(name, facts.pages, len(pages))
 
     async def read(index: int) -> None:
@@ -229,7 +230,8 @@ def earlier_attempts(job: Job, tools: Tools) -> int:
 
 def provenance(facts: SourceFacts, watch: Watch, tools: Tools) -> str:
     """Name all that a reading depends on: a page that was kept counts only for the same."""
-    return f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}"
+    sheets = f" {watch.sheets}" if watch.sheets else ""
+    return f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}{sheets}"
 
 
 async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
@@ -257,6 +259,7 @@ async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
         kept=kept,
         keep=keep,
         settings=watch.pages,
+        separators=watch.sheets,
         illustrate=outputs.with_figures(watch),
     )
 
@@ -279,14 +282,17 @@ async def _illustrated(path: Path, page: PageResult, tools: Tools) -> tuple[Page
 
 
 async def _searchable(path: Path, document: Document, watch: Watch, tools: Tools) -> Figures:
-    """Make the PDF, if it is wanted. Where it can't be made, Markdown takes its place."""
-    if "pdf" not in watch.outputs:
-        return {}
-    try:
-        return {".pdf": await tools.renderer.searchable(path, document.pages)}
-    except (DocumentError, PageError) as error:
-        log.warning("no pdf", source=shown(document.source), reason=str(error))
-        return {".md": markdown.sidecar(document, outputs.style_of(watch)).encode()}
+    """Make the PDF of each part, if it is wanted. Where it can't be made, Markdown takes its place."""
+    files: dict[str, bytes] = {}
+    for part in split.parts(document, watch.split) if "pdf" in watch.outputs else ():
+        only = [page.index for page in part.pages] if part.part else []
+        try:
+            files[outputs.ending(part, ".pdf")] = await tools.renderer.searchable(path, document.pages, only)
+        except (DocumentError, PageError) as error:
+            log.warning("no pdf", source=shown(document.source), reason=str(error))
+            sidecar = markdown.sidecar(part, outputs.style_of(watch))
+            files[outputs.ending(part, ".md")] = sidecar.encode()
+    return files
 
 
 def _refuse_if_nothing_was_read(pages: tuple[PageResult, ...]) -> None:

@@ -33,12 +33,13 @@ def publish(  # noqa: PLR0913 - what, where, and the memory of the name
 
     return fsio.place(
         outbox,
-        str(Path(source).with_suffix(last)),
+        f"{Path(source).with_suffix('')}{last}",
         put,
         is_ours=lambda _: False,  # what is ours was found by `put`
         recorded=recorded,
         record=record,
         beside=[piece.ending for piece in pieces],
+        ending=last,
         access=access,
     )
 

@@ -19,6 +19,8 @@ class PageReader:
     engine: Engine
     renderer: Renderer
     settings: Pages
+    separators: tuple[str, ...] = ()
+    """Texts of the barcodes that make a page a separator sheet, which is not read."""
 
     async def read(self, path: Path, index: int, *, priority: int) -> PageResult:
         """Read one page by the first way, then by others as long as it is bad. Raises EngineError, DocumentError."""
@@ -62,12 +64,18 @@ class _Attempt:
 
     async def _first(self) -> PageResult:
         settings = self.by.settings
-        view = View(turn=None if settings.orientation == "auto" else 0, layer=settings.text_layer != "ignore")
+        view = View(
+            turn=None if settings.orientation == "auto" else 0,
+            layer=settings.text_layer != "ignore",
+            separators=self.by.separators,
+        )
         image = await self._image(view)
         self.facts = image.facts
         try:
             if image.facts.blank:
                 return verdict.blank(image)
+            if image.facts.separator:
+                return verdict.separator(image)
             if settings.text_layer == "prefer" and ladder.layer_is_sound(image.facts):
                 self.rung = Rung.TEXT_LAYER
                 return await self._layer()

@@ -6,7 +6,7 @@ page takes too long; its death costs the page that it was at, and nothing else.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -144,23 +144,29 @@ class Renderer:
         except WorkerError as error:
             raise PageError(f"Rendering this page {error}.", "Open the original.") from error
 
-    async def searchable(self, path: Path, pages: Sequence[PageResult]) -> bytes:
-        """Make a PDF of the source, with the text of its pages invisible over them. Raises PageError if it can't be."""
+    async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
+        """Make a PDF of the source, with the text of its pages invisible over them. Raises PageError if it can't be.
+
+        `pages` holds one for each page of the source; `only` those, by their index, that are wanted, if not all are.
+        """
         try:
             seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
-            return await self._run(drawing.make_searchable, path, tuple(pages), seconds=seconds)
+            return await self._run(drawing.make_searchable, path, tuple(pages), tuple(only), seconds=seconds)
         except WorkerError as error:
             raise PageError(f"Making a PDF that can be searched {error}.", "Set render.memory higher.") from error
 
     async def exchange_searchable(
-        self, path: Path, delivered: Path, pages: Sequence[PageResult], fresh: Sequence[int]
+        self, path: Path, delivered: Path, pages: Sequence[PageResult], places: Mapping[int, int], total: int
     ) -> bytes:
-        """Exchange the `fresh` pages, by their index, in a PDF made by `searchable` before. Raises PageError."""
+        """Exchange pages in a PDF of `total` pages that `searchable` made before. Raises PageError.
+
+        `pages` holds one for each page of the source; `places` tells of those that are fresh, by their index, where in
+        that PDF they stand.
+        """
         try:
             seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
-            return await self._run(
-                drawing.exchange_searchable, path, delivered, tuple(pages), tuple(fresh), seconds=seconds
-            )
+            arguments = (delivered, tuple(pages), dict(places), total)
+            return await self._run(drawing.exchange_searchable, path, *arguments, seconds=seconds)
         except WorkerError as error:
             raise PageError(f"Changing the PDF that can be searched {error}.", "Set render.memory higher.") from error
 

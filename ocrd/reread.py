@@ -107,10 +107,11 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
             "engine": document.engine,
             "model": document.model,
         }
+        numbers = await durably(delivered.numbers, known)
         endings = await durably(_keep_old, job, known)
-        if ".pdf" in endings and not await _renew_pdf(job, held, facts, pages, tools):
+        if ".pdf" in endings and not await _renew_pdf(job, held, facts, pages, numbers, tools):
             endings.remove(".pdf")
-    status = await durably(_renew, job, known, endings, pages, facts, told)
+    status = await durably(_renew, job, known, endings, pages, numbers, told)
     figures = {
         plain: own
         for before, after in zip(document.pages, pages, strict=True)
@@ -147,6 +148,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
         kept=others | await durably(job.kept_pages, read_so),
         keep=keep,
         settings=watch.pages,
+        separators=watch.sheets,
         illustrate=outputs.with_figures(watch),
     )
     read = [document.pages[index] for index in sorted(wanted)]
@@ -184,11 +186,15 @@ def _keep_old(job: Job, known: Delivered) -> list[str]:
     return endings
 
 
-async def _renew_pdf(job: Job, path: Path, facts: SourceFacts, pages: Sequence[PageResult], tools: Tools) -> bool:
+async def _renew_pdf(  # noqa: PLR0913, PLR0917 - one document's facts and tools
+    job: Job, path: Path, facts: SourceFacts, pages: Sequence[PageResult], numbers: Sequence[int], tools: Tools
+) -> bool:
     read = {page.index: page for page in pages}
     every = [read.get(index) or PageResult(index, Verdict.OK, "", None) for index in range(facts.pages)]
+    places = {index: numbers.index(index + 1) for index in sorted(read) if index + 1 in numbers}
+    old = job.folder / "again" / "old.pdf"
     try:
-        data = await tools.renderer.exchange_searchable(path, job.folder / "again" / "old.pdf", every, sorted(read))
+        data = await tools.renderer.exchange_searchable(path, old, every, places, len(numbers))
     except PageError as error:
         log.warning("pdf left as it was", source=shown(job.record.name), reason=str(error))
         return False
@@ -201,7 +207,7 @@ def _renew(  # noqa: PLR0913, PLR0917 - what is to be told, and where
     known: Delivered,
     endings: Sequence[str],
     pages: Sequence[PageResult],
-    facts: SourceFacts,
+    numbers: Sequence[int],
     told: Mapping[str, object],
 ) -> str:
     """Write the files that are text anew. Returns the status that the sidecar tells now."""
@@ -221,7 +227,7 @@ def _renew(  # noqa: PLR0913, PLR0917 - what is to be told, and where
             case ".json":
                 new = exchange.in_json(old, pages, told)
             case _:
-                new = exchange.in_text(old, pages, facts.pages, style)
+                new = exchange.in_text(old, pages, numbers, style)
         fsio.write_own(folder / f"new{ending}", new.encode())
         status = delivered.facts_in(ending, new.encode()).get("status", status)
     return status

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
-from ocrd import delivered, exchange
+from ocrd import delivered
 from ocrd.config import Watch
 from ocrd.delivered import Delivered
 from ocrd.errors import DocumentError, MachineError
@@ -60,10 +59,7 @@ def _check_pages(found: Delivered, numbers: tuple[int, ...]) -> None:
         raise DocumentError(
             f"{shown(path)} only points to an earlier document.", f"Name that one: {found.facts.get('duplicate_of')}."
         )
-    if Path(found.sidecar).suffix == ".json":
-        have = [int(page["page"]) for page in found.facts["pages"]]
-    else:
-        have = exchange.pages_of(delivered.read(found.watch.outbox, found.sidecar).decode(errors="replace"))
+    have = delivered.numbers(found)
     missing = [number for number in numbers if number not in have]
     if missing:
         last = max(have, default=0)

@@ -4,7 +4,8 @@
     FOLDER/result/scan.json …           the other files, called by their endings
     FOLDER/result.json                  the list of both; with it, and not before, the result is finished
 
-The files go out under one stem: `scan.md`, `scan.json`, `scan.assets/…`. Which stem is free shows only then, so the
+The files go out under one stem: `scan.md`, `scan.json`, `scan.assets/…`, and of a scan that was taken apart
+`scan-1.md`, `scan-2.md`, … Which stem is free shows only then, so the
 Markdown holds STEM in its place.
 """
 
@@ -53,7 +54,7 @@ class Result:
         fsio.make_folders(folder, below=self._folder)
         for ending, data in files.items():
             fsio.write_own(folder / f"scan{ending}", data)
-        listed = {"endings": sorted(files, key=ORDER.index), "figures": sorted(figures), "facts": dict(facts or {})}
+        listed = {"endings": sorted(files, key=_place), "figures": sorted(figures), "facts": dict(facts or {})}
         fsio.write_own(self._folder / _LIST, json.dumps(listed).encode())
 
     @property
@@ -145,5 +146,11 @@ def with_stem(text: bytes, stem: str) -> bytes:
     return text.replace(STEM.encode(), quote(os.fsencode(stem)).encode())
 
 
+def _place(ending: str) -> tuple[int, int]:
+    """Tell which comes first; of several parts (`-2.md`) each by its number."""
+    number, dot, suffix = ending.rpartition(".")
+    return ORDER.index(dot + suffix), int(number.removeprefix("-") or 0)
+
+
 def _piece(ending: str, source: Path) -> Piece:
-    return Text(ending, source) if ending == ".md" else Piece(ending, source)
+    return Text(ending, source) if ending.endswith(".md") else Piece(ending, source)

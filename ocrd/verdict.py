@@ -48,6 +48,12 @@ def blank(page: PageImage) -> PageResult:
     return PageResult(page.index, Verdict.BLANK, page.facts.blank, None, Rung.FIRST, page.facts)
 
 
+def separator(page: PageImage) -> PageResult:
+    """Give the result of a separator sheet; no engine is asked."""
+    reason = f"it is a separator sheet ({page.facts.separator})"
+    return PageResult(page.index, Verdict.BLANK, reason, None, Rung.FIRST, page.facts)
+
+
 def text_layer(reading: Reading, facts: PageFacts) -> PageResult:
     """Give the result of a page whose own text was taken, found sound before."""
     attempt = Attempt(Rung.TEXT_LAYER, Verdict.OK, "", reading.finish_reason, reading.tokens, reading.seconds)

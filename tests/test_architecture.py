@@ -40,7 +40,7 @@ FLOORS = [
     {"drawing"},
     {"searchable"},
     {"overlay", "sources"},
-    {"nonsense", "plain", "repetition"},
+    {"nonsense", "plain", "repetition", "split"},
     {
         "grounding",
         "markup",
@@ -55,7 +55,7 @@ FLOORS = [
         "wording",
         "writers",
     },
-    {"pagefacts", "textlayer", "workers", "slots", "fsio", "service", "logs", "config", "events", "mounts"},
+    {"barcodes", "pagefacts", "textlayer", "workers", "slots", "fsio", "service", "logs", "config", "events", "mounts"},
     {"vllm_settings", "paths", "wording"},
     {"quantities"},
     {"model", "errors"},
@@ -67,9 +67,10 @@ ALLOWED_SIDEWAYS = {("window", "batch"), ("render", "window")}
 
 OWNERS = {
     "watchdog": {"watching"},
-    "pymupdf": {"sources", "drawing", "searchable", "engines.cpu"},
+    "zxingcpp": {"barcodes"},
+    "pymupdf": {"barcodes", "sources", "drawing", "searchable", "engines.cpu"},
     "pymupdf4llm": {"sources", "engines.cpu"},
-    "numpy": {"drawing", "pagefacts", "engines"},
+    "numpy": {"barcodes", "drawing", "pagefacts", "engines"},
     "cv2": {"pagefacts"},
     "onnxruntime": {"pagefacts", "engines.cpu"},
     "vllm": {"engines.vllm", "engines.ngram"},
@@ -77,7 +78,7 @@ OWNERS = {
     "markdown_it": {"plain", "reviewpage"},
     "pebble": {"workers"},
     "pillow_heif": {"sources"},
-    "PIL": {"sources", "drawing", "searchable", "engines"},
+    "PIL": {"barcodes", "sources", "drawing", "searchable", "engines"},
     "yaml": {"config", "markdown", "review"},
     "pydantic": {"config", "quantities", "vllm_settings"},
     "pydantic_core": {"config", "vllm_settings"},
@@ -210,7 +211,7 @@ def test_the_package_can_be_run_as_a_module(run_python: Callable[..., Any]) -> N
 def test_what_renders_or_reads_is_imported_late(name: str) -> None:
     top = [node for node in ast.parse(FILES[name].read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
     named = [node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name for node in top]
-    late = {"pymupdf", "pymupdf4llm", "PIL", "numpy", "cv2", "onnxruntime", "vllm", "torch"}
+    late = {"zxingcpp", "pymupdf", "pymupdf4llm", "PIL", "numpy", "cv2", "onnxruntime", "vllm", "torch"}
     assert not late & {library.partition(".")[0] for library in named}
     assert f"ocrd.{INSIDE_VLLM}" not in named
 
@@ -218,4 +219,4 @@ def test_what_renders_or_reads_is_imported_late(name: str) -> None:
 def test_the_daemon_itself_does_without_the_render_workers_libraries(run_python: Callable[..., Any]) -> None:
     told = run_python("-c", "import sys, ocrd.daemon, ocrd.convert; print(*sys.modules)")
     assert told.returncode == 0, told.stderr
-    assert not set(told.stdout.split()) & {"pymupdf", "PIL", "numpy", "cv2", "onnxruntime", "vllm", "torch"}
+    assert not set(told.stdout.split()) & {"pymupdf", "PIL", "numpy", "cv2", "onnxruntime", "vllm", "torch", "zxingcpp"}

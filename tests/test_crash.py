@@ -73,6 +73,14 @@ SCENARIOS = [
         rerun=Rerun("a.md", (1,)),
         outputs=("markdown", "json", "pdf"),
     ),
+    Scenario(
+        "split",
+        {"sub/a.pdf": b"several documents"},
+        {"outbox/sub/a-2.json": b"s1"},
+        later={"outbox/sub/a (2)-2.md": b"s2", "archive/sub/a.pdf": b"s3"},
+        outputs=("markdown", "json", "pdf"),
+        split="blank",
+    ),
     Scenario("rerun, no renameat2", {}, delivered=OLD, rerun=Rerun("a.md", (1,)), outputs=("markdown",), links=True),
 ]
 PAIRS = float(os.environ.get("OCRD_CRASH_PAIRS", "0.03"))
@@ -161,6 +169,7 @@ def test_a_disk_that_is_full_at_any_step_loses_nothing_and_refuses_nothing(pool:
         (mutations.overwrite, "taken names"),
         (mutations.publish_the_sidecar_first, "several files"),
         (mutations.leave_a_part, "several files"),
+        (mutations.leave_a_part, "split"),
         (mutations.forget_the_twin, "inbox apart"),
         (mutations.claim_by_copy_alone, "inbox apart"),
         (mutations.exchange_in_place, "rerun"),

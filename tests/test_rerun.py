@@ -132,8 +132,8 @@ def test_a_damaged_front_matter_is_told() -> None:
 
 
 def test_text_and_json_that_are_not_ours_are_told() -> None:
-    with pytest.raises(DocumentError, match="has 2 pages, between form feeds, and the scan has 3"):
-        exchange.in_text("one\n\ftwo\n", [result(2, "new")], 3, Style())
+    with pytest.raises(DocumentError, match=r"has 2 page\(s\), between form feeds, and the sidecar 3"):
+        exchange.in_text("one\n\ftwo\n", [result(2, "new")], [1, 2, 3], Style())
     for text in ("{", "[]", '{"form": 99}', '{"form": 1, "pages": [{"page": 1}]}'):
         with pytest.raises(DocumentError, match="not what ocrd wrote"):
             exchange.in_json(text, [result(2, "new")], TOLD)
@@ -171,7 +171,7 @@ def test_once_reads_only_these_pages_again_and_keeps_the_old_sidecar(house: Hous
     assert "page 1, my words\n" in text
     assert "page 2, lost" not in text
     assert "\npage 4\n" in text
-    assert exchange.pages_of(text) == [1, 2, 3, 4]
+    assert markdown.pages_of(text) == [1, 2, 3, 4]
     facts = front(sidecar)
     assert (facts["status"], facts["problems"], facts["reruns"][0]["pages"]) == ("complete", [], [2, 3])
     assert house.files("outbox") == ["sub/a.md", "sub/a.md.bak"]

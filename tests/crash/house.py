@@ -10,7 +10,7 @@ import shutil
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, tzinfo
@@ -30,6 +30,7 @@ from ocrd.flow import Flow
 from ocrd.model import (
     Box,
     FileStamp,
+    PageFacts,
     PageImage,
     PageResult,
     PageSizer,
@@ -73,6 +74,8 @@ class Scenario:
     """What an earlier life delivered and archived."""
     rerun: Rerun | None = None
     """What of that is to be read again."""
+    split: str = "none"
+    """How scans are taken apart; a source that begins with `several` has four pages, of which the second is blank."""
     links: bool = False
     """The file system has no rename that refuses a taken name, so that links are used."""
 
@@ -84,18 +87,22 @@ class StillRenderer:
         data = path.read_bytes()
         if data.startswith(b"bad"):
             raise DocumentError("This file is bad.", "Make it good.")
-        return SourceFacts("pdf", 2, hashlib.sha256(data).hexdigest())
+        return SourceFacts("pdf", 4 if data.startswith(b"several") else 2, hashlib.sha256(data).hexdigest())
 
     async def page(
-        self, _path: Path, index: int, _sizer: PageSizer, _prepare: None, _view: View, *, priority: int
+        self, path: Path, index: int, _sizer: PageSizer, _prepare: None, _view: View, *, priority: int
     ) -> PageImage:
         assert priority >= 0
-        return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0)
+        blank = index == 1 and path.read_bytes().startswith(b"several")
+        return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0, PageFacts(blank="nothing" if blank else ""))
+
+    async def searchable(self, _path: Path, _pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
+        return b"pdf of %d" % len(only)
 
     async def exchange_searchable(
-        self, _path: Path, delivered: Path, _pages: Sequence[PageResult], fresh: Sequence[int]
+        self, _path: Path, delivered: Path, _pages: Sequence[PageResult], places: Mapping[int, int], _total: int
     ) -> bytes:
-        return delivered.read_bytes() + b" with %d new" % len(fresh)
+        return delivered.read_bytes() + b" with %d new" % len(places)
 
     async def figures(self, _path: Path, index: int, boxes: Sequence[Box], _placement: Placement) -> list[bytes]:
         return [b"figure %d on page %d" % (number, index) for number, _ in enumerate(boxes)]
@@ -264,6 +271,7 @@ class House:
             **{role: self.folder(role) for role in ROLES},
             work=self.folder("work"),
             outputs=self.scenario.outputs,
+            split=self.scenario.split,
             history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
         flow = Flow(watch, Settle())
@@ -365,6 +373,9 @@ class House:
             if name.startswith("outbox/") and name.endswith(".md") and data not in strange:
                 stem = name.removesuffix(".md")
                 wanted = {stem + ENDINGS[output] for output in self.scenario.outputs}
+                base, _, number = stem.rpartition("-")
+                if self.scenario.split != "none":  # the last part says that all are there
+                    wanted |= {f"{base}-{before}.md" for before in range(1, int(number))}
                 folder = str(Path(name).parent)
                 wanted |= {f"{folder}/{unquote(m[1].decode())}.assets/{m[2].decode()}" for m in LINK.finditer(data)}
                 assert wanted <= files.keys(), f"{name} came before {wanted - files.keys()}"

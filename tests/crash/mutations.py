@@ -47,7 +47,7 @@ def archive_before_publish() -> None:
 def overwrite() -> None:
     """Take a taken name for no obstacle."""
 
-    def free_name(folder: Path, wanted: str, beside: object = ()) -> str:  # noqa: ARG001
+    def free_name(folder: Path, wanted: str, *_: object) -> str:  # noqa: ARG001
         return wanted
 
     fsio.free_name = free_name

@@ -1,0 +1,52 @@
+"""Barcodes of separator sheets: read in the render workers, and put on a sheet to print. The only user of zxingcpp."""
+
+import io
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from ocrd.errors import DocumentError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_LONGEST = 40
+"""Characters that a sheet can hold as bars."""
+
+
+def found(page: "Image.Image", texts: Collection[str]) -> str:
+    """Return which of these texts a barcode on the page holds, however it lies; empty if none does."""
+    import numpy as np
+    import zxingcpp
+
+    kinds = zxingcpp.BarcodeFormat
+    formats = kinds.QRCode | kinds.DataMatrix | kinds.Code128 | kinds.Code39
+    grey = np.asarray(page.convert("L"))
+    read = [code.text.strip() for code in zxingcpp.read_barcodes(grey, formats=formats, try_invert=False)]
+    return next((text for text in read if text in texts), "")
+
+
+def sheet(text: str) -> bytes:
+    """Make a separator sheet: a PDF of one A4 page with a text as a QR code and as bars (Code 128).
+
+    Raises DocumentError if the text can't be written so.
+    """
+    import pymupdf
+    import zxingcpp
+    from PIL import Image
+
+    if not text.isascii() or not text.isprintable() or not 0 < len(text.strip()) <= _LONGEST:
+        raise DocumentError(
+            f"{text!r} can't stand on a separator sheet.", f"Take 1 to {_LONGEST} letters, digits and signs of ASCII."
+        )
+    with pymupdf.open() as document:
+        page = document.new_page(width=595, height=842)
+        places = {"QRCode": (197, 160, 397, 360), "Code128": (97, 440, 497, 560)}
+        for kind, place in places.items():
+            bars = zxingcpp.create_barcode(text, zxingcpp.barcode_format_from_str(kind)).to_image(scale=8)
+            png = io.BytesIO()
+            Image.fromarray(bars).save(png, "PNG")
+            page.insert_image(pymupdf.Rect(place), stream=png.getvalue(), keep_proportion=kind == "QRCode")
+        for line, height in (("Separator sheet", 620), (text, 650)):
+            width = pymupdf.get_text_length(line, fontsize=18)
+            page.insert_text(((595 - width) / 2, height), line, fontsize=18)
+        return bytes(document.tobytes(garbage=3, deflate=True))
