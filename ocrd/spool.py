@@ -26,6 +26,9 @@ A source is in exactly one place at every instant. What a crash leaves, and what
 The capitals are the commit points: the claim, the result, the delivery, the end. The files of a result go out figures
 first and Markdown last; each is whole from the instant when it is seen.
 
+What no crash leaves, but a bad disk or a hand can: a record that is damaged, or a source that is not called as its
+record says. Such a source is refused under the name of its job's folder.
+
 A rerun is a job without a source of its own: its original stays where it was archived. It is asked for by a file
 `rerun-<id>.json` beside the job folders, put there whole by another process, since the folder's lock is the daemon's;
 the daemon makes it a job (job.json), and then deletes the request. reread.py tells how it goes on.
