@@ -115,9 +115,7 @@ def tie() -> None:
     - It records its process id and start time, for `sweep`.
     """
     parent = int(os.environ[PARENT])
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    die_with_parent()
     if os.getppid() != parent:  # it died before the call above: no signal will come
         os.kill(os.getpid(), signal.SIGKILL)
     if os.getsid(0) != os.getpid():
@@ -125,6 +123,17 @@ def tie() -> None:
     for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
         os.environ.pop(name, None)
     _write(Path(os.environ[RECORD]), f"{os.getpid()} {_started(os.getpid())} {parent} {_started(parent)}\n")
+
+
+def die_with_parent() -> None:
+    """Let this process, one of the engine's, get SIGKILL once the one that started it is gone. Raises OSError."""
+    if os.environ.get(PARENT) in (None, str(os.getpid())):
+        return  # the daemon itself
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() == 1 and os.environ[PARENT] != "1":  # it died before the call above: no signal will come
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _write(record: Path, line: str) -> None:

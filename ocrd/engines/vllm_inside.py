@@ -11,6 +11,10 @@ from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
 from ocrd.engines import tether
 
+# Each of vLLM's processes imports this early. EngineCore waits minutes for a daemon that died before it got to its
+# executor; its workers see that it is gone only once they have loaded.
+tether.die_with_parent()
+
 
 class TiedUniProcExecutor(UniProcExecutor):  # type: ignore[misc] # vLLM is no part of the type checker's world
     """The worker in EngineCore's own process: one GPU."""
