@@ -180,7 +180,7 @@ def dog_ear(chance: random.Random) -> Image.Image:
 
 LATER_STAINED: list[Maker] = [tape, water, dog_ear]
 """Written last of all: nothing was chosen by these."""
-STAINED: list[Maker] = [coffee_ring, torn_corner, fold_shadow, staple, fingerprints, streak_lines, *LATER_STAINED]
+STAINED: list[Maker] = [coffee_ring, torn_corner, fold_shadow, staple, fingerprints, streak_lines]
 
 
 # Hardly anything to read
@@ -310,4 +310,4 @@ def faint_word(chance: random.Random) -> Image.Image:
 
 LATER_MARKED: list[Maker] = [tick, barcode, faint_word]
 """Written last of all: nothing was chosen by these."""
-MARKED: list[Maker] = [handwritten_word, pencil_note, drawing, small_stamp, page_number, *LATER_MARKED]
+MARKED: list[Maker] = [handwritten_word, pencil_note, drawing, small_stamp, page_number]
