@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from ocrd.errors import ConfigError
-from ocrd.model import Access
+from ocrd.model import Access, Join
 from ocrd.quantities import Duration, Section, Size, at_least
 from ocrd.vllm_settings import VllmSettings
 
@@ -253,6 +253,11 @@ class Watch(Section):
         description='Take only sources that match one of these, such as "*.pdf" or "invoices/*"; empty: all.',
     )
     exclude: Names = Field(default=(), description="Leave alone what matches one of these, also whole folders.")
+    join: Join = Field(
+        default="none",
+        description="Which images become one document, a page or more each. subfolder: those in one folder below the "
+        "inbox; sequence: those in one folder whose names differ in a number at the end (scan-001.jpg, scan-002.jpg).",
+    )
     work: Folder | None = Field(
         default=None,
         description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount.",

@@ -65,4 +65,4 @@ async def _one(path: Path, folder: Path, tools: Tools) -> bool:
 def _delivered(result: Result, folder: Path, name: str) -> Path:
     with fsio.machine_faults("make the folder", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    return publish.publish(result, folder, name, tag="convert", recorded=None, record=lambda _: None)
+    return publish.publish(result, folder, Path(name).stem, tag="convert", recorded=None, record=lambda _: None)

@@ -257,7 +257,7 @@ class Daemon:
         if flow.pause.holds(but_for="claim"):
             return False
         try:
-            job = await durably(flow.spool.claim, settled)
+            job = None if flow.outdated(settled) else await durably(flow.claim, settled)
         except MachineError as error:
             self._fault(flow, "claim", error)
             return False
@@ -270,7 +270,7 @@ class Daemon:
             flow.idle = False
             flow.wake.set()
             return True
-        self._enqueue(flow, job, seen=flow.first_seen.pop(settled.path, None))
+        self._enqueue(flow, job, seen=flow.seen_at(settled))
         return True
 
     def _enqueue(self, flow: Flow, job: Job, *, recovered: bool = False, seen: float | None = None) -> None:
@@ -411,7 +411,7 @@ class Daemon:
             flow.inbox.settle(fresh.settle)
         for watch in change.altered:
             known[watch.name].watch = watch  # jobs in work end by the old one, the next by this
-            known[watch.name].inbox.choose(watch.include, watch.exclude)
+            known[watch.name].inbox.choose(watch.include, watch.exclude, watch.join)
         for name in (*change.removed, *(watch.name for watch in change.moved)):
             self._end(known[name])
         for watch in (*change.added, *change.moved):

@@ -13,7 +13,7 @@ from ocrd.errors import IncompleteError, PageError
 from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, PixelSize, Placement, SourceFacts, View
 from ocrd.paths import regular
 from ocrd.slots import Shared
-from ocrd.sources import AGAIN, POINTS_PER_INCH, TRANSFER, Source, opened, page_errors, plain
+from ocrd.sources import AGAIN, POINTS_PER_INCH, TRANSFER, Source, files_of, opened, page_errors, places, plain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,9 +41,14 @@ _LEAST_FIGURE = 8
 def open_source(path: Path) -> SourceFacts:
     """Tell what a source is. Raises DocumentError."""
     source = opened(path)
+    digests = [_digest(file) for file in files_of(path)]
+    whole = hashlib.sha256(" ".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
+    return SourceFacts(source.kind, source.pages, whole)
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return SourceFacts(source.kind, source.pages, digest)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def count_pages(path: Path) -> int:
@@ -167,12 +172,10 @@ def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, 
     from ocrd import searchable
     from ocrd.overlay import strips
 
-    opened(path)  # knows how to complain
+    pdf = opened(path).kind == "pdf"  # or it knows how to complain
     try:
-        with path.open("rb") as file:
-            pdf = b"%PDF-" in file.read(1024)
         sizes = [_page_size(page) for page in pages]
-        with pymupdf.open(path, filetype="pdf") if pdf else searchable.of_images(path, sizes) as document:
+        with pymupdf.open(path, filetype="pdf") if pdf else searchable.of_images(places(path), sizes) as document:
             if only:
                 document.select(only)
             wanted = [pages[index] for index in only] or pages

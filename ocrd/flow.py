@@ -102,8 +102,24 @@ class Flow:
             self._how = inbox.how
             self._events.tell(WatchAdded(self.watch.name, inbox.how, inbox.every))
         settling = inbox.tracker.settling
-        waiting = len(inbox.files) - settling
+        waiting = inbox.tracker.known - settling
         self._events.tell(Looked(self.watch.name, settling, waiting, inbox.why, inbox.found_by_scan))
+
+    def outdated(self, settled: Settled) -> bool:
+        """Whether a scan has told since that this is not what settled any more: more of a group may have come."""
+        return not self.spool.begun and not self.inbox.tracker.knows(settled)
+
+    def claim(self, settled: Settled) -> Job | None:
+        """Claim, as the spool does, what is not outdated."""
+        begun = self.spool.begun
+        job = self.spool.claim(settled)
+        if begun:
+            self.inbox.tracker.forget_all()  # it saw the inbox without what was given back to it now
+        return job
+
+    def seen_at(self, settled: Settled) -> float | None:
+        """When the first file of a source was first seen, seconds since the epoch."""
+        return min((seen for path in settled.files if (seen := self.first_seen.pop(path, None))), default=None)
 
     def release(self) -> None:
         """Give the work folder free, if the watch is to leave and nothing of it is in work any more."""

@@ -229,6 +229,7 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     record: Callable[[str], None],
     beside: Iterable[str] = (),
     ending: str | None = None,
+    whole: bool = False,
     access: Access = DEFAULT_ACCESS,
 ) -> Path:
     """Put something into a shared folder under a free name that is recorded before it is used.
@@ -241,10 +242,10 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     name = recorded
     while True:
         if name is None:
-            name = free_name(folder, wanted, beside, ending)
+            name = free_name(folder, wanted, beside, ending, whole=whole)
             record(name)
         path = folder / name
-        with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, _make_shared) as held:
+        with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, make_shared) as held:
             try:
                 put(held)
             except FileExistsError:
@@ -254,16 +255,19 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
         return path
 
 
-def free_name(folder: Path, wanted: str, beside: Iterable[str] = (), ending: str | None = None) -> str:
+def free_name(
+    folder: Path, wanted: str, beside: Iterable[str] = (), ending: str | None = None, *, whole: bool = False
+) -> str:
     """Find the first of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
 
     The same name with any of the endings `beside` in place of its own (`scan.json`, `scan.assets`) must be free too,
     and fit. Its own `ending` is its suffix, unless another is given. Names are shortened to the file system's limit.
+    With `whole`, the wanted name has no ending: what must be free is all of it with each of those `beside`.
     """
     path = Path(wanted)
-    ending = path.suffix if ending is None else ending
-    endings = {ending, *beside}
-    longest = max(len(os.fsencode(one)) for one in endings)
+    ending = "" if whole else path.suffix if ending is None else ending
+    endings = set(beside) if whole else {ending, *beside}
+    longest = max(len(os.fsencode(one.partition("/")[0])) for one in endings)
     with machine_faults("look into", folder):
         for mark in chain([""], (f" ({number})" for number in count(2))):
             stem = path.with_name(fitted(path.name.removesuffix(ending), mark, spare=longest))
@@ -298,7 +302,7 @@ def make_new_folder(path: Path) -> None:
         sync_folder(path.parent)
 
 
-def _make_shared(name: str, around: int) -> None:
+def make_shared(name: str, around: int) -> None:
     """Make a subfolder of a folder that others use, durably, given by its descriptor."""
     os.mkdir(name, dir_fd=around)
     folder = Path("/proc/self/fd", str(around))

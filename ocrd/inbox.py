@@ -11,11 +11,11 @@ from pathlib import Path
 
 import structlog
 
-from ocrd import mounts
+from ocrd import grouping, mounts
 from ocrd.config import Settle, Watch
 from ocrd.errors import IncompleteError, MachineError
 from ocrd.fsio import machine_faults, shown
-from ocrd.model import Settled
+from ocrd.model import Group, Join, Settled
 from ocrd.scan import Scan, Wanted, scan
 from ocrd.settle import SettleTracker
 from ocrd.watching import Watching
@@ -52,6 +52,7 @@ class Inbox:
         """Files that a scan found and no event had told of."""
         self._settle = settle
         self._wanted = Wanted(watch.include, watch.exclude)
+        self._join = watch.join
         self._event = wake
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -89,21 +90,22 @@ class Inbox:
         self._looked = began
         self._count_what_came_without_events(set(found.files), before)
         self._tell_odd(found.odd)
-        self._waiting = {path: why for path, why in self._waiting.items() if path in found.files}
-        return self.tracker.observe(found.files, began)
+        seen = grouping.units(self.folder, self._join, found.files, found.coming)
+        self._waiting = {path: why for path, why in self._waiting.items() if path in seen}
+        return self.tracker.observe(seen, began)
 
     async def examine(self, settled: Settled, count_pages: PageCounter) -> tuple[Settled, int] | None:
-        """Return a settled file with its number of pages, or hold it back while it looks unfinished.
+        """Return a settled file or group with its number of pages, or hold it back while it looks unfinished.
 
         It is held back as long as there is patience, and comes again from a later look.
         """
-        why = await asyncio.to_thread(unfinished, settled, local=self._local)
+        why = await asyncio.to_thread(self._unfinished, settled)
         if why and self._once:
             self._log.warning("left for the next time", source=self._name(settled.path), reason=why)
             return None
         if not why:
             try:
-                return settled, await count_pages(settled.path)
+                return settled, await _count_all(settled, count_pages)
             except IncompleteError as error:
                 why = error.what
         if not self.tracker.put_off(settled.path, why, time.monotonic()):
@@ -126,9 +128,9 @@ class Inbox:
         """
         self._away = True
 
-    def choose(self, include: Iterable[str], exclude: Iterable[str]) -> None:
-        """Take over another choice among the files."""
-        self._wanted = Wanted(include, exclude)
+    def choose(self, include: Iterable[str], exclude: Iterable[str], join: Join) -> None:
+        """Take over another choice among the files, and of what belongs together."""
+        self._wanted, self._join = Wanted(include, exclude), join
 
     def close(self) -> None:
         """Stop watching, for good."""
@@ -154,9 +156,15 @@ class Inbox:
         if not self._once:
             self._tend(now)
         began = time.monotonic()
-        found = scan(self.folder, self._wanted)
+        found = scan(self.folder, self._wanted, coming=self._join != "none")
         self._seconds = time.monotonic() - began
         return found
+
+    def _unfinished(self, settled: Settled) -> str:
+        for path, stamp in settled.files.items():
+            if why := unfinished(path, stamp, local=self._local):
+                return why if path == settled.path else f"of {shown(path.name)}: {why}"
+        return ""
 
     def _arrived_at(self, place: tuple[int, int]) -> None:
         """Begin with a folder that is new under this name: at the start, mounted, or made anew."""
@@ -251,3 +259,21 @@ class Inbox:
 
     def _name(self, path: Path) -> str:
         return shown(path.relative_to(self.folder))
+
+
+async def _count_all(settled: Settled, count_pages: PageCounter) -> int:
+    """Count the pages of all files. Raises IncompleteError if one more is coming, or one has not all of its bytes."""
+    if isinstance(settled.stamp, Group):
+        for name in settled.stamp.coming:
+            raise IncompleteError(f"{shown(name)} is still being copied.", "Wait, or delete it.")
+    pages = 0
+    for path in settled.files:
+        try:
+            pages += await count_pages(path)
+        except IncompleteError as error:
+            raise error if path == settled.path else _of_one(path, error) from error
+    return pages
+
+
+def _of_one(path: Path, error: IncompleteError) -> IncompleteError:
+    return IncompleteError(f"Of {shown(path.name)}: {error.what}", error.remedy)

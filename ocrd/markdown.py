@@ -76,7 +76,7 @@ def note(name: str, what: str, remedy: str, date: str) -> str:
         f"# {_inline(name)} was not read\n\n"
         f"**What happened:** {_inline(what)}\n\n"
         f"**What to do:** {_inline(remedy)}\n\n"
-        f"The file lies beside this note, unchanged. To try it again, move it back into the inbox.\n\n"
+        f"What was dropped lies beside this note, unchanged. To try it again, move it back into the inbox.\n\n"
         f"ocrd, {date}\n"
     )
     return f"{text}<!-- ocrd {_seal(text.encode())} -->\n"
@@ -122,6 +122,7 @@ def _seal(text: bytes) -> str:
 def _facts(document: Document) -> str:
     facts = {
         "source": shown(document.source),
+        **({"files": [shown(file) for file in document.facts.files]} if document.facts.files else {}),
         "sha256": document.facts.sha256,
         "pages": document.facts.pages,
         **document.told_part,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,35 @@ class FileStamp:
         return cls(stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
+Join = Literal["none", "subfolder", "sequence"]
+"""Which images of an inbox become one document, as `watches.join` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Files that become one document. What they have in common is their path up to their endings."""
+
+    members: dict[str, FileStamp]
+    """By ending, in the order of their pages: `-001.jpg` of a sequence, `/001.jpg` of a folder."""
+    coming: dict[str, FileStamp] = field(default_factory=dict)
+    """By name: temporary files that will be members when they are whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A file in an inbox that has stopped changing."""
+    """A file, or a group of files, in an inbox that has stopped changing."""
 
     path: Path
-    """Where it lies, absolute."""
-    stamp: FileStamp
-    """Its stamp, the same for the whole quiet time."""
+    """Where it lies, absolute; of a group, what its members' paths have in common."""
+    stamp: FileStamp | Group
+    """Its stamp, or all stamps of a group, the same for the whole quiet time."""
+
+    @property
+    def files(self) -> dict[Path, FileStamp]:
+        """Every file of it, with its stamp."""
+        if isinstance(self.stamp, FileStamp):
+            return {self.path: self.stamp}
+        return {Path(f"{self.path}{ending}"): stamp for ending, stamp in self.stamp.members.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,11 +370,13 @@ class SourceFacts:
     """What is known of a source once a worker has opened it."""
 
     kind: str
-    """`pdf`, or the name of the image format in lower case, by content and not by name."""
+    """`pdf`, or the name of the image format in lower case, by content and not by name; `group` for several files."""
     pages: int
     """Number of pages, at least 1."""
     sha256: str
-    """Of the whole file, in hexadecimal."""
+    """Of the whole file, in hexadecimal; of a group, over the digests of its files in their order."""
+    files: tuple[str, ...] = ()
+    """Of a group, its files' paths relative to the inbox, as they were dropped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ def as_json(document: Document) -> str:
     told = {
         "form": FORM,
         "source": markup.clean(document.source),
+        **({"files": [markup.clean(file) for file in document.facts.files]} if document.facts.files else {}),
         "sha256": document.facts.sha256,
         "kind": document.facts.kind,
         **document.told_part,

@@ -114,6 +114,9 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
 
 async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     document = None
+    if job.result is None and "archive" in job.record.names:  # a duplicate, of whose files some are there already
+        original = await durably(spool.archive, job, watch.archive, watch.access)
+        return Outcome("skipped", original, original, reason="delivered before")
     if job.result is None and job.record.refusal is None:
         async with charged(job):
             result: Document | Twin | DocumentError
@@ -237,7 +240,7 @@ def provenance(facts: SourceFacts, watch: Watch, tools: Tools) -> str:
 async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
     """Read a job's source, but for the pages that were read before a restart, or find that it was delivered before."""
     earlier = earlier_attempts(job, tools)
-    facts = await tools.renderer.open(job.source)
+    facts = replace(await tools.renderer.open(job.source), files=job.record.paths)
     if watch.duplicates != "process":
         await tools.twins.turn((watch.name, facts.sha256), job.id)
         if known := await durably(_earlier, watch, facts.sha256):
@@ -311,7 +314,7 @@ def _deliver(job: Job, watch: Watch, spool: Spool) -> Path:
     return publish.publish(
         result,
         watch.outbox,
-        job.record.name,
+        job.record.stem,
         tag=job.id,
         recorded=job.record.names.get("sidecar"),
         record=lambda name: job.name_for("sidecar", name),

@@ -11,14 +11,14 @@ from ocrd.result import Piece, Result
 def publish(  # noqa: PLR0913 - what, where, and the memory of the name
     result: Result,
     outbox: Path,
-    source: str,
+    stem: str,
     *,
     tag: str,
     recorded: str | None,
     record: Callable[[str], None],
     access: Access = DEFAULT_ACCESS,
 ) -> Path:
-    """Put a finished result into the outbox under a stem that is free for all its files: `a/scan.pdf` to `a/scan.…`.
+    """Put a finished result into the outbox under this stem, or the next that is free for all its files.
 
     The name of the last file, on which readers may wait, is made durable by `record` before any is put there. Called
     again after a crash with the `recorded` name, it finds what it put there, and puts the rest. A stem of which a
@@ -33,7 +33,7 @@ def publish(  # noqa: PLR0913 - what, where, and the memory of the name
 
     return fsio.place(
         outbox,
-        f"{Path(source).with_suffix('')}{last}",
+        stem + last,
         put,
         is_ours=lambda _: False,  # what is ours was found by `put`
         recorded=recorded,

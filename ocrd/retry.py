@@ -4,21 +4,23 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ocrd import fsio, markdown
+from ocrd import fsio, grouping, markdown, members
 from ocrd.config import Watch
 from ocrd.errors import DocumentError
 from ocrd.fsio import shown
+from ocrd.model import Group, Settled
 from ocrd.scan import scan
 from ocrd.spool import NOTE_SUFFIX
 
 
 def bring_back(watches: Iterable[Watch], names: Sequence[Path] | None) -> Iterator[Path]:
-    """Move files from the error folders back to their inboxes, and yield where they lie then.
+    """Move sources from the error folders back to their inboxes, and yield where they lie then.
 
-    Each name is that of a file, or its path below the error folder, or its whole path; None is for all files. The note
-    stays until the file is delivered. Raises DocumentError if a name fits no file, MachineError.
+    Each name is that of a file, of a group or of one of its files, or its path below the error folder, or its whole
+    path; None is for all. The note stays until the source is delivered. Raises DocumentError if a name fits nothing,
+    MachineError.
     """
-    refused = [(watch, path) for watch in watches if watch.error.is_dir() for path in sorted(scan(watch.error).files)]
+    refused = [one for watch in watches if watch.error.is_dir() for one in _refused(watch)]
     if names is not None:
         chosen = [[one for one in refused if _fits(name, *one)] for name in names]
         for name, found in zip(names, chosen, strict=True):
@@ -27,23 +29,34 @@ def bring_back(watches: Iterable[Watch], names: Sequence[Path] | None) -> Iterat
                     f"There is no {shown(name)} in the error folders.", "Name a file that lies there, or give --all."
                 )
         refused = [one for one in refused if any(one in found for found in chosen)]
-    for watch, path in refused:
-        yield _bring_back(watch, path)
+    for watch, source in refused:
+        yield _bring_back(watch, source)
 
 
-def _fits(name: Path, watch: Watch, path: Path) -> bool:
-    return name in (Path(path.name), path.relative_to(watch.error)) or name.absolute() == path
+def _refused(watch: Watch) -> list[tuple[Watch, Settled]]:
+    found = grouping.units(watch.error, watch.join, scan(watch.error).files, {})
+    return [(watch, Settled(path, stamp)) for path, stamp in sorted(found.items())]
 
 
-def _bring_back(watch: Watch, path: Path) -> Path:
+def _fits(name: Path, watch: Watch, source: Settled) -> bool:
+    paths = (source.path, *source.files)
+    return any(name in (Path(path.name), path.relative_to(watch.error)) or name.absolute() == path for path in paths)
+
+
+def _bring_back(watch: Watch, source: Settled) -> Path:
+    path, group = source.path, isinstance(source.stamp, Group)
     wanted = str(path.relative_to(watch.error))
+    files = {str(file).removeprefix(str(path)): file for file in source.files}
+    stamps = dict(zip(files, source.files.values(), strict=True))
     while True:
-        target = watch.inbox / fsio.free_name(watch.inbox, wanted)
+        target = watch.inbox / fsio.free_name(watch.inbox, wanted, files if group else (), whole=group)
         fsio.make_folders(target.parent, below=watch.inbox)
         try:
-            fsio.move_new(path, target, tag=f"retry-{os.getpid()}")
+            members.put_all(files, stamps, target, tag=f"retry-{os.getpid()}")
         except FileExistsError:
             continue
+        if group and path.is_dir():
+            fsio.remove_empty(path)  # or it would take the name from the next refusal
         note = path.with_name(path.name + NOTE_SUFFIX)
         if target != watch.inbox / wanted and note.is_file() and markdown.is_own_note(note.read_bytes()):
             fsio.remove(note)  # under its new name the file would not find it

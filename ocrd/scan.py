@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
@@ -16,6 +17,12 @@ SOURCE_SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png", "
 """What is taken for a source, by its name; what it really is shows only when it is opened."""
 
 _SUFFIXES = frozenset(suffix.removeprefix(".") for suffix in SOURCE_SUFFIXES)
+_LATER = rf".+?\.(?:{'|'.join(sorted(_SUFFIXES))})"
+_COMING = re.compile(
+    rf"(?!\._)\.(?:syncthing\.)?(?P<hidden>{_LATER})(?:\..+)?"
+    rf"|(?P<named>{_LATER})(?:\..+)?\.(?:part|partial|filepart|crdownload|download|opdownload|tmp|temp)",
+    re.IGNORECASE,
+)
 _TEMPORARY_STARTS = (".", "~$")
 _SYSTEM_FOLDERS = frozenset({
     "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found",
@@ -32,6 +39,12 @@ def is_source_name(name: str) -> bool:
     """
     stem, _, suffix = name.rpartition(".")
     return suffix.lower() in _SUFFIXES and bool(stem) and not name.startswith(_TEMPORARY_STARTS)
+
+
+def name_to_come(name: str) -> str:
+    """Tell the name that a copy under way will have when it is whole; empty if this is none, as far as names tell."""
+    found = _COMING.fullmatch(name)
+    return found["hidden"] or found["named"] if found else ""
 
 
 def is_hidden_folder(name: str) -> bool:
@@ -80,12 +93,15 @@ class Scan:
     """Regular files that can be sources by their name."""
     odd: dict[Path, str] = field(default_factory=dict)
     """Things that are named like a source but are none, with what they are. They are left alone."""
+    coming: dict[Path, tuple[Path, FileStamp]] = field(default_factory=dict)
+    """Copies under way, if they were asked for: the path that each will have, and its stamp."""
 
 
-def scan(inbox: Path, wanted: Wanted = _EVERYTHING) -> Scan:
+def scan(inbox: Path, wanted: Wanted = _EVERYTHING, *, coming: bool = False) -> Scan:
     """Look through an inbox and its subfolders, without following links. Raises MachineError if it can't be read.
 
-    Only what is named like a source is asked for its facts: ten thousand other files cost little.
+    Only what is named like a source is asked for its facts: ten thousand other files cost little. With `coming`, copies
+    under way are, too.
     """
     found = Scan()
     below = len(os.path.join(inbox, ""))
@@ -97,6 +113,8 @@ def scan(inbox: Path, wanted: Wanted = _EVERYTHING) -> Scan:
                 for entry in entries:
                     if is_source_name(entry.name):
                         _take(entry, entry.path[below:], found, wanted)
+                    elif coming and (name := name_to_come(entry.name)):
+                        _take_coming(entry, Path(folder, name), found)
                     elif (
                         entry.is_dir(follow_symlinks=False)
                         and not is_hidden_folder(entry.name)
@@ -122,6 +140,13 @@ def _take(entry: "os.DirEntry[str]", path: str, found: Scan, wanted: Wanted) -> 
         found.files[Path(entry.path)] = FileStamp.of(status)
     else:
         found.odd[Path(entry.path)] = _kind(status.st_mode)
+
+
+def _take_coming(entry: "os.DirEntry[str]", path: Path, found: Scan) -> None:
+    with suppress(FileNotFoundError):  # it has its name by now, which the next look will see
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            found.coming[Path(entry.path)] = (path, FileStamp.of(status))
 
 
 def _kind(mode: int) -> str:

@@ -7,6 +7,7 @@ known to all readers, and add a few bytes each instead of a whole font (ISO 3200
 import io
 import math
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ocrd.overlay import Strip
@@ -43,23 +44,42 @@ def searchable(source: "pymupdf.Document", layers: Sequence[Sequence[Strip]]) ->
         return bytes(source.tobytes(garbage=1, deflate=True))
 
 
-def of_images(path: "Path", sizes: Sequence[tuple[float, float]]) -> "pymupdf.Document":
-    """Make a PDF of the images in a file, each on a page of its size in points. JPEG stays as it is."""
+def of_images(places: Sequence[tuple["Path", int]], sizes: Sequence[tuple[float, float]]) -> "pymupdf.Document":
+    """Make a PDF of images, each given by its file and its place in that, on a page of its size in points.
+
+    JPEG stays as it is. Of several files, one that can't be read makes empty pages.
+    """
     import pymupdf
-    from PIL import Image, ImageOps, ImageSequence
 
     document = pymupdf.open()
+    alone = len({path for path, _ in places}) == 1
+    for path, group in groupby(zip(places, sizes, strict=True), key=lambda page: page[0][0]):
+        pages = [(place, size) for (_, place), size in group]
+        before = document.page_count
+        try:
+            _add_images(document, path, pages)
+        except Exception:
+            if alone:
+                raise
+            for _, (width, height) in pages[document.page_count - before :]:
+                document.new_page(width=width, height=height)
+    return document
+
+
+def _add_images(document: "pymupdf.Document", path: "Path", pages: list[tuple[int, tuple[float, float]]]) -> None:
+    from PIL import Image, ImageOps
+
     with Image.open(path) as file:
         upright = file.getexif().get(0x0112, 1) == 1  # orientation
-        for image, (width, height) in zip(ImageSequence.Iterator(file), sizes, strict=True):
+        for place, (width, height) in pages:
+            file.seek(place)
             page = document.new_page(width=width, height=height)
             if file.format == "JPEG" and upright:
                 page.insert_image(page.rect, filename=path)
                 continue
             png = io.BytesIO()
-            ImageOps.exif_transpose(image).save(png, "PNG")
+            ImageOps.exif_transpose(file).save(png, "PNG")
             page.insert_image(page.rect, stream=png.getvalue())
-    return document
 
 
 def _fill_sheet(texts: "pymupdf.Document", sheet: Any, stream: bytes, names: dict[str, int]) -> None:  # noqa: ANN401

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocrd.model import FileStamp, Settled
+from ocrd.model import FileStamp, Group, Settled
 
 
 @dataclass(slots=True)
 class _Known:
-    stamp: FileStamp
+    stamp: FileStamp | Group
     since: float
     due: float
     told: bool = False
@@ -17,7 +17,7 @@ class _Known:
 
 
 class SettleTracker:
-    """Remembers since when each file has looked the same.
+    """Remembers since when each file, or group of files, has looked the same.
 
     Only the tracker's own clock counts, not the files' times: a copy can carry an mtime of 1999 or of next week.
     """
@@ -31,7 +31,7 @@ class SettleTracker:
         self.patience = patience
         self._known: dict[Path, _Known] = {}
 
-    def observe(self, seen: Mapping[Path, FileStamp], now: float) -> list[Settled]:
+    def observe(self, seen: Mapping[Path, FileStamp | Group], now: float) -> list[Settled]:
         """Take in a scan of the whole folder and return the files that have settled since the last one.
 
         Each settled file is returned once; it comes again only if it changed, went away in between, or was put off.
@@ -67,6 +67,20 @@ class SettleTracker:
     def forget(self, path: Path) -> None:
         """Let go of a file, so that it settles anew if it is still there."""
         self._known.pop(path, None)
+
+    def forget_all(self) -> None:
+        """Let go of everything: what was seen does not count any more."""
+        self._known.clear()
+
+    def knows(self, settled: Settled) -> bool:
+        """Whether a file, or a group, is still what it was when it settled, as far as scans have told since."""
+        file = self._known.get(settled.path)
+        return file is not None and file.stamp == settled.stamp
+
+    @property
+    def known(self) -> int:
+        """Number of files and groups that are there."""
+        return len(self._known)
 
     @property
     def settling(self) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from ocrd import textlayer, whole
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.fsio import shown
+from ocrd.grouping import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, PixelSize, Placement, TextLayer
 
 if TYPE_CHECKING:
@@ -87,7 +88,17 @@ def page_errors() -> Iterator[None]:
         raise PageError(f"This page can't be rendered: {plain(error)}.", AGAIN) from error
 
 
+def files_of(path: Path) -> list[Path]:
+    """List the files of a source in the order of their pages: itself, or the images in the folder of a group."""
+    if not path.is_dir():
+        return [path]
+    inside = sorted(path.iterdir(), key=lambda file: in_order(file.name))
+    return [file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES]
+
+
 def _open(path: Path) -> Source:
+    if path.is_dir():
+        return _Several(path)
     try:
         with path.open("rb") as file:
             head = file.read(1024)
@@ -229,6 +240,68 @@ class _Images:
 
     def layer_text(self, index: int) -> str:
         raise AssertionError(index)
+
+
+def places(path: Path) -> list[tuple[Path, int]]:
+    """Tell of each page in which file it is, and which page of that."""
+    return [place for file in files_of(path) for place in _places(file)]
+
+
+class _Several:
+    """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
+
+    kind = "group"
+
+    def __init__(self, folder: Path) -> None:
+        self._pages = places(folder)
+        self._current: tuple[Path, Source] | None = None
+        self.pages = len(self._pages)
+        if not self._pages:
+            raise DocumentError("There is no image in this folder.", TRANSFER)
+
+    def shape(self, index: int) -> tuple[float, float]:
+        source, page = self._at(index)
+        return source.shape(page)
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
+        source, page = self._at(index)
+        return source.draw(page, placement, size)
+
+    def layer(self, index: int) -> TextLayer | None:
+        source, page = self._at(index)
+        return source.layer(page)
+
+    def layer_text(self, index: int) -> str:
+        source, page = self._at(index)
+        return source.layer_text(page)
+
+    def _at(self, index: int) -> tuple[Source, int]:
+        """Give the source in which a page is, and which of its pages it is. Raises PageError."""
+        path, page = self._pages[index]
+        if self._current is None or self._current[0] != path:
+            self.close()  # one image in memory at a time
+            self._current = (path, _opened_for_a_page(path))
+        return self._current[1], page
+
+    def close(self) -> None:
+        last, self._current = self._current, None
+        if last is not None:
+            last[1].close()
+
+
+def _places(path: Path) -> list[tuple[Path, int]]:
+    try:
+        with contextlib.closing(_open(path)) as source:
+            return [(path, page) for page in range(source.pages)]
+    except DocumentError:
+        return [(path, 0)]
+
+
+def _opened_for_a_page(path: Path) -> Source:
+    try:
+        return _open(path)
+    except DocumentError as error:
+        raise PageError(f"{shown(path.name)}: {error.what}", error.remedy) from error
 
 
 def _resolution(image: "Image.Image") -> tuple[float, float]:

@@ -2,15 +2,18 @@
 
     work/<id>/job.json        what the source was called, attempts, the names chosen for what goes out
     work/<id>/source.pdf      the source itself, from the claim until it is archived or refused
+    work/<id>/source/         or, of a group, its files
     work/<id>/pages/0001.json each page's result, as soon as it is there
     work/<id>/figures/        the pictures cropped from it, before that page's result
     work/<id>/result/         the files that go out: sidecar, and what is configured beside it
     work/<id>/result.json     their list, from which moment nothing is read again
 
-A source is in exactly one place at every instant. What a crash leaves, and what the next start makes of it:
+A source, and each file of a group, is in exactly one place at every instant. What a crash leaves, and what the next
+start makes of it:
 
     crash after                     found                        rule
     job.json written                no source                    delete the folder; the scan finds the file in the inbox
+    some files of a group moved     some of source/              give them back to the inbox, where they settle anew
     CLAIMED (rename into the job)   source                       run it; a twin left in the inbox by a copy goes first
     attempt charged                 source, attempts > 0         run it after the others; at the limit, refuse it
     some pages read                 source, pages/               keep those of this source and engine, read the rest
@@ -21,6 +24,7 @@ A source is in exactly one place at every instant. What a crash leaves, and what
     some files published            names[…], some of ours       publish the others; if a stranger took one of the
                                                                  names, withdraw ours, then record another name
     PUBLISHED (the last file)       names[…], all of ours        go on to the archive
+    some files of a group archived  names[…], some of source/    move the others after them
     ARCHIVED (or in error/)         no source                    delete the folder
 
 The capitals are the commit points: the claim, the result, the delivery, the end. The files of a result go out figures
@@ -47,9 +51,9 @@ from typing import Any, Self
 
 import structlog
 
-from ocrd import fsio
+from ocrd import fsio, members
 from ocrd.errors import DocumentError, MachineError, OcrdError
-from ocrd.model import DEFAULT_ACCESS, Access, FileStamp, PageResult, Settled
+from ocrd.model import DEFAULT_ACCESS, Access, FileStamp, Group, PageResult, Settled
 from ocrd.paths import NotRegularError, beneath, mount_point, regular, spelled
 from ocrd.result import Result
 
@@ -98,9 +102,11 @@ class JobRecord:
     watch: str
     """Name of the watch whose inbox the source came from."""
     name: str
-    """The source's path relative to the inbox, as it was dropped."""
-    stamp: FileStamp
-    """Its stamp when it had settled."""
+    """The source's path relative to the inbox, as it was dropped; of a group, what its files' paths begin with."""
+    stamp: FileStamp | None
+    """Its stamp when it had settled; None for a group."""
+    members: dict[str, FileStamp] = field(default_factory=dict)
+    """The files of a group by ending, in the order of their pages, with their stamps when they had settled."""
     attempts: int = 0
     """Attempts charged: those under way, and those whose end nobody can explain."""
     refusal: Refusal | None = None
@@ -120,16 +126,34 @@ class JobRecord:
         """
         raw: dict[str, Any] = json.loads(data)
         known = {one.name: raw[one.name] for one in fields(cls) if one.name in raw}
-        refusal, again = known.pop("refusal", None), known.pop("rerun", None)
+        refusal, again, stamp = known.pop("refusal", None), known.pop("rerun", None), known.pop("stamp")
+        group = {ending: FileStamp(**one) for ending, one in known.pop("members", {}).items()}
         record = cls(
-            stamp=FileStamp(**known.pop("stamp")),
+            stamp=None if group else FileStamp(**stamp),
+            members=group,
             refusal=Refusal(**refusal) if refusal else None,
             rerun=Rerun(again["sidecar"], tuple(again["pages"])) if again else None,
             **known,
         )
-        if not all(map(_leads_down, (record.name, *record.names.values()))) or not isinstance(record.attempts, int):
+        paths = (record.name, *record.names.values(), *record.paths)
+        if not all(map(_leads_down, paths)) or not isinstance(record.attempts, int):
             raise ValueError(data)
         return record
+
+    @property
+    def stamps(self) -> dict[str, FileStamp]:
+        """The stamp of each file by its ending, which is empty for a single one."""
+        return {"": self.stamp} if self.stamp else self.members
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of a group's files relative to the inbox, as they were dropped; none for a single one."""
+        return tuple(self.name + ending for ending in self.members)
+
+    @property
+    def stem(self) -> str:
+        """The path, relative to inbox and outbox, by which what comes of the source is called, but for the endings."""
+        return self.name if self.members else str(Path(self.name).with_suffix(""))
 
 
 def _leads_down(name: object) -> bool:
@@ -159,8 +183,20 @@ class Job:
 
     @property
     def source(self) -> Path:
-        """Where the source lies while it is ours. Its suffix is kept, for people who look into the folder."""
-        return self.folder / ("source" + Path(self.record.name).suffix.lower())
+        """Where the source lies while it is ours: a file, whose suffix is kept for people, or a group's folder."""
+        return self.folder / ("source" + ("" if self.record.members else Path(self.record.name).suffix.lower()))
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Where each file of the source lies while it is ours, by its ending."""
+        if not self.record.members:
+            return {"": self.source}
+        return {ending: self.source / Path(self.record.name + ending).name for ending in self.record.members}
+
+    @property
+    def held(self) -> dict[str, Path]:
+        """Those files that lie there now."""
+        return {ending: path for ending, path in self.files.items() if os.path.lexists(path)}
 
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of JobRecord
         """Change fields of the record. Raises MachineError, and then nothing has changed."""
@@ -230,8 +266,8 @@ class Job:
 
     def unchanged(self) -> bool:
         """Whether the source is still what was claimed; a writer may have held it open."""
-        now, then = FileStamp.of(self.source.lstat()), self.record.stamp
-        return (now.size, now.mtime_ns) == (then.size, then.mtime_ns)
+        stamps = self.record.stamps
+        return all(members.alike(FileStamp.of(path.lstat()), stamps[ending]) for ending, path in self.files.items())
 
 
 class Spool:
@@ -243,6 +279,7 @@ class Spool:
         self._work = work
         self._lock: int | None = None
         self._mounts: dict[Path, Path] = {}
+        self._begun: list[Job] = []
 
     def open(self, *others: Path) -> None:
         """Take the work folder for this process, and note where it, the inbox and the `others` are mounted.
@@ -267,24 +304,38 @@ class Spool:
             os.close(self._lock)
             self._lock = None
 
-    def claim(self, settled: Settled) -> Job | None:
-        """Take a settled source: from the rename on it is ours.
+    @property
+    def begun(self) -> bool:
+        """Whether a claim broke off, and what it had taken could not be given back yet."""
+        return bool(self._begun)
 
-        Returns None if it is not there any more, or not the file that settled: then it is left, or put back, for the
-        next scan. Raises DocumentError if this one file can't be taken, MachineError if none can.
+    def claim(self, settled: Settled) -> Job | None:
+        """Take a settled source: from the rename on, of a group the last one, it is ours.
+
+        Returns None if it is not there any more, or not what settled: then it is left, or put back, for the next scan.
+        The same if a claim had broken off before, which is undone first. Raises DocumentError if this one source can't
+        be taken, MachineError if none can.
         """
         self.check_mount(self._work)
+        if self._begun:
+            while self._begun:
+                self._undo(self._begun.pop())
+            return None
         name = str(settled.path.relative_to(self._inbox))
-        try:
-            with beneath(self._inbox, name) as held:
-                return self._claim(held, JobRecord(self._watch, name, settled.stamp))
-        except (FileNotFoundError, NotADirectoryError):  # its folder went away, or is a link now
+        if isinstance(settled.stamp, Group):
+            record = JobRecord(self._watch, name, None, settled.stamp.members)
+        else:
+            record = JobRecord(self._watch, name, settled.stamp)
+        if any(self._stamp_in_inbox(name + ending) != stamp for ending, stamp in record.stamps.items()):
             return None
+        return self._claim(record)
 
-    def _claim(self, held: Path, record: JobRecord) -> Job | None:
-        stamp = record.stamp
-        if _stamped(held) != stamp:
-            return None
+    def _stamp_in_inbox(self, name: str) -> FileStamp | None:
+        with suppress(FileNotFoundError, NotADirectoryError), beneath(self._inbox, name) as held:
+            return _stamped(held)
+        return None
+
+    def _claim(self, record: JobRecord) -> Job | None:
         job = Job(self._new_folder(), record)
         try:
             job.begin()  # the name first: a source without one could not be given back
@@ -293,19 +344,47 @@ class Spool:
                 fsio.remove_folder(job.folder)
             raise
         try:
-            fsio.move_new(held, job.source, tag=job.id)
-        except (fsio.NotAsSeenError, MachineError) as error:
-            if _stamped(held) == stamp or not os.path.lexists(job.source):
-                fsio.remove_folder(job.folder)  # the file still lies in the inbox
-                if isinstance(error, MachineError):
-                    self._blame(held, error)
-                    raise
-                return None
-            # moved, though the machine complained after: it is ours, and not to be left behind
-        if not _regular(job.source) or not job.unchanged():
-            self.give_back(job)
+            if record.members:
+                fsio.make_new_folder(job.source)
+            for ending in record.stamps:
+                self._take(job, ending)
+        except fsio.NotAsSeenError:
+            self._undo(job)
+            return None
+        except (MachineError, DocumentError):
+            with suppress(MachineError):  # the fault is told already
+                self._undo(job)
+            raise
+        if not all(map(_regular, job.files.values())) or not job.unchanged():
+            self._undo(job)
             return None
         return job
+
+    def _take(self, job: Job, ending: str) -> None:
+        """Move one file into its job. Raises NotAsSeenError, MachineError, DocumentError if it is not taken."""
+        target = job.files[ending]
+        try:
+            with beneath(self._inbox, job.record.name + ending) as held:
+                try:
+                    fsio.move_new(held, target, tag=job.id)
+                except (fsio.NotAsSeenError, MachineError) as error:
+                    if _stamped(held) == job.record.stamps[ending] or not os.path.lexists(target):
+                        self._blame(held, error)
+                        raise
+                    # moved, though the machine complained after: it is ours, and not to be left behind
+        except (FileNotFoundError, NotADirectoryError):  # its folder went away, or is a link now
+            raise fsio.NotAsSeenError from None
+
+    def _undo(self, job: Job) -> None:
+        """Give back what a claim has taken so far. Raises MachineError; then the next claim tries that again first."""
+        try:
+            if job.held:
+                self.give_back(job)
+            else:
+                fsio.remove_folder(job.folder)
+        except MachineError:
+            self._begun.append(job)
+            raise
 
     def _new_folder(self) -> Path:
         """Make a folder for one job alone: an id that another job has already is drawn again."""
@@ -315,21 +394,26 @@ class Spool:
                 fsio.make_new_folder(folder)
                 return folder
 
-    def _blame(self, held: Path, error: MachineError) -> None:
+    def _blame(self, held: Path, error: Exception) -> None:
         """Tell a file that we may not take from an inbox that we may not use. Raises DocumentError for the former."""
-        if isinstance(error.__cause__, PermissionError) and os.access(self._inbox, os.W_OK | os.X_OK):
+        refused = isinstance(error, MachineError) and isinstance(error.__cause__, PermissionError)
+        if refused and os.access(self._inbox, os.W_OK | os.X_OK):
             raise DocumentError(
                 f"{fsio.shown(spelled(held))} may not be taken out of its folder: permission denied.",
                 f"Let the user that runs ocrd read it and write to its folder (uid {os.geteuid()}), and touch it.",
             ) from error
 
     def give_back(self, job: Job) -> Path:
-        """Put the source of a job back into the inbox, under a free name. Returns where. Raises MachineError."""
-        return self._move_out(job, "inbox", self._inbox)
+        """Put the source of a job back into the inbox, under a free name. Returns where. Raises MachineError.
+
+        Of a group, what was taken goes back to what was not: its folder may well be there.
+        """
+        held = job.held
+        return self._move_out(job, "inbox", self._inbox, put=lambda path: _put(job, path, held), beside=held)
 
     def archive(self, job: Job, folder: Path, access: Access = DEFAULT_ACCESS) -> Path:
         """Move the source to the archive and forget the job. Returns where it lies now. Raises MachineError."""
-        return self._move_out(job, "archive", folder, access=access)
+        return self._move_out(job, "archive", folder, beside=_taken_by(job), access=access)
 
     def refuse(self, job: Job, folder: Path, note: bytes, access: Access = DEFAULT_ACCESS) -> Path:
         """Move the source to `folder` with a note NAME.error.md beside it, and forget the job.
@@ -346,13 +430,13 @@ class Spool:
                 if not fsio.holds(beside, note):  # else ours, from before a crash
                     raise
             try:
-                fsio.move_new(job.source, path, tag=job.id)
+                _put(job, path)
             except FileExistsError:
-                if not fsio.same_file(job.source, path):
-                    fsio.remove(beside)
+                fsio.remove(beside)
                 raise
 
-        beside = [Path(job.record.name).suffix + NOTE_SUFFIX]
+        note_ending = ("" if job.record.members else Path(job.record.name).suffix) + NOTE_SUFFIX
+        beside = [*_taken_by(job), note_ending]
         return self._move_out(job, "error", folder, put=put, beside=beside, access=access)
 
     def clear_note(self, job: Job, folder: Path, is_ours: Callable[[bytes], bool]) -> None:
@@ -362,7 +446,8 @@ class Spool:
         """
         source = folder / job.record.name
         note = source.with_name(source.name + NOTE_SUFFIX)
-        if "error" in job.record.names or os.path.lexists(source) or len(os.fsencode(note.name)) > fsio.NAME_MAX:
+        there = any(os.path.lexists(f"{source}{ending}") for ending in job.record.stamps)
+        if "error" in job.record.names or there or len(os.fsencode(note.name)) > fsio.NAME_MAX:
             return  # it may be the note of this very refusal, or of another file, or can't be there
         with fsio.machine_faults("read", note):
             if note.is_file() and not note.is_symlink() and is_ours(note.read_bytes()):
@@ -383,13 +468,17 @@ class Spool:
         path = fsio.place(
             folder,
             job.record.name,
-            put or (lambda path: fsio.move_new(job.source, path, tag=job.id)),
-            is_ours=lambda path: self._finish_move(job.source, path),
+            put or (lambda path: _put(job, path)),
+            is_ours=lambda _: False,  # what is ours was found by `put`
             recorded=job.record.names.get(role),
             record=lambda name: job.name_for(role, name),
             beside=beside,
+            whole=bool(job.record.members),
             access=access,
         )
+        first = next(iter(job.files))
+        if not first.startswith("/"):  # a sequence has no path of its own
+            path = path.with_name(path.name + first)
         with suppress(MachineError):  # what is left of a job without its source goes at the next start
             fsio.remove_folder(job.folder)
         return path
@@ -423,10 +512,15 @@ class Spool:
             job = self._job_in(folder)
             if job is None:  # before the claim, or after the end
                 fsio.remove_folder(folder)
-            elif "inbox" in job.record.names:
+                continue
+            if job.record.rerun:
+                yield job
+                continue
+            if "inbox" not in job.record.names:
+                self._finish_claim(job)
+            if "inbox" in job.record.names or _half_claimed(job):
                 self.give_back(job)
             else:
-                self._finish_claim(job)
                 yield job
 
     def _job_in(self, folder: Path) -> Job | None:
@@ -435,27 +529,33 @@ class Spool:
             FileNotFoundError, ValueError, KeyError, TypeError, AttributeError
         ):  # no record, or a damaged one
             job = Job(folder, JobRecord.parse((folder / _RECORD).read_bytes()))
-            if job.record.rerun or os.path.lexists(job.source):
+            if job.record.rerun or job.held:
                 return job
         return self._without_record(folder)
 
     def _finish_claim(self, job: Job) -> None:
         """Delete the twin that a claim by copy or link leaves in the inbox when it dies just before its last step."""
-        with suppress(FileNotFoundError, NotADirectoryError), beneath(self._inbox, job.record.name) as original:
-            if _stamped(original) == job.record.stamp:
-                self._finish_move(original, job.source)
-
-    def _finish_move(self, source: Path, target: Path) -> bool:
-        if not fsio.same_file(source, target):
-            return False
-        fsio.remove(source)
-        return True
+        for ending, held in job.held.items():
+            with (
+                suppress(FileNotFoundError, NotADirectoryError),
+                beneath(self._inbox, job.record.name + ending) as twin,
+            ):
+                if _stamped(twin) == job.record.stamps[ending] and fsio.same_file(twin, held):
+                    fsio.remove(twin)
 
     def _without_record(self, folder: Path) -> Job | None:
         """Make a job of a source without a sound record of its own: it goes to error/, named after the folder."""
-        for source in filter(_regular, folder.glob("source*")):
-            record = JobRecord(self._watch, folder.name + source.suffix, FileStamp.of(source.lstat()))
-            job = Job(folder, record)
+        for source in folder.glob("source*"):
+            if source.is_dir() and not source.is_symlink():
+                group = {f"/{path.name}": FileStamp.of(path.lstat()) for path in sorted(source.iterdir())}
+                if not group:
+                    continue
+                job = Job(folder, JobRecord(self._watch, folder.name, None, group))
+            elif _regular(source):
+                stamp = FileStamp.of(source.lstat())
+                job = Job(folder, JobRecord(self._watch, folder.name + source.suffix, stamp))
+            else:
+                continue
             if source != job.source:
                 fsio.move_new(source, job.source, tag=job.id)
             damage = DocumentError(
@@ -488,6 +588,20 @@ def _request(path: Path) -> JobRecord | None:
 def refusal_of(error: OcrdError) -> Refusal:
     """Keep an error's two sentences, and when it was."""
     return Refusal(error.what, error.remedy, datetime.now(UTC).astimezone().isoformat(timespec="seconds"))
+
+
+def _half_claimed(job: Job) -> bool:
+    """Whether a group's claim broke off; what lacks may also have gone out already."""
+    return len(job.held) < len(job.files) and not job.record.names.keys() & {"archive", "error"}
+
+
+def _put(job: Job, path: Path, files: Mapping[str, Path] | None = None) -> None:
+    members.put_all(files or job.files, job.record.stamps, path, tag=job.id)
+
+
+def _taken_by(job: Job) -> list[str]:
+    """List the endings that a group needs free: those of its files, or, for a folder, the folder itself."""
+    return [ending for ending in job.record.members if not ending.startswith("/")] or [""] if job.record.members else []
 
 
 def _stamped(path: Path) -> FileStamp | None:

@@ -4,13 +4,14 @@ import errno
 import fcntl
 import os
 import signal
+from pathlib import Path
 
-from ocrd.model import FileStamp, Settled
+from ocrd.model import FileStamp
 
 _BUSY = {errno.EAGAIN, errno.EBUSY, errno.ETXTBSY}  # a lease of another, such as smbd's; a lock on a share
 
 
-def unfinished(settled: Settled, *, local: bool) -> str:
+def unfinished(path: Path, stamp: FileStamp, *, local: bool) -> str:
     """Say why a file is not to be taken yet; empty if nothing speaks against it.
 
     The kernel grants a lease for reading (fcntl(2), F_SETLEASE) only while nobody on this machine has the file open for
@@ -20,11 +21,11 @@ def unfinished(settled: Settled, *, local: bool) -> str:
     size instead of one that it remembers.
     """
     try:
-        descriptor = os.open(settled.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return "another program has locked it" if error.errno in _BUSY else ""  # gone or forbidden: the claim tells
     try:
-        if FileStamp.of(os.fstat(descriptor)) != settled.stamp:
+        if FileStamp.of(os.fstat(descriptor)) != stamp:
             return "it is still changing"
         if local and _open_for_writing(descriptor):
             return "a program still has it open for writing"

@@ -40,8 +40,9 @@ FLOORS = [
     {"drawing"},
     {"searchable"},
     {"overlay", "sources"},
-    {"nonsense", "plain", "repetition", "split"},
+    {"nonsense", "plain", "repetition", "split", "members"},
     {
+        "grouping",
         "grounding",
         "markup",
         "tables",

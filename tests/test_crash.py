@@ -59,6 +59,28 @@ SCENARIOS = [
         links=True,
     ),
     Scenario(
+        "grouped",
+        {f"sub/a-{number}.jpg": b"page %d" % number for number in (1, 2, 10)},
+        {"archive/sub/a-2.jpg": b"s1", "outbox/sub/a.md": b"s2"},
+        later={"archive/sub/a (2)-10.jpg": b"s3"},
+        join="sequence",
+    ),
+    Scenario(
+        "grouped, refused",
+        {"f 1.5/1.jpg": b"bad 1", "f 1.5/2.jpg": b"bad 2"},
+        {"error/f 1.5.error.md": b"s1"},
+        later={"error/f 1.5 (2)": b"s2"},
+        join="subfolder",
+    ),
+    Scenario(
+        "grouped, apart",
+        {"f/1.jpg": b"page 1", "f/2.jpg": b"page 2"},
+        {"archive/f/3.jpg": b"s1"},
+        later={"archive/f (2)/2.jpg": b"s2"},
+        apart=("inbox", "archive"),
+        join="subfolder",
+    ),
+    Scenario(
         "all apart",
         {"a.pdf": b"source a", "x.pdf": b"bad source"},
         later={"archive/a.pdf": b"s1", "error/x.pdf": b"s2"},
@@ -154,8 +176,9 @@ def test_random_deaths_lose_nothing(pool: Executor, scenario: Scenario, known: A
 
 @pytest.mark.parametrize("role", ["inbox", "work", "outbox", "archive", "error"])
 def test_a_disk_that_is_full_at_any_step_loses_nothing_and_refuses_nothing(pool: Executor, role: str) -> None:
-    sources = {"sub/a.pdf": b"source a"} | ({"x.pdf": b"bad source"} if role == "error" else {})
-    faults = pool.submit(swarm.run_full, Scenario(f"{role} full", sources, apart=(role,))).result()
+    sources = {"sub/a.pdf": b"source a", "sub/1.jpg": b"page 1", "sub/2.jpg": b"page 2"}
+    sources |= {"x.pdf": b"bad source", "f/1.jpg": b"bad 1", "f/2.jpg": b"bad 2"} if role == "error" else {}
+    faults = pool.submit(swarm.run_full, Scenario(f"{role} full", sources, apart=(role,), join="subfolder")).result()
     print(f"{role}: {faults} faults")
     assert faults > 0 or role == "inbox"  # from which we only take
 
@@ -174,6 +197,9 @@ def test_a_disk_that_is_full_at_any_step_loses_nothing_and_refuses_nothing(pool:
         (mutations.claim_by_copy_alone, "inbox apart"),
         (mutations.exchange_in_place, "rerun"),
         (mutations.keep_nothing, "rerun"),
+        (mutations.run_half_a_group, "grouped"),
+        (mutations.leave_half_a_group, "grouped"),
+        (mutations.forget_half_a_group, "grouped"),
     ],
 )
 def test_the_harness_catches_code_that_breaks_the_promises(pool: Executor, change: Change, name: str) -> None:

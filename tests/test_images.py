@@ -8,6 +8,8 @@ import pytest
 from PIL import Image, ImageDraw
 from test_render import Sync, as_image, dark
 
+from ocrd.errors import PageError
+
 Saved = dict[str, Any]
 
 
@@ -113,3 +115,50 @@ def test_heic_without_its_reader_says_what_to_install(tmp_path: Path, monkeypatc
     with pytest.raises(DocumentError) as caught:
         sources._open(tmp_path / "photo.heic")
     assert "ocrd[heic]" in caught.value.remedy
+
+
+def group(folder: Path) -> Path:
+    """Make a folder of images: of two pages, one that can't be read, and one page; in this order as people count."""
+    folder.mkdir()
+    page(0).save(folder / "2.tif", save_all=True, append_images=[page(1)])
+    (folder / "9.jpg").write_bytes(b"no image")
+    page(3).save(folder / "10.jpg")
+    (folder / "notes.txt").write_text("no page")
+    return folder
+
+
+def test_several_images_are_one_source_and_one_that_is_bad_costs_no_other(renderer: Sync, tmp_path: Path) -> None:
+    folder = group(tmp_path / "group")
+    facts = renderer.open(folder)
+    assert (facts.kind, facts.pages) == ("group", 4)
+    for index, corner in ((0, 0), (1, 1), (3, 3), (0, 0)):
+        assert dark(as_image(renderer.page(folder, index))) == tuple(number == corner for number in range(4))
+    with pytest.raises(PageError, match=r"9\.jpg: This is no PDF and no image"):
+        renderer.page(folder, 2)
+
+
+def test_the_digest_of_a_group_is_that_of_its_files_in_their_order(renderer: Sync, tmp_path: Path) -> None:
+    folder = group(tmp_path / "one")
+    before = renderer.open(folder).sha256
+    assert renderer.open(folder.rename(tmp_path / "other")).sha256 == before
+    (tmp_path / "other/10.jpg").rename(tmp_path / "other/1.jpg")
+    assert renderer.open(tmp_path / "other").sha256 != before
+
+
+def test_several_images_become_one_pdf_that_can_be_searched(renderer: Sync, tmp_path: Path) -> None:
+    import asyncio
+
+    import pymupdf
+
+    from ocrd.model import PageFacts, PageResult, Placement, Reading, Verdict
+
+    folder = group(tmp_path / "group")
+    facts = [PageFacts(Placement(96, 144)) if index != 2 else None for index in range(4)]
+    pages = [
+        PageResult(index, Verdict.OK, "", Reading(index, f"words {index}", "stop", 1, 0.0), facts=known)
+        for index, known in enumerate(facts)
+    ]
+    data = asyncio.run(renderer.renderer.searchable(folder, pages))
+    with pymupdf.open(stream=data) as document:
+        assert ["words" in sheet.get_text() for sheet in document] == [True, True, False, True]
+        assert [len(sheet.get_images()) for sheet in document] == [1, 1, 0, 1]

@@ -35,7 +35,9 @@ class Names:
         self.history: list[str] = []
 
     def publish(self, result: Result, outbox: Path, source: str = "scan.pdf") -> Path:
-        return publish(result, outbox, source, tag="job", recorded=self.name, record=self.record)
+        return publish(
+            result, outbox, str(Path(source).with_suffix("")), tag="job", recorded=self.name, record=self.record
+        )
 
     def record(self, name: str) -> None:
         self.name = name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrd.model import FileStamp, Settled
+from ocrd.model import FileStamp
 from ocrd.writers import unfinished
 
 OPEN = "a program still has it open for writing"
@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def told(path: Path, *, local: bool = True) -> str:
-    return unfinished(Settled(path, FileStamp.of(path.lstat())), local=local)
+    return unfinished(path, FileStamp.of(path.lstat()), local=local)
 
 
 @pytest.mark.parametrize("mode", ["ab", "r+b"])
@@ -53,16 +53,16 @@ def test_on_a_share_only_the_stamp_counts(path: Path) -> None:
 
 
 def test_a_file_that_changed_since_the_scan_is_still_changing(path: Path) -> None:
-    before = Settled(path, FileStamp.of(path.lstat()))
+    before = FileStamp.of(path.lstat())
     path.write_bytes(b"scan, and more")
-    assert unfinished(before, local=True) == "it is still changing"
+    assert unfinished(path, before, local=True) == "it is still changing"
 
 
 @pytest.mark.parametrize("gone", [Path.unlink, lambda path: path.chmod(0)], ids=["gone", "closed to us"])
 def test_what_cannot_be_opened_is_left_to_the_claim(path: Path, gone: Callable[[Path], None]) -> None:
-    settled = Settled(path, FileStamp.of(path.lstat()))
+    stamp = FileStamp.of(path.lstat())
     gone(path)
-    assert unfinished(settled, local=True) == ""
+    assert unfinished(path, stamp, local=True) == ""
 
 
 def test_a_lease_of_another_program_is_a_lock(path: Path) -> None:

@@ -27,9 +27,12 @@ from ocrd import pipeline, spool
 from ocrd.config import Settle, Watch
 from ocrd.errors import DocumentError, MachineError
 from ocrd.flow import Flow
+from ocrd.grouping import units
 from ocrd.model import (
     Box,
     FileStamp,
+    Group,
+    Join,
     PageFacts,
     PageImage,
     PageResult,
@@ -44,7 +47,7 @@ from ocrd.model import (
 from ocrd.pipeline import Tools, run_job
 from ocrd.reread import run_rerun
 from ocrd.scan import scan
-from ocrd.spool import JobRecord, Rerun
+from ocrd.spool import Job, JobRecord, Rerun
 from ocrd.window import Window
 
 ROLES = ("inbox", "outbox", "archive", "error")
@@ -76,6 +79,8 @@ class Scenario:
     """What of that is to be read again."""
     split: str = "none"
     """How scans are taken apart; a source that begins with `several` has four pages, of which the second is blank."""
+    join: Join = "none"
+    """Which of the sources belong together."""
     links: bool = False
     """The file system has no rename that refuses a taken name, so that links are used."""
 
@@ -84,7 +89,7 @@ class StillRenderer:
     """Stands where the render workers stand: it only reads, so no step of it can be interrupted halfway."""
 
     async def open(self, path: Path) -> SourceFacts:
-        data = path.read_bytes()
+        data = _content(path)
         if data.startswith(b"bad"):
             raise DocumentError("This file is bad.", "Make it good.")
         return SourceFacts("pdf", 4 if data.startswith(b"several") else 2, hashlib.sha256(data).hexdigest())
@@ -93,7 +98,7 @@ class StillRenderer:
         self, path: Path, index: int, _sizer: PageSizer, _prepare: None, _view: View, *, priority: int
     ) -> PageImage:
         assert priority >= 0
-        blank = index == 1 and path.read_bytes().startswith(b"several")
+        blank = index == 1 and _content(path).startswith(b"several")
         return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0, PageFacts(blank="nothing" if blank else ""))
 
     async def searchable(self, _path: Path, _pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
@@ -112,6 +117,11 @@ def illustrated(page: PageImage, _priority: int) -> Reading:
     """Read a first page with a figure, and others without."""
     tag = "<|ref|>image<|/ref|><|det|>[[100, 100, 900, 500]]<|/det|>"
     return Reading(page.index, "page" if page.index else f"{tag}\npage 1", "stop", 2, 0.0)
+
+
+def _content(source: Path) -> bytes:
+    """Return the bytes of a source; a group's are those of its files."""
+    return b"".join(path.read_bytes() for path in (sorted(source.iterdir()) if source.is_dir() else [source]))
 
 
 def _lasting(data: bytes) -> bytes:
@@ -272,19 +282,18 @@ class House:
             work=self.folder("work"),
             outputs=self.scenario.outputs,
             split=self.scenario.split,
+            join=self.scenario.join,
             history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
         flow = Flow(watch, Settle())
         jobs = self._through(flow.open)
-        for path, stamp in sorted(scan(watch.inbox).files.items()):
-            job = self._through(lambda path=path, stamp=stamp: flow.spool.claim(Settled(path, stamp)))
-            if job:
-                jobs.append(job)
+        while claimed := [job for settled in self._settled(watch) if (job := self._claimed(flow, settled))]:
+            jobs += claimed
 
         async def work() -> None:
             for job in jobs:
                 original = watch.archive / job.record.name if job.record.rerun else job.source
-                behave = illustrated if original.read_bytes().startswith(b"illustrated") else None
+                behave = illustrated if _content(original).startswith(b"illustrated") else None
                 engine = SimulatedEngine(behave=behave)
                 tools = Tools(engine, StillRenderer(), Window(1), max_attempts=10**6)  # type: ignore[arg-type]
                 while True:
@@ -296,6 +305,14 @@ class House:
 
         asyncio.run(work())
         flow.spool.close()
+
+    def _settled(self, watch: Watch) -> list[Settled]:
+        found = units(watch.inbox, watch.join, scan(watch.inbox).files, {})
+        return [Settled(path, found[path]) for path in sorted(found)]
+
+    def _claimed(self, flow: Flow, settled: Settled) -> Job | None:
+        """Claim; after a claim that broke off, only another look tells what lies in the inbox."""
+        return self._through(lambda: flow.spool.claim(settled))
 
     def _through(self, step: Callable[[], R]) -> R:
         while True:
@@ -394,6 +411,24 @@ class House:
                     f"{name} is not kept"
                 )
 
+    def _check_groups(self) -> None:
+        """Assert that what came as one group lies together under one name."""
+
+        def groups(folder: Path) -> list[frozenset[bytes]]:
+            found = units(folder, self.scenario.join, scan(folder).files, {}).items()
+            together = [
+                frozenset(map(Path.read_bytes, Settled(*one).files)) for one in found if isinstance(one[1], Group)
+            ]
+            return [data for data in together if data <= {*self.scenario.sources.values()}]
+
+        came = self.root / "came"
+        came.mkdir()
+        for name, data in self.scenario.sources.items():
+            (came / name).parent.mkdir(parents=True, exist_ok=True)
+            (came / name).write_bytes(data)
+        assert Counter(groups(came)) == Counter(groups(self.folder("archive")) + groups(self.folder("error")))
+        shutil.rmtree(came)
+
     def _check_strangers(self, files: dict[str, bytes]) -> None:
         for name, data in self.scenario.strangers.items():
             assert files.get(name) == data, f"a stranger's {name} was touched"
@@ -404,6 +439,7 @@ class House:
     def check_end(self, undisturbed: dict[str, bytes]) -> None:
         """Assert what must hold once a life came to its end."""
         self.check(undisturbed)
+        self._check_groups()
         left = [path for place in (self.root, self._other) for path in place.rglob(".ocrd-*")]
         assert not left, f"temporary files were left: {left}"
         assert not list(self.folder("work").iterdir()), "a job was left"

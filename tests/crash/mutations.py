@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ocrd import fsio, pipeline, reread, result, spool
+from ocrd import fsio, members, pipeline, reread, result, spool
 from ocrd.config import Watch
 
 
@@ -99,3 +99,23 @@ def keep_nothing() -> None:
         return watch.outbox / wanted if wanted.endswith(".bak") else real(job, watch, file, wanted, *rest)
 
     reread._put = put
+
+
+def run_half_a_group() -> None:
+    """Take a group whose claim broke off for a whole one."""
+    spool._half_claimed = lambda _: False
+
+
+def leave_half_a_group() -> None:
+    """Leave the files of a group that went out already where a stranger took the name of the next."""
+    members._take_back = lambda *_: None
+
+
+def forget_half_a_group() -> None:
+    """Delete a job once the first of its files is gone."""
+
+    def held(job: spool.Job) -> dict[str, Path]:
+        return real(job) if len(real(job)) == len(job.files) else {}
+
+    real = spool.Job.held.fget
+    spool.Job.held = property(held)  # type: ignore[method-assign,assignment]

@@ -1,0 +1,62 @@
+"""Which files of an inbox belong together: images that become one document. Pure.
+
+A group changes when any of its files does, or one comes or goes; so its quiet time counts from the newest.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+
+from ocrd.model import FileStamp, Group, Join
+
+IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
+
+_NUMBERED = re.compile(r"(?P<stem>.*[^-_ ])(?P<number>[-_ ][0-9]{1,9})")
+_NUMBER = re.compile(r"([0-9]+)")
+
+Place = tuple[Path, str]
+"""Where a file belongs: the path of its group, and its ending."""
+
+
+def in_order(name: str) -> tuple[tuple[object, ...], str]:
+    """Give the key by which names are sorted as people count: `page-2` before `page-10`."""
+    parts = _NUMBER.split(name.casefold())
+    return tuple(int(part) if at % 2 else part for at, part in enumerate(parts)), name
+
+
+def units(
+    inbox: Path, how: Join, files: Mapping[Path, FileStamp], coming: Mapping[Path, tuple[Path, FileStamp]]
+) -> dict[Path, FileStamp | Group]:
+    """Sort what lies in an inbox into single files, by path with stamp, and groups.
+
+    `how` is `none`, `subfolder` (the images in each folder below the inbox) or `sequence` (images of one folder whose
+    names differ in a number at the end; one alone is a single file). `coming` holds temporary files, each with the path
+    that it will have.
+    """
+    found: dict[Path, FileStamp | Group] = {}
+    groups: dict[Path, Group] = {}
+    for path in sorted(files, key=lambda path: in_order(path.name)):
+        if place := _place(inbox, how, path):
+            groups.setdefault(place[0], Group({})).members[place[1]] = files[path]
+        else:
+            found[path] = files[path]
+    for temporary, (path, stamp) in coming.items():
+        place = _place(inbox, how, path)
+        if place and place[0] in groups:
+            groups[place[0]].coming[temporary.name] = stamp
+    for path, group in groups.items():
+        if how == "sequence" and len(group.members) + len(group.coming) == 1:
+            [(ending, stamp)] = group.members.items()
+            found[Path(f"{path}{ending}")] = stamp
+        else:
+            found[path] = group
+    return found
+
+
+def _place(inbox: Path, how: Join, path: Path) -> Place | None:
+    if how == "none" or path.suffix.lower() not in IMAGE_SUFFIXES:
+        return None
+    if how == "subfolder":
+        return (path.parent, f"/{path.name}") if path.parent != inbox else None
+    numbered = _NUMBERED.fullmatch(PurePath(path.name).stem)
+    return (path.with_name(numbered["stem"]), f"{numbered['number']}{path.suffix}") if numbered else None

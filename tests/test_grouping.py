@@ -1,0 +1,122 @@
+"""Which files belong together, and when all of them are there. Pure."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ocrd.grouping import in_order, units
+from ocrd.model import FileStamp, Group, Join, Settled
+from ocrd.scan import is_source_name, name_to_come
+from ocrd.settle import SettleTracker
+
+INBOX = Path("/inbox")
+STAMP = FileStamp(dev=1, ino=2, size=3, mtime_ns=4)
+
+
+def found(how: Join, *names: str, coming: dict[str, str] | None = None) -> dict[str, list[str] | None]:
+    """Return the groups' endings, and None for single files, by their path below the inbox."""
+    on_the_way = {INBOX / name: (INBOX / later, STAMP) for name, later in (coming or {}).items()}
+    sorted_out = units(INBOX, how, dict.fromkeys(map(INBOX.joinpath, names), STAMP), on_the_way)
+    return {
+        str(path.relative_to(INBOX)): list(unit.members) if isinstance(unit, Group) else None
+        for path, unit in sorted_out.items()
+    }
+
+
+def test_without_grouping_every_file_is_single() -> None:
+    assert found("none", "a-1.jpg", "a-2.jpg", "f/1.jpg") == {"a-1.jpg": None, "a-2.jpg": None, "f/1.jpg": None}
+
+
+@pytest.mark.parametrize("mark", ["-", "_", " "])
+def test_images_of_one_name_and_a_number_are_a_sequence_in_the_order_of_the_numbers(mark: str) -> None:
+    names = [f"s/a{mark}10.jpg", f"s/a{mark}9.jpg", f"s/a{mark}1.png"]
+    assert found("sequence", *names) == {"s/a": [f"{mark}1.png", f"{mark}9.jpg", f"{mark}10.jpg"]}
+
+
+def test_sequences_are_told_apart_by_name_and_by_folder() -> None:
+    names = ["a-1.jpg", "a-2.jpg", "b-1.jpg", "b-2.jpg", "s/a-1.jpg", "s/a-2.jpg", "a (2)-1.jpg", "a (2)-2.jpg"]
+    assert sorted(found("sequence", *names)) == ["a", "a (2)", "b", "s/a"]
+
+
+@pytest.mark.parametrize("names", [["a-1.jpg"], ["a.jpg", "b.jpg"], ["-1.jpg", "-2.jpg"], ["a-1.pdf", "a-2.pdf"]])
+def test_what_is_no_sequence_stays_single(names: list[str]) -> None:
+    assert found("sequence", *names) == dict.fromkeys(names)
+
+
+def test_the_images_in_each_folder_are_a_group_and_what_else_is_there_is_not() -> None:
+    names = ["top.jpg", "f/2.jpg", "f/10.tif", "f/letter.pdf", "f/inner/1.png"]
+    assert found("subfolder", *names) == {
+        "top.jpg": None,
+        "f/letter.pdf": None,
+        "f": ["/2.jpg", "/10.tif"],
+        "f/inner": ["/1.png"],
+    }
+
+
+def test_names_are_sorted_as_people_count() -> None:
+    names = ["b", "a10", "a9b", "a9", "A9a", "", "9", "a" + "9" * 250]
+    assert sorted(names, key=in_order) == ["", "9", "a9", "A9a", "a9b", "a10", "a" + "9" * 250, "b"]
+
+
+def test_a_copy_under_way_holds_its_group() -> None:
+    tracker = SettleTracker(3.0)
+    files = {INBOX / f"f/{number}.jpg": STAMP for number in (1, 2)}
+    coming = {INBOX / "f/.3.jpg.Xa8": (INBOX / "f/3.jpg", STAMP)}
+    tracker.observe(units(INBOX, "subfolder", files, {}), 0.0)
+    assert tracker.observe(units(INBOX, "subfolder", files, coming), 2.9) == []
+    grown = {path: (later, replace(STAMP, size=9)) for path, (later, _) in coming.items()}
+    assert tracker.observe(units(INBOX, "subfolder", files, grown), 5.8) == []
+    (settled,) = tracker.observe(units(INBOX, "subfolder", files, grown), 8.8)
+    assert isinstance(settled.stamp, Group)
+    assert list(settled.stamp.coming) == [".3.jpg.Xa8"]
+    assert found("sequence", "a-1.jpg", coming={".a-2.jpg.Xa8": "a-2.jpg"}) == {"a": ["-1.jpg"]}
+
+
+@pytest.mark.parametrize("change", ["grows", "comes", "goes"])
+def test_the_quiet_time_counts_from_the_last_change_of_any_member(change: str) -> None:
+    tracker = SettleTracker(3.0)
+    files = {INBOX / f"f/{number}.jpg": STAMP for number in range(5)}
+    tracker.observe(units(INBOX, "subfolder", files, {}), 0.0)
+    match change:
+        case "grows":
+            files[INBOX / "f/3.jpg"] = replace(STAMP, size=9)
+        case "comes":
+            files[INBOX / "f/5.jpg"] = STAMP
+        case _:
+            del files[INBOX / "f/4.jpg"]
+    group = units(INBOX, "subfolder", files, {})
+    assert tracker.observe(group, 2.9) == []
+    assert tracker.observe(group, 5.8) == []
+    (settled,) = tracker.observe(group, 5.9)
+    assert settled.files == files
+    assert tracker.knows(settled)
+    tracker.observe(units(INBOX, "subfolder", {**files, INBOX / "f/9.jpg": STAMP}, {}), 6.0)
+    assert not tracker.knows(settled), "a late member makes it another group"
+
+
+@pytest.mark.parametrize(
+    ("name", "later"),
+    [
+        (".3.jpg.Xa8f2k", "3.jpg"),
+        (".a-003.JPG.Xa8f2k", "a-003.JPG"),
+        ("3.jpg.part", "3.jpg"),
+        ("3.jpg.ocTransferId2043513.part", "3.jpg"),
+        (".syncthing.3.jpg.tmp", "3.jpg"),
+        ("3.tif.crdownload", "3.tif"),
+        (".3.jpg", "3.jpg"),
+        ("._3.jpg", ""),
+        ("3.jpg.xmp", ""),
+        ("Thumbs.db", ""),
+        (".DS_Store", ""),
+        ("3.part", ""),
+    ],
+)
+def test_a_copy_under_way_tells_the_name_that_it_will_have(name: str, later: str) -> None:
+    assert not is_source_name(name)
+    assert name_to_come(name) == later
+
+
+def test_a_settled_group_knows_its_files() -> None:
+    assert Settled(INBOX / "a", Group({"-1.jpg": STAMP})).files == {INBOX / "a-1.jpg": STAMP}
+    assert Settled(INBOX / "a.pdf", STAMP).files == {INBOX / "a.pdf": STAMP}
