@@ -8,6 +8,7 @@ text is noise. One engine is started and serves every part:
     daemon    PDFs in an inbox, sidecars in the outbox, as configured for work
     memory    the engine alone, on views of pages that lie ready in memory; `memory:256` keeps 256 pages in flight
     launched  as memory, but the vision towers' kernels are launched one by one, as vLLM does by default
+    crowded   as daemon, but torch in EngineCore spreads over all cores, as it does by default
     upstream  the whole daemon, with vLLM making the model's views itself
     recipe    vLLM's `LLM.generate` as in its recipe, on images in memory (its own engine: give it a run of its own)
 
@@ -56,6 +57,7 @@ FILLINGS = 6
 """Of the card, in a run long enough to tell its speed while it is full."""
 TICKS = os.sysconf("SC_CLK_TCK")
 FIGURES: dict[str, Any] = {}
+os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"  # functions of this file are sent into EngineCore
 UPSTREAM_NGRAM = "vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"
 
 
@@ -375,13 +377,22 @@ class Bench:
         )
 
     async def launched(self, count: int, flight: int) -> None:
-        for engine in self.engines:
-            await engine._residence._core._llm.collective_rpc("ocrd_use_graphs", args=(False,))
+        await self._inside(use_graphs, use=False)
         try:
             await self.memory(count, flight)
         finally:
-            for engine in self.engines:
-                await engine._residence._core._llm.collective_rpc("ocrd_use_graphs", args=(True,))
+            await self._inside(use_graphs, use=True)
+
+    async def crowded(self, count: int, flight: int) -> None:
+        await self._inside(use_threads, count=os.cpu_count())
+        try:
+            await self.daemon(count, flight)
+        finally:
+            await self._inside(use_threads, count=1)
+
+    async def _inside(self, what: Callable[..., None], **how: Any) -> None:  # noqa: ANN401 - as `what` takes it
+        for engine in self.engines:
+            await engine._residence._core._llm.collective_rpc(what, kwargs=how)
 
     async def upstream(self, count: int, flight: int) -> None:
         views = self.engines[0]._views
@@ -404,7 +415,7 @@ class Bench:
         for part in self.options.parts.split(","):
             name, _, flight = part.partition(":")
             work: Callable[[int, int], Awaitable[None]] = getattr(self, name)
-            count = self.options.pages // (2 if name in ("upstream", "launched") else 1)
+            count = self.options.pages // (2 if name in ("upstream", "launched", "crowded") else 1)
             left = self.options.seconds - (time.monotonic() - BEGAN)
             if left < count / PLANNED:
                 tell(part, f"left out: {left:.0f} s are left")
@@ -420,6 +431,20 @@ class Bench:
                 logging.getLogger("bench").exception(part)
         for engine in self.engines:
             await engine.close()
+
+
+def use_graphs(worker: Any, *, use: bool) -> None:  # noqa: ANN401 - vLLM's
+    """Put the vision towers' recordings aside, or take them again. Runs in EngineCore."""
+    runner = worker.model_runner
+    worker.kept_graphs = getattr(worker, "kept_graphs", None) or runner.encoder_cudagraph_manager
+    runner.encoder_cudagraph_manager = worker.kept_graphs if use else None
+
+
+def use_threads(_: Any, *, count: int) -> None:  # noqa: ANN401 - vLLM's worker
+    """Let torch spread over so many threads. Runs in EngineCore."""
+    import torch
+
+    torch.set_num_threads(count)
 
 
 def recipe(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ The executor is the first thing that EngineCore makes, before any memory of the 
 
 from typing import Any
 
+from vllm.platforms import current_platform
 from vllm.v1.executor import Executor, UniProcExecutor
 from vllm.v1.executor.multiproc_executor import MultiprocExecutor
 
@@ -20,8 +21,14 @@ class TiedUniProcExecutor(UniProcExecutor):  # type: ignore[misc] # vLLM is no p
     """The worker in EngineCore's own process: one GPU."""
 
     def _init_executor(self) -> None:
+        import torch
+
         tether.tie()
         super()._init_executor()
+        # What is left to the processor is small. Spread over all cores, each piece waits for the slowest of them, and
+        # the render workers keep them busy. vLLM's other executor does the same.
+        if not current_platform.is_cpu():
+            torch.set_num_threads(1)
 
 
 class TiedMultiprocExecutor(MultiprocExecutor):  # type: ignore[misc] # as above
@@ -118,12 +125,6 @@ class Witness:
             return "vision towers recorded as graphs, checked"
         self.model_runner.encoder_cudagraph_manager = None
         return f"vision towers launched step by step, since their recordings differ: {', '.join(differs)}"
-
-    def ocrd_use_graphs(self, use: bool) -> None:  # noqa: FBT001 - passed by vLLM
-        """Put the recordings aside, or take them again: for comparisons."""
-        kept = getattr(self, "_ocrd_graphs", None) or self._graphs()
-        self._ocrd_graphs = kept
-        self.model_runner.encoder_cudagraph_manager = kept if use else None
 
     def _graphs(self) -> Any:  # noqa: ANN401 - vLLM's EncoderCudaGraphManager, or None
         return getattr(self.model_runner, "encoder_cudagraph_manager", None)
