@@ -547,7 +547,10 @@ class Spool:
         """Make a job of a source without a sound record of its own: it goes to error/, named after the folder."""
         for source in folder.glob("source*"):
             if source.is_dir() and not source.is_symlink():
-                group = {f"/{path.name}": FileStamp.of(path.lstat()) for path in sorted(source.iterdir())}
+                files = sorted(
+                    path for path in source.iterdir() if not path.name.startswith(".")
+                )  # a copy that broke off
+                group = {f"/{path.name}": FileStamp.of(path.lstat()) for path in files}
                 if not group:
                     continue
                 job = Job(folder, JobRecord(self._watch, folder.name, None, group))

@@ -205,6 +205,17 @@ def test_a_group_without_its_record_goes_to_the_error_folder(house: House) -> No
 
 
 @both
+def test_a_claim_that_died_while_its_first_file_was_copied_leaves_nothing(house: House) -> None:
+    job = house.claim()
+    for ending, path in job.files.items():
+        path.rename(Path(f"{house.root}/inbox/{job.record.name}{ending}"))
+    (job.source / f".ocrd-{job.id}.tmp").write_bytes(b"half")
+    assert list(house.spool.recover()) == []
+    assert house.lie("work") == []
+    assert house.lie("inbox") == sorted(names_of(house))
+
+
+@both
 def test_a_duplicate_whose_archiving_broke_off_is_not_read(house: House) -> None:
     job = house.claim()
     job.name_for("archive", job.record.name)

@@ -70,12 +70,21 @@ def _found(places: Mapping[str, Path]) -> Iterator[tuple[bool, str, str]]:
 
 def _record(path: Path, inbox: Path) -> bytes:
     raw = json.loads(path.read_bytes())
-    stamp = FileStamp(**raw.pop("stamp"))
-    twin = _stamp(inbox / raw["name"])
-    claimed = next((_stamp(source) for source in path.parent.glob("source*")), None)
     raw["attempts"] = bool(raw["attempts"])
-    raw["stamp"] = [stamp == twin, claimed and (stamp.size, stamp.mtime_ns) == (claimed.size, claimed.mtime_ns)]
+    stamp, members = raw.pop("stamp"), raw.get("members", {})
+    for ending, one in members.items():  # of a group
+        name = raw["name"] + ending
+        members[ending] = _compared(one, inbox / name, path.parent / "source" / Path(name).name)
+    if stamp:
+        source = next(path.parent.glob("source*"), path.with_name("source"))
+        raw["stamp"] = _compared(stamp, inbox / raw["name"], source)
     return json.dumps(raw).encode()
+
+
+def _compared(raw: Mapping[str, int], twin: Path, source: Path) -> list[bool | None]:
+    """Spell a stamp as whether the file in the inbox has it, and whether the claimed one may; None if that is gone."""
+    stamp, claimed = FileStamp(**raw), _stamp(source)
+    return [stamp == _stamp(twin), claimed and (stamp.size, stamp.mtime_ns) == (claimed.size, claimed.mtime_ns)]
 
 
 def _stamp(path: Path) -> FileStamp | None:
