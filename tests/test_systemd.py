@@ -289,8 +289,7 @@ def test_a_new_user_installs_the_service_and_takes_it_away_again(host: Host) -> 
     assert host.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
     assert not host.run("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}").stderr
     assert "There is nothing to do." in host.shell(f"{ours} service install --yes -c {CONFIG}")
-    told = host.shell(f"{ours} status -c {CONFIG}")
-    assert "last delivered letter.pdf" in told
+    host.wait(lambda: "last delivered letter.pdf" in host.run("bash", "-c", f"{ours} status -c {CONFIG}").stdout)
     host.shell(f"{ours} service uninstall --yes")
     assert host.show("ActiveState") == "inactive"
     assert host.show("LoadState") == "not-found"
@@ -330,7 +329,8 @@ def test_an_ordinary_user_installs_it_for_their_own_service_manager(host: Host) 
     host.drop("letter.pdf", folder="home/person/ocr")
     host.wait((host.root / "home/person/ocr/scans/archive/letter.pdf").exists)
     as_person(host, "systemctl --user reload ocrd")
-    assert "last delivered letter.pdf" in as_person(host, f"{command} status -c ocrd.yaml")
+    status = f"{command} status -c ocrd.yaml"
+    host.wait(lambda: "last delivered letter.pdf" in as_person(host, status, check=False))
     as_person(host, f"{command} service uninstall --user --yes")
     assert as_person(host, "systemctl --user show ocrd --property=LoadState --value") == "not-found\n"
     assert (host.root / "home/person/ocr/scans/outbox/letter.md").exists()
