@@ -42,8 +42,8 @@ def open_source(path: Path) -> SourceFacts:
     """Tell what a source is. Raises DocumentError."""
     source = opened(path)
     digests = [_digest(file) for file in files_of(path)]
-    whole = hashlib.sha256(" ".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
-    return SourceFacts(source.kind, source.pages, whole)
+    digest = hashlib.sha256(" ".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
+    return SourceFacts(source.kind, source.pages, digest)
 
 
 def _digest(path: Path) -> str:

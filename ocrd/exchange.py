@@ -12,7 +12,7 @@ from typing import Any
 from ocrd import markdown, outputs
 from ocrd.errors import DocumentError
 from ocrd.markdown import Style
-from ocrd.model import PageResult
+from ocrd.model import PageResult, Verdict
 from ocrd.result import with_stem
 
 _FRONT = re.compile(r"---\r?\n.*?\n---\r?\n", re.DOTALL)
@@ -71,7 +71,7 @@ def in_json(text: str, pages: Sequence[PageResult], told: Mapping[str, object]) 
         places = {entry["page"]: place for place, entry in enumerate(raw["pages"])}
         for page in pages:
             raw["pages"][places[page.index + 1]] = outputs.page_of(page)
-        sound = all(entry["verdict"] in ("ok", "blank") for entry in raw["pages"])
+        sound = all(Verdict(entry["verdict"]).sound for entry in raw["pages"])
         raw |= {"status": "complete" if sound else "partial", "date": told["date"]}
         raw["reruns"] = [*raw.get("reruns", []), dict(told)]
     except (ValueError, KeyError, TypeError) as error:

@@ -30,7 +30,7 @@ _AT_FDCWD = -100
 _CHUNK = 2**20
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
-_NO_NOREPLACE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+_NO_FLAG = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -479,12 +479,8 @@ def _commit(temporary: Path, path: Path, rename: Callable[[Path, Path], None]) -
 
 def _rename_new(source: Path, target: Path) -> None:
     """Rename without overwriting: renameat2(2) with RENAME_NOREPLACE, or what comes nearest on this file system."""
-    old, new = os.fsencode(source), os.fsencode(target)
-    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_NOREPLACE) == 0:
+    if _renamed(source, target, _RENAME_NOREPLACE):
         return
-    number = ctypes.get_errno()
-    if number not in _NO_NOREPLACE:
-        raise OSError(number, os.strerror(number), old, None, new)
     try:
         os.link(source, target, follow_symlinks=False)
         os.unlink(source)
@@ -502,13 +498,19 @@ def _exchange(one: Path, other: Path) -> None:
 
     Where the file system can't, the one replaces the other, which must be known elsewhere.
     """
-    old, new = os.fsencode(one), os.fsencode(other)
-    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_EXCHANGE) == 0:
-        return
+    if not _renamed(one, other, _RENAME_EXCHANGE):
+        os.rename(one, other)
+
+
+def _renamed(source: Path, target: Path, flag: int) -> bool:
+    """Rename by renameat2(2) with a flag; return False where the file system does not know it. Raises OSError."""
+    old, new = os.fsencode(source), os.fsencode(target)
+    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, flag) == 0:
+        return True
     number = ctypes.get_errno()
-    if number not in _NO_NOREPLACE:
+    if number not in _NO_FLAG:
         raise OSError(number, os.strerror(number), old, None, new)
-    os.rename(one, other)
+    return False
 
 
 def _remedy(number: int | None, path: Path) -> str:

@@ -5,8 +5,7 @@
     FOLDER/result.json                  the list of both; with it, and not before, the result is finished
 
 The files go out under one stem: `scan.md`, `scan.json`, `scan.assets/…`, and of a scan that was taken apart
-`scan-1.md`, `scan-2.md`, … Which stem is free shows only then, so the
-Markdown holds STEM in its place.
+`scan-1.md`, `scan-2.md`, … Which stem is free shows only then, so the Markdown holds STEM in its place.
 """
 
 import json

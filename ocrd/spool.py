@@ -63,6 +63,8 @@ _RECORD = "job.json"
 _ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 _REQUEST = re.compile(rf"rerun-{_ID.pattern}\.json")
 NOTE_SUFFIX = ".error.md"
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+"""What comes of reading a record that is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class JobRecord:
     def parse(cls, data: bytes) -> Self:
         """Read a record back, also one of another version: what is missing has its default, what is unknown no effect.
 
-        Raises ValueError, KeyError or TypeError if it is damaged.
+        Raises one of `_DAMAGE` if it is damaged.
         """
         raw: dict[str, Any] = json.loads(data)
         known = {one.name: raw[one.name] for one in fields(cls) if one.name in raw}
@@ -525,9 +527,7 @@ class Spool:
 
     def _job_in(self, folder: Path) -> Job | None:
         """Tell what is to be done with a folder; None if it has no source, and needs none."""
-        with suppress(
-            FileNotFoundError, ValueError, KeyError, TypeError, AttributeError
-        ):  # no record, or a damaged one
+        with suppress(FileNotFoundError, *_DAMAGE):
             job = Job(folder, JobRecord.parse((folder / _RECORD).read_bytes()))
             if job.record.rerun or job.held:
                 return job
@@ -547,10 +547,8 @@ class Spool:
         """Make a job of a source without a sound record of its own: it goes to error/, named after the folder."""
         for source in folder.glob("source*"):
             if source.is_dir() and not source.is_symlink():
-                files = sorted(
-                    path for path in source.iterdir() if not path.name.startswith(".")
-                )  # a copy that broke off
-                group = {f"/{path.name}": FileStamp.of(path.lstat()) for path in files}
+                whole = sorted(path for path in source.iterdir() if not path.name.startswith("."))  # no broken copy
+                group = {f"/{path.name}": FileStamp.of(path.lstat()) for path in whole}
                 if not group:
                     continue
                 job = Job(folder, JobRecord(self._watch, folder.name, None, group))
@@ -582,7 +580,7 @@ def _request(path: Path) -> JobRecord | None:
         try:
             with regular(path) as held:
                 asked = JobRecord.parse(held.read_bytes())
-        except (NotRegularError, PermissionError, ValueError, KeyError, TypeError) as error:
+        except (NotRegularError, PermissionError, *_DAMAGE) as error:
             log.warning("rerun refused", path=fsio.shown(path), reason=f"its request can't be read: {error}")
             return None
     return JobRecord("", asked.name, asked.stamp, rerun=asked.rerun) if asked.rerun else None

@@ -9,8 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from house import House
 from hypothesis import settings
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)  # a slow machine is no failure
@@ -157,5 +159,23 @@ def run_python() -> Callable[..., "subprocess.CompletedProcess[str]"]:
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         defaults = {"capture_output": True, "text": True, "env": environment, "timeout": 60}
         return subprocess.run([sys.executable, *arguments], check=False, **{**defaults, **options})
+
+    return run
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """Folders for a daemon of the test's own."""
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def ocrd(house: House, run_python: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a command of ours on the house's configuration."""
+
+    def run(*arguments: str | Path) -> Any:
+        return run_python("-m", "ocrd", *arguments, "-c", house.root / "ocrd.yaml")
 
     return run

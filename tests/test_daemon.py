@@ -5,19 +5,10 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 from house import MODULES, OCRD, House, stop, wait_for
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.close()
 
 
 def test_a_scan_dropped_while_it_runs_is_delivered_and_archived(house: House) -> None:

@@ -10,7 +10,6 @@ import shutil
 import struct
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,6 @@ def _mounts_of_our_own() -> None:
     if reason := why_not_private():
         pytest.skip(reason)
     go_private()
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.close()
 
 
 def small(path: Path) -> Path:

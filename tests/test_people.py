@@ -1,7 +1,7 @@
 """What people do with the folders: dragging files back, deleting and editing what was delivered."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,6 @@ from house import House, stop, wait_for
 from ocrd import markdown
 
 MakePdf = Callable[..., Path]
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.close()
-
-
-@pytest.fixture
-def ocrd(house: House, run_python: Callable[..., Any]) -> Callable[..., Any]:
-    def run(*arguments: str | Path) -> Any:
-        return run_python("-m", "ocrd", *arguments, "-c", house.root / "ocrd.yaml")
-
-    return run
 
 
 def refuse(house: House, name: str) -> None:

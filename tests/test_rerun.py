@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,6 @@ from ocrd.spool import JobRecord, Rerun
 TOLD = {"date": "2026-02-02T00:00:00+00:00", "pages": [2], "engine": "simulated", "model": "other"}
 FIGURE = "<|ref|>image<|/ref|><|det|>[[500, 500, 999, 999]]<|/det|>\n"
 TEXT = "<|ref|>text<|/ref|><|det|>[[80, 50, 900, 100]]<|/det|>\n"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.close()
-
-
-@pytest.fixture
-def ocrd(house: House, run_python: Callable[..., Any]) -> Callable[..., Any]:
-    def run(*arguments: str | Path) -> Any:
-        return run_python("-m", "ocrd", *arguments, "-c", house.root / "ocrd.yaml")
-
-    return run
 
 
 def front(path: Path) -> dict[str, Any]:
@@ -315,7 +300,7 @@ def test_pages_read_before_a_stop_are_not_read_again(house: House, ocrd: Callabl
     assert house.files("outbox") == ["a.md", "a.md.bak"]
 
 
-@pytest.mark.parametrize("request_", [b"", b"{}", b"[]", b'{"watch": 1}', "link"])
+@pytest.mark.parametrize("request_", [b"", b"{}", b"[]", b'{"watch": 1}', b'{"stamp": 0, "members": [0]}', "link"])
 def test_a_request_that_can_not_be_read_is_told_and_goes(tmp_path: Path, request_: bytes | str) -> None:
     for name in ("inbox", "work"):
         (tmp_path / name).mkdir()

@@ -88,13 +88,6 @@ def test_the_heart_beats_only_while_every_sign_is_good(systemd: socket.socket) -
     assert heard(systemd) == ["WATCHDOG=1"]
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.close()
-
-
 def hear(systemd: socket.socket, *words: str) -> list[str]:
     """Wait until each of the words came, in this order; returns all that was heard until then."""
     told: list[str] = []
