@@ -31,7 +31,8 @@ class Bars(pipeline.Progress):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._progress.console.is_terminal:  # elsewhere it would print an empty line
+            self._progress.stop()
 
     def opened(self, name: str, pages: int, kept: int) -> None:
         self._tasks[name] = self._progress.add_task(shown(name), total=pages, completed=kept)

@@ -28,7 +28,7 @@ app.add_typer(config_app, name="config")
 service_app = typer.Typer(help="Run ocrd as a service of systemd.", no_args_is_help=True)
 app.add_typer(service_app, name="service")
 
-ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")]
+ConfigFile = Annotated[Path, typer.Option("--config", "-c", readable=False, help="The configuration file.")]
 _DEFAULT_CONFIG = Path("ocrd.yaml")
 
 
@@ -37,9 +37,19 @@ def main() -> NoReturn:
     try:
         app()
     except OcrdError as error:
-        print(f"ocrd: {error.what}\n{error.remedy}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:  # a path that was given by hand, or a folder that this user may not look into
+        remedy = "Run the command as a user who may look there, or mend what the system complains of."
+        _end(MachineError(f"{error.filename or 'The output'}: {error.strerror}.", remedy))
+    except Exception:
+        print("ocrd: This is a defect of ocrd.\nPlease report it with what follows.", file=sys.stderr)
+        raise
     sys.exit(0)
+
+
+def _end(error: OcrdError) -> NoReturn:
+    print(f"ocrd: {error.what}\n{error.remedy}", file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's way
@@ -97,11 +107,16 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 
 @app.command()
 def convert(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="PDF, TIFF, JPEG, PNG, WebP or HEIC files.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; by default beside each file.")] = None,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="PDF, TIFF, JPEG, PNG, WebP or HEIC; a folder of images is one document."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", file_okay=False, help="Folder; by default beside each file.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the engine from here.")] = None,
 ) -> None:
-    """Read files into Markdown, without any folders. The files stay where they are."""
+    """Read files into Markdown at once. They stay where they are, and no daemon is needed."""
     from ocrd import config as configuration
     from ocrd.bars import Bars
     from ocrd.convert import convert_files
@@ -115,65 +130,29 @@ def convert(
 
 
 @app.command()
-def review(
-    name: Annotated[str, typer.Argument(help="The sidecar in its outbox, with its subfolder: letters/scan")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; by default NAME.review.html.")] = None,
-    config: ConfigFile = _DEFAULT_CONFIG,
-) -> None:
-    """Write an HTML page that shows each page of a delivered scan beside its text, those with problems first."""
-    from ocrd import config as configuration
-    from ocrd import review as reviews
-    from ocrd.fsio import shown
+def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
+    """Check configuration, folders and engine. Each line is OK, or says what to do."""
+    from ocrd import check as checks
 
-    print(shown(reviews.write(name, configuration.load(config), output)))
+    code = checks.run(config)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()
-def retry(
-    names: Annotated[
-        list[Path] | None, typer.Argument(metavar="NAME…", help="Files in the error folders.", show_default=False)
-    ] = None,
+def status(
+    config: ConfigFile = _DEFAULT_CONFIG,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="All that lies in the error folders.")] = False,
-    config: ConfigFile = _DEFAULT_CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Live, until Ctrl-C.")] = False,
 ) -> None:
-    """Bring refused files back into their inboxes, to be read again. Whether the daemon runs does not matter."""
-    from ocrd import config as configuration
-    from ocrd.retry import bring_back
+    """Tell how things stand, also while the daemon is down. Exit code 0: all well, 1: have a look, 2: not running."""
+    from ocrd import panel
 
-    for path in bring_back(configuration.load(config).watches, None if everything else names or []):
-        print(path)
-
-
-@app.command()
-def rerun(
-    name: Annotated[str, typer.Argument(help="The scan or its sidecar, with its subfolder: letters/scan.pdf")],
-    pages: Annotated[str, typer.Option("--pages", help="Their numbers, such as 7,12-15.")],
-    config: ConfigFile = _DEFAULT_CONFIG,
-) -> None:
-    """Read pages of a delivered scan again, and keep the sidecar of before as NAME.md.bak.
-
-    The daemon does it, now or when it is started, or `ocrd once`.
-    """
-    from ocrd import config as configuration
-    from ocrd.rerun import ask
-
-    print(ask(name, pages, configuration.load(config).watches))
-
-
-@app.command("split-sheet")
-def split_sheet(
-    output: Annotated[Path, typer.Argument(help="The PDF to write; it must not be there yet.")],
-    text: Annotated[str, typer.Option("--text", help="One of the watch's `separators`.")] = "PATCHT",
-) -> None:
-    """Write a separator sheet, to print and to lay between documents where `split: barcode` takes a scan apart."""
-    from ocrd import barcodes, fsio
-
-    try:
-        fsio.write_new(output, barcodes.sheet(text), tag="sheet")
-    except FileExistsError as error:
-        raise MachineError(f"There is already a file {fsio.shown(output)}.", "Give another name.") from error
-    print(fsio.shown(output))
+    if watch:
+        panel.watch(config)
+    elif code := panel.show(config, as_json=as_json):
+        raise typer.Exit(code)
 
 
 @app.command()
@@ -200,37 +179,79 @@ def history(
 
 
 @app.command()
-def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
-    """Check the configuration, the folders and the engine, each line OK or what to do."""
-    from ocrd import check as checks
+def review(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The sidecar in its outbox, with its subfolder: letters/scan")
+    ],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; by default NAME.review.html.")] = None,
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Write an HTML page: a scan beside its text. Pages with problems come first."""
+    from ocrd import config as configuration
+    from ocrd import review as reviews
+    from ocrd.fsio import shown
 
-    code = checks.run(config)
-    if code:
-        raise typer.Exit(code)
+    print(shown(reviews.write(name, configuration.load(config), output)))
+
+
+@app.command()
+def retry(
+    names: Annotated[
+        list[Path] | None, typer.Argument(metavar="NAME", help="Files in the error folders.", show_default=False)
+    ] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="All that lies in the error folders.")] = False,
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Bring refused files back to their inboxes. Whether the daemon runs does not matter."""
+    from ocrd import config as configuration
+    from ocrd.retry import bring_back
+
+    if not names and not everything:
+        raise typer.BadParameter("name files that lie in the error folders, or give --all.")
+    for path in bring_back(configuration.load(config).watches, None if everything else names):
+        print(path)
+
+
+@app.command()
+def rerun(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The scan or its sidecar, with its subfolder: letters/scan.pdf")
+    ],
+    pages: Annotated[str, typer.Option("--pages", help="Their numbers, such as 7,12-15.")],
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Read pages of a delivered scan again. The sidecar of before is kept as NAME.md.bak.
+
+    The daemon does it, now or when it is started, or `ocrd once`.
+    """
+    from ocrd import config as configuration
+    from ocrd.rerun import ask
+
+    print(ask(name, pages, configuration.load(config).watches))
+
+
+@app.command("split-sheet")
+def split_sheet(
+    output: Annotated[Path, typer.Argument(metavar="FILE", help="The PDF to write; it must not be there yet.")],
+    text: Annotated[str, typer.Option("--text", help="One of the watch's `separators`.")] = "PATCHT",
+) -> None:
+    """Make a separator sheet to print. Where `split: barcode` is set, a scan is taken apart at it."""
+    from ocrd import barcodes, fsio
+
+    try:
+        fsio.write_new(output, barcodes.sheet(text), tag="sheet")
+    except FileExistsError as error:
+        raise MachineError(f"There is already a file {fsio.shown(output)}.", "Give another name.") from error
+    print(fsio.shown(output))
 
 
 @app.command("help")
-def help_(topic: Annotated[str, typer.Argument(help="Empty: the list of topics.")] = "") -> None:
+def help_(topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Empty: the list of topics.")] = "") -> None:
     """Explain settings, exit codes and the journal's fields."""
     from ocrd import reference
 
     print(reference.about(topic) if topic else reference.contents(), end="")
-
-
-@app.command()
-def status(
-    config: ConfigFile = _DEFAULT_CONFIG,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Live, until Ctrl-C.")] = False,
-) -> None:
-    """Tell how things stand, also while the daemon is down. Exit code 0: all well, 1: have a look, 2: not running."""
-    from ocrd import panel
-
-    if watch:
-        panel.watch(config)
-    elif code := panel.show(config, as_json=as_json):
-        raise typer.Exit(code)
 
 
 User = Annotated[bool, typer.Option("--user", help="For your own service manager, without root.")]
@@ -242,7 +263,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be
 def service_install(
     config: ConfigFile = _DEFAULT_CONFIG, *, user: User = False, yes: Yes = False, dry_run: DryRun = False
 ) -> None:
-    """Make ocrd a service with this configuration: its user, folders and units, each shown before it is done."""
+    """Make ocrd a service with this configuration. Each step is shown before it is done."""
     from ocrd import config as configuration
     from ocrd import installer
 
@@ -279,7 +300,7 @@ def _carry_out(plan: "Plan", place: "Place", *, yes: bool, dry_run: bool) -> Non
 
 @config_app.command("init")
 def config_init() -> None:
-    """Write a configuration with every setting, its meaning and its default."""
+    """Write a configuration with every setting. Each has its meaning and its default."""
     from ocrd import config as configuration
 
     print(configuration.example(), end="")
@@ -297,7 +318,7 @@ def config_schema() -> None:
 
 @config_app.command("show")
 def config_show(config: ConfigFile = _DEFAULT_CONFIG) -> None:
-    """Show the configuration as ocrd understands it, defaults included."""
+    """Show what a configuration means, defaults included."""
     from ocrd import config as configuration
 
     print(configuration.dump(configuration.load(config)), end="")

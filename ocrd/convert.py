@@ -1,10 +1,10 @@
 """`ocrd convert`: files to Markdown in one shot, without watches, claims or archive."""
 
 import asyncio
+import stat
+import sys
 import tempfile
 from pathlib import Path
-
-import structlog
 
 from ocrd import engines, fsio, outputs, publish
 from ocrd.config import Config, Pages, Watch
@@ -16,18 +16,35 @@ from ocrd.result import Result
 from ocrd.window import Window
 from ocrd.workers import Limits
 
-log = structlog.get_logger("ocrd")
-
 
 def convert_files(files: list[Path], output: Path | None, settings: Config, progress: Progress) -> bool:
-    """Read each file into `output`, or beside it. Returns whether all could be read.
+    """Read each file, or folder of images, into `output`, or beside it. Returns whether all could be read.
 
-    Raises ConfigError, EngineError, MachineError.
+    What can't be read is told on stderr, and costs no other file. Raises ConfigError, EngineError, MachineError.
     """
-    return asyncio.run(_convert(files, output, settings, progress))
+    there = [_named(path) for path in files if _is_there(path)]  # a slip of the pen needs no engine to be found
+    good = asyncio.run(_convert(there, output, settings, progress)) if there else 0
+    return good == len(files)
 
 
-async def _convert(files: list[Path], output: Path | None, settings: Config, progress: Progress) -> bool:
+def _is_there(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        _refuse(path, DocumentError(f"{error.strerror}.", "Give the path of a file, or of a folder of images."))
+        return False
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        _refuse(path, DocumentError("This is neither a file nor a folder.", "Save what it brings to a file first."))
+        return False
+    return True
+
+
+def _named(path: Path) -> Path:
+    """Spell out what has no name of its own, such as `.`, since the sidecar is named for it."""
+    return path if path.name.strip(".") else path.resolve()
+
+
+async def _convert(files: list[Path], output: Path | None, settings: Config, progress: Progress) -> int:
     engine = engines.load(settings.engine)
     renderer = Renderer(
         settings.render.count, Limits(settings.render.page_timeout, settings.render.memory), settings.render.images
@@ -35,11 +52,10 @@ async def _convert(files: list[Path], output: Path | None, settings: Config, pro
     try:
         await engine.start()
         tools = Tools(engine, renderer, Window(engine.window + 2 * renderer.workers), progress=progress)
-        good = [await _one(path, output or path.parent, tools) for path in files]
+        return sum([await _one(path, output or path.parent, tools) for path in files])
     finally:
         await engine.close()
         await renderer.close()
-    return all(good)
 
 
 async def _one(path: Path, folder: Path, tools: Tools) -> bool:
@@ -53,16 +69,20 @@ async def _one(path: Path, folder: Path, tools: Tools) -> bool:
 
             document = await read_document(path, path.name, facts, tools, keep=keep, settings=Pages())
             result.finish(outputs.files(document, Watch.model_construct()), outputs.figures(document))
-            target = _delivered(result, folder, path.name)
+            target = _delivered(result, folder, path.name if path.is_dir() else path.stem)
     except DocumentError as error:
-        log.warning("refused", source=fsio.shown(path), what=error.what, remedy=error.remedy)
+        _refuse(path, error)
         return False
     tools.progress.ended(path.name)
     print(fsio.shown(target))
     return True
 
 
-def _delivered(result: Result, folder: Path, name: str) -> Path:
+def _refuse(path: Path, error: DocumentError) -> None:
+    print(f"ocrd: {fsio.shown(path)}: {error.what}\n{error.remedy}", file=sys.stderr)
+
+
+def _delivered(result: Result, folder: Path, stem: str) -> Path:
     with fsio.machine_faults("make the folder", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    return publish.publish(result, folder, Path(name).stem, tag="convert", recorded=None, record=lambda _: None)
+    return publish.publish(result, folder, stem, tag="convert", recorded=None, record=lambda _: None)

@@ -93,7 +93,7 @@ def files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     inside = sorted(path.iterdir(), key=lambda file: in_order(file.name))
-    return [file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES]
+    return [file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
 
 
 def _open(path: Path) -> Source:
@@ -257,7 +257,9 @@ class _Several:
         self._current: tuple[Path, Source] | None = None
         self.pages = len(self._pages)
         if not self._pages:
-            raise DocumentError("There is no image in this folder.", TRANSFER)
+            raise DocumentError(
+                "There is no image in this folder.", "Put its pages there, as TIFF, JPEG, PNG, WebP or HEIC."
+            )
 
     def shape(self, index: int) -> tuple[float, float]:
         source, page = self._at(index)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from house import MODULES, OCRD
+from PIL import Image
 
 TESTS = Path(__file__).parent
 
@@ -56,6 +57,46 @@ def test_convert_tells_what_can_not_be_read_and_goes_on(config: Path, make_pdf: 
     assert told.returncode == os.EX_DATAERR
     assert "This file is empty (0 bytes)" in told.stderr
     assert told.stdout.strip() == str(config.parent / "scan.md")
+
+
+def test_convert_goes_on_past_what_is_not_there_or_would_never_end(config: Path, make_pdf: Callable[..., Path]) -> None:
+    os.mkfifo(config.parent / "pipe.pdf")
+    scan = make_pdf(config.parent / "scan.pdf")
+    told = ocrd("convert", config.parent / "none.pdf", config.parent / "pipe.pdf", scan, "-c", config)
+    assert told.returncode == os.EX_DATAERR
+    assert f"{config.parent}/none.pdf: No such file or directory.\nGive the path" in told.stderr
+    assert f"{config.parent}/pipe.pdf: This is neither a file nor a folder.\n" in told.stderr
+    assert told.stdout.strip() == str(config.parent / "scan.md")
+
+
+def test_convert_names_the_sidecar_of_a_folder_for_it_also_where_it_is_called_dot(config: Path) -> None:
+    folder = config.parent / "letter.2026.05"
+    folder.mkdir()
+    for number in (1, 2):
+        Image.new("L", (200, 300), "white").save(folder / f"{number}.png")
+    told = ocrd("convert", ".", "-c", config, cwd=folder)
+    assert told.stdout.strip() == f"{folder}.md", told.stderr
+    assert Path(f"{folder}.md").read_text().count("<!-- page ") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("convert", "ocrd.yaml", "-o", "ocrd.yaml"),
+        ("convert", "."),
+        ("review", "x" * 300),
+        ("rerun", "x" * 300, "--pages", "1"),
+        ("retry",),
+        ("split-sheet", "."),
+        ("history", "-c", "."),
+        ("help", "me"),
+    ],
+)
+def test_a_slip_of_the_pen_is_told_in_a_sentence(config: Path, arguments: tuple[str, ...]) -> None:
+    told = ocrd(*arguments, cwd=config.parent)
+    assert told.returncode > 0
+    assert told.stderr
+    assert "Traceback" not in told.stderr
 
 
 def test_check_is_content_with_good_folders_and_leaves_nothing_behind(config: Path) -> None:
