@@ -115,7 +115,12 @@ _timestamp = structlog.processors.TimeStamper(fmt="iso", utc=False)
 def _rendering(form: Format, *, colors: bool) -> "list[Processor]":
     if form == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
-    return [_short_time, structlog.dev.ConsoleRenderer(colors=colors)]
+    plain = structlog.dev.plain_traceback
+    return [
+        _short_time,
+        _sentences_first,
+        structlog.dev.ConsoleRenderer(pad_event_to=12, colors=colors, sort_keys=False, exception_formatter=plain),
+    ]
 
 
 def _origin(_logger: "WrappedLogger", _name: str, event: "EventDict") -> "EventDict":
@@ -129,6 +134,11 @@ def _origin(_logger: "WrappedLogger", _name: str, event: "EventDict") -> "EventD
 def _short_time(_logger: "WrappedLogger", _name: str, event: "EventDict") -> "EventDict":
     event["timestamp"] = event["timestamp"][11:19]
     return event
+
+
+def _sentences_first(_logger: "WrappedLogger", _name: str, event: "EventDict") -> "EventDict":
+    event["event"] = _with_sentences(event["event"], event)
+    return {name: value for name, value in event.items() if name not in _SENTENCES}
 
 
 # -- journald -------------------------------------------------------------------------------------------------------
@@ -185,11 +195,16 @@ _SENTENCES = ("what", "remedy", "reason")
 
 def message(event: str, facts: Mapping[str, object]) -> str:
     """Write a line for a person: the event, its sentences, then what else is known of it."""
-    sentences = " ".join(str(facts[name]) for name in _SENTENCES if facts.get(name))
+    told = _with_sentences(event, facts)
     rest = " ".join(f"{name}={_quoted(value)}" for name, value in facts.items() if name not in _SENTENCES)
-    if sentences:
-        return f"{event}: {sentences}" + (f" ({rest})" if rest else "")
-    return f"{event} {rest}".strip()
+    if rest and told != event:
+        return f"{told} ({rest})"
+    return f"{told} {rest}".strip()
+
+
+def _with_sentences(event: str, facts: Mapping[str, object]) -> str:
+    told = " ".join(str(facts[name]) for name in _SENTENCES if facts.get(name))
+    return f"{event}: {told}" if told else event
 
 
 def _quoted(value: object) -> str:

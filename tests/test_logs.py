@@ -1,5 +1,6 @@
 """The journal's fields, what repeats itself, and what is printed past the log."""
 
+import io
 import json
 import logging
 import os
@@ -62,6 +63,22 @@ def test_a_fault_is_told_in_sentences(sent: list[dict[str, list[str]]]) -> None:
     structlog.get_logger("ocrd").error("paused", watch="scans", what="The disk is full.", remedy="Free some space.")
     assert sent[0]["MESSAGE"] == ["paused: The disk is full. Free some space. (watch=scans)"]
     assert sent[0]["PRIORITY"] == ["3"]
+
+
+def test_on_a_terminal_the_sentences_come_first_and_facts_in_the_order_of_the_code(
+    sent: list[dict[str, list[str]]],
+) -> None:
+    stream = io.StringIO()
+    logs.configure("info", "console", stream)
+    log = structlog.get_logger("ocrd")
+    log.warning("refused", source="scan.pdf", job="j1", what="This PDF is cut off.", remedy="Scan it again.", reason="")
+    log.info("delivered", source="scan.pdf", job="j1")
+    log.error("failed", exc_info=ValueError("a defect"))
+    told = stream.getvalue()
+    assert "] refused: This PDF is cut off. Scan it again. source=scan.pdf job=j1\n" in told
+    assert re.search(r"] delivered +source=scan\.pdf job=j1\n", told)
+    assert told.endswith("\nValueError: a defect\n")
+    assert not sent
 
 
 def test_lines_of_libraries_and_warnings_carry_their_origin(sent: list[dict[str, list[str]]]) -> None:
