@@ -81,7 +81,8 @@ def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
         _run_daemon(
             settings,
             manager=manager,
-            reread=lambda: configuration.load(config),
+            # A terminal that is closed sends the signal that means a reload elsewhere, and would leave us without one.
+            reread=None if os.isatty(0) else lambda: configuration.load(config),
             status_file=place,
         )
 

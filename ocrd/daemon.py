@@ -90,8 +90,8 @@ class Daemon:
     ) -> None:
         """Prepare. With `once`, `run` ends when the inboxes are worked off, and a fault of the machine ends it too.
 
-        `reread` reads the configuration again when SIGHUP asks for it; it raises ConfigError. `status_file` is where
-        `ocrd status` finds how things stand.
+        `reread` reads the configuration again when SIGHUP asks for it; it raises ConfigError. Without it, SIGHUP ends
+        the run. `status_file` is where `ocrd status` finds how things stand.
         """
         self._config = config
         self._engine = Attended(engine)
@@ -165,7 +165,7 @@ class Daemon:
 
     def _open_tools(self, stack: AsyncExitStack) -> Renderer:
         loop = asyncio.get_running_loop()
-        signals = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop}
+        signals = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self.stop)
         if self._reread:
             signals[signal.SIGHUP] = self._hangup.set
         for number, answer in signals.items():

@@ -373,5 +373,5 @@ def _part(image: "Image.Image", sheet: PixelSize, placement: Placement, size: Pi
 
 def plain(error: Exception, path: Path | None = None) -> str:
     """Make a library's message fit into a sentence, without the path by which only we know the file."""
-    text = str(error).replace(f"'{path}'", "it")
+    text = str(error).replace(f"file '{path}'", "it").replace(f"'{path}'", "it")
     return shown(" ".join(text.split()))[:200].rstrip(". ") or type(error).__name__

@@ -69,9 +69,8 @@ class House:
         log = self.log.open("ab")
         daemon = subprocess.Popen(
             [OCRD, command, "-c", self.root / "ocrd.yaml"],
-            stderr=log,
+            **({"stdin": subprocess.DEVNULL, "stderr": log} | how),
             env={"XDG_RUNTIME_DIR": str(self.root / "run"), **os.environ, **(env or {}), "PYTHONPATH": MODULES},
-            **how,
         )
         log.close()
         self._daemons.append(daemon)

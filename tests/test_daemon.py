@@ -180,6 +180,17 @@ def test_what_goes_out_has_the_mode_and_group_of_its_watch(house: House) -> None
         assert house.path(name).stat().st_mode & 0o777 == 0o770, name
 
 
+def test_a_daemon_on_a_terminal_ends_cleanly_with_it(house: House) -> None:
+    terminal, side = os.openpty()
+    daemon = house.start(stdin=side)
+    os.close(side)
+    wait_for(lambda: house.events("ready"))
+    daemon.send_signal(signal.SIGHUP)
+    assert daemon.wait(20) == 0
+    assert house.events("stopped")
+    os.close(terminal)
+
+
 def test_a_second_daemon_on_the_same_folders_is_turned_away(house: House) -> None:
     house.start()
     wait_for(lambda: house.events("ready"))
