@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,9 @@ _console = Console(soft_wrap=True, highlight=False)
 def run(path: Path) -> int:
     """Check everything and print a line for each; returns the exit code: 0, or that of the first thing wrong."""
     settings = config.load(path)
-    _say(f"configuration {path}", f"{len(settings.watches)} watch(es), engine {settings.engine.kind}")
-    problems = [*_check_folders(settings), *_check_engine(settings)]
+    watches = f"{len(settings.watches)} watch{'es' * (len(settings.watches) != 1)}"
+    _say(f"configuration {fsio.shown(path)}", f"{watches}, engine {settings.engine.kind}")
+    problems = [*_check_folders(settings), *_check_hooks(settings), *_check_engine(settings)]
     return problems[0].exit_code if problems else 0
 
 
@@ -29,19 +31,31 @@ def _check_folders(settings: config.Config) -> Iterator[OcrdError]:
     for watch in settings.watches:
         for role in ("inbox", "outbox", "archive", "error"):
             folder: Path = getattr(watch, role)
+            what = f"{watch.name}: {role} {fsio.shown(folder)}"
             try:
                 exists = _writable(folder)
             except OcrdError as error:
-                yield _complain(f"{watch.name}: {role} {folder}", error)
+                yield _complain(what, error)
             else:
-                _say(f"{watch.name}: {role} {folder}", "can be written" if exists else "will be made at the start")
+                _say(what, "can be written" if exists else "will be made at the start")
+        what = f"{watch.name}: work {fsio.shown(watch.work_folder)}"
         try:
             same = fsio.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder), tag="check")
         except OcrdError as error:
-            yield _complain(f"{watch.name}: work {watch.work_folder}", error)
+            yield _complain(what, error)
         else:
-            how = "a claim is one rename" if same else "another mount than the inbox: claims copy"
-            _say(f"{watch.name}: work {watch.work_folder}", how)
+            _say(what, "a claim is one rename" if same else "another mount than the inbox: claims copy")
+
+
+def _check_hooks(settings: config.Config) -> Iterator[OcrdError]:
+    for watch in settings.watches:
+        for name, command in (("on_delivered", watch.on_delivered), ("on_refused", watch.on_refused)):
+            what = f"{watch.name}: {name} {fsio.shown(command[0])}" if command else ""
+            if command and shutil.which(command[0]):
+                _say(what, "can be run")
+            elif command:
+                remedy = "Give the path of a program that ocrd's user may run (chmod a+x)."
+                yield _complain(what, ConfigError("There is no such program.", remedy))
 
 
 def _writable(folder: Path) -> bool:

@@ -206,12 +206,13 @@ def retry(
 ) -> None:
     """Bring refused files back to their inboxes. Whether the daemon runs does not matter."""
     from ocrd import config as configuration
+    from ocrd.fsio import shown
     from ocrd.retry import bring_back
 
     if not names and not everything:
         raise typer.BadParameter("name files that lie in the error folders, or give --all.")
     for path in bring_back(configuration.load(config).watches, None if everything else names):
-        print(path)
+        print(shown(path))
 
 
 @app.command()

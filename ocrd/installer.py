@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocrd.config import Config, Watch
-from ocrd.errors import MachineError
-from ocrd.fsio import machine_faults
+from ocrd.errors import ConfigError, MachineError
+from ocrd.fsio import machine_faults, shown
 
 _MARK = "# Written by `ocrd service install`; edit it as you like, an edited file is left alone. sha256:"
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
+_NO_SYSTEMD = "`ocrd run -c FILE` needs no systemd: let the service manager of this machine start that."
 _FOR_SYSTEM_ONLY = (
     "User", "Group", "Slice", "CapabilityBoundingSet", "AmbientCapabilities", "DevicePolicy", "DeviceAllow",
     "ReadWritePaths", "ProtectSystem", "ProtectHome", "PrivateTmp", "ProtectProc", "ProtectClock",
@@ -77,7 +78,7 @@ def shipped(name: str) -> str:
 
 
 def install(config: Config, path: Path, place: Place) -> Plan:
-    """Plan an installation for a configuration and the file that it came from."""
+    """Plan an installation for a configuration and the file that it came from. Raises ConfigError."""
     if place.user:
         files = {place.units / "ocrd.service": unit(config, path, place)}
         folders: list[Path] = []
@@ -137,7 +138,7 @@ def uninstall(place: Place) -> Plan:
 
 
 def unit(config: Config, path: Path, place: Place) -> str:
-    """Make the shipped unit fit."""
+    """Make the shipped unit fit. Raises ConfigError."""
     settings = {
         "ExecStart": f"{_program()} run -c {_quoted(str(path.absolute()))}",
         "RequiresMountsFor": " ".join(_quoted(str(folder)) for folder in roots(config)),
@@ -195,7 +196,9 @@ def _program() -> str:
 
 
 def _quoted(text: str) -> str:
-    """Spell a path for a unit: systemd.syntax(7), and specifiers are not meant."""
+    """Spell a path for a unit: systemd.syntax(7), and specifiers are not meant. Raises ConfigError."""
+    if not text.isprintable():
+        raise ConfigError(f"{shown(text)} has characters that a unit of systemd can't hold.", "Rename it, or move it.")
     text = text.replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
     return f'"{text}"' if re.search(r"[\s\"']", text) else text
 
@@ -261,7 +264,10 @@ def _delete(file: Path) -> None:
 
 def _command(text: str, *command: str) -> Step:
     def run() -> None:
-        told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - named here
+        try:
+            told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - named here
+        except FileNotFoundError as error:
+            raise MachineError(f"There is no {command[0]} on this machine.", _NO_SYSTEMD) from error
         if told.returncode:
             raise MachineError(
                 f"{' '.join(command)} ended with {told.returncode}: {told.stderr.strip()}",

@@ -16,9 +16,9 @@ from ocrd.spool import NOTE_SUFFIX
 def bring_back(watches: Iterable[Watch], names: Sequence[Path] | None) -> Iterator[Path]:
     """Move sources from the error folders back to their inboxes, and yield where they lie then.
 
-    Each name is that of a file, of a group or of one of its files, or its path below the error folder, or its whole
-    path; None is for all. The note stays until the source is delivered. Raises DocumentError if a name fits nothing,
-    MachineError.
+    Each name is that of a file, of its note, of a group or of one of its files, or its path below the error folder, or
+    its whole path; None is for all. The note stays until the source is delivered. Raises DocumentError if a name fits
+    nothing, MachineError.
     """
     refused = [one for watch in watches if watch.error.is_dir() for one in _refused(watch)]
     if names is not None:
@@ -39,6 +39,7 @@ def _refused(watch: Watch) -> list[tuple[Watch, Settled]]:
 
 
 def _fits(name: Path, watch: Watch, source: Settled) -> bool:
+    name = Path(str(name).removesuffix(NOTE_SUFFIX))
     paths = (source.path, *source.files)
     return any(name in (Path(path.name), path.relative_to(watch.error)) or name.absolute() == path for path in paths)
 

@@ -118,6 +118,26 @@ def test_check_says_what_is_wrong_and_what_to_do(config: Path) -> None:
     assert "Not a directory" in told.stdout
 
 
+def test_check_looks_for_the_programs_of_hooks(config: Path) -> None:
+    chosen = yaml.safe_load(config.read_text())
+    chosen["watches"][0] |= {"on_delivered": ["true"], "on_refused": ["/nowhere/tell"]}
+    config.write_text(yaml.safe_dump(chosen))
+    told = ocrd("check", "-c", config)
+    assert told.returncode == os.EX_CONFIG
+    assert "OK    scans: on_delivered true: can be run" in told.stdout
+    assert "WRONG scans: on_refused /nowhere/tell: There is no such program." in told.stdout
+
+
+def test_a_name_that_would_disturb_the_terminal_is_spelled_out(config: Path) -> None:
+    name = os.fsdecode(b"\xff\x1b[31m.pdf")
+    for role in ("inbox", "error"):
+        (config.parent / role).mkdir()
+    (config.parent / "error" / name).write_bytes(b"no PDF")
+    told = ocrd("retry", f"{name}.error.md", "-c", config)  # a note's name is nearest to hand
+    assert told.stdout == f"{config.parent}/inbox/\\xff\\x1b[31m.pdf\n", told.stderr
+    assert (config.parent / "inbox" / name).exists()
+
+
 def test_an_engine_that_is_not_there_is_one_clear_error(config: Path) -> None:
     config.write_text(config.read_text().replace("simulated:create", "nowhere:create"))
     for command in ("run", "once", "check"):

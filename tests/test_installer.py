@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocrd import config, installer
+from ocrd.errors import ConfigError
 from ocrd.installer import Place
 
 FOLDERS = "inbox: {0}/in, outbox: {0}/out, archive: {0}/ar, error: {0}/er"
@@ -93,6 +94,11 @@ def test_a_path_with_blanks_and_percents_is_spelled_for_systemd() -> None:
     assert 'run -c "/etc/my ocrd.yaml"\n' in text
     assert 'RequiresMountsFor="/srv/my scans/100%%"\n' in text
     assert 'ReadWritePaths="-/srv/my scans/100%%"\n' in text
+
+
+def test_a_path_that_a_unit_can_not_hold_is_told(place: Place) -> None:
+    with pytest.raises(ConfigError, match=r"/srv/\\xff/ocrd.yaml has characters"):
+        installer.install(settings("/srv/ocr"), Path(os.fsdecode(b"/srv/\xff/ocrd.yaml")), place)
 
 
 def test_a_users_own_service_asks_for_nothing_that_needs_root(tmp_path: Path) -> None:
