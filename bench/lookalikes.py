@@ -231,9 +231,6 @@ SECOND: list[Maker] = [
 ]  # fmt: skip
 
 
-# Written last of all: nothing was chosen by these
-
-
 def dictionary(chance: random.Random) -> sheets.Sheet:
     """Words of one language and those of another."""
     one, other = _words(chance, "russian"), _words(chance, "english")
@@ -300,4 +297,4 @@ def phones(chance: random.Random) -> sheets.Sheet:
 
 THIRD: list[Maker] = [dictionary, timetable, abbreviations, chess, times_table, letterhead, phones]
 
-ALL = [*FIRST, exam, addresses, *SECOND]
+ALL = [*FIRST, exam, addresses, *SECOND, *THIRD]

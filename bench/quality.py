@@ -5,7 +5,7 @@
 Sheets are made by `sheets.py`, `lookalikes.py` and `stains.py` and looked at like any page; their readings are the
 truth, or the truth as engines spoil it (`spoiled.py`). Prints a table and, with a third argument, writes the same as
 JSON there. Recall: bad ones called bad. Alarms: good ones called bad. UNTELLABLE: kinds that leave nothing to see them
-by; they are measured by themselves.
+by; they are measured by themselves. So are odd sheets, which do say the same again and again.
 """
 
 import json
@@ -20,6 +20,7 @@ import numpy as np
 import sheets
 import spoiled
 import stains
+import unseen
 
 from ocrd import pagefacts, verdict
 from ocrd.model import PageFacts, PageImage, PixelSize, Placement, Reading
@@ -87,18 +88,21 @@ def nearly_empty(chance: random.Random, right: dict[str, dict[str, list[bool]]])
 
 
 def held_out(seed: str, count: int) -> dict[str, dict[str, list[bool]]]:
-    """Measure the kinds alone that nothing was chosen by."""
-    right: dict[str, dict[str, list[bool]]] = {part: defaultdict(list) for part in ("good", "bad", "blank", "marked")}
-    for number, (chance, plain) in enumerate(sheets.sheets(seed, count)):
-        made = plain if number % 2 else chance.choice(lookalikes.THIRD)(chance)
+    """Measure the kinds alone that nothing was chosen by; each page is spoiled in eight ways."""
+    right: dict[str, dict[str, list[bool]]] = {
+        part: defaultdict(list) for part in ("good", "odd", "bad", "blank", "marked")
+    }
+    for number in range(count):
+        chance = random.Random(f"{seed} unseen {number}")  # noqa: S311
+        odd = number % 10 == 0
+        made = chance.choice(unseen.ODD if odd else unseen.SHEETS)(chance)
         facts = facts_of(sheets.aged(made.image, chance))
-        right["good"][made.kind].append(not facts.blank and read(facts, made.text))
-        for spoil in spoiled.THIRD:
+        right["odd" if odd else "good"][made.kind].append(not facts.blank and read(facts, made.text))
+        for spoil in [] if odd else chance.sample(unseen.SPOILED, 8):
             right["bad"][spoil.__name__].append(not read(facts, *spoil(chance, made.text)))
-        for stain in stains.LATER_STAINED:
-            right["blank"][stain.__name__].append(bool(facts_of(stain(chance)).blank))
-        for mark in stains.LATER_MARKED:
-            right["marked"][mark.__name__].append(not facts_of(mark(chance)).blank)
+        stain, mark = chance.choice(unseen.STAINED), chance.choice(unseen.MARKED)
+        right["blank"][stain.__name__].append(bool(facts_of(stain(chance)).blank))
+        right["marked"][mark.__name__].append(not facts_of(mark(chance)).blank)
     return right
 
 

@@ -96,9 +96,6 @@ TUNED: list[Spoil] = [
 ]  # fmt: skip
 
 
-# Kinds that no threshold was chosen by: written after the last of them, to see whether they hold elsewhere
-
-
 def loop_of_blocks(chance: random.Random, text: str) -> tuple[str, str]:
     """The same block under ever new boxes."""
     unit = " ".join(chance.choice(text.split() or ["x"]) for _ in range(chance.randint(3, 9)))
@@ -125,9 +122,6 @@ def made_up(chance: random.Random, text: str) -> tuple[str, str]:
 
 
 HELD_OUT: list[Spoil] = [loop_of_blocks, loop_of_two, made_up]
-
-
-# Written when the verdicts had been tuned to all of the above
 
 
 def facts_without_end(chance: random.Random, text: str) -> tuple[str, str]:
@@ -270,9 +264,6 @@ def invention(chance: random.Random) -> str:
     return text[: chance.randint(120, 300)]
 
 
-# Written last of all: nothing was chosen by these
-
-
 def boxes_without_words(chance: random.Random, text: str) -> tuple[str, str]:
     """Places of text, and no text in them."""
     del text
@@ -348,4 +339,4 @@ THIRD: list[Spoil] = [
 ]  # fmt: skip
 
 
-ALL = [*TUNED, *HELD_OUT, *SECOND]
+ALL = [*TUNED, *HELD_OUT, *SECOND, *THIRD]

@@ -6,6 +6,7 @@ Both come in colour, as scanners give them: rows of RGB, sheets.DPI.
 import math
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import sheets
@@ -15,13 +16,13 @@ Maker = Callable[[random.Random], Image.Image]
 MM = sheets.DPI / 25.4
 
 
-def _paper(chance: random.Random) -> Image.Image:
+def paper(chance: random.Random) -> Image.Image:
     """An empty sheet, white, grey or yellowed."""
     level, yellow = chance.randint(215, 255), chance.choice([0, 0, 10, 25])
     return Image.new("RGB", sheets.blank().size, (level, level - yellow // 3, level - yellow))
 
 
-def _scanned(image: Image.Image, chance: random.Random) -> Image.Image:
+def scanned(image: Image.Image, chance: random.Random) -> Image.Image:
     """What the scanner adds: grain."""
     sigma = chance.uniform(0, 8)
     noise = np.random.default_rng(chance.randrange(2**32)).normal(0, sigma, (image.height, image.width, 1))
@@ -43,7 +44,7 @@ def _veil(image: Image.Image) -> tuple[Image.Image, ImageDraw.ImageDraw]:
 
 def coffee_ring(chance: random.Random) -> Image.Image:
     """The ring of a cup, thicker here than there, and open somewhere; at times a few drops."""
-    image = _paper(chance)
+    image = paper(chance)
     veil, draw = _veil(image)
     radius, x, y = chance.uniform(28, 46) * MM, chance.uniform(0, 1) * image.width, chance.uniform(0, 1) * image.height
     phases = [chance.uniform(0, 2 * math.pi) for _ in range(3)]
@@ -57,14 +58,14 @@ def coffee_ring(chance: random.Random) -> Image.Image:
         at_x, at_y, size = x + chance.uniform(-2, 2) * radius, y + chance.uniform(-2, 2) * radius, chance.uniform(1, 9)
         draw.ellipse((at_x - size, at_y - size, at_x + size, at_y + size), fill=deep)
     veil = veil.filter(ImageFilter.GaussianBlur(chance.uniform(1, 3)))
-    return _scanned(
+    return scanned(
         _dyed(image, veil, (chance.randint(100, 140), chance.randint(60, 95), chance.randint(25, 60))), chance
     )
 
 
 def torn_corner(chance: random.Random) -> Image.Image:
     """A corner torn off; behind it the scanner's lid."""
-    image = _paper(chance)
+    image = paper(chance)
     draw = ImageDraw.Draw(image)
     wide, high = chance.uniform(8, 55) * MM, chance.uniform(8, 55) * MM
     edge = [
@@ -76,12 +77,12 @@ def torn_corner(chance: random.Random) -> Image.Image:
     lid = chance.choice([0, 30, 70, 120, 180, 250])
     draw.polygon(corner, fill=(lid, lid, lid))
     draw.line(corner[1:], fill=(170, 170, 170), width=chance.choice([1, 2, 4]))
-    return _scanned(image.filter(ImageFilter.GaussianBlur(chance.uniform(0.3, 1))), chance)
+    return scanned(image.filter(ImageFilter.GaussianBlur(chance.uniform(0.3, 1))), chance)
 
 
 def fold_shadow(chance: random.Random) -> Image.Image:
     """The folds of a letter: a line, and a shadow on one side of each."""
-    pixels = np.array(_paper(chance), dtype=float)
+    pixels = np.array(paper(chance), dtype=float)
     high, wide = pixels.shape[:2]
     for place in chance.choice([(1 / 3, 2 / 3), (1 / 2,)]):
         lying = chance.random() < 0.7
@@ -91,12 +92,12 @@ def fold_shadow(chance: random.Random) -> Image.Image:
         shade = chance.uniform(10, 60) * np.exp(-np.abs(away) / (chance.uniform(1, 12) * MM)) * (away > 0)
         shade += chance.uniform(20, 90) * (np.abs(away) < chance.uniform(0.6, 2.5))
         pixels -= (shade if lying else shade.T)[:, :, None]
-    return _scanned(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)), chance)
+    return scanned(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)), chance)
 
 
 def staple(chance: random.Random) -> Image.Image:
     """A staple in a corner, or the two holes and the rust that it left."""
-    image = _paper(chance)
+    image = paper(chance)
     draw = ImageDraw.Draw(image)
     x, y, turn = chance.uniform(5, 22) * MM, chance.uniform(5, 22) * MM, math.radians(chance.choice([0, 45, 90, 30]))
     x = image.width - x if chance.random() < 0.3 else x
@@ -110,12 +111,12 @@ def staple(chance: random.Random) -> Image.Image:
             at = (x + side * dx, y + side * dy)
             size = chance.uniform(1.5, 4)
             draw.ellipse((at[0] - size, at[1] - size, at[0] + size, at[1] + size), fill=(110, 80, 60))
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
+    return scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
 
 
 def fingerprints(chance: random.Random) -> Image.Image:
     """Prints of a few fingers: ridges half a millimetre apart, faint."""
-    image = _paper(chance)
+    image = paper(chance)
     veil, draw = _veil(image)
     for _ in range(chance.randint(1, 4)):
         x, y = chance.uniform(0, image.width), chance.uniform(0, image.height)
@@ -127,12 +128,12 @@ def fingerprints(chance: random.Random) -> Image.Image:
                     side = (x - a, y - b, x + a, y + b)
                     draw.arc(side, turn + start, turn + start + chance.randint(15, 40), fill=deep, width=2)
     veil = veil.filter(ImageFilter.GaussianBlur(chance.uniform(0.8, 1.6)))
-    return _scanned(_dyed(image, veil, chance.choice([(60, 60, 60), (90, 70, 50)])), chance)
+    return scanned(_dyed(image, veil, chance.choice([(60, 60, 60), (90, 70, 50)])), chance)
 
 
 def streak_lines(chance: random.Random) -> Image.Image:
     """Lines of dirt on the glass of a sheet feeder, of any colour, with gaps."""
-    image = _paper(chance)
+    image = paper(chance)
     draw = ImageDraw.Draw(image)
     for _ in range(chance.randint(1, 5)):
         x, dye = chance.uniform(0.01, 0.99) * image.width, tuple(chance.randint(40, 200) for _ in range(3))
@@ -140,21 +141,21 @@ def streak_lines(chance: random.Random) -> Image.Image:
         ends = [0.0, *ends, float(image.height)] if chance.random() < 0.5 else [0.0, float(image.height)]
         for top, bottom in zip(ends[::2], ends[1::2], strict=True):
             draw.line((x, top, x, bottom), fill=dye, width=chance.choice([1, 1, 2, 3]))
-    return _scanned(image, chance)
+    return scanned(image, chance)
 
 
 def tape(chance: random.Random) -> Image.Image:
     """A strip of yellowed tape."""
-    image = _paper(chance)
+    image = paper(chance)
     veil, draw = _veil(image)
     x, y, long = chance.uniform(0, 900), chance.uniform(0, 1500), chance.uniform(30, 90) * MM
     draw.rectangle((x, y, x + long, y + 19 * MM), fill=chance.randint(30, 90))
-    return _scanned(_dyed(image, veil.filter(ImageFilter.GaussianBlur(2)), (200, 170, 90)), chance)
+    return scanned(_dyed(image, veil.filter(ImageFilter.GaussianBlur(2)), (200, 170, 90)), chance)
 
 
 def water(chance: random.Random) -> Image.Image:
     """The edge of what was wet once."""
-    image = _paper(chance)
+    image = paper(chance)
     veil, draw = _veil(image)
     x, y = chance.choice([0, image.width]), chance.uniform(0, 1) * image.height
     edge = [
@@ -164,29 +165,29 @@ def water(chance: random.Random) -> Image.Image:
     ]
     draw.polygon(edge, fill=chance.randint(10, 30))
     draw.line([*edge, edge[0]], fill=chance.randint(30, 80), width=6)
-    return _scanned(_dyed(image, veil.filter(ImageFilter.GaussianBlur(5)), (120, 95, 60)), chance)
+    return scanned(_dyed(image, veil.filter(ImageFilter.GaussianBlur(5)), (120, 95, 60)), chance)
 
 
 def dog_ear(chance: random.Random) -> Image.Image:
     """A corner that was turned down: a crease across, and a grey triangle."""
-    image = _paper(chance)
+    image = paper(chance)
     draw, side = ImageDraw.Draw(image), chance.uniform(12, 40) * MM
     x = image.width - side
     level = image.getpixel((600, 600))[0]
     draw.polygon([(x, 0), (image.width, 0), (image.width, side)], fill=(level - chance.randint(3, 25),) * 3)
     draw.line((x, 0, image.width, side), fill=(level - chance.randint(40, 110),) * 3, width=chance.choice([1, 2, 3]))
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.8)), chance)
+    return scanned(image.filter(ImageFilter.GaussianBlur(0.8)), chance)
 
 
-LATER_STAINED: list[Maker] = [tape, water, dog_ear]
-"""Written last of all: nothing was chosen by these."""
-STAINED: list[Maker] = [coffee_ring, torn_corner, fold_shadow, staple, fingerprints, streak_lines]
+STAINED: list[Maker] = [
+    coffee_ring, torn_corner, fold_shadow, staple, fingerprints, streak_lines, tape, water, dog_ear
+]  # fmt: skip
 
 
 # Hardly anything to read
 
 
-def _stroke(chance: random.Random, x: float, y: float, size: float, bends: int) -> list[tuple[float, float]]:
+def stroke(chance: random.Random, x: float, y: float, size: float, bends: int) -> list[tuple[float, float]]:
     """A pen's way along a line."""
     points = [(x, y)]
     for _ in range(bends):
@@ -199,34 +200,44 @@ def _stroke(chance: random.Random, x: float, y: float, size: float, bends: int) 
     return [(float(px), float(py)) for px, py in spline]
 
 
+@dataclass(frozen=True)
+class _Pen:
+    """A pen, and the hand that holds it."""
+
+    ink: tuple[int, ...]
+    """Red, green and blue."""
+    height: float
+    """Up to so many millimetres up and down."""
+    width: int
+    """From two to so many pixels."""
+
+
+def _written(image: Image.Image, chance: random.Random, words: int, pen: _Pen) -> Image.Image:
+    """Write words in a row."""
+    x, y = chance.uniform(0.05, 0.6) * image.width, chance.uniform(0.08, 0.92) * image.height
+    for _ in range(words):
+        way = stroke(chance, x, y, chance.uniform(0.5, 1) * pen.height * MM, chance.randint(5, 14))
+        ImageDraw.Draw(image).line(way, fill=pen.ink, width=chance.randint(2, pen.width))
+        x = way[-1][0] + 2.5 * MM
+    return scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
+
+
 def handwritten_word(chance: random.Random) -> Image.Image:
-    """One word, 3 to 6 mm high, in blue, black or red ink."""
-    image = _paper(chance)
-    x, y = chance.uniform(0.1, 0.7) * image.width, chance.uniform(0.08, 0.92) * image.height
+    """One word or two, 3 to 6 mm high, in blue, black or red ink."""
     ink = chance.choice([(30, 40, 130), (20, 20, 20), (150, 30, 40)])
-    for _ in range(chance.randint(1, 2)):
-        stroke = _stroke(chance, x, y, chance.uniform(1.5, 3) * MM, chance.randint(6, 14))
-        ImageDraw.Draw(image).line(stroke, fill=ink, width=chance.choice([2, 3, 4]))
-        x = stroke[-1][0] + 2 * MM
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
+    return _written(paper(chance), chance, chance.randint(1, 2), _Pen(ink, 3, 4))
 
 
 def pencil_note(chance: random.Random) -> Image.Image:
     """Two to six words in light pencil."""
-    image = _paper(chance)
-    paper = image.getpixel((0, 0))
-    x, y = chance.uniform(0.05, 0.5) * image.width, chance.uniform(0.08, 0.92) * image.height
-    ink = tuple(level - chance.randint(60, 110) for level in paper)
-    for _ in range(chance.randint(2, 6)):
-        stroke = _stroke(chance, x, y, chance.uniform(1.2, 2.2) * MM, chance.randint(5, 12))
-        ImageDraw.Draw(image).line(stroke, fill=ink, width=chance.choice([2, 2, 3]))
-        x = stroke[-1][0] + 2.5 * MM
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
+    image = paper(chance)
+    ink = tuple(level - chance.randint(60, 110) for level in image.getpixel((0, 0)))
+    return _written(image, chance, chance.randint(2, 6), _Pen(ink, 2.2, 3))
 
 
 def drawing(chance: random.Random) -> Image.Image:
     """A drawing of thin lines without a word: a house, a curve over two axes, or overlapping circles."""
-    image = _paper(chance)
+    image = paper(chance)
     draw = ImageDraw.Draw(image)
     x, y, size = chance.uniform(250, 800), chance.uniform(400, 1200), chance.uniform(15, 60) * MM
     ink, width = (chance.randint(20, 110),) * 3, chance.choice([1, 2, 2])
@@ -237,7 +248,7 @@ def drawing(chance: random.Random) -> Image.Image:
         draw.rectangle((x - size / 3, y + size / 3, x + size / 3, y + size), outline=ink, width=width)
     elif kind == "curve":
         draw.line((x - size, y - size, x - size, y + size, x + size, y + size), fill=ink, width=width)
-        draw.line(_stroke(chance, x - size, y, size / 6, 12), fill=ink, width=width)
+        draw.line(stroke(chance, x - size, y, size / 6, 12), fill=ink, width=width)
     else:
         for _ in range(chance.randint(2, 5)):
             at_x, at_y, r = (
@@ -246,12 +257,12 @@ def drawing(chance: random.Random) -> Image.Image:
                 size * chance.uniform(0.2, 1),
             )
             draw.ellipse((at_x - r, at_y - r, at_x + r, at_y + r), outline=ink, width=width)
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.5)), chance)
+    return scanned(image.filter(ImageFilter.GaussianBlur(0.5)), chance)
 
 
 def small_stamp(chance: random.Random) -> Image.Image:
     """A round or square stamp of 12 to 35 mm, in blue, red or black, with a date or a word."""
-    image = _paper(chance)
+    image = paper(chance)
     draw = ImageDraw.Draw(image)
     x, y, r = chance.uniform(200, 1050), chance.uniform(200, 1600), chance.uniform(6, 17) * MM
     ink = chance.choice([(40, 60, 150), (170, 40, 50), (50, 50, 50)])
@@ -261,43 +272,43 @@ def small_stamp(chance: random.Random) -> Image.Image:
     font = ImageFont.truetype(str(sheets.font()), max(12, r / 4))
     text = chance.choice([f"{chance.randint(1, 28)}.{chance.randint(1, 12)}.74", "PAID", "Eingang", "КОПИЯ"])
     draw.text((x, y), text, fill=ink, font=font, anchor="mm")
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.7)), chance)
+    return scanned(image.filter(ImageFilter.GaussianBlur(0.7)), chance)
 
 
 def page_number(chance: random.Random) -> Image.Image:
     """A page number alone, where they stand."""
-    image = _paper(chance)
+    image = paper(chance)
     font = ImageFont.truetype(str(sheets.font()), chance.choice([8, 9, 10, 12]) * sheets.DPI / 72)
     x, y = chance.choice([(0.5, 0.95), (0.5, 0.04), (0.92, 0.95), (0.08, 0.95), (0.92, 0.04)])
     text = chance.choice(["{}", "- {} -", "{}"]).format(chance.randint(2, 400))
     draw = ImageDraw.Draw(image)
     draw.text((x * image.width, y * image.height), text, fill=(chance.randint(0, 90),) * 3, font=font, anchor="mm")
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.5)), chance)
+    return scanned(image.filter(ImageFilter.GaussianBlur(0.5)), chance)
 
 
 def tick(chance: random.Random) -> Image.Image:
     """A tick of 5 to 10 mm, anywhere, in ink."""
-    image = _paper(chance)
+    image = paper(chance)
     x, y, size = chance.uniform(60, 1150), chance.uniform(60, 1650), chance.uniform(5, 10) * MM
     stroke = [(x, y), (x + size / 3, y + size / 2), (x + size, y - size / 2)]
     ImageDraw.Draw(image).line(stroke, fill=(40, 40, 120), width=chance.choice([2, 3, 4]))
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
+    return scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
 
 
 def barcode(chance: random.Random) -> Image.Image:
     """A bar code without digits, as on a separator sheet."""
-    image = _paper(chance)
+    image = paper(chance)
     draw, x, y = ImageDraw.Draw(image), chance.uniform(150, 500), chance.uniform(150, 1500)
     for _ in range(chance.randint(25, 50)):
         wide = chance.choice([2, 2, 4, 6])
         draw.rectangle((x, y, x + wide - 1, y + 12 * MM), fill=(20, 20, 20))
         x += wide + chance.choice([2, 4, 6])
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.4)), chance)
+    return scanned(image.filter(ImageFilter.GaussianBlur(0.4)), chance)
 
 
 def faint_word(chance: random.Random) -> Image.Image:
     """A word of a worn ribbon: 10 to 12 points, pale."""
-    image = _paper(chance)
+    image = paper(chance)
     level = image.getpixel((0, 0))[0]
     font = ImageFont.truetype(str(sheets.font()), chance.choice([10, 12]) * sheets.DPI / 72)
     at, word = (
@@ -305,9 +316,9 @@ def faint_word(chance: random.Random) -> Image.Image:
         chance.choice(["Anlage", "Copy", "vertraulich", "Том"]),
     )
     ImageDraw.Draw(image).text(at, word, fill=(level - chance.randint(90, 140),) * 3, font=font)
-    return _scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
+    return scanned(image.filter(ImageFilter.GaussianBlur(0.6)), chance)
 
 
-LATER_MARKED: list[Maker] = [tick, barcode, faint_word]
-"""Written last of all: nothing was chosen by these."""
-MARKED: list[Maker] = [handwritten_word, pencil_note, drawing, small_stamp, page_number]
+MARKED: list[Maker] = [
+    handwritten_word, pencil_note, drawing, small_stamp, page_number, tick, barcode, faint_word
+]  # fmt: skip
