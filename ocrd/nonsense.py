@@ -8,6 +8,7 @@ next to nothing about one some words on. What an engine makes up of a page that 
 import math
 import re
 from collections import Counter
+from functools import cache
 from itertools import pairwise
 
 from ocrd.wording import Wording
@@ -36,12 +37,23 @@ _ODD = re.compile(r"[a-zа-я][A-ZА-Я]|[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff]
 _CHARACTERS = 100
 _NEW = 0.93
 """Share of different ones among so many Chinese characters. Texts come back to the common ones: 0.5 to 0.8."""
+_FEW_CHARACTERS = 25
+_COMMON = 0.75
+"""Least share of characters that are common in some country: nearly all in texts, a third in those drawn by chance."""
+_LEVELS = (("gb2312", range(0xB0, 0xD8)), ("big5", range(0xA4, 0xC7)), ("euc_jp", range(0xB0, 0xD0)))
+"""Where the national standards of characters, here by their codecs, have the common ones: the first of two bytes."""
+_UNDECODED = re.compile(r"\ufffd|\(cid:\d+\)|&#x?[0-9a-f]+;", re.IGNORECASE)
+"""What programs write for a character that they don't know."""
 
 
 def found(told: Wording) -> str:
     """Say that the words are none; empty if they may well be, or are too few."""
     words = told.words
+    if len(_UNDECODED.findall(told.raw)) > max(_FEW, told.letters / 10):
+        return "its characters were not decoded"
     hanzi = [word for word in words if "\u3400" <= word <= "\u9fff"]
+    if len(hanzi) >= _FEW_CHARACTERS and len(_common().intersection(hanzi)) < _COMMON * len(set(hanzi)):
+        return "its characters are common nowhere"
     if len(hanzi) >= _CHARACTERS:
         return "its characters make no text" if len(set(hanzi)) > _NEW * len(hanzi) else ""
     if _in_two_scripts(told):
@@ -53,6 +65,17 @@ def found(told: Wording) -> str:
     known = letters.count("v") + letters.count("c")
     wordless = _without_turns(letters) if known > 0.9 * (len(letters) - len(names)) else _without_tie(names)
     return "its letters make no words" if wordless else ""
+
+
+@cache
+def _common() -> frozenset[str]:
+    """Give the Chinese characters that are common in China, Taiwan or Japan."""
+    return frozenset(
+        bytes((first, second)).decode(codec, "ignore")
+        for codec, firsts in _LEVELS
+        for first in firsts
+        for second in range(0x40, 0xFF)
+    )
 
 
 def _in_two_scripts(told: Wording) -> bool:

@@ -5,14 +5,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-_MARKUP = re.compile(r"<\|(ref|det)\|>(?:(?!<\|).)*<\|/\1\|>|<\|[^|]*\|>|</?[a-zA-Z][^<>]*>|!\[[^\[\]]*\]\([^()]*\)")
+_MARKUP = re.compile(
+    r"</?t[rdh]\b[^<>]*>|<\|(ref|det)\|>(?:(?!<\|).)*<\|/\1\|>|<\|[^|]*\|>|!\[[^\[\]]*\]\([^()]*\)"
+    r"|</?(?:table|caption|thead|tbody|tfoot|b|i|u|s|em|strong|sub|sup|center|br|hr|p|div|span|h[1-6]|[uo]l|li"
+    r"|img|figure|figcaption)\b[^<>]*>",
+    re.IGNORECASE,
+)
+"""Places, pictures, and what engines write for the look of a text. Any other tag stands on the page: the print of a
+program, or of the source of a web page."""
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
 """A word, or a character of a script that writes none apart. Dots, dashes, underscores and bars are none:
 leaders, rules and the lines of a form may be as long as they like."""
 _LINE = re.compile(r"[^\W_].*")
-_COUNTER = re.compile(r"^[ \t]*\d{1,4}[.)] ", re.MULTILINE)
-"""The number of a list's item."""
-_CELL = re.compile(r"<t[dh][^<>]*>")
+_COUNTER = re.compile(r"^[ \t]*\(?(?:\d{1,4}|[a-z]{1,2}|[ivxlc]{1,8})[.)] ", re.MULTILINE)
+"""The number or letter of a list's item."""
+_CELL = re.compile(r"<t[dh]\b[^<>]*>")
+_BREAK = re.compile(r"<(?=(?:tr|br|p|div|li|h[1-6])\b)")
+"""What begins a line."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Wording:
         """Take a text apart."""
         plain = raw
         if "<" in raw:
-            plain = _CELL.sub("|", plain.replace("<tr", "\n<tr"))
+            plain = _CELL.sub("|", _BREAK.sub("\n<", plain))
         if "<" in raw or "![" in raw:
             plain = _MARKUP.sub(" ", plain)
         plain, counters = _without_counters(plain)
@@ -60,4 +69,4 @@ def _without_counters(plain: str) -> tuple[str, int]:
     counters = _COUNTER.findall(plain)
     if not counters:
         return plain, 0
-    return _COUNTER.sub("", plain), sum(len(counter.strip()) - 1 for counter in counters)
+    return _COUNTER.sub("", plain), sum(map(str.isalnum, "".join(counters)))

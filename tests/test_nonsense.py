@@ -56,6 +56,19 @@ def test_characters_that_never_come_back_make_no_text() -> None:
     assert nonsense.found(Wording.of("".join(chr(chance.randrange(0x4E00, 0x9FA0)) for _ in range(200))))
 
 
+def test_characters_that_are_common_nowhere_make_no_text() -> None:
+    few = "海关关门的时候没有人问那些文件该怎么办書架一共四十一層"
+    assert nonsense.found(Wording.of(few)) == ""
+    rare = "".join(chr(0x4E00 + 83 * n) for n in range(40))
+    assert nonsense.found(Wording.of(rare)) == "its characters are common nowhere"
+
+
+@pytest.mark.parametrize("sign", ["\ufffd", "(cid:12)", "&#1090;"])
+def test_characters_that_were_not_decoded_are_none(sign: str) -> None:
+    assert nonsense.found(Wording.of(f"Caf{sign} " * 9)) == ""
+    assert nonsense.found(Wording.of(sign * 40)) == "its characters were not decoded"
+
+
 def test_what_stands_on_its_head_looks_like_two_scripts() -> None:
     read = (
         "pres Jey} HI ur OUTe puy Pjno лэчиэи рие ansojejed sures ay рaje quotd sıde 4304 SuULIOOU лэлo uNOD 0з зиэм "

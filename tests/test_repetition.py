@@ -14,8 +14,8 @@ PAGE = (
 )
 
 
-def said(text: str, *, room: int | None = None, lines: int = 0) -> str:
-    return repetition.found(Wording.of(text), room, lines)
+def said(text: str, *, room: int = 0, lines: int = 0) -> str:
+    return repetition.found(Wording.of(text), repetition.Room(room, lines))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,10 @@ def test_what_pages_have_is_no_loop(text: str) -> None:
         (PAGE + "." * 900, "dots, rules or empty cells"),
         (PAGE + "ha" * 60, "letters"),
         (PAGE + "0." + "1415926535" * 20, "a word of 200 letters"),
+        (PAGE + "https://example.org/" + "a/b.c?d=e&f/" * 40, "without a space"),
+        (PAGE + "<div>" * 200, "dots, rules or empty cells"),
+        (" ".join(f"{word} {word}" for word in PAGE.split()), "every word twice"),
+        ("\n".join(f"{word} {n}\n{word} {n}" for n, word in enumerate(PAGE.split()[:20])), "every line twice"),
     ],
 )
 def test_loops_are_found_wherever_they_are(text: str, why: str) -> None:
@@ -86,3 +90,24 @@ def test_without_room_on_the_page_less_is_enough() -> None:
     refrain = "O the gulls, the gulls of Harrow Quay, they cry.\n" * 3
     assert said(PAGE + refrain) == said(PAGE + refrain, room=1000) == ""
     assert said(PAGE + refrain, room=200)
+
+
+def test_what_the_page_has_in_as_many_lines_is_no_loop() -> None:
+    label = "Town of Harrow Quay\nCustoms House\n12345 Harrow Quay\n"
+    assert "times in a row" in said(label * 12)
+    assert said(label * 12, room=500, lines=36) == ""
+    assert said(label * 12, room=500, lines=20)
+    assert said(label * 12, room=200, lines=36)
+    assert "times in a row" in said(PAGE + label.replace("\n", " ") * 12, room=900, lines=1)
+
+
+def test_the_same_words_around_ever_other_ones_fill_no_more_lines_than_the_page_has() -> None:
+    litany = "".join(f"{word}{n} the gull, pray for us. " for n, word in enumerate(PAGE.split()))
+    assert said(litany, room=2000, lines=40) == ""
+    assert "each time with other words" in said(litany, room=2000, lines=15)
+    assert "each time with other words" in said(litany, room=600, lines=40)
+
+
+def test_the_same_page_twice_has_no_room() -> None:
+    assert said(PAGE * 2, room=500) == ""
+    assert "no room for so many" in said(PAGE * 2, room=200)

@@ -34,7 +34,14 @@ def test_a_whole_page_is_fine() -> None:
         ),
         ("<image>\nFree OCR.", "stop", Verdict.SUSPECT, "what it was asked"),
         ("The image shows a page of a book. " + TEXT[:300], "stop", Verdict.SUSPECT, "describes the page"),
+        ("**Das Bild zeigt** eine Seite mit gedrucktem Text.", "stop", Verdict.SUSPECT, "describes the page"),
+        ("На изображении показана страница документа.", "stop", Verdict.SUSPECT, "describes the page"),
+        ("这张图片显示的是一份文件的扫描页。", "stop", Verdict.SUSPECT, "describes the page"),
+        ("A close-up of a sheet of paper with writing.", "stop", Verdict.SUSPECT, "describes the page"),
         ("I'm sorry, I can't read this image.", "stop", Verdict.SUSPECT, "instead of reading"),
+        ("Sure! Here is the text:", "stop", Verdict.SUSPECT, "instead of reading"),
+        ('{"bbox": [1, 2, 3, 4], "text": ""}\n' * 6, "stop", Verdict.SUSPECT, "for a program"),
+        ("<|ref|>text<|/ref|><|det|>[[80, 20, 900, 40]]<|/det|>\n" * 6, "stop", Verdict.SUSPECT, "read no letter"),
     ],
 )
 def test_a_bad_reading_is_called_so_with_its_reason(text: str, finish: str, expected: Verdict, why: str) -> None:
@@ -46,6 +53,17 @@ def test_a_letter_that_excuses_itself_is_a_letter() -> None:
     note = "Sorry, I cannot come on Sunday. The document that you asked for lies on the shelf."
     assert judged(note, PageFacts(Placement(595, 842), ink=0.01, lines=2, letters=66)).verdict is Verdict.OK
     assert judged(note).verdict is Verdict.SUSPECT
+
+
+def test_a_page_about_a_picture_is_a_page() -> None:
+    note = "The picture shows the harbour before the fire of 1904, from the roof of the customs house. "
+    assert judged(note, PageFacts(Placement(595, 842), ink=0.01, lines=2, letters=70)).verdict is Verdict.OK
+    assert judged(note + "The text is printed in black.").verdict is Verdict.SUSPECT
+
+
+def test_the_source_of_a_web_page_is_text() -> None:
+    source = "".join(f'<a href="{word}.html">{n}</a>\n' for n, word in enumerate(TEXT.split()[:90]))
+    assert judged(source, PageFacts(Placement(595, 842), ink=0.05, lines=90, letters=1400)).verdict is Verdict.OK
 
 
 def test_a_picture_holds_no_letters() -> None:
