@@ -13,6 +13,8 @@ from ocrd import __version__
 from ocrd.errors import MachineError, OcrdError
 
 if TYPE_CHECKING:  # the commands import what they need: `ocrd --help` must be there at once
+    from collections import Counter
+
     from ocrd.config import Config
     from ocrd.installer import Place, Plan
 
@@ -351,13 +353,13 @@ def _all_logged(settings: "Config") -> Iterator[None]:
             raise typer.Exit(os.EX_SOFTWARE) from error
 
 
-def _run_daemon(settings: "Config", **how: Any) -> Any:  # noqa: ANN401 - what Daemon takes; a Counter
+def _run_daemon(settings: "Config", **how: Any) -> "Counter[str]":  # noqa: ANN401 - what Daemon takes
     import asyncio
 
     from ocrd import engines
     from ocrd.daemon import Daemon
 
-    async def life() -> Any:  # noqa: ANN401
+    async def life() -> "Counter[str]":
         daemon = Daemon(settings, engines.load(settings.engine), **how)
         await daemon.run()
         return daemon.ended

@@ -4,6 +4,7 @@ import hashlib
 import io
 import sys
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +23,10 @@ LARGEST_SIDE = 14_400
 """Points: the largest page that PDF allows without a unit of its own, 5.08 m (ISO 32000-1, annex C.2)."""
 _FIGURE_DPI = 300
 """At which a page is rendered to crop figures from it."""
-_FIGURE_PAGE = 40_000_000
-"""Most pixels of that rendering."""
 _SHEET_DPI = 200
 """At which a page is rendered to find a barcode on it: bars of 0.25 mm are two pixels wide."""
+_MOST_PIXELS = 40_000_000
+"""Of these two renderings."""
 _FIGURE_SIDE = 2000
 """Most pixels of a figure's side: half a page at 300 dpi."""
 _A4 = (595, 842)
@@ -73,7 +74,7 @@ def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageIma
         if facts.placement != first:
             image, size = _drawn(source, index, sizer, facts.placement)
         if view.separators and not facts.blank:
-            sheet, _ = _drawn(source, index, _sheet_page, Placement(width, height))
+            sheet, _ = _drawn(source, index, partial(_at, _SHEET_DPI), Placement(width, height))
             facts = replace(facts, separator=barcodes.found(sheet, view.separators))
         if view.layer:
             facts = replace(facts, layer=source.layer(index))
@@ -122,21 +123,15 @@ def prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, 
     return replace(page, pixels=b""), length
 
 
-def _sheet_page(width: float, height: float) -> PixelSize:
-    """Give the size at which barcodes are looked for."""
-    scale = min(_SHEET_DPI / POINTS_PER_INCH, (_FIGURE_PAGE / (width * height)) ** 0.5)
-    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
-
-
-def _figure_page(width: float, height: float) -> PixelSize:
-    """Give the size at which a page is rendered to crop figures from it; sides in points."""
-    scale = min(_FIGURE_DPI / POINTS_PER_INCH, (_FIGURE_PAGE / (width * height)) ** 0.5)
+def _at(dpi: float, width: float, height: float) -> PixelSize:
+    """Give the size of a page at a resolution, unless it is too large for that; sides in points."""
+    scale = min(dpi / POINTS_PER_INCH, (_MOST_PIXELS / (width * height)) ** 0.5)
     return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def crop(path: Path, index: int, boxes: tuple[Box, ...], placement: Placement) -> list[bytes]:
     """Cut parts out of a page, as JPEG; b"" where nothing is left of one. Raises PageError."""
-    page = _upright(path, index, _figure_page, placement)
+    page = _upright(path, index, partial(_at, _FIGURE_DPI), placement)
     return [_cropped(page, box) for box in boxes]
 
 

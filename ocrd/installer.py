@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ocrd.config import Config, Watch
@@ -58,7 +58,7 @@ class Place:
     """For one user's service manager."""
     root: Path = Path("/")
     """The root of the file system."""
-    home: Path = Path.home()  # noqa: RUF009 - it stays the same
+    home: Path = field(default_factory=Path.home)
     """The user's home."""
 
     @property

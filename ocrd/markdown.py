@@ -54,14 +54,16 @@ def sidecar(document: Document, style: Style) -> str:
 
 def section(page: PageResult, style: Style, *, noted: bool) -> str:
     """Write the words of one page, without marker and figures; `noted` begins with a visible word on any problem."""
-    left_out = {"marker", "figure"} if noted else {"marker", "figure", "note"}
-    parts = [part for part in _page(page, style) if part.kind not in left_out]
-    return "\n\n".join(part.text for part in joined(parts, dehyphenate=style.dehyphenate, paragraphs=False))
+    return _without({"marker", "figure"} if noted else {"marker", "figure", "note"}, page, style)
 
 
 def body(page: PageResult, style: Style) -> str:
     """Write one page as it stands in a sidecar below its marker; links to figures hold `result.STEM`."""
-    parts = [part for part in _page(page, style) if part.kind != "marker"]
+    return _without({"marker"}, page, style)
+
+
+def _without(kinds: set[str], page: PageResult, style: Style) -> str:
+    parts = [part for part in _page(page, style) if part.kind not in kinds]
     return "\n\n".join(part.text for part in joined(parts, dehyphenate=style.dehyphenate, paragraphs=False))
 
 

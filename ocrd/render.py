@@ -6,7 +6,7 @@ page takes too long; its death costs the page that it was at, and nothing else.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,18 @@ IMAGES = 512 * 2**20
 """Most bytes of prepared page images on their way to the engine."""
 _PAGES_IN_TIME = 50
 """Pages of a PDF that can be written in the time that one page may take."""
+_PRINT_OR_SCAN = "Print the page to a new PDF, or scan it again."
 AS_IT_SEEMS = View()
 """All of the page, set right as far as it seems to need that."""
+
+
+@contextlib.contextmanager
+def _limits_told(doing: str, remedy: str, kind: type[DocumentError | PageError] = PageError) -> Iterator[None]:
+    """Say what a worker was at when it ran into a limit or died, and what a person can do."""
+    try:
+        yield
+    except WorkerError as error:
+        raise kind(f"{doing} {error}.", remedy) from error
 
 
 class Renderer:
@@ -44,13 +54,9 @@ class Renderer:
 
     async def open(self, path: Path) -> SourceFacts:
         """Find out what a source is. Raises DocumentError if it can't be read as one, MachineError."""
-        try:
+        remedy = "It is damaged or made to do harm; print it to a new PDF, or scan it again."
+        with _limits_told("Opening this file", remedy, DocumentError):
             return await self._run(drawing.open_source, path)
-        except WorkerError as error:
-            raise DocumentError(
-                f"Opening this file {error}.",
-                "It is damaged or made to do harm; print it to a new PDF, or scan it again.",
-            ) from error
 
     async def count_pages(self, path: Path) -> int:
         """Count the pages of a file that is not ours yet; whatever is wrong with it counts as one page.
@@ -80,24 +86,18 @@ class Renderer:
         shared memory, of which there is only so much: it is to be freed soon. A blank page is not prepared. Raises
         PageError, DocumentError if the file went bad.
         """
-        try:
+        with _limits_told("Rendering this page", _PRINT_OR_SCAN):
             async with self._turn(priority):
                 if prepare is None:
                     return await self._run(drawing.render_page, path, index, sizer, view)
                 image = await self._prepared(path, index, sizer, prepare, view)
-            again = partial(self.page, path, index, sizer, prepare, view, priority=priority)
-            return replace(image, again=again) if image.prepared is not None else image
-        except WorkerError as error:
-            raise PageError(
-                f"Rendering this page {error}.", "Print the page to a new PDF, or scan it again."
-            ) from error
+        again = partial(self.page, path, index, sizer, prepare, view, priority=priority)
+        return replace(image, again=again) if image.prepared is not None else image
 
     async def layer(self, path: Path, index: int) -> str:
         """Take a PDF page's own text, as Markdown. Raises PageError, DocumentError if the file went bad."""
-        try:
+        with _limits_told("Taking the text of this page", "Print the page to a new PDF."):
             return await self._run(drawing.layer_text, path, index)
-        except WorkerError as error:
-            raise PageError(f"Taking the text of this page {error}.", "Print the page to a new PDF.") from error
 
     @contextlib.asynccontextmanager
     async def _turn(self, priority: int) -> AsyncIterator[None]:
@@ -130,30 +130,22 @@ class Renderer:
 
         Returns a JPEG for each box, or b"" where it can't be cropped. Raises PageError if none of them can.
         """
-        try:
+        with _limits_told("Cropping the figures of this page", _PRINT_OR_SCAN):
             return await self._run(drawing.crop, path, index, tuple(boxes), placement)
-        except WorkerError as error:
-            raise PageError(
-                f"Cropping the figures of this page {error}.", "Print the page to a new PDF, or scan it again."
-            ) from error
 
     async def preview(self, path: Path, index: int, placement: Placement) -> bytes:
         """Render a page for a person to look at, upright as its placement says, as WebP. Raises PageError."""
-        try:
+        with _limits_told("Rendering this page", "Open the original."):
             return await self._run(drawing.preview, path, index, placement)
-        except WorkerError as error:
-            raise PageError(f"Rendering this page {error}.", "Open the original.") from error
 
     async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
         """Make a PDF of the source, with the text of its pages invisible over them. Raises PageError if it can't be.
 
         `pages` holds one for each page of the source; `only` those, by their index, that are wanted, if not all are.
         """
-        try:
+        with _limits_told("Making a PDF that can be searched", "Set render.memory higher."):
             seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
             return await self._run(drawing.make_searchable, path, tuple(pages), tuple(only), seconds=seconds)
-        except WorkerError as error:
-            raise PageError(f"Making a PDF that can be searched {error}.", "Set render.memory higher.") from error
 
     async def exchange_searchable(
         self, path: Path, delivered: Path, pages: Sequence[PageResult], places: Mapping[int, int], total: int
@@ -163,12 +155,10 @@ class Renderer:
         `pages` holds one for each page of the source; `places` tells of those that are fresh, by their index, where in
         that PDF they stand.
         """
-        try:
+        with _limits_told("Changing the PDF that can be searched", "Set render.memory higher."):
             seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
             arguments = (delivered, tuple(pages), dict(places), total)
             return await self._run(drawing.exchange_searchable, path, *arguments, seconds=seconds)
-        except WorkerError as error:
-            raise PageError(f"Changing the PDF that can be searched {error}.", "Set render.memory higher.") from error
 
     async def close(self) -> None:
         """Stop the workers; pages under way are given up."""

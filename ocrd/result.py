@@ -59,22 +59,25 @@ class Result:
     @property
     def facts(self) -> dict[str, Any]:
         """What was kept for the ledger; nothing as long as the result is not finished."""
-        try:
-            facts: dict[str, Any] = json.loads((self._folder / _LIST).read_bytes()).get("facts", {})
-        except FileNotFoundError:
-            return {}
+        facts: dict[str, Any] = self._listed().get("facts", {})
         return facts
 
     @property
     def pieces(self) -> "tuple[Piece, ...]":
         """What goes out, in its order; empty as long as the result is not finished."""
-        try:
-            listed = json.loads((self._folder / _LIST).read_bytes())
-        except FileNotFoundError:
+        listed = self._listed()
+        if not listed:
             return ()
         figures = tuple(self._folder / "figures" / name for name in listed["figures"])
         folders = (Folder(figures),) if figures else ()
         return (*folders, *(_piece(ending, self._folder / "result" / f"scan{ending}") for ending in listed["endings"]))
+
+    def _listed(self) -> dict[str, Any]:
+        try:
+            listed: dict[str, Any] = json.loads((self._folder / _LIST).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return listed
 
 
 class Piece:

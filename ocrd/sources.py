@@ -26,6 +26,8 @@ _IMAGES = ("TIFF", "JPEG", "PNG", "WEBP")
 _ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
+_HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis mif1 msf1".split())
+"""The brands by which such a file tells what it is (ISO/IEC 23008-12)."""
 _INVISIBLE = 3
 """The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
 TRANSFER = "Copy or scan it again; the transfer broke off."
@@ -327,16 +329,7 @@ def _heif_can_be_read() -> bool:
 def _is_heif(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(12)
-    return head[4:8] == b"ftyp" and head[8:12] in (
-        b"heic",
-        b"heix",
-        b"hevc",
-        b"hevx",
-        b"heim",
-        b"heis",
-        b"mif1",
-        b"msf1",
-    )
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
 def _on_paper(image: "Image.Image") -> "Image.Image":
