@@ -167,18 +167,20 @@ def history(
     """Tell what was delivered, skipped and linked, oldest first."""
     import json
     from dataclasses import asdict
+    from heapq import merge
+    from itertools import repeat
 
     from ocrd import config as configuration
     from ocrd.ledger import Ledger
 
-    for watch in configuration.load(config).watches:
-        for entry in Ledger(watch.work_folder, watch.outbox).entries():
-            if as_json:
-                print(json.dumps({"watch": watch.name} | asdict(entry), ensure_ascii=False))
-            else:
-                print(
-                    f"{entry.date}  {watch.name}  {entry.kind:9}  {entry.pages:5} p.  {entry.source} -> {entry.sidecar}"
-                )
+    watches = configuration.load(config).watches
+    wide = max(len(watch.name) for watch in watches)
+    entries = (zip(repeat(watch.name), Ledger(watch.work_folder, watch.outbox).entries()) for watch in watches)
+    for name, one in merge(*entries, key=lambda told: told[1].date):
+        if as_json:
+            print(json.dumps({"watch": name} | asdict(one), ensure_ascii=False))
+        else:
+            print(f"{one.date}  {name:{wide}}  {one.kind:9}  {one.pages:5} p.  {one.source} -> {one.sidecar}")
 
 
 @app.command()

@@ -138,12 +138,13 @@ def test_a_name_that_would_disturb_the_terminal_is_spelled_out(config: Path) -> 
     assert (config.parent / "inbox" / name).exists()
 
 
-def test_an_engine_that_is_not_there_is_one_clear_error(config: Path) -> None:
-    config.write_text(config.read_text().replace("simulated:create", "nowhere:create"))
+@pytest.mark.parametrize("kind", ["nowhere:create", "math:sqrt"])
+def test_an_engine_that_can_not_be_had_is_one_clear_error(config: Path, kind: str) -> None:
+    config.write_text(config.read_text().replace("simulated:create", kind))
     for command in ("run", "once", "check"):
         told = ocrd(command, "-c", config)
         assert told.returncode == os.EX_CONFIG
-        assert "engine.kind is 'nowhere:create', but that can't be loaded" in told.stdout + told.stderr
+        assert f"engine.kind is '{kind}', but that can't be loaded" in told.stdout + told.stderr
         assert "Traceback" not in told.stderr
 
 

@@ -161,6 +161,19 @@ def test_link_delivers_a_sidecar_that_points_to_the_first(house: House, run_pyth
     assert "a b.pdf -> a b.md" in plain
 
 
+def test_the_history_of_several_watches_is_in_the_order_of_time(house: House, run_python: Callable[..., Any]) -> None:
+    house.configure(("scans", "faxes"))
+    for number, watch in enumerate(("scans", "faxes", "scans"), 1):
+        house.path(".inbox.ocrd-work", watch).mkdir(exist_ok=True, parents=True)
+        Ledger(house.path(".inbox.ocrd-work", watch), house.path("outbox", watch)).record(entry(number))
+    told = run_python("-m", "ocrd", "history", "-c", house.root / "ocrd.yaml").stdout
+    assert [line.split()[1:] for line in told.splitlines()] == [
+        ["scans", "delivered", "1", "p.", "1.pdf", "->", "1.md"],
+        ["faxes", "delivered", "1", "p.", "2.pdf", "->", "2.md"],
+        ["scans", "delivered", "1", "p.", "3.pdf", "->", "3.md"],
+    ]
+
+
 def test_a_ledger_that_was_lost_is_made_anew(house: House) -> None:
     house.configure(watch={"duplicates": "skip"})
     house.drop("a.pdf")

@@ -4,7 +4,7 @@ import importlib
 
 from ocrd import config
 from ocrd.engines.base import Engine
-from ocrd.errors import ConfigError
+from ocrd.errors import ConfigError, OcrdError
 
 
 def load(settings: config.Engine) -> Engine:
@@ -26,11 +26,12 @@ def _made_by(kind: str, options: dict[str, object]) -> Engine:
     """Call the factory `package.module:factory` with the options."""
     module, _, factory = kind.partition(":")
     try:
-        make = getattr(importlib.import_module(module), factory)
-    except (ImportError, AttributeError) as error:
+        engine: Engine = getattr(importlib.import_module(module), factory)(options)
+    except OcrdError:
+        raise
+    except Exception as error:  # it is the owner's own, and may raise anything
         raise ConfigError(
-            f"engine.kind is {kind!r}, but that can't be loaded: {error}.",
-            "Install its package, or give package.module:factory.",
+            f"engine.kind is {kind!r}, but that can't be loaded: {type(error).__name__}: {error}.",
+            "Install or mend its package, or give package.module:factory.",
         ) from error
-    engine: Engine = make(options)
     return engine
