@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,9 +44,10 @@ def main() -> NoReturn:
     except OSError as error:  # a path that was given by hand, or a folder that this user may not look into
         remedy = "Run the command as a user who may look there, or mend what the system complains of."
         _end(MachineError(f"{error.filename or 'The output'}: {error.strerror}.", remedy))
-    except Exception:
-        print("ocrd: This is a defect of ocrd.\nPlease report it with what follows.", file=sys.stderr)
-        raise
+    except Exception as error:
+        traceback.print_exc()
+        print("ocrd: This is a defect of ocrd.\nPlease report it, with the lines above.", file=sys.stderr)
+        raise SystemExit(os.EX_SOFTWARE) from error
     sys.exit(0)
 
 

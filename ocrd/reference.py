@@ -112,7 +112,11 @@ def _wrapped(text: str, indent: str) -> str:
 
 def _exit_codes() -> str:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OcrdError)]
-    meanings: dict[int, str] = {0: "All is well."}
+    meanings = {
+        0: "All is well.",
+        2: "The command line is wrong.",
+        OcrdError.exit_code: "A defect of ocrd: please report it, with what it said.",
+    }
     for kind in kinds:
         meanings.setdefault(kind.exit_code, (kind.__doc__ or "").partition("\n")[0])
     lines = [f"{code:3}\n{_wrapped(meaning, '    ')}" for code, meaning in sorted(meanings.items())]

@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -97,6 +98,22 @@ def test_a_slip_of_the_pen_is_told_in_a_sentence(config: Path, arguments: tuple[
     assert told.returncode > 0
     assert told.stderr
     assert "Traceback" not in told.stderr
+
+
+DEFECT = """
+import sys
+from ocrd import cli, config
+config.load = lambda path: 1 // 0
+sys.argv = ["ocrd", "history"]
+cli.main()
+"""
+
+
+def test_a_defect_is_called_one_and_ends_with_its_own_code(run_python: Callable[..., Any]) -> None:
+    told = run_python("-c", DEFECT)
+    assert told.returncode == os.EX_SOFTWARE
+    assert "ZeroDivisionError" in told.stderr
+    assert told.stderr.endswith("ocrd: This is a defect of ocrd.\nPlease report it, with the lines above.\n")
 
 
 def test_check_is_content_with_good_folders_and_leaves_nothing_behind(config: Path) -> None:

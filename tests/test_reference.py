@@ -60,7 +60,7 @@ def test_every_topic_has_a_text_and_every_section_a_topic() -> None:
 
 def test_the_topics_know_every_exit_code_field_and_message() -> None:
     codes = {int(code) for code in re.findall(r"^ *(\d+)$", reference.about("exit-codes"), re.MULTILINE)}
-    assert codes == {0, *(kind.exit_code for kind in [errors.OcrdError, *errors.OcrdError.__subclasses__()])}
+    assert codes == {0, 2, *(kind.exit_code for kind in [errors.OcrdError, *errors.OcrdError.__subclasses__()])}
     journal = reference.about("journal")
     assert all(message in journal for message in logs.MESSAGE_IDS.values())
     assert "OCRD_JOB" in journal
