@@ -114,12 +114,18 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 def convert(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="PDF, TIFF, JPEG, PNG, WebP or HEIC; a folder of images is one document."),
+        typer.Argument(
+            metavar="FILE",
+            readable=False,
+            help="PDF, TIFF, JPEG, PNG, WebP or HEIC; a folder of images is one document.",
+        ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", file_okay=False, help="Folder; by default beside each file.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the engine from here.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", readable=False, help="Take the engine from here.")
+    ] = None,
 ) -> None:
     """Read files into Markdown at once. They stay where they are, and no daemon is needed."""
     from ocrd import config as configuration

@@ -1,6 +1,7 @@
 """`ocrd convert`: files to Markdown in one shot, without watches, claims or archive."""
 
 import asyncio
+import os
 import stat
 import sys
 import tempfile
@@ -29,14 +30,24 @@ def convert_files(files: list[Path], output: Path | None, settings: Config, prog
 
 def _is_there(path: Path) -> bool:
     try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        _refuse(path, DocumentError(f"{error.strerror}.", "Give the path of a file, or of a folder of images."))
-        return False
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        _refuse(path, DocumentError("This is neither a file nor a folder.", "Save what it brings to a file first."))
+        _look_at(path)
+    except DocumentError as error:
+        _refuse(path, error)
         return False
     return True
+
+
+def _look_at(path: Path) -> None:
+    """Raise DocumentError for what can't be opened, or, as a pipe, would not come to an end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        remedy = "Give the path of a file, or of a folder of images."
+        raise DocumentError(f"{error.strerror}.", remedy) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DocumentError("This is neither a file nor a folder.", "Save what it brings to a file first.")
+    if not os.access(path, os.R_OK):
+        raise DocumentError("Permission denied.", "Make it readable (chmod a+r), or run this as its owner.")
 
 
 def _named(path: Path) -> Path:
