@@ -1,13 +1,46 @@
 """Progress bars on a terminal: one for each document that is being read."""
 
+from dataclasses import dataclass
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
+from rich.text import Text
 
 from ocrd import pipeline
 from ocrd.fsio import shown
 from ocrd.model import PageResult
+
+_BAR = 20
+"""Characters of a bar, as in `ocrd status`."""
+
+
+class _Name(ProgressColumn):
+    """The one column that is cut where the terminal is narrow."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
+@dataclass(slots=True)
+class _Bar:
+    """Of the documents in work that have one name: each watch may have one, or more."""
+
+    task: TaskID
+    documents: int = 0
+    pages: int = 0
+    done: int = 0
+    problems: int = 0
 
 
 class Bars(pipeline.Progress):
@@ -15,15 +48,14 @@ class Bars(pipeline.Progress):
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("pages"),
-            TimeElapsedColumn(),
+            _Name(),
+            BarColumn(_BAR, table_column=Column(no_wrap=True)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("pages{task.fields[problems]}"),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
             console=Console(stderr=True),
         )
-        self._tasks: dict[str, TaskID] = {}
-        self._problems: dict[str, int] = {}
+        self._bars: dict[str, _Bar] = {}
 
     def __enter__(self) -> Self:
         if self._progress.console.is_terminal:
@@ -35,14 +67,28 @@ class Bars(pipeline.Progress):
             self._progress.stop()
 
     def opened(self, name: str, pages: int, kept: int) -> None:
-        self._tasks[name] = self._progress.add_task(shown(name), total=pages, completed=kept)
+        bar = self._bars.get(name)
+        if bar is None:
+            bar = self._bars[name] = _Bar(
+                self._progress.add_task(shown(name), total=pages, completed=kept, problems="")
+            )
+        bar.documents += 1
+        bar.pages += pages
+        bar.done += kept
+        self._draw(bar)
 
     def page(self, name: str, result: PageResult) -> None:
-        if not result.verdict.sound:
-            self._problems[name] = self._problems.get(name, 0) + 1
-            self._progress.update(self._tasks[name], description=f"{shown(name)} ({self._problems[name]} to look at)")
-        self._progress.advance(self._tasks[name])
+        if bar := self._bars.get(name):
+            bar.done += 1
+            bar.problems += not result.verdict.sound
+            self._draw(bar)
 
     def ended(self, name: str) -> None:
-        if name in self._tasks:  # its line in the log stays; with thousands of documents the bars must not
-            self._progress.remove_task(self._tasks.pop(name))
+        if bar := self._bars.get(name):
+            bar.documents -= 1
+            if not bar.documents:  # its line in the log stays; with thousands of documents the bars must not
+                self._progress.remove_task(self._bars.pop(name).task)
+
+    def _draw(self, bar: _Bar) -> None:
+        problems = f", {bar.problems} to look at" if bar.problems else ""
+        self._progress.update(bar.task, total=bar.pages, completed=bar.done, problems=problems)
