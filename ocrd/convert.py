@@ -84,7 +84,8 @@ async def _one(path: Path, folder: Path, tools: Tools) -> bool:
     except DocumentError as error:
         _refuse(path, error)
         return False
-    tools.progress.ended(path.name)
+    finally:
+        tools.progress.ended(path.name)
     print(fsio.shown(target))
     return True
 
