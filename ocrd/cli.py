@@ -160,6 +160,8 @@ def status(
     """Tell how things stand, also while the daemon is down. Exit code 0: all well, 1: have a look, 2: not running."""
     from ocrd import panel
 
+    if watch and as_json:
+        raise typer.BadParameter("--watch draws on a terminal, and --json is for programs: give one of them.")
     if watch:
         panel.watch(config)
     elif code := panel.show(config, as_json=as_json):

@@ -91,6 +91,7 @@ def test_convert_names_the_sidecar_of_a_folder_for_it_also_where_it_is_called_do
         ("split-sheet", "."),
         ("history", "-c", "."),
         ("help", "me"),
+        ("status", "--json", "--watch"),
     ],
 )
 def test_a_slip_of_the_pen_is_told_in_a_sentence(config: Path, arguments: tuple[str, ...]) -> None:
