@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from ocrd import stains
 from ocrd.model import PageFacts, Placement
 
 if TYPE_CHECKING:
@@ -151,11 +152,15 @@ def _without_rules(ink: "Array") -> "Array":
 
 def blank(sight: Sight) -> str:
     """Say in words why there is nothing to read; empty if there may be something."""
-    if _marks(sight).any() or sight.dark > 0.01:
+    import numpy as np
+
+    marks = np.flatnonzero(_marks(sight))
+    left = np.column_stack([sight.pieces[marks, :5], marks + 1])
+    if sight.dark > 0.01 or (len(marks) and not stains.only(left, sight.labels, sight.grey, sight.colours)):
         return ""
     if len(sight.pieces) == 0:
         return "the page is blank"
-    return "there is nothing on the page but specks, holes, creases or shadows"
+    return "there is nothing on the page but specks, holes, creases, shadows or stains"
 
 
 def _marks(sight: Sight) -> "Array":
@@ -192,7 +197,7 @@ def _marks(sight: Sight) -> "Array":
     # creases, also of a corner that was turned down, and staples
     far_x, far_y = np.minimum(x, wide - x), np.minimum(y, high - y)
     staple = (longer >= 20) & (longer < 60) & (far_x < _STAPLED) & (far_y < _STAPLED)
-    thin = kept & (area < 5 * longer) & (staple | (longer > _RULE))
+    thin = kept & (area < 5 * np.hypot(width, height)) & (staple | (longer > _RULE))
     few = np.flatnonzero(thin)[:20]  # where there are more, something stands there
     kept[few] &= ~_straight(sight, few)
     return kept
@@ -207,7 +212,7 @@ def _straight(sight: Sight, pieces: "Array") -> "Array":
         left, top, width, height = sight.pieces[piece, :4]
         rows, columns = np.nonzero(sight.labels[top : top + height, left : left + width] == piece + 1)
         spread = np.linalg.eigvalsh(np.cov(rows, columns))
-        told.append(math.sqrt(max(0.0, spread[0])) < 1.5 + 0.01 * max(width, height))
+        told.append(math.sqrt(max(0.0, spread[0])) < 1.1 + 0.01 * max(width, height))
     return np.array(told, dtype=bool)
 
 

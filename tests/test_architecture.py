@@ -55,7 +55,7 @@ FLOORS = [
         "writers",
     },
     {"barcodes", "pagefacts", "textlayer", "workers", "slots", "fsio", "service", "logs", "config", "events", "mounts"},
-    {"vllm_settings", "paths", "wording"},
+    {"vllm_settings", "paths", "wording", "stains"},
     {"quantities"},
     {"model", "errors"},
 ]
@@ -69,7 +69,7 @@ OWNERS = {
     "zxingcpp": {"barcodes"},
     "pymupdf": {"barcodes", "sources", "drawing", "searchable", "engines.cpu"},
     "pymupdf4llm": {"sources", "engines.cpu"},
-    "numpy": {"barcodes", "drawing", "pagefacts", "engines"},
+    "numpy": {"barcodes", "drawing", "pagefacts", "stains", "engines"},
     "cv2": {"pagefacts"},
     "onnxruntime": {"pagefacts", "engines.cpu"},
     "vllm": {"engines.vllm", "engines.ngram"},
