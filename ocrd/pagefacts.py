@@ -59,15 +59,16 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
     right; the pixels then are still to be drawn so.
     """
     sight = Sight.of(pixels, *placement.upright)
-    if reason := blank(sight):
-        return PageFacts(placement, sight.ink, blank=reason)
+    marks, dark = _marks(sight), sight.dark
+    ink = max(float(sight.pieces[marks, 4].sum()) / sight.grey.size, dark)
+    if reason := _blank(sight, marks, dark):
+        return PageFacts(placement, ink, blank=reason)
     turn, other = (0, None) if stands else way_up(sight)
     text = Text.of(sight, turn)
     if stands and (lying := Text.of(sight, 90)).letters > 2 * text.letters:
         text = lying  # nobody turned it, but some engines read it as it lies
     skew = 0.0 if stands else text.skew()
     right = placement if stands else replace(placement, turn=turn, skew=-skew if abs(skew) >= LEAST_SKEW else 0.0)
-    ink = sight.ink
     letters = min(text.letters, round(ink * sight.grey.size / LEAST_LETTER))  # the others are specks
     return PageFacts(right, ink, text.lines(skew), letters, other_turn=other)
 
@@ -110,11 +111,6 @@ class Sight:
         return cls(grey, np.column_stack([boxes, strong])[1:], labels, colours)
 
     @property
-    def ink(self) -> float:
-        """Share of the page that somebody may have inked: its marks, or what is dark all over, rims aside."""
-        return max(float(self.pieces[_marks(self), 4].sum()) / self.grey.size, self.dark)
-
-    @property
     def dark(self) -> float:
         """Share of the page, rims aside, that differs clearly from its paper: large areas, to which marks are blind."""
         import cv2
@@ -150,14 +146,17 @@ def _without_rules(ink: "Array") -> "Array":
 # Blank or not
 
 
-def blank(sight: Sight) -> str:
-    """Say in words why there is nothing to read; empty if there may be something."""
+def _blank(sight: Sight, marks: "Array", dark: float) -> str:
+    """Say in words why there is nothing to read; empty if there may be something: marks, or large dark areas."""
     import numpy as np
 
-    marks = np.flatnonzero(_marks(sight))
-    left = np.column_stack([sight.pieces[marks, :5], marks + 1])
-    if sight.dark > 0.01 or (len(marks) and not stains.only(left, sight.labels, sight.grey, sight.colours)):
+    if dark > 0.01:
         return ""
+    if marks.any():
+        numbers = np.flatnonzero(marks)
+        left = np.column_stack([sight.pieces[numbers, :5], numbers + 1])
+        if not stains.only(left, sight.labels, sight.grey, sight.colours):
+            return ""
     if len(sight.pieces) == 0:
         return "the page is blank"
     return "there is nothing on the page but specks, holes, creases, shadows or stains"

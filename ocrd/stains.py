@@ -64,7 +64,7 @@ def _ring(pieces: "Array", labels: "Array", grey: "Array", colours: "Array") -> 
     arcs = np.maximum(pieces[:, 2], pieces[:, 3]) >= _ARC
     if not arcs.any():
         return False
-    rows, columns = np.nonzero(np.isin(labels, pieces[arcs, 5]))
+    rows, columns = np.hstack([_pixels(piece, labels) for piece in pieces[arcs]])
     x, y, radius = _circle(columns.astype(float), rows.astype(float))
     away = np.hypot(columns - x, rows - y) - radius
     if not _RADIUS[0] < radius < _RADIUS[1] or float(np.sqrt(np.mean(away**2))) > _ASTRAY * radius:
@@ -76,7 +76,7 @@ def _ring(pieces: "Array", labels: "Array", grey: "Array", colours: "Array") -> 
     left, top, width, height, area, _ = pieces[~arcs].T
     beside = np.abs(np.hypot(left + width / 2 - x, top + height / 2 - y) - radius)
     drops = (area > 0.5 * width * height) | (beside < 0.1 * radius)
-    return bool(drops.all()) and all(_brown(labels == number, colours) for number in pieces[:, 5])
+    return bool(drops.all()) and all(_brown(piece, labels, colours) for piece in pieces)
 
 
 def _circle(x: "Array", y: "Array") -> tuple[float, float, float]:
@@ -87,12 +87,21 @@ def _circle(x: "Array", y: "Array") -> tuple[float, float, float]:
     return float(a), float(b), float(np.sqrt(max(0.0, c + a**2 + b**2)))
 
 
-def _brown(piece: "Array", colours: "Array") -> bool:
+def _pixels(piece: "Array", labels: "Array") -> "Array":
+    """Give the rows and the columns of its pixels."""
+    import numpy as np
+
+    left, top, width, height, _, number = piece
+    rows, columns = np.nonzero(labels[top : top + height, left : left + width] == number)
+    return np.stack([rows + top, columns + left])
+
+
+def _brown(piece: "Array", labels: "Array", colours: "Array") -> bool:
     """Whether it swallows most of the paper's blue, less of its green and least of its red, as coffee and tea do."""
     import numpy as np
 
-    rows, columns = np.nonzero(piece)
+    rows, columns = _pixels(piece, labels)
     high, wide = colours.shape[:2]
-    seen = colours[rows * high // piece.shape[0], columns * wide // piece.shape[1]].mean(axis=0)
+    seen = colours[rows * high // labels.shape[0], columns * wide // labels.shape[1]].mean(axis=0)
     red, green, blue = 1 - seen / np.maximum(1, np.median(colours, axis=(0, 1)))
     return bool(blue > 1.05 * green and 0.95 * green > red > 0.4 * blue)
