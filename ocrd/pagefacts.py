@@ -107,8 +107,7 @@ class Sight:
         few = cv2.countNonZero(ink) < 2**16  # then so are the pieces, and short labels are thrice as fast
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, ltype=cv2.CV_16U if few else cv2.CV_32S)
         strong = np.bincount(labels[contrast > STRONG], minlength=count)
-        colours = cv2.resize(np.ascontiguousarray(pixels[::2, ::2]), _FEW, interpolation=cv2.INTER_AREA)
-        return cls(grey, np.column_stack([boxes, strong])[1:], labels, colours)
+        return cls(grey, np.column_stack([boxes, strong])[1:], labels, _few(pixels))
 
     @property
     def dark(self) -> float:
@@ -121,6 +120,16 @@ class Sight:
         paper = np.median(inner, axis=(0, 1))
         dark = (abs(inner - paper) > _CLEARLY).any(axis=2).view(np.uint8)
         return float(np.mean(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))))  # streaks are no area
+
+
+def _few(pixels: "Array") -> "Array":
+    """Make the copy of few pixels. Halves of even lengths come four times as fast as any other share."""
+    import cv2
+
+    while min(pixels.shape[:2]) >= 4 * min(_FEW):
+        half = pixels.shape[1] // 2, pixels.shape[0] // 2
+        pixels = cv2.resize(pixels[: 2 * half[1], : 2 * half[0]], half, interpolation=cv2.INTER_AREA)
+    return cv2.resize(pixels, _FEW, interpolation=cv2.INTER_AREA)
 
 
 def _paper(grey: "Array") -> "Array":
