@@ -67,6 +67,8 @@ _SHORT = 250
 """Letters of the longest excuse; a description has up to four times as many."""
 
 
+_OPENING = 100
+"""Characters of a description's first sentence."""
 _RECORDS = 5
 """Places that no print has."""
 
@@ -75,7 +77,7 @@ def found(told: Wording, *, fits: bool) -> str:
     """Say that the engine talks; empty if it reads. `fits` tells that the page has about so many letters."""
     if _QUESTION.fullmatch(told.raw):
         return "the engine repeated what it was asked"
-    if told.letters < 4 * _SHORT and _TELLING.match(told.raw) and (not fits or _OF_A_PAGE.search(told.raw[:_SHORT])):
+    if told.letters < 4 * _SHORT and _TELLING.match(told.raw) and (not fits or _OF_A_PAGE.search(told.raw[:_OPENING])):
         return "the engine describes the page instead of reading it"
     if len(_RECORD.findall(told.raw)) >= _RECORDS:
         return "the engine gives places for a program instead of the text"

@@ -15,6 +15,9 @@ _UNFINISHED = re.compile(r"(?:[^\W\d_]+[,;:]?\s){7}[^\W\d_]*[^\W\d_A-Z]-?\s*\Z")
 _TAIL = 200
 """Characters of an end that tells."""
 
+_CELL = 6
+"""Letters that the rules around a table's cell may look like."""
+
 
 def judge(page: PageImage, reading: Reading, rung: Rung = Rung.FIRST) -> PageResult:
     """Say what we hold of a reading, and why."""
@@ -58,7 +61,7 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
     reason = (
         _nothing(told, facts)
         or talk.found(told, fits=0.7 * facts.letters < letters < 1.7 * facts.letters)
-        or _too_little(reading.text, letters, facts)
+        or _too_little(told, facts)
         or _too_much(letters, facts)
         or nonsense.found(told)
     )
@@ -76,12 +79,12 @@ def _nothing(told: Wording, facts: PageFacts) -> str:
     return ""
 
 
-def _too_little(text: str, letters: int, facts: PageFacts) -> str:
-    layer = facts.layer
+def _too_little(told: Wording, facts: PageFacts) -> str:
+    layer, letters = facts.layer, told.letters
     if layer and not layer.flaw and layer.letters >= 40 and letters < 0.5 * layer.letters:  # noqa: PLR2004
         return f"the engine read {letters} letters where the PDF's own text has {layer.letters}"
-    seen = _seen(text, facts)
-    few = letters < 0.33 * seen or (letters < 0.55 * seen and _breaks_off(text))
+    seen = _seen(told.raw, facts) - _CELL * told.plain.count("|")
+    few = letters < 0.33 * seen or (letters < 0.55 * seen and _breaks_off(told.raw))
     if facts.lines >= 3 and seen >= 50 and few:  # noqa: PLR2004
         return f"the engine read {letters} letters where there seem to be some {facts.letters}"
     return ""

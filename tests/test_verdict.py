@@ -55,6 +55,13 @@ def test_a_letter_that_excuses_itself_is_a_letter() -> None:
     assert judged(note).verdict is Verdict.SUSPECT
 
 
+def test_a_table_to_fill_in_is_whole_though_its_rules_look_like_letters() -> None:
+    rows = "| No. | Name | Signature |\n" + "".join(f"| {n} |  |  |\n" for n in range(1, 30))
+    ruled = PageFacts(Placement(595, 842), ink=0.02, lines=4, letters=350)
+    assert judged(rows, ruled).verdict is Verdict.OK
+    assert judged("| No. | Name |\n", ruled).verdict is Verdict.SUSPECT
+
+
 def test_a_page_about_a_picture_is_a_page() -> None:
     note = "The picture shows the harbour before the fire of 1904, from the roof of the customs house. "
     assert judged(note, PageFacts(Placement(595, 842), ink=0.01, lines=2, letters=70)).verdict is Verdict.OK
