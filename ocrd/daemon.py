@@ -37,7 +37,7 @@ from ocrd.flow import Flow
 from ocrd.fsio import machine_faults, shown
 from ocrd.hooks import Hooks
 from ocrd.model import PageResult, Settled
-from ocrd.pause import RETRY_SECONDS
+from ocrd.pause import CLAIM, RETRY_SECONDS
 from ocrd.pipeline import Interrupted, Outcome, Progress, Tools, durably, run_job
 from ocrd.pulse import Pulse
 from ocrd.render import Renderer
@@ -254,17 +254,17 @@ class Daemon:
         """Claim one source, unless the machine does not let us now; then it returns False."""
         if flow.leaving:
             return True
-        if flow.pause.holds(but_for="claim"):
+        if flow.pause.holds_intake:
             return False
         try:
             job = None if flow.outdated(settled) else await durably(flow.claim, settled)
         except MachineError as error:
-            self._fault(flow, "claim", error)
+            self._fault(flow, CLAIM, error)
             return False
         except DocumentError as error:
             flow.log.warning("left alone", source=shown(settled.path), reason=error.what, remedy=error.remedy)
             return True
-        flow.cured("claim")
+        flow.cured(CLAIM)
         if job is None:  # gone or changed: if it is there it settles anew
             flow.inbox.tracker.forget(settled.path)
             flow.idle = False

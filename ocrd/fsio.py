@@ -296,10 +296,14 @@ def make_folders(path: Path, *, below: Path) -> None:
 
 
 def make_new_folder(path: Path) -> None:
-    """Make a folder that was not there before, durably. Raises FileExistsError, MachineError."""
+    """Make a folder that was not there before, durably or not at all. Raises FileExistsError, MachineError."""
     with machine_faults("make the folder", path):
         os.mkdir(path)
-        sync_folder(path.parent)
+        try:
+            sync_folder(path.parent)
+        except BaseException:
+            os.rmdir(path)  # who tries again takes another name
+            raise
 
 
 def make_shared(name: str, around: int) -> None:

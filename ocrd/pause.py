@@ -8,6 +8,8 @@ from ocrd.errors import MachineError
 
 RETRY_SECONDS = 5.0
 """Between two tries while a fault of the machine lasts."""
+CLAIM = "claim"
+"""The step that takes in more. It waits until nothing else holds the watch up, so nothing may wait for it."""
 
 
 class Pause:
@@ -27,9 +29,10 @@ class Pause:
         """The fault that has lasted longest; None if nothing holds the watch up."""
         return next(iter(self._faults.values()), None)
 
-    def holds(self, *, but_for: Hashable = None) -> bool:
-        """Whether a fault holds the watch up, other than that of one step."""
-        return any(step != but_for for step in self._faults)
+    @property
+    def holds_intake(self) -> bool:
+        """Whether a fault holds the watch up, other than that of the claim itself."""
+        return any(step != CLAIM for step in self._faults)
 
     def met(self, step: Hashable, error: MachineError) -> bool:
         """Note that a step can't be done now. Returns whether a person was not yet told how to mend this."""
@@ -65,4 +68,5 @@ class Pause:
         fault = self._faults.get(step)
         if fault is None:
             return True
-        return next(first for first, other in self._faults.items() if other.remedy == fault.remedy) == step
+        alike = (other for other, met in self._faults.items() if other != CLAIM and met.remedy == fault.remedy)
+        return next(alike, step) == step

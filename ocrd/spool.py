@@ -371,7 +371,7 @@ class Spool:
                     fsio.move_new(held, target, tag=job.id)
                 except (fsio.NotAsSeenError, MachineError) as error:
                     if _stamped(held) == job.record.stamps[ending] or not os.path.lexists(target):
-                        self._blame(held, error)
+                        self._blame(held, target, error)
                         raise
                     # moved, though the machine complained after: it is ours, and not to be left behind
         except (FileNotFoundError, NotADirectoryError):  # its folder went away, or is a link now
@@ -396,10 +396,10 @@ class Spool:
                 fsio.make_new_folder(folder)
                 return folder
 
-    def _blame(self, held: Path, error: Exception) -> None:
-        """Tell a file that we may not take from an inbox that we may not use. Raises DocumentError for the former."""
+    def _blame(self, held: Path, target: Path, error: Exception) -> None:
+        """Tell a file that we may not take from a folder that we may not use. Raises DocumentError for the former."""
         refused = isinstance(error, MachineError) and isinstance(error.__cause__, PermissionError)
-        if refused and os.access(self._inbox, os.W_OK | os.X_OK):
+        if refused and all(os.access(folder, os.W_OK | os.X_OK) for folder in (self._inbox, target.parent)):
             raise DocumentError(
                 f"{fsio.shown(spelled(held))} may not be taken out of its folder: permission denied.",
                 f"Let the user that runs ocrd read it and write to its folder (uid {os.geteuid()}), and touch it.",

@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import pytest
-from crash import mutations, swarm
+from crash import mutations, patient, swarm
 from crash.explorer import Explored
 from crash.house import Change, Scenario
 from crash.reaper import Step
@@ -181,6 +181,17 @@ def test_a_disk_that_is_full_at_any_step_loses_nothing_and_refuses_nothing(pool:
     faults = pool.submit(swarm.run_full, Scenario(f"{role} full", sources, apart=(role,), join="subfolder")).result()
     print(f"{role}: {faults} faults")
     assert faults > 0 or role == "inbox"  # from which we only take
+
+
+@pytest.mark.parametrize("role", ["work", "outbox", "archive", "error"])
+@pytest.mark.parametrize("fault", patient.FAULTS)
+def test_a_fault_at_any_step_pauses_the_watch_until_it_is_mended(pool: Executor, role: str, fault: str) -> None:
+    sources = {"a.pdf": b"source a", "sub/1.jpg": b"page 1", "sub/2.jpg": b"page 2"}
+    sources |= {"x.pdf": b"bad source", "f/1.jpg": b"bad 1", "f/2.jpg": b"bad 2"} if role == "error" else {}
+    scenario = Scenario("faulty", sources, outputs=("markdown", "json", "pdf"), join="subfolder")
+    told = pool.submit(swarm.suffer, scenario, role, patient.FAULTS[fault], {"late.pdf": b"source b"}).result()
+    print(f"{fault}, {role}: {told}, {told.done_without} done without")
+    assert told.paused > told.faults / 2
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,21 @@ def test_a_file_that_may_not_be_taken_holds_up_no_other(watch: Watch, monkeypatc
     assert os.listdir(watch.work) == []
 
 
+@pytest.mark.parametrize("closed", ["inbox", "work"])
+def test_a_folder_that_may_not_be_used_is_not_blamed_on_the_file(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    settled = watch.drop("a.pdf")
+    monkeypatch.setattr(fsio, "_rename_new", refuse)
+    monkeypatch.setattr(os, "access", lambda path, _: not str(path).startswith(str(getattr(watch, closed))))
+    with pytest.raises(MachineError, match="Permission denied"):
+        watch.spool.claim(settled)
+    assert settled.path.exists()
+
+
 def test_what_is_made_gets_the_mode_and_group_of_the_watch(tmp_path: Path) -> None:
     group = 4242 if os.geteuid() == 0 else os.getegid()
     access = Access(0o664, group)

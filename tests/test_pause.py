@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ocrd.errors import MachineError
-from ocrd.pause import Pause
+from ocrd.pause import CLAIM, Pause
 
 FULL = MachineError("The disk is full.", "Free some space.")
 GONE = MachineError("The share is gone.", "Mount it.")
@@ -25,13 +25,13 @@ def test_each_reason_is_told_once_until_all_is_well() -> None:
     assert pause.met("a", FULL)
 
 
-def test_a_step_is_not_held_up_by_itself() -> None:
+def test_the_claim_is_not_held_up_by_itself() -> None:
     pause = Pause()
-    pause.met("claim", FULL)
-    assert pause.holds()
-    assert not pause.holds(but_for="claim")
+    pause.met(CLAIM, FULL)
+    assert pause.reason is FULL
+    assert not pause.holds_intake
     pause.met("job", FULL)
-    assert pause.holds(but_for="claim")
+    assert pause.holds_intake
 
 
 async def turns() -> None:
@@ -66,5 +66,17 @@ def test_one_of_those_that_wait_for_the_same_cure_tries_and_its_success_lets_all
         pause.try_now()
         await turns()
         assert second.done()
+
+    asyncio.run(story())
+
+
+def test_no_step_waits_for_the_claim_which_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        pause = Pause()
+        pause.met(CLAIM, FULL)
+        pause.met("job", FULL)
+        assert pause.holds_intake
+        monkeypatch.setattr("ocrd.pause.RETRY_SECONDS", 0)
+        await asyncio.wait_for(pause.worth_a_try("job"), 10)
 
     asyncio.run(story())

@@ -212,6 +212,10 @@ class House:
             if not (self.folder(role) / rest).exists():
                 self._put(name, data)
 
+    def drop(self, name: str, data: bytes) -> None:
+        """Put one more source into the inbox."""
+        self._put(f"inbox/{name}", data)
+
     def _put(self, name: str, data: bytes) -> None:
         role, _, rest = name.partition("/")
         path = self.folder(role) / rest

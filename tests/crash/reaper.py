@@ -43,7 +43,8 @@ class Reaper:
     ) -> None:
         """Begin to count. With `links`, the kernel seems not to know renameat2, and files are linked and unlinked.
 
-        `before` is called before each step with all up to it; what it does counts for none.
+        `before` is called before each step with all up to it; what it does counts for none. If it raises, the step
+        fails so.
         """
         self.steps = []
         self._before = before
@@ -72,8 +73,10 @@ class Reaper:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._before:
             self._armed = False
-            self._before(self.steps)
-            self._armed = True
+            try:
+                self._before(self.steps)
+            finally:
+                self._armed = True
 
     def _spelled(self, path: object) -> str:
         """Spell a path as a person does, also one that goes by a folder's descriptor."""

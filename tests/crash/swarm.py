@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 from mounts import go_private, mount_memory
 
-from crash import explorer
+from crash import explorer, patient
 from crash.house import Change, House, Scenario, leave_nothing_to_chance
 from crash.reaper import Reaper, Step
 
@@ -33,6 +33,8 @@ _BROKEN = 3
 
 _houses: Callable[..., House]
 _small: Path
+_reaper: Reaper
+_status: Path
 
 
 def swarm(folder: Path) -> Executor:
@@ -43,7 +45,7 @@ def swarm(folder: Path) -> Executor:
 
 def _settle_down(folder: Path) -> None:
     """Make this worker the place where lives are lived."""
-    global _houses, _small  # noqa: PLW0603 - one for each process
+    global _houses, _small, _reaper, _status  # noqa: PLW0603 - one for each process
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     go_private()
     root = folder / str(os.getpid())
@@ -56,9 +58,10 @@ def _settle_down(folder: Path) -> None:
     mount_memory(_small, "size=256k")
     asyncio.to_thread = _at_once  # type: ignore[assignment]  # one thing after the other, so that a step has a number
     leave_nothing_to_chance()
-    reaper = Reaper(root)
-    reaper.install()
-    _houses = partial(House, root=root, other=other, reaper=reaper)
+    _status = folder / f"status-{os.getpid()}"
+    _reaper = Reaper(root)
+    _reaper.install()
+    _houses = partial(House, root=root, other=other, reaper=_reaper)
 
 
 async def _at_once(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -170,6 +173,12 @@ def run_full(scenario: Scenario) -> int:
         house.live_with_a_full_disk(full_at, expected)
         house.check_end(expected)
     return house.faults
+
+
+def suffer(scenario: Scenario, role: str, fault: patient.Fault, late: dict[str, bytes]) -> patient.Told:
+    """Let each step of the whole daemon in one folder fail; returns what came of it."""
+    patient.hurry()
+    return patient.Patient(_houses(scenario), _reaper, _status).suffer(role, fault, late)
 
 
 def _undisturbed(house: House) -> tuple[dict[str, bytes], list[Step]]:
