@@ -5,10 +5,10 @@ import grp
 import importlib.util
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -88,6 +88,7 @@ FileMode = Annotated[
     int, BeforeValidator(_mode), PlainSerializer(lambda mode: f"0{mode:o}"), WithJsonSchema({"type": "string"})
 ]
 GroupName = Annotated[str, AfterValidator(_existing_group)]
+Outputs = Annotated[tuple[OutputKind, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists, and no tuples
 
 
@@ -262,9 +263,8 @@ class Watch(Section):
         default=None,
         description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount.",
     )
-    outputs: Annotated[tuple[OutputKind, ...], Field(strict=False), AfterValidator(_each_once)] = Field(
+    outputs: Outputs = Field(
         default=("markdown",),
-        min_length=1,
         description="What is delivered, under one name: markdown; json (all that is known of each page); text (without "
         "markup); pdf (a copy of the scan that can be searched).",
     )
@@ -345,6 +345,21 @@ class Watch(Section):
         return self.work or self.inbox.with_name(f".{self.inbox.name}.ocrd-work")
 
 
+class Options(Section):
+    """What a companion can set for its scan; what it leaves out is as the watch and the engine have it."""
+
+    prompt: str | None = Field(
+        default=None,
+        pattern="^[^<]*<image>[^<]*(<[|]grounding[|]>[^<]*)?$",
+        max_length=500,
+        description="What the model is asked, as engine.vllm.prompt. Only vllm.",
+    )
+    outputs: Outputs | None = Field(default=None, description="What is delivered, as watches.outputs.")
+    languages: Annotated[Names, Field(min_length=1)] | None = Field(
+        default=None, description="Languages to read, as engine.cpu.languages. Only cpu."
+    )
+
+
 class Config(Section):
     """The whole file."""
 
@@ -363,6 +378,9 @@ class Config(Section):
     )
 
 
+S = TypeVar("S", bound=Section)
+_LONGEST = 300
+"""Characters of what is told of one mistake in a companion."""
 Location = tuple[int | str, ...]
 """Where a value stands: keys and list positions from the top, such as `("watches", 0, "inbox")`."""
 
@@ -392,6 +410,45 @@ def parse(text: str, path: Path) -> Config:
 
     Raises ConfigError.
     """
+    config, problems = _checked(Config, text, path, lambda config: _folder_problems(config.watches))
+    if config is None or problems:
+        told = "".join(f"  {problem}\n" for problem in problems)
+        raise ConfigError(
+            f"{path} has {len(problems)} problem(s):\n{told}", "See config.example.yaml for every setting."
+        )
+    return config
+
+
+def parse_options(text: str, path: Path) -> Options:
+    """Read a companion, which anybody may have written; `path` is its name in messages. Raises ConfigError."""
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
+            raise ConfigError(f"{path} repeats a part of itself (*).", "Write out what it stands for.")
+        options, problems = _checked(Options, text, path)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.", "Mend it.") from error
+    if options is None or problems:
+        told = "; ".join(problem if len(problem) < _LONGEST else f"{problem[:_LONGEST]}…" for problem in problems[:3])
+        raise ConfigError(f"{path} is wrong in {told}.", "Mend it; `ocrd help companion` tells what it can set.")
+    return options
+
+
+def options_of(raw: object) -> Options:
+    """Read what a sidecar tells of a companion's settings. Raises ConfigError."""
+    try:
+        return Options.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = _dotted(("settings", *first["loc"]))
+        raise ConfigError(
+            f"In the facts of the sidecar, {where}: {_explained(Options, dict(first))[:_LONGEST]}.", "Mend them."
+        ) from error
+
+
+def _checked(
+    model: type[S], text: str, path: Path, more: Callable[[S], Iterable[_Problem]] = lambda _: ()
+) -> tuple[S | None, list[str]]:
+    """Read settings and tell what is wrong with them, each with its line. Raises ConfigError if it is no YAML."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         raw = yaml.safe_load(text)
@@ -403,16 +460,14 @@ def parse(text: str, path: Path) -> Config:
         raise ConfigError(
             f"{path} is nested without end.", "Mend the anchor (&) that contains itself, or the brackets."
         ) from error
+    read = None
     try:
-        config = Config.model_validate(raw if raw is not None else {}, context={"base": path.absolute().parent})
+        read = model.model_validate(raw if raw is not None else {}, context={"base": path.absolute().parent})
     except ValidationError as error:
-        problems += [_Problem(tuple(item["loc"]), _explained(dict(item))) for item in error.errors()]
+        problems += [_Problem(tuple(item["loc"]), _explained(model, dict(item))) for item in error.errors()]
     else:
-        problems += _folder_problems(config.watches)
-        if not problems:
-            return config
-    told = "\n".join(f"  line {_line(lines, p.where)}: {_dotted(p.where)}: {p.text}" for p in problems)
-    raise ConfigError(f"{path} has {len(problems)} problem(s):\n{told}\n", "See config.example.yaml for every setting.")
+        problems += more(read)
+    return read, [f"line {_line(lines, one.where)}: {_dotted(one.where)}: {one.text}" for one in problems]
 
 
 def without_watches() -> Config:
@@ -466,12 +521,12 @@ def _example_value(section: type[Section], name: str, default: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True, default_style=style, width=1000).removesuffix("...\n").strip()
 
 
-def _explained(error: dict[str, Any]) -> str:
+def _explained(section: type[Section], error: dict[str, Any]) -> str:
     """Say what is wrong with a value, what it is, and what is allowed."""
     where, value = error["loc"], error["input"]
     match error["type"]:
         case "extra_forbidden":
-            known = _known_keys(where[:-1])
+            known = _known_keys(section, where[:-1])
             near = difflib.get_close_matches(str(where[-1]), known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
             return f"unknown key; {hint}"
@@ -483,8 +538,8 @@ def _explained(error: dict[str, Any]) -> str:
             return f"{error['msg'][0].lower()}{error['msg'][1:]}, not {value!r}"
 
 
-def _known_keys(where: Location) -> list[str]:
-    model: Any = Config
+def _known_keys(section: type[Section], where: Location) -> list[str]:
+    model: Any = section
     for key in where:
         model = model.model_fields[key].annotation if isinstance(key, str) else get_args(model)[0]
     return list(model.model_fields)

@@ -5,9 +5,10 @@ A group changes when any of its files does, or one comes or goes; so its quiet t
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePath
 
-from ocrd.model import FileStamp, Group, Join
+from ocrd.model import FileStamp, Group, Join, Settled
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
 
@@ -25,13 +26,17 @@ def in_order(name: str) -> tuple[tuple[object, ...], str]:
 
 
 def units(
-    inbox: Path, how: Join, files: Mapping[Path, FileStamp], coming: Mapping[Path, tuple[Path, FileStamp]]
+    inbox: Path,
+    how: Join,
+    files: Mapping[Path, FileStamp],
+    coming: Mapping[Path, tuple[Path, FileStamp]],
+    companions: Mapping[Path, FileStamp],
 ) -> dict[Path, FileStamp | Group]:
     """Sort what lies in an inbox into single files, by path with stamp, and groups.
 
     `how` is `none`, `subfolder` (the images in each folder below the inbox) or `sequence` (images of one folder whose
     names differ in a number at the end; one alone is a single file). `coming` holds temporary files, each with the path
-    that it will have.
+    that it will have; `companions` are by the path of what they are named for.
     """
     found: dict[Path, FileStamp | Group] = {}
     groups: dict[Path, Group] = {}
@@ -50,6 +55,8 @@ def units(
             found[Path(f"{path}{ending}")] = stamp
         else:
             found[path] = group
+    for path in found.keys() & companions.keys():
+        found[path] = replace(Settled(path, found[path]).group, companion=companions[path])
     return found
 
 

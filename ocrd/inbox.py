@@ -15,7 +15,7 @@ from ocrd import grouping, mounts
 from ocrd.config import Settle, Watch
 from ocrd.errors import IncompleteError, MachineError
 from ocrd.fsio import machine_faults, shown
-from ocrd.model import Group, Join, Settled
+from ocrd.model import COMPANION, Join, Settled
 from ocrd.scan import Scan, Wanted, scan
 from ocrd.settle import SettleTracker
 from ocrd.watching import Watching
@@ -89,8 +89,9 @@ class Inbox:
         found = await asyncio.to_thread(self._look, began)
         self._looked = began
         self._count_what_came_without_events(set(found.files), before)
-        self._tell_odd(found.odd)
-        seen = grouping.units(self.folder, self._join, found.files, found.coming)
+        seen = grouping.units(self.folder, self._join, found.files, found.coming, found.companions)
+        alone = {Path(f"{path}{COMPANION}"): path for path in found.companions if path not in seen}
+        self._tell_odd(found.odd | {one: f"for {shown(path.name)}, which is not here" for one, path in alone.items()})
         self._waiting = {path: why for path, why in self._waiting.items() if path in seen}
         return self.tracker.observe(seen, began)
 
@@ -263,11 +264,10 @@ class Inbox:
 
 async def _count_all(settled: Settled, count_pages: PageCounter) -> int:
     """Count the pages of all files. Raises IncompleteError if one more is coming, or one has not all of its bytes."""
-    if isinstance(settled.stamp, Group):
-        for name in settled.stamp.coming:
-            raise IncompleteError(f"{shown(name)} is still being copied.", "Wait, or delete it.")
+    for name in settled.group.coming:
+        raise IncompleteError(f"{shown(name)} is still being copied.", "Wait, or delete it.")
     pages = 0
-    for path in settled.files:
+    for path in settled.sources:
         try:
             pages += await count_pages(path)
         except IncompleteError as error:

@@ -128,6 +128,7 @@ def _facts(document: Document) -> str:
         "sha256": document.facts.sha256,
         "pages": document.facts.pages,
         **document.told_part,
+        **document.told_settings,
         "status": document.status,
         "engine": document.engine,
         "model": document.model,

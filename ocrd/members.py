@@ -1,13 +1,22 @@
 """The files of one source, moved together: all of them to names that have one stem, or none."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from ocrd import fsio
 from ocrd.model import FileStamp
 from ocrd.paths import beneath
+
+
+def beside(path: Path, endings: Iterable[str]) -> list[str]:
+    """List what must be free beside a name for these endings of a group, as `fsio.free_name` wants it.
+
+    A single file, whose own ending is empty, has its suffix before the others'.
+    """
+    endings = list(endings)
+    return [path.suffix + ending for ending in endings if ending] if "" in endings else endings
 
 
 def put_all(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Path, *, tag: str) -> None:

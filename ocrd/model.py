@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -32,14 +32,21 @@ Join = Literal["none", "subfolder", "sequence"]
 """Which images of an inbox become one document, as `watches.join` has it."""
 
 
+COMPANION = ".ocrd.yaml"
+"""What a companion is called: the path of its scan, and this. In a folder it is the whole name, for all scans there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Files that become one document. What they have in common is their path up to their endings."""
+    """Files that go together. What they have in common is their path up to their endings."""
 
     members: dict[str, FileStamp]
-    """By ending, in the order of their pages: `-001.jpg` of a sequence, `/001.jpg` of a folder."""
+    """By ending, in the order of their pages: `-001.jpg` of a sequence, `/001.jpg` of a folder. The ending is empty for
+    a single file, which is a group if it has a companion."""
     coming: dict[str, FileStamp] = field(default_factory=dict)
     """By name: temporary files that will be members when they are whole."""
+    companion: FileStamp | None = None
+    """Of the file with the settings for these alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +59,25 @@ class Settled:
     """Its stamp, or all stamps of a group, the same for the whole quiet time."""
 
     @property
+    def group(self) -> Group:
+        """It as a group, which may be of one."""
+        return Group({"": self.stamp}) if isinstance(self.stamp, FileStamp) else self.stamp
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one file, with or without a companion."""
+        return "" in self.group.members
+
+    @property
+    def sources(self) -> dict[Path, FileStamp]:
+        """Every file that has pages, with its stamp."""
+        return {Path(f"{self.path}{ending}"): stamp for ending, stamp in self.group.members.items()}
+
+    @property
     def files(self) -> dict[Path, FileStamp]:
-        """Every file of it, with its stamp."""
-        if isinstance(self.stamp, FileStamp):
-            return {self.path: self.stamp}
-        return {Path(f"{self.path}{ending}"): stamp for ending, stamp in self.stamp.members.items()}
+        """Every file of it, with its stamp; the companion comes last."""
+        companion = self.group.companion
+        return self.sources | ({Path(f"{self.path}{COMPANION}"): companion} if companion else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +261,12 @@ class Approach:
     """Tokens in a run that may not come twice."""
     window_size: int | None = None
     """How many tokens back a repeated run counts."""
+    languages: tuple[str, ...] | None = None
+    """What languages to expect, as the engine calls them."""
+
+    def or_else(self, other: "Approach") -> "Approach":
+        """Fill up with another what this one leaves to the settings."""
+        return Approach(**{**asdict(other), **{name: one for name, one in asdict(self).items() if one is not None}})
 
 
 DEFAULT_APPROACH = Approach()
@@ -399,11 +426,18 @@ class Document:
     """From the claim's start of work to the last page."""
     part: tuple[int, int] | None = None
     """Which of how many, from 1, where a scan was taken apart; `pages` are this part's alone then."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """What a companion set, as it was written."""
 
     @property
     def told_part(self) -> dict[str, str]:
         """Which part it is, as the facts of a sidecar tell it; nothing for a scan that is one document."""
         return {"part": f"{self.part[0]} of {self.part[1]}"} if self.part else {}
+
+    @property
+    def told_settings(self) -> dict[str, dict[str, object]]:
+        """What a companion set, as the facts of a sidecar tell it; nothing for a scan without one."""
+        return {"settings": dict(self.settings)} if self.settings else {}
 
     @property
     def problems(self) -> tuple[PageResult, ...]:

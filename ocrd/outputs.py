@@ -69,6 +69,7 @@ def as_json(document: Document) -> str:
         "sha256": document.facts.sha256,
         "kind": document.facts.kind,
         **document.told_part,
+        **document.told_settings,
         "status": document.status,
         "engine": document.engine,
         "model": document.model,

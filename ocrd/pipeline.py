@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 
 import structlog
 
-from ocrd import grounding, ledger, markdown, outputs, publish, split
-from ocrd.config import Pages, Watch
+from ocrd import companions, grounding, ledger, markdown, outputs, publish, split
+from ocrd.config import Options, Pages, Watch
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
 from ocrd.fsio import machine_faults, shown
 from ocrd.ledger import Entry, Ledger
-from ocrd.model import Document, PageResult, SourceFacts, Verdict
+from ocrd.model import COMPANION, DEFAULT_APPROACH, Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.reading import PageReader
 from ocrd.render import Renderer
 from ocrd.spool import Job, Spool, refusal_of
@@ -121,7 +121,9 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
         async with charged(job):
             result: Document | Twin | DocumentError
             try:
-                result = await _read(job, watch, tools)
+                options = companions.read(job.record.settings)
+                watch = companions.applied(options, watch)
+                result = await _read(job, watch, options, tools)
             except DocumentError as error:
                 result = error
             if not job.unchanged():  # somebody still writes to it: what was read is worth nothing, good or bad
@@ -161,6 +163,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     settings: Pages,
     separators: tuple[str, ...] = (),
     illustrate: bool = True,
+    approach: Approach = DEFAULT_APPROACH,
 ) -> Document:
     """Read every page of a source that `kept` does not hold yet; `keep` makes each result durable with its figures.
 
@@ -168,7 +171,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     """
     began = time.monotonic()
     pages = dict(kept or {})
-    reader = PageReader(tools.engine, tools.renderer, settings, separators)
+    reader = PageReader(tools.engine, tools.renderer, settings, separators, approach)
     tools.progress.opened(name, facts.pages, len(pages))
 
     async def read(index: int) -> None:
@@ -231,15 +234,31 @@ def earlier_attempts(job: Job, tools: Tools) -> int:
     return earlier
 
 
-def provenance(facts: SourceFacts, watch: Watch, tools: Tools) -> str:
+def approach_of(options: Options, engine: Engine) -> Approach:
+    """Say how the engine is to read a scan with these settings. Raises DocumentError if it can't read so."""
+    approach = companions.approach(options)
+    if approach != DEFAULT_APPROACH:
+        accept = getattr(engine, "accept", None)
+        if accept is None:
+            raise DocumentError(
+                f"The engine {engine.info.kind} takes neither prompt nor languages of a single scan.",
+                f"Take them out of the file *{COMPANION} that came with it.",
+            )
+        accept(approach)
+    return approach
+
+
+def provenance(facts: SourceFacts, watch: Watch, approach: Approach, tools: Tools) -> str:
     """Name all that a reading depends on: a page that was kept counts only for the same."""
     sheets = f" {watch.sheets}" if watch.sheets else ""
-    return f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}{sheets}"
+    own = f" {approach}" if approach != DEFAULT_APPROACH else ""
+    return f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}{sheets}{own}"
 
 
-async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
+async def _read(job: Job, watch: Watch, options: Options, tools: Tools) -> "Document | Twin":
     """Read a job's source, but for the pages that were read before a restart, or find that it was delivered before."""
     earlier = earlier_attempts(job, tools)
+    approach = approach_of(options, tools.engine)
     facts = replace(await tools.renderer.open(job.source), files=job.record.paths)
     if watch.duplicates != "process":
         await tools.twins.turn((watch.name, facts.sha256), job.id)
@@ -247,13 +266,13 @@ async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
             date = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
             told = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
             return Twin(known, told)
-    read_so = provenance(facts, watch, tools)
+    read_so = provenance(facts, watch, approach, tools)
 
     async def keep(page: PageResult, figures: Figures) -> None:
         await durably(job.keep_page, page, read_so, figures)
 
     kept = await durably(job.kept_pages, read_so)
-    return await read_document(
+    document = await read_document(
         job.source,
         job.record.name,
         facts,
@@ -264,7 +283,9 @@ async def _read(job: Job, watch: Watch, tools: Tools) -> "Document | Twin":
         settings=watch.pages,
         separators=watch.sheets,
         illustrate=outputs.with_figures(watch),
+        approach=approach,
     )
+    return replace(document, settings=companions.as_told(options))
 
 
 async def _illustrated(path: Path, page: PageResult, tools: Tools) -> tuple[PageResult, Figures]:

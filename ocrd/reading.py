@@ -8,7 +8,7 @@ from ocrd import ladder, verdict
 from ocrd.config import Pages
 from ocrd.engines.base import Engine
 from ocrd.errors import PageError
-from ocrd.model import DEFAULT_APPROACH, PageFacts, PageImage, PageResult, Reading, Rung, View
+from ocrd.model import DEFAULT_APPROACH, Approach, PageFacts, PageImage, PageResult, Reading, Rung, View
 from ocrd.render import Renderer
 
 
@@ -21,6 +21,8 @@ class PageReader:
     settings: Pages
     separators: tuple[str, ...] = ()
     """Texts of the barcodes that make a page a separator sheet, which is not read."""
+    approach: Approach = DEFAULT_APPROACH
+    """What is wanted of the engine on every rung that does not ask for something else."""
 
     async def read(self, path: Path, index: int, *, priority: int) -> PageResult:
         """Read one page by the first way, then by others as long as it is bad. Raises EngineError, DocumentError."""
@@ -122,7 +124,7 @@ class _Attempt:
         )
 
     async def _read(self, image: PageImage) -> Reading:
-        approach = self.by.engine.rungs.get(self.rung, DEFAULT_APPROACH)
+        approach = self.by.engine.rungs.get(self.rung, DEFAULT_APPROACH).or_else(self.by.approach)
         try:
             return await self.by.engine.read(image, priority=self.priority, approach=approach)
         finally:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ocrd import config, errors, logs
+from ocrd import companions, config, errors, logs
 from ocrd.errors import ConfigError, OcrdError
 
 WIDTH = 96
@@ -70,6 +70,7 @@ def topics() -> dict[str, Callable[[], str]]:
     """Return what help there is, by name: general topics, then one for each section of the configuration."""
     general: dict[str, Callable[[], str]] = {
         "configuration": lambda: _told(settings()),
+        "companion": _companion,
         "exit-codes": _exit_codes,
         "journal": _journal,
     }
@@ -108,6 +109,16 @@ def _one(setting: Setting) -> str:
 
 def _wrapped(text: str, indent: str) -> str:
     return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) + "\n"
+
+
+def _companion() -> str:
+    schema = config.Options.model_json_schema(mode="serialization")
+    where = (
+        "Beside the scan letter.pdf, letter.pdf.ocrd.yaml sets these for it alone; beside images that become the "
+        "document letter, letter.ocrd.yaml. A folder's .ocrd.yaml sets them for the scans in that very folder. "
+        f"Where both set the same, the scan's own counts. {companions.MOST} bytes are the most."
+    )
+    return _wrapped(where, "") + "\n" + _told(list(_of_section(schema, schema.get("$defs", {}), "")))
 
 
 def _exit_codes() -> str:

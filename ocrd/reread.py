@@ -21,15 +21,25 @@ from typing import Any
 
 import structlog
 
-from ocrd import delivered, exchange, fsio, outputs
+from ocrd import companions, delivered, exchange, fsio, outputs
 from ocrd.config import Watch
 from ocrd.delivered import Delivered
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.fsio import NotAsSeenError, shown
 from ocrd.ledger import Entry, Ledger
-from ocrd.model import Document, PageResult, SourceFacts, Verdict
+from ocrd.model import Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.paths import beneath
-from ocrd.pipeline import Figures, Outcome, Tools, charged, durably, earlier_attempts, provenance, read_document
+from ocrd.pipeline import (
+    Figures,
+    Outcome,
+    Tools,
+    approach_of,
+    charged,
+    durably,
+    earlier_attempts,
+    provenance,
+    read_document,
+)
 from ocrd.result import ASSETS
 from ocrd.spool import Job, Rerun, Spool
 
@@ -91,6 +101,10 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     """Read the pages, and write the files anew that they stand in. Returns those pages as a document of their own."""
     attempts = earlier_attempts(job, tools)
     known = await durably(delivered.look, watch, _asked(job).sidecar)
+    options = companions.told(known.facts)
+    approach = approach_of(options, tools.engine)
+    watch = companions.applied(options, watch)
+    known = replace(known, watch=watch)
     original = await durably(delivered.original, watch, known.facts, known.sidecar)
     if original is None:
         raise DocumentError(
@@ -99,7 +113,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
         )
     with delivered.held_open(watch, original) as held:
         facts = await tools.renderer.open(held)
-        document = await _read(job, held, facts, attempts, watch, tools)
+        document = await _read(job, held, facts, attempts, watch, approach, tools)
         pages = _named_anew(document.pages, job.id)
         told = {
             "date": document.date.isoformat(timespec="seconds"),
@@ -125,7 +139,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
 
 
 async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
-    job: Job, path: Path, facts: SourceFacts, attempts: int, watch: Watch, tools: Tools
+    job: Job, path: Path, facts: SourceFacts, attempts: int, watch: Watch, approach: Approach, tools: Tools
 ) -> Document:
     """Read the pages that are asked for. Those that fail are told and left out. Raises DocumentError if all do."""
     wanted = {number - 1 for number in _asked(job).pages}
@@ -133,7 +147,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
         raise DocumentError(
             f"The original has {facts.pages} page(s), and no page {max(wanted) + 1}.", "Ask for others."
         )
-    read_so = provenance(facts, watch, tools)
+    read_so = provenance(facts, watch, approach, tools)
 
     async def keep(page: PageResult, figures: Figures) -> None:
         await durably(job.keep_page, page, read_so, figures)
@@ -150,6 +164,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
         settings=watch.pages,
         separators=watch.sheets,
         illustrate=outputs.with_figures(watch),
+        approach=approach,
     )
     read = [document.pages[index] for index in sorted(wanted)]
     good = tuple(page for page in read if page.verdict is not Verdict.FAILED)

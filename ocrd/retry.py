@@ -8,7 +8,7 @@ from ocrd import fsio, grouping, markdown, members
 from ocrd.config import Watch
 from ocrd.errors import DocumentError
 from ocrd.fsio import shown
-from ocrd.model import Group, Settled
+from ocrd.model import Settled
 from ocrd.scan import scan
 from ocrd.spool import NOTE_SUFFIX
 
@@ -34,7 +34,8 @@ def bring_back(watches: Iterable[Watch], names: Sequence[Path] | None) -> Iterat
 
 
 def _refused(watch: Watch) -> list[tuple[Watch, Settled]]:
-    found = grouping.units(watch.error, watch.join, scan(watch.error).files, {})
+    there = scan(watch.error)
+    found = grouping.units(watch.error, watch.join, there.files, {}, there.companions)
     return [(watch, Settled(path, stamp)) for path, stamp in sorted(found.items())]
 
 
@@ -45,12 +46,12 @@ def _fits(name: Path, watch: Watch, source: Settled) -> bool:
 
 
 def _bring_back(watch: Watch, source: Settled) -> Path:
-    path, group = source.path, isinstance(source.stamp, Group)
+    path, group = source.path, not source.single
     wanted = str(path.relative_to(watch.error))
     files = {str(file).removeprefix(str(path)): file for file in source.files}
     stamps = dict(zip(files, source.files.values(), strict=True))
     while True:
-        target = watch.inbox / fsio.free_name(watch.inbox, wanted, files if group else (), whole=group)
+        target = watch.inbox / fsio.free_name(watch.inbox, wanted, members.beside(path, files), whole=group)
         fsio.make_folders(target.parent, below=watch.inbox)
         try:
             members.put_all(files, stamps, target, tag=f"retry-{os.getpid()}")

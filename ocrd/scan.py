@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ocrd.errors import MachineError
 from ocrd.fsio import machine_faults
-from ocrd.model import FileStamp
+from ocrd.model import COMPANION, FileStamp
 
 SOURCE_SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
 """What is taken for a source, by its name; what it really is shows only when it is opened."""
@@ -39,6 +39,11 @@ def is_source_name(name: str) -> bool:
     """
     stem, _, suffix = name.rpartition(".")
     return suffix.lower() in _SUFFIXES and bool(stem) and not name.startswith(_TEMPORARY_STARTS)
+
+
+def is_companion_name(name: str) -> bool:
+    """Whether a file of this name holds the settings of one scan; `.ocrd.yaml` alone is a folder's."""
+    return name.endswith(COMPANION) and not name.startswith(_TEMPORARY_STARTS)
 
 
 def name_to_come(name: str) -> str:
@@ -95,6 +100,8 @@ class Scan:
     """Things that are named like a source but are none, with what they are. They are left alone."""
     coming: dict[Path, tuple[Path, FileStamp]] = field(default_factory=dict)
     """Copies under way, if they were asked for: the path that each will have, and its stamp."""
+    companions: dict[Path, FileStamp] = field(default_factory=dict)
+    """Companions, by the path of the scan that each is named for."""
 
 
 def scan(inbox: Path, wanted: Wanted = _EVERYTHING, *, coming: bool = False) -> Scan:
@@ -113,6 +120,8 @@ def scan(inbox: Path, wanted: Wanted = _EVERYTHING, *, coming: bool = False) -> 
                 for entry in entries:
                     if is_source_name(entry.name):
                         _take(entry, entry.path[below:], found, wanted)
+                    elif is_companion_name(entry.name):
+                        _note(entry, found.companions, Path(entry.path.removesuffix(COMPANION)), found)
                     elif coming and (name := name_to_come(entry.name)):
                         _take_coming(entry, Path(folder, name), found)
                     elif (
@@ -130,14 +139,17 @@ def scan(inbox: Path, wanted: Wanted = _EVERYTHING, *, coming: bool = False) -> 
 
 
 def _take(entry: "os.DirEntry[str]", path: str, found: Scan, wanted: Wanted) -> None:
-    if not wanted.file(path):
-        return
+    if wanted.file(path):
+        _note(entry, found.files, Path(entry.path), found)
+
+
+def _note(entry: "os.DirEntry[str]", among: dict[Path, FileStamp], path: Path, found: Scan) -> None:
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return  # it went away meanwhile, which is no error
     if stat.S_ISREG(status.st_mode):
-        found.files[Path(entry.path)] = FileStamp.of(status)
+        among[path] = FileStamp.of(status)
     else:
         found.odd[Path(entry.path)] = _kind(status.st_mode)
 

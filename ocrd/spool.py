@@ -3,13 +3,14 @@
     work/<id>/job.json        what the source was called, attempts, the names chosen for what goes out
     work/<id>/source.pdf      the source itself, from the claim until it is archived or refused
     work/<id>/source/         or, of a group, its files
+    work/<id>/source.ocrd.yaml its companion, if it has one, which goes wherever the source goes
     work/<id>/pages/0001.json each page's result, as soon as it is there
     work/<id>/figures/        the pictures cropped from it, before that page's result
     work/<id>/result/         the files that go out: sidecar, and what is configured beside it
     work/<id>/result.json     their list, from which moment nothing is read again
 
-A source, and each file of a group, is in exactly one place at every instant. What a crash leaves, and what the next
-start makes of it:
+A source, each file of a group, and a companion is in exactly one place at every instant. What a crash leaves, and what
+the next start makes of it:
 
     crash after                     found                        rule
     job.json written                no source                    delete the folder; the scan finds the file in the inbox
@@ -51,15 +52,16 @@ from typing import Any, Self
 
 import structlog
 
-from ocrd import fsio, members
+from ocrd import companions, fsio, members
 from ocrd.errors import DocumentError, MachineError, OcrdError
-from ocrd.model import DEFAULT_ACCESS, Access, FileStamp, Group, PageResult, Settled
+from ocrd.model import COMPANION, DEFAULT_ACCESS, Access, FileStamp, PageResult, Settled
 from ocrd.paths import NotRegularError, beneath, mount_point, regular, spelled
 from ocrd.result import Result
 
 log = structlog.get_logger("ocrd")
 
 _RECORD = "job.json"
+_COMPANION = f"source{COMPANION}"
 _ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 _REQUEST = re.compile(rf"rerun-{_ID.pattern}\.json")
 NOTE_SUFFIX = ".error.md"
@@ -119,6 +121,11 @@ class JobRecord:
     """Names recorded before their use, by role (`sidecar`, `archive`, `error`), relative to that role's folder."""
     rerun: Rerun | None = None
     """What is to be read again; None for a source that was dropped."""
+    companion: FileStamp | None = None
+    """The stamp of the file with the settings for this source alone, when it had settled; None if there was none."""
+    settings: dict[str, str | None] = field(default_factory=dict)
+    """Settings for this source as they were when it was claimed, unchecked: by the path of their file below the inbox,
+    what that held; None where it could not be read. The later ones go before the earlier."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -129,12 +136,14 @@ class JobRecord:
         raw: dict[str, Any] = json.loads(data)
         known = {one.name: raw[one.name] for one in fields(cls) if one.name in raw}
         refusal, again, stamp = known.pop("refusal", None), known.pop("rerun", None), known.pop("stamp")
+        companion = known.pop("companion", None)
         group = {ending: FileStamp(**one) for ending, one in known.pop("members", {}).items()}
         record = cls(
             stamp=None if group else FileStamp(**stamp),
             members=group,
             refusal=Refusal(**refusal) if refusal else None,
             rerun=Rerun(again["sidecar"], tuple(again["pages"])) if again else None,
+            companion=FileStamp(**companion) if companion else None,
             **known,
         )
         paths = (record.name, *record.names.values(), *record.paths)
@@ -144,8 +153,9 @@ class JobRecord:
 
     @property
     def stamps(self) -> dict[str, FileStamp]:
-        """The stamp of each file by its ending, which is empty for a single one."""
-        return {"": self.stamp} if self.stamp else self.members
+        """The stamp of each file by its ending, which is empty for a single one; the companion comes last."""
+        stamps = {"": self.stamp} if self.stamp else self.members
+        return stamps | ({COMPANION: self.companion} if self.companion else {})
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -191,9 +201,10 @@ class Job:
     @property
     def files(self) -> dict[str, Path]:
         """Where each file of the source lies while it is ours, by its ending."""
-        if not self.record.members:
-            return {"": self.source}
-        return {ending: self.source / Path(self.record.name + ending).name for ending in self.record.members}
+        files = {"": self.source}
+        if self.record.members:
+            files = {ending: self.source / Path(self.record.name + ending).name for ending in self.record.members}
+        return files | ({COMPANION: self.folder / _COMPANION} if self.record.companion else {})
 
     @property
     def held(self) -> dict[str, Path]:
@@ -324,13 +335,28 @@ class Spool:
                 self._undo(self._begun.pop())
             return None
         name = str(settled.path.relative_to(self._inbox))
-        if isinstance(settled.stamp, Group):
-            record = JobRecord(self._watch, name, None, settled.stamp.members)
-        else:
-            record = JobRecord(self._watch, name, settled.stamp)
+        group = settled.group
+        several = {} if settled.single else group.members
+        record = JobRecord(self._watch, name, group.members.get(""), several, companion=group.companion)
         if any(self._stamp_in_inbox(name + ending) != stamp for ending, stamp in record.stamps.items()):
             return None
-        return self._claim(record)
+        return self._claim(replace(record, settings=self._settings_for(record)))
+
+    def _settings_for(self, record: JobRecord) -> dict[str, str | None]:
+        """Read the settings of the folder that the source lies in, and its companion's. Raises MachineError."""
+        first = Path(record.name + next(iter(record.stamps)))
+        names = [str(first.with_name(COMPANION)), *([record.name + COMPANION] if record.companion else [])]
+        return {name: self._text_of(name) for name in names if os.path.lexists(self._inbox / name)}
+
+    def _text_of(self, name: str) -> str | None:
+        with fsio.machine_faults("read", self._inbox / name):
+            try:
+                with beneath(self._inbox, name) as held, regular(held) as path, path.open("rb") as file:
+                    return file.read(companions.MOST + 1).decode(errors="surrogateescape")
+            except FileNotFoundError:
+                return ""  # it went away meanwhile
+            except (NotRegularError, NotADirectoryError, PermissionError):
+                return None
 
     def _stamp_in_inbox(self, name: str) -> FileStamp | None:
         with suppress(FileNotFoundError, NotADirectoryError), beneath(self._inbox, name) as held:
@@ -411,7 +437,8 @@ class Spool:
         Of a group, what was taken goes back to what was not: its folder may well be there.
         """
         held = job.held
-        return self._move_out(job, "inbox", self._inbox, put=lambda path: _put(job, path, held), beside=held)
+        beside = members.beside(Path(job.record.name), held)
+        return self._move_out(job, "inbox", self._inbox, put=lambda path: _put(job, path, held), beside=beside)
 
     def archive(self, job: Job, folder: Path, access: Access = DEFAULT_ACCESS) -> Path:
         """Move the source to the archive and forget the job. Returns where it lies now. Raises MachineError."""
@@ -545,7 +572,8 @@ class Spool:
 
     def _without_record(self, folder: Path) -> Job | None:
         """Make a job of a source without a sound record of its own: it goes to error/, named after the folder."""
-        for source in folder.glob("source*"):
+        companion = folder / _COMPANION
+        for source in sorted(folder.glob("source*"), key=lambda path: path == companion):
             if source.is_dir() and not source.is_symlink():
                 whole = sorted(path for path in source.iterdir() if not path.name.startswith("."))  # no broken copy
                 group = {f"/{path.name}": FileStamp.of(path.lstat()) for path in whole}
@@ -559,6 +587,8 @@ class Spool:
                 continue
             if source != job.source:
                 fsio.move_new(source, job.source, tag=job.id)
+            if source != companion and _regular(companion):
+                job.record = replace(job.record, companion=FileStamp.of(companion.lstat()))
             damage = DocumentError(
                 "The record of this job is damaged, its name and place lost.", "Drop the file again."
             )
@@ -601,8 +631,9 @@ def _put(job: Job, path: Path, files: Mapping[str, Path] | None = None) -> None:
 
 
 def _taken_by(job: Job) -> list[str]:
-    """List the endings that a group needs free: those of its files, or, for a folder, the folder itself."""
-    return [ending for ending in job.record.members if not ending.startswith("/")] or [""] if job.record.members else []
+    """List what must be free beside a source's name: for each of its files; for those of a folder, the folder."""
+    endings = dict.fromkeys("/" if ending.startswith("/") else ending for ending in job.record.stamps)
+    return [one.rstrip("/") for one in members.beside(Path(job.record.name), endings)]
 
 
 def _stamped(path: Path) -> FileStamp | None:

@@ -40,7 +40,7 @@ FLOORS = [
     {"drawing"},
     {"searchable"},
     {"overlay", "sources"},
-    {"nonsense", "plain", "repetition", "split", "members", "talk"},
+    {"nonsense", "plain", "repetition", "split", "members", "talk", "companions"},
     {
         "grouping",
         "grounding",

@@ -81,6 +81,27 @@ SCENARIOS = [
         join="subfolder",
     ),
     Scenario(
+        "companion",
+        {"sub/a.pdf": b"illustrated", "sub/a.pdf.ocrd.yaml": b"outputs: [markdown, json]\n"},
+        {"archive/sub/a.pdf.ocrd.yaml": b"s1", "inbox/sub/.ocrd.yaml": b"outputs: [text]\n"},
+        later={"archive/sub/a (2).pdf": b"s2"},
+        outputs=("markdown", "json"),
+    ),
+    Scenario(
+        "companion, refused",
+        {"x.pdf": b"source x", "x.pdf.ocrd.yaml": b"lnguages: [eng]\n"},
+        {"error/x.pdf.ocrd.yaml": b"s1"},
+        later={"error/x (2).pdf.ocrd.yaml": b"s2"},
+        apart=("inbox",),
+    ),
+    Scenario(
+        "companion of a group, apart",
+        {"f/1.jpg": b"page 1", "f/2.jpg": b"page 2", "f.ocrd.yaml": b"outputs: [markdown]\n"},
+        later={"archive/f.ocrd.yaml": b"s1"},
+        apart=("archive",),
+        join="subfolder",
+    ),
+    Scenario(
         "all apart",
         {"a.pdf": b"source a", "x.pdf": b"bad source"},
         later={"archive/a.pdf": b"s1", "error/x.pdf": b"s2"},
@@ -211,6 +232,8 @@ def test_a_fault_at_any_step_pauses_the_watch_until_it_is_mended(pool: Executor,
         (mutations.run_half_a_group, "grouped"),
         (mutations.leave_half_a_group, "grouped"),
         (mutations.forget_half_a_group, "grouped"),
+        (mutations.leave_half_a_group, "companion"),
+        (mutations.forget_half_a_group, "companion"),
     ],
 )
 def test_the_harness_catches_code_that_breaks_the_promises(pool: Executor, change: Change, name: str) -> None:

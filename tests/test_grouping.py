@@ -17,7 +17,7 @@ STAMP = FileStamp(dev=1, ino=2, size=3, mtime_ns=4)
 def found(how: Join, *names: str, coming: dict[str, str] | None = None) -> dict[str, list[str] | None]:
     """Return the groups' endings, and None for single files, by their path below the inbox."""
     on_the_way = {INBOX / name: (INBOX / later, STAMP) for name, later in (coming or {}).items()}
-    sorted_out = units(INBOX, how, dict.fromkeys(map(INBOX.joinpath, names), STAMP), on_the_way)
+    sorted_out = units(INBOX, how, dict.fromkeys(map(INBOX.joinpath, names), STAMP), on_the_way, {})
     return {
         str(path.relative_to(INBOX)): list(unit.members) if isinstance(unit, Group) else None
         for path, unit in sorted_out.items()
@@ -63,11 +63,11 @@ def test_a_copy_under_way_holds_its_group() -> None:
     tracker = SettleTracker(3.0)
     files = {INBOX / f"f/{number}.jpg": STAMP for number in (1, 2)}
     coming = {INBOX / "f/.3.jpg.Xa8": (INBOX / "f/3.jpg", STAMP)}
-    tracker.observe(units(INBOX, "subfolder", files, {}), 0.0)
-    assert tracker.observe(units(INBOX, "subfolder", files, coming), 2.9) == []
+    tracker.observe(units(INBOX, "subfolder", files, {}, {}), 0.0)
+    assert tracker.observe(units(INBOX, "subfolder", files, coming, {}), 2.9) == []
     grown = {path: (later, replace(STAMP, size=9)) for path, (later, _) in coming.items()}
-    assert tracker.observe(units(INBOX, "subfolder", files, grown), 5.8) == []
-    (settled,) = tracker.observe(units(INBOX, "subfolder", files, grown), 8.8)
+    assert tracker.observe(units(INBOX, "subfolder", files, grown, {}), 5.8) == []
+    (settled,) = tracker.observe(units(INBOX, "subfolder", files, grown, {}), 8.8)
     assert isinstance(settled.stamp, Group)
     assert list(settled.stamp.coming) == [".3.jpg.Xa8"]
     assert found("sequence", "a-1.jpg", coming={".a-2.jpg.Xa8": "a-2.jpg"}) == {"a": ["-1.jpg"]}
@@ -77,7 +77,7 @@ def test_a_copy_under_way_holds_its_group() -> None:
 def test_the_quiet_time_counts_from_the_last_change_of_any_member(change: str) -> None:
     tracker = SettleTracker(3.0)
     files = {INBOX / f"f/{number}.jpg": STAMP for number in range(5)}
-    tracker.observe(units(INBOX, "subfolder", files, {}), 0.0)
+    tracker.observe(units(INBOX, "subfolder", files, {}, {}), 0.0)
     match change:
         case "grows":
             files[INBOX / "f/3.jpg"] = replace(STAMP, size=9)
@@ -85,13 +85,13 @@ def test_the_quiet_time_counts_from_the_last_change_of_any_member(change: str) -
             files[INBOX / "f/5.jpg"] = STAMP
         case _:
             del files[INBOX / "f/4.jpg"]
-    group = units(INBOX, "subfolder", files, {})
+    group = units(INBOX, "subfolder", files, {}, {})
     assert tracker.observe(group, 2.9) == []
     assert tracker.observe(group, 5.8) == []
     (settled,) = tracker.observe(group, 5.9)
     assert settled.files == files
     assert tracker.knows(settled)
-    tracker.observe(units(INBOX, "subfolder", {**files, INBOX / "f/9.jpg": STAMP}, {}), 6.0)
+    tracker.observe(units(INBOX, "subfolder", {**files, INBOX / "f/9.jpg": STAMP}, {}, {}), 6.0)
     assert not tracker.knows(settled), "a late member makes it another group"
 
 

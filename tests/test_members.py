@@ -52,7 +52,8 @@ class House:
             path.write_bytes(data or name.encode())
 
     def settled(self) -> list[Settled]:
-        found = units(self.watch.inbox, self.watch.join, scan(self.watch.inbox).files, {})
+        there = scan(self.watch.inbox)
+        found = units(self.watch.inbox, self.watch.join, there.files, {}, there.companions)
         return [Settled(*one) for one in sorted(found.items())]
 
     def claim(self) -> Job:

@@ -46,6 +46,12 @@ class Attended:
         told = getattr(self._engine, "state", None)
         return told if isinstance(told, EngineState) else EngineState()
 
+    @property
+    def accept(self) -> Callable[[Approach], None] | None:
+        """What the engine says to ways of reading, if it does."""
+        accept: Callable[[Approach], None] | None = getattr(self._engine, "accept", None)
+        return accept
+
     def silence(self) -> float:
         """Return for how many seconds the engine has had pages without answering to any of them."""
         return self._clock() - self._last if self.inside else 0.0

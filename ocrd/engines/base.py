@@ -44,7 +44,8 @@ class Engine(Protocol):
     """Reads page images, many at once.
 
     The daemon starts an engine once and keeps it. All methods belong to one event loop and must not block it. Beside
-    these, a property `state` (see `EngineState`) is welcome.
+    these, a property `state` (see `EngineState`) is welcome, and a method `accept(approach)`, which raises
+    DocumentError where a scan's own prompt or languages can't be had; without it none can.
     """
 
     @property

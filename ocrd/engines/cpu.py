@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import version
 from itertools import groupby
 from operator import attrgetter
@@ -24,7 +24,7 @@ from xml.etree import ElementTree as ET
 
 import ocrd
 from ocrd.engines.base import EngineInfo
-from ocrd.errors import ConfigError, EngineError, PageError
+from ocrd.errors import ConfigError, DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
 from ocrd.workers import Limits, WorkerError, Workers
 
@@ -101,7 +101,7 @@ class CpuEngine:
         self._languages = _chosen(self._languages, self._letters, installed)
         needed = {language: installed[language] for language in self._languages if language in installed}
         self._tessdata = tempfile.TemporaryDirectory(prefix="ocrd-tessdata-")
-        for path in needed.values():  # Tesseract wants them all in one folder
+        for path in installed.values():  # Tesseract wants them all in one folder
             Path(self._tessdata.name, path.name).symlink_to(path)
         try:
             program, versions = await self._run(_load)
@@ -125,15 +125,26 @@ class CpuEngine:
         page: PageImage,
         *,
         priority: int = 0,  # noqa: ARG002 - see window
-        approach: Approach = DEFAULT_APPROACH,  # noqa: ARG002 - see rungs
+        approach: Approach = DEFAULT_APPROACH,
     ) -> Reading:
         """Read one page. A page that takes too long or kills its workers raises PageError, and costs no other page."""
         start = time.monotonic()
         try:
-            text = await self._run(_read, page)
+            text = await self._run(_read, page, languages=approach.languages)
         except WorkerError as error:
             raise PageError(f"Reading this page {error}.", _REMEDY) from error
         return Reading(page.index, text, "stop", tokens=len(text), seconds=time.monotonic() - start)
+
+    def accept(self, approach: Approach) -> None:
+        """Raise DocumentError for a prompt, and for languages that can't be read."""
+        if approach.prompt is not None:
+            raise DocumentError(
+                f"The cpu engine takes no prompt, such as {approach.prompt!r}.", "Take it out of the scan's settings."
+            )
+        try:
+            _chosen(approach.languages or (), self._letters, installed_languages(), "the scan's settings")
+        except ConfigError as error:
+            raise DocumentError(error.what, error.remedy) from error
 
     async def close(self) -> None:
         """Kill the workers and remove the folder of languages. Pages under way are cancelled."""
@@ -142,11 +153,12 @@ class CpuEngine:
             self._tessdata.cleanup()
             self._tessdata = None
 
-    async def _run(self, function: Callable[..., R], *args: object) -> R:
+    async def _run(self, function: Callable[..., R], *args: object, languages: tuple[str, ...] | None = None) -> R:
         """Call `function(setup, *args)` in a worker."""
         if self._tessdata is None:
             raise EngineError("The cpu engine is not running.", "Start it first.")
-        return await self._pool.run(function, _Setup(self._tessdata.name, self._languages, self._letters), *args)
+        setup = _Setup(self._tessdata.name, languages or self._languages, self._letters)
+        return await self._pool.run(function, setup, *args)
 
 
 def installed_languages() -> dict[str, Path]:
@@ -161,7 +173,9 @@ def installed_languages() -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.traineddata"))}
 
 
-def _chosen(wanted: tuple[str, ...], letters: Letters, installed: dict[str, Path]) -> tuple[str, ...]:
+def _chosen(
+    wanted: tuple[str, ...], letters: Letters, installed: dict[str, Path], where: str = "engine.cpu.languages"
+) -> tuple[str, ...]:
     """Say which languages will be read. Raises ConfigError if some can't be."""
     trained = sorted(installed.keys() - {"osd", "equ"})  # these two are no languages
     readable = RAPIDOCR_LANGUAGES if letters == "rapidocr" else tuple(trained)
@@ -169,7 +183,7 @@ def _chosen(wanted: tuple[str, ...], letters: Letters, installed: dict[str, Path
     for language in languages:
         if language not in readable:
             raise ConfigError(
-                f"{language!r} in engine.cpu.languages can't be read with {letters};"
+                f"{language!r} in {where} can't be read with {letters};"
                 f" what can be is {', '.join(readable) or 'nothing'}.",
                 _how_to_read(language, letters),
             )
@@ -268,7 +282,7 @@ def _read(setup: _Setup, page: PageImage) -> str:
         raise PageError(f"This page can't be read: {error!r}.", _REMEDY) from error
 
 
-@cache
+@lru_cache(maxsize=2)  # another for scans with languages of their own
 def _reader(setup: _Setup) -> "_Reader":
     return _Reader(setup)
 

@@ -26,7 +26,7 @@ from ocrd.engines.card import Card
 from ocrd.engines.residence import CoreDied, Residence, Rest
 from ocrd.engines.testpage import TEST_TEXT, test_page
 from ocrd.engines.vllm_inputs import Inputs
-from ocrd.errors import EngineError, PageError
+from ocrd.errors import DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
 from ocrd.vllm_settings import VllmSettings
 
@@ -134,6 +134,14 @@ class VllmEngine:
         if self._residence is None:
             raise RuntimeError("the engine is not started")
         return await self._residence.read(page, priority, approach)
+
+    def accept(self, approach: Approach) -> None:
+        """Raise DocumentError for languages: the model finds out by itself what it reads."""
+        if approach.languages:
+            raise DocumentError(
+                f"The model reads every language by itself, and can't be told {', '.join(approach.languages)}.",
+                "Take `languages` out of the scan's settings.",
+            )
 
     async def close(self) -> None:
         """Stop and free everything."""

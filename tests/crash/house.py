@@ -311,7 +311,8 @@ class House:
         flow.spool.close()
 
     def _settled(self, watch: Watch) -> list[Settled]:
-        found = units(watch.inbox, watch.join, scan(watch.inbox).files, {})
+        there = scan(watch.inbox)
+        found = units(watch.inbox, watch.join, there.files, {}, there.companions)
         return [Settled(path, found[path]) for path in sorted(found)]
 
     def _claimed(self, flow: Flow, settled: Settled) -> Job | None:
@@ -419,7 +420,8 @@ class House:
         """Assert that what came as one group lies together under one name."""
 
         def groups(folder: Path) -> list[frozenset[bytes]]:
-            found = units(folder, self.scenario.join, scan(folder).files, {}).items()
+            there = scan(folder)
+            found = units(folder, self.scenario.join, there.files, {}, there.companions).items()
             together = [
                 frozenset(map(Path.read_bytes, Settled(*one).files)) for one in found if isinstance(one[1], Group)
             ]

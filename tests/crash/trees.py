@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ocrd.model import FileStamp
+from ocrd.model import COMPANION, FileStamp
 
 TEMPORARY = "/.ocrd-"
 _ID = re.compile(rb"\d{8}T\d{6}-[0-9a-f]{6}")
@@ -71,12 +71,15 @@ def _found(places: Mapping[str, Path]) -> Iterator[tuple[bool, str, str]]:
 def _record(path: Path, inbox: Path) -> bytes:
     raw = json.loads(path.read_bytes())
     raw["attempts"] = bool(raw["attempts"])
-    stamp, members = raw.pop("stamp"), raw.get("members", {})
+    stamp, members, companion = raw.pop("stamp"), raw.get("members", {}), raw.pop("companion", None)
     for ending, one in members.items():  # of a group
         name = raw["name"] + ending
         members[ending] = _compared(one, inbox / name, path.parent / "source" / Path(name).name)
+    beside = path.with_name(f"source{COMPANION}")
+    if companion:
+        raw["companion"] = _compared(companion, inbox / (raw["name"] + COMPANION), beside)
     if stamp:
-        source = next(path.parent.glob("source*"), path.with_name("source"))
+        source = next((one for one in path.parent.glob("source*") if one != beside), path.with_name("source"))
         raw["stamp"] = _compared(stamp, inbox / raw["name"], source)
     return json.dumps(raw).encode()
 
