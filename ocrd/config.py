@@ -428,8 +428,9 @@ def parse_options(text: str, path: Path) -> Options:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.", "Mend it.") from error
     if options is None or problems:
-        told = "; ".join(problem if len(problem) < _LONGEST else f"{problem[:_LONGEST]}…" for problem in problems[:3])
-        raise ConfigError(f"{path} is wrong in {told}.", "Mend it; `ocrd help companion` tells what it can set.")
+        raise ConfigError(
+            f"{path} is wrong in {problems[0][:_LONGEST]}.", "Mend it; `ocrd help companion` tells what it can set."
+        )
     return options
 
 

@@ -22,7 +22,7 @@ from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
 from ocrd.fsio import machine_faults, shown
 from ocrd.ledger import Entry, Ledger
-from ocrd.model import COMPANION, DEFAULT_APPROACH, Approach, Document, PageResult, SourceFacts, Verdict
+from ocrd.model import DEFAULT_APPROACH, Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.reading import PageReader
 from ocrd.render import Renderer
 from ocrd.spool import Job, Spool, refusal_of
@@ -234,17 +234,24 @@ def earlier_attempts(job: Job, tools: Tools) -> int:
     return earlier
 
 
-def approach_of(options: Options, engine: Engine) -> Approach:
-    """Say how the engine is to read a scan with these settings. Raises DocumentError if it can't read so."""
+def approach_of(options: Options, engine: Engine, where: str) -> Approach:
+    """Say how the engine is to read a scan with these settings, which stand `where` a person can find them.
+
+    Raises DocumentError if it can't read so.
+    """
     approach = companions.approach(options)
-    if approach != DEFAULT_APPROACH:
-        accept = getattr(engine, "accept", None)
-        if accept is None:
-            raise DocumentError(
-                f"The engine {engine.info.kind} takes neither prompt nor languages of a single scan.",
-                f"Take them out of the file *{COMPANION} that came with it.",
-            )
+    if approach == DEFAULT_APPROACH:
+        return approach
+    accept = getattr(engine, "accept", None)
+    if accept is None:
+        raise DocumentError(
+            f"{where}: the engine {engine.info.kind} takes neither prompt nor languages of a single scan.",
+            "Take them out.",
+        )
+    try:
         accept(approach)
+    except DocumentError as error:
+        raise DocumentError(f"{where}: {error.what}", error.remedy) from error
     return approach
 
 
@@ -258,7 +265,7 @@ def provenance(facts: SourceFacts, watch: Watch, approach: Approach, tools: Tool
 async def _read(job: Job, watch: Watch, options: Options, tools: Tools) -> "Document | Twin":
     """Read a job's source, but for the pages that were read before a restart, or find that it was delivered before."""
     earlier = earlier_attempts(job, tools)
-    approach = approach_of(options, tools.engine)
+    approach = approach_of(options, tools.engine, " and ".join(map(shown, job.record.settings)))
     facts = replace(await tools.renderer.open(job.source), files=job.record.paths)
     if watch.duplicates != "process":
         await tools.twins.turn((watch.name, facts.sha256), job.id)

@@ -102,7 +102,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     attempts = earlier_attempts(job, tools)
     known = await durably(delivered.look, watch, _asked(job).sidecar)
     options = companions.told(known.facts)
-    approach = approach_of(options, tools.engine)
+    approach = approach_of(options, tools.engine, f"The facts of {shown(known.sidecar)}")
     watch = companions.applied(options, watch)
     known = replace(known, watch=watch)
     original = await durably(delivered.original, watch, known.facts, known.sidecar)

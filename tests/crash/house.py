@@ -121,7 +121,8 @@ def illustrated(page: PageImage, _priority: int) -> Reading:
 
 def _content(source: Path) -> bytes:
     """Return the bytes of a source; a group's are those of its files."""
-    return b"".join(path.read_bytes() for path in (sorted(source.iterdir()) if source.is_dir() else [source]))
+    files = sorted(source.iterdir()) if source.is_dir() else [source]
+    return b"".join(path.read_bytes() for path in files if path.exists())  # archived before its companion, it is gone
 
 
 def _lasting(data: bytes) -> bytes:
