@@ -3,8 +3,9 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,29 +133,64 @@ def read(folder: Path, name: str) -> bytes:
             raise _gone(folder / name) from error
 
 
-def original(watch: Watch, facts: dict[str, Any], sidecar: str) -> Path | None:
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What a document was read from, where it lies."""
+
+    folder: Path
+    """The archive, or the error folder."""
+    files: tuple[str, ...]
+    """Paths below it, in the order of the pages."""
+    group: bool = False
+    """Whether it is one of images that became one document, if only one of them."""
+
+    @property
+    def path(self) -> Path:
+        """Where a person finds it; of several files the first."""
+        return self.folder / self.files[0]
+
+
+def original(watch: Watch, facts: dict[str, Any], sidecar: str) -> Original | None:
     """Find the original in the archive, or in error/: by its name, and by its digest if that is known."""
-    named = Path(str(facts.get("source") or sidecar))
+    named = str(facts.get("source") or sidecar)
+    files = facts.get("files")
     for folder in (watch.archive, watch.error):
-        for path in _like(folder / named):
-            if "sha256" not in facts or _digest(path) == facts["sha256"]:
-                return path
+        if isinstance(files, list) and files:
+            found = _groups_like(folder, named, [str(file) for file in files])
+        else:
+            found = (Original(folder, (str(path.relative_to(folder)),)) for path in _like(folder / named))
+        for one in found:
+            if "sha256" not in facts or _digest(one) == facts["sha256"]:
+                return one
     return None
 
 
 @contextmanager
-def held_open(watch: Watch, path: Path) -> Iterator[Path]:
+def held_open(original: Original, scratch: Path) -> Iterator[Path]:
     """Hold an original open where it lies, and give a path by which the render workers read that very file.
 
-    Whatever is put in its place meanwhile is not looked at. Raises DocumentError if it is gone, MachineError.
+    Whatever is put in its place meanwhile is not looked at. The files of a group, which can be too many to be held, are
+    copied to `scratch`, a folder that is made for them. Raises DocumentError if it is gone, MachineError.
     """
-    folder = watch.archive if path.is_relative_to(watch.archive) else watch.error
-    with machine_faults("read", path):
-        try:
-            with beneath(folder, str(path.relative_to(folder))) as at, regular(at) as held:
-                yield for_children(held)
-        except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
-            raise _gone(path) from error
+    with machine_faults("read", original.path), ExitStack() as stack:
+        if not original.group:
+            yield for_children(stack.enter_context(_held(original.folder, original.files[0])))
+            return
+        shutil.rmtree(scratch, ignore_errors=True)  # from before a crash
+        scratch.mkdir()
+        for name in original.files:
+            with _held(original.folder, name) as held:
+                shutil.copyfile(held, scratch / Path(name).name)
+        yield scratch
+
+
+@contextmanager
+def _held(folder: Path, name: str) -> Iterator[Path]:
+    try:
+        with beneath(folder, name) as at, regular(at) as held:
+            yield held
+    except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
+        raise _gone(folder / name) from error
 
 
 def _gone(path: Path) -> DocumentError:
@@ -172,9 +208,26 @@ def _like(path: Path) -> Iterator[Path]:
     yield from sorted(entry for entry in path.parent.iterdir() if like.fullmatch(entry.name) and entry.is_file())
 
 
-def _digest(path: Path) -> str | None:
-    try:
-        with regular(path) as held, held.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except (NotRegularError, FileNotFoundError):
-        return None
+def _groups_like(folder: Path, named: str, files: list[str]) -> Iterator[Original]:
+    """List the groups with this name, or with a number in it since it was taken, of which every file is there."""
+    endings = [file.removeprefix(named) for file in files]
+    stem = folder / named
+    if not stem.parent.is_dir() or any(Path(one).is_absolute() or ".." in Path(one).parts for one in (named, *files)):
+        return
+    like = re.compile(rf"({re.escape(stem.name)}(?: \(\d+\))?){re.escape(endings[0].partition('/')[0])}")
+    for entry in sorted(stem.parent.iterdir()):
+        if match := like.fullmatch(entry.name):
+            beside = Path(named).with_name(match[1])
+            yield Original(folder, tuple(f"{beside}{ending}" for ending in endings), group=True)
+
+
+def _digest(one: Original) -> str | None:
+    """Compute the digest as a document tells it: of a file, or over those of a group's files in their order."""
+    digests = []
+    for name in one.files:
+        try:
+            with _held(one.folder, name) as held, held.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except DocumentError:
+            return None
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if one.group else digests[0]

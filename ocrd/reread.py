@@ -111,7 +111,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
             f"The original of {shown(known.sidecar)} is neither in {shown(watch.archive)} nor in {shown(watch.error)}.",
             "Put it back there, and ask again.",
         )
-    with delivered.held_open(watch, original) as held:
+    with delivered.held_open(original, job.folder / "original") as held:
         facts = await tools.renderer.open(held)
         document = await _read(job, held, facts, attempts, watch, approach, tools)
         pages = _named_anew(document.pages, job.id)
@@ -133,7 +133,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
         if plain
     }
     kept = {"date": told["date"], "sha256": facts.sha256, "pages": facts.pages, "status": status}
-    plan = {"endings": endings, "figures": figures, "facts": kept, "original": str(original)}
+    plan = {"endings": endings, "figures": figures, "facts": kept, "original": str(original.path)}
     await durably(fsio.write_own, job.folder / _LIST, json.dumps(plan).encode())
     return document
 

@@ -31,7 +31,9 @@ def ask(name: str, pages: str, watches: Iterable[Watch]) -> str:
             f"The original of {shown(found.sidecar)} is neither in {shown(watch.archive)} nor in {shown(watch.error)}.",
             "Put it back there, or drop it into the inbox to have all of it read.",
         )
-    record = JobRecord(watch.name, found.source, FileStamp.of(original.lstat()), rerun=Rerun(found.sidecar, numbers))
+    record = JobRecord(
+        watch.name, found.source, FileStamp.of(original.path.lstat()), rerun=Rerun(found.sidecar, numbers)
+    )
     job = ask_for_rerun(watch.work_folder, record)
     with suppress(MachineError):  # only a hint, so that the daemon looks now and not in a minute
         flash(watch.inbox / ".ocrd-rerun.tmp")

@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -43,8 +44,14 @@ def write(name: str, settings: Config, output: Path | None) -> Path:
     """
     sidecar, watch = _find(name, settings)
     told = _read(sidecar)
-    source = delivered.original(watch, told.facts, str(sidecar.relative_to(watch.outbox)))
-    pages = asyncio.run(_with_images(told, source, settings)) if source else [page for page, _ in told.pages]
+    original = delivered.original(watch, told.facts, str(sidecar.relative_to(watch.outbox)))
+    pages = [page for page, _ in told.pages]
+    if original:
+        with (
+            TemporaryDirectory(prefix="ocrd-review-") as scratch,
+            delivered.held_open(original, Path(scratch, "original")) as source,
+        ):
+            pages = asyncio.run(_with_images(told, source, settings))
     facts = [(fact, str(told.facts[fact])) for fact in _SHOWN if told.facts.get(fact) not in (None, "")]
     data = html(sidecar.with_suffix("").name, facts, pages).encode()
     target = output or Path(f"{sidecar.stem}.review.html")

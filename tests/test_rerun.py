@@ -11,8 +11,10 @@ import pymupdf
 import pytest
 import yaml
 from house import House, stop, wait_for
+from PIL import Image
 
-from ocrd import exchange, markdown, spool
+from ocrd import delivered, exchange, markdown, spool
+from ocrd.config import Watch
 from ocrd.errors import DocumentError
 from ocrd.markdown import Style
 from ocrd.model import FileStamp, PageResult, Reading, Verdict
@@ -321,3 +323,62 @@ def test_a_request_becomes_a_job_that_the_next_start_finds(tmp_path: Path) -> No
     [recovered] = house.recover()
     assert recovered.record == adopted.record == JobRecord("scans", "a.pdf", record.stamp, rerun=record.rerun)
     assert house.adopt() == []
+
+
+# -- originals of several files
+
+
+@pytest.mark.parametrize(
+    ("join", "names"), [("subfolder", ["f/1.png", "f/2.png", "f/10.png"]), ("sequence", ["f-1.png", "f-2.png"])]
+)
+def test_pages_of_images_that_became_one_document(
+    house: House, ocrd: Callable[..., Any], join: str, names: list[str]
+) -> None:
+    house.configure(watch={"join": join})
+    for grey, name in enumerate(names):
+        house.path(f"archive/{name}").parent.mkdir(parents=True, exist_ok=True)
+        house.path(f"inbox/{name}").parent.mkdir(parents=True, exist_ok=True)
+        inked(house.path(f"inbox/{name}"), grey)
+    inked(house.path(f"archive/{names[0]}"), 9)  # a stranger's
+    assert house.start("once").wait(60) == 0
+    mine = [name.replace("f", "f (2)", 1) for name in names]
+    assert house.files("archive") == sorted([names[0], *mine])
+    house.configure(watch={"join": join}, says="better")
+    asked = ocrd("rerun", "f", "--pages", "2", "-c", house.root / "ocrd.yaml")
+    assert asked.returncode == 0, asked.stderr
+    assert house.start("once").wait(60) == 0
+    [line] = house.events("reread")
+    assert line["pages"] == 1
+    assert house.path("outbox/f.md").read_text().count("better") == 1
+    assert [one["pages"] for one in front(house.path("outbox/f.md"))["reruns"]] == [[2]]
+    assert house.files("archive") == sorted([names[0], *mine])
+    assert not [path for path in house.path(".inbox.ocrd-work").iterdir() if "ledger" not in path.name]
+    inked(house.path(f"archive/{mine[1]}"), 8)  # another image in its place is not read for it
+    assert ocrd("rerun", "f", "--pages", "2", "-c", house.root / "ocrd.yaml").returncode == 65
+
+
+def inked(path: Path, grey: int) -> None:
+    """Make an image that is not blank."""
+    image = Image.new("L", (300, 400), 255)
+    image.paste(grey, (40, 40, 260, 200))
+    image.save(path)
+
+
+def test_facts_lead_no_search_out_of_the_folders(house: House) -> None:
+    watch = Watch(**{"name": "w"} | {role: str(house.path(role)) for role in ("inbox", "outbox", "archive", "error")})
+    house.path("archive").mkdir()
+    inked(house.root / "away-1.png", 0)
+    inked(house.path("archive/a-1.png"), 0)
+    for source, files in (("../../away", ["../../away-1.png"]), ("a", ["a-1.png", "../../away-1.png"]), ("a", [{}])):
+        assert delivered.original(watch, {"source": source, "files": files}, "a.md") is None
+
+
+def test_what_a_companion_set_counts_again(house: House, ocrd: Callable[..., Any]) -> None:
+    house.path("inbox/a.pdf.ocrd.yaml").write_text("outputs: [markdown, text]\n")
+    deliver(house, "a.pdf", 2)
+    assert house.files("archive") == ["a.pdf", "a.pdf.ocrd.yaml"]
+    house.configure(says="better")
+    assert ocrd("rerun", "a", "--pages", "2").returncode == 0
+    assert house.start("once").wait(60) == 0
+    assert house.path("outbox/a.txt").read_text() == "page 1\n\fbetter\n"
+    assert front(house.path("outbox/a.md"))["settings"] == {"outputs": ["markdown", "text"]}

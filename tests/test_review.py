@@ -197,3 +197,17 @@ def test_it_is_dark_where_the_reader_wants_that(house: House) -> None:
     shades = [screenshot(house.root / "review.html", WIDE, dark=dark).getpixel((5, 500)) for dark in (False, True)]
     assert min(shades[0]) > 230  # type: ignore[type-var, arg-type]
     assert max(shades[1]) < 60  # type: ignore[type-var, arg-type]
+
+
+def test_a_document_of_several_images_is_shown(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.configure(watch={"join": "subfolder", "outputs": ["markdown", "json"]})
+    house.path("inbox/f").mkdir()
+    for number in (1, 2):
+        image = Image.new("L", (300, 400), 255)
+        image.paste(0, (40, 40, 260, 100 * number))
+        image.save(house.path(f"inbox/f/{number}.png"))
+    assert house.start("once").wait(60) == 0
+    shown = Seen(made(house, "f")).tags
+    house.close()
+    assert len([attrs for tag, attrs in shown if tag == "img"]) == 2
