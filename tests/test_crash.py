@@ -84,7 +84,7 @@ SCENARIOS = [
         "companion",
         {"sub/a.pdf": b"illustrated", "sub/a.pdf.ocrd.yaml": b"outputs: [markdown, json]\n"},
         {"archive/sub/a.pdf.ocrd.yaml": b"s1", "inbox/sub/.ocrd.yaml": b"outputs: [text]\n"},
-        later={"archive/sub/a (2).pdf": b"s2"},
+        later={"archive/sub/a (2).pdf.ocrd.yaml": b"s2"},
         outputs=("markdown", "json"),
     ),
     Scenario(
