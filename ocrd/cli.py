@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -126,6 +126,12 @@ def convert(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", readable=False, help="Take the engine from here.")
     ] = None,
+    split: Annotated[
+        Literal["none", "blank", "barcode"],
+        typer.Option(
+            help="Take a scan of several documents apart, at blank pages or at sheets with the barcode PATCHT."
+        ),
+    ] = "none",
 ) -> None:
     """Read files into Markdown at once. They stay where they are, and no daemon is needed."""
     from ocrd import config as configuration
@@ -135,7 +141,7 @@ def convert(
     settings = configuration.load(config) if config else configuration.without_watches()
     with Bars() as bars:
         _configure_log(settings, level="warning")
-        good = convert_files(files, output, settings, bars)
+        good = convert_files(files, output, settings, bars, split)
     if not good:
         raise typer.Exit(65)
 

@@ -8,23 +8,27 @@ import tempfile
 from pathlib import Path
 
 from ocrd import engines, fsio, outputs, publish
-from ocrd.config import Config, Pages, Watch
+from ocrd.config import Config, Watch
 from ocrd.errors import DocumentError
 from ocrd.model import PageResult
 from ocrd.pipeline import Figures, Progress, Tools, read_document
 from ocrd.render import Renderer
 from ocrd.result import Result
+from ocrd.split import How
 from ocrd.window import Window
 from ocrd.workers import Limits
 
 
-def convert_files(files: list[Path], output: Path | None, settings: Config, progress: Progress) -> bool:
+def convert_files(
+    files: list[Path], output: Path | None, settings: Config, progress: Progress, split: How = "none"
+) -> bool:
     """Read each file, or folder of images, into `output`, or beside it. Returns whether all could be read.
 
+    `split` takes scans apart as the setting of a watch does.
     What can't be read is told on stderr, and costs no other file. Raises ConfigError, EngineError, MachineError.
     """
     there = [_named(path) for path in files if _is_there(path)]  # a slip of the pen needs no engine to be found
-    good = asyncio.run(_convert(there, output, settings, progress)) if there else 0
+    good = asyncio.run(_convert(there, output, settings, progress, Watch.model_construct(split=split))) if there else 0
     return good == len(files)
 
 
@@ -55,7 +59,7 @@ def _named(path: Path) -> Path:
     return path if path.name.strip(".") else path.resolve()
 
 
-async def _convert(files: list[Path], output: Path | None, settings: Config, progress: Progress) -> int:
+async def _convert(files: list[Path], output: Path | None, settings: Config, progress: Progress, watch: Watch) -> int:
     engine = engines.load(settings.engine)
     renderer = Renderer(
         settings.render.count, Limits(settings.render.page_timeout, settings.render.memory), settings.render.images
@@ -63,13 +67,13 @@ async def _convert(files: list[Path], output: Path | None, settings: Config, pro
     try:
         await engine.start()
         tools = Tools(engine, renderer, Window(engine.window + 2 * renderer.workers), progress=progress)
-        return sum([await _one(path, output or path.parent, tools) for path in files])
+        return sum([await _one(path, output or path.parent, tools, watch) for path in files])
     finally:
         await engine.close()
         await renderer.close()
 
 
-async def _one(path: Path, folder: Path, tools: Tools) -> bool:
+async def _one(path: Path, folder: Path, tools: Tools, watch: Watch) -> bool:
     try:
         facts = await tools.renderer.open(path)
         with tempfile.TemporaryDirectory(prefix="ocrd-convert-") as scratch:
@@ -78,8 +82,10 @@ async def _one(path: Path, folder: Path, tools: Tools) -> bool:
             async def keep(page: PageResult, figures: Figures) -> None:
                 result.keep_figures(page.index + 1, figures)
 
-            document = await read_document(path, path.name, facts, tools, keep=keep, settings=Pages())
-            result.finish(outputs.files(document, Watch.model_construct()), outputs.figures(document))
+            document = await read_document(
+                path, path.name, facts, tools, keep=keep, settings=watch.pages, separators=watch.sheets
+            )
+            result.finish(outputs.files(document, watch), outputs.figures(document))
             target = _delivered(result, folder, path.name if path.is_dir() else path.stem)
     except DocumentError as error:
         _refuse(path, error)

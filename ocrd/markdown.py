@@ -6,7 +6,7 @@ what it leaves open ends with its page.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -84,12 +84,15 @@ def note(name: str, what: str, remedy: str, date: str) -> str:
     return f"{text}<!-- ocrd {_seal(text.encode())} -->\n"
 
 
-def duplicate(told: Mapping[str, str | int], earlier: str, link: str, style: Style) -> str:
-    """Write the sidecar of a scan whose content was delivered before: `told` of it, and a link to the earlier one."""
+def duplicate(told: Mapping[str, str | int], earlier: str, links: Sequence[str], style: Style) -> str:
+    """Write the sidecar of a scan whose content was delivered before: `told` of it, and links to the earlier one's."""
     facts = {"source": told["source"], "sha256": told["sha256"], "pages": told["pages"], "status": "duplicate"}
     facts |= {"date": told["date"], "duplicate_of": shown(earlier)}
     head = front_matter(facts) if style.front_matter else ""
-    return f"{head}\nThe same file was read before, as [{_inline(earlier)}]({quote(link)}).\n"
+    if len(links) == 1:
+        return f"{head}\nThe same file was read before, as [{_inline(earlier)}]({quote(links[0])}).\n"
+    parts = ", ".join(f"[{number}]({quote(link)})" for number, link in enumerate(links, 1))
+    return f"{head}\nThe same file was read before, as {_inline(earlier)}, in {len(links)} parts: {parts}.\n"
 
 
 def pages_of(sidecar: str) -> list[int]:

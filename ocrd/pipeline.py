@@ -6,6 +6,7 @@ before a crash: the table in spool.py tells how.
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from ocrd import companions, grounding, ledger, markdown, outputs, publish, split
+from ocrd import companions, delivered, grounding, ledger, markdown, outputs, publish, split
 from ocrd.config import Options, Pages, Watch
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
@@ -143,12 +144,12 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
                 await durably(job.keep_result, files, outputs.figures(result), ledger.facts(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
-    delivered = await durably(_deliver, job, watch, spool)
+    sidecar = await durably(_deliver, job, watch, spool)
     await durably(_record, job, watch)
     await durably(spool.clear_note, job, watch.error, markdown.is_own_note)
     to_error = job.record.partial and watch.partial == "error"
     archived = await durably(spool.archive, job, watch.error if to_error else watch.archive, watch.access)
-    return Outcome("delivered", delivered, archived, document)
+    return Outcome("delivered", sidecar, archived, document)
 
 
 async def read_document(  # noqa: PLR0913 - a job has more to say than a file on the command line
@@ -368,9 +369,20 @@ def _record(job: Job, watch: Watch) -> None:
 
 
 def _link(job: Job, watch: Watch, twin: Twin) -> bytes:
-    there = os.path.relpath(twin.earlier.sidecar, Path(job.record.name).parent)
+    links = [os.path.relpath(one, Path(job.record.name).parent) for one in _parts(watch, twin.earlier.sidecar)]
     told = {**twin.facts, "source": shown(job.record.name)}
-    return markdown.duplicate(told, twin.earlier.source, there, outputs.style_of(watch)).encode()
+    return markdown.duplicate(told, twin.earlier.source, links, outputs.style_of(watch)).encode()
+
+
+def _parts(watch: Watch, sidecar: str) -> list[str]:
+    """List the sidecars of all parts of a scan by the last one, as far as that says of itself which one it is."""
+    with suppress(DocumentError):  # collected meanwhile
+        count = re.fullmatch(r"(\d{1,5}) of \1", str(delivered.look(watch, sidecar).facts.get("part")))
+        ending = f"-{count[1]}{Path(sidecar).suffix}" if count else ""
+        if count and sidecar.endswith(ending):
+            stem = sidecar.removesuffix(ending)
+            return [f"{stem}-{number}{Path(sidecar).suffix}" for number in range(1, int(count[1]) + 1)]
+    return [sidecar]
 
 
 async def _skip(job: Job, watch: Watch, spool: Spool, twin: Twin) -> Outcome:

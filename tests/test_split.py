@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -310,3 +311,23 @@ def test_the_command_writes_a_sheet_and_nothing_over_another(tmp_path: Path, run
     assert (again.returncode, "There is already a file" in again.stderr) == (74, True)
     wrong = run_python("-m", "ocrd", "split-sheet", tmp_path / "b.pdf", "--text", "ü")
     assert (wrong.returncode, "can't stand on a separator sheet" in wrong.stderr) == (65, True)
+
+
+def test_a_duplicate_links_to_every_part(house: House) -> None:
+    house.configure(watch={"split": "blank", "duplicates": "link"})
+    drop(house, "a.pdf", "a_b_c")
+    assert house.start("once").wait(60) == 0
+    house.path("inbox/sub").mkdir()
+    shutil.copy(house.path("archive/a.pdf"), house.path("inbox/sub/b.pdf"))
+    assert house.start("once").wait(60) == 0
+    assert "as a.pdf, in 3 parts: [1](../a-1.md), [2](../a-2.md), [3](../a-3.md)." in (
+        house.path("outbox/sub/b.md").read_text()
+    )
+
+
+def test_convert_splits_where_it_is_asked_to(house: House, ocrd: Callable[..., Any]) -> None:
+    drop(house, "a.pdf", "a_b")
+    scan = house.path("inbox/a.pdf").rename(house.root / "a.pdf")
+    assert ocrd("convert", scan, "--split", "blank", "-c", house.root / "ocrd.yaml").returncode == 0
+    assert ocrd("convert", scan, "-c", house.root / "ocrd.yaml").returncode == 0
+    assert sorted(path.name for path in house.root.glob("*.md")) == ["a-1.md", "a-2.md", "a.md"]
