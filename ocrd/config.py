@@ -33,7 +33,8 @@ def _located(value: object, info: ValidationInfo) -> Path:
     base: Path = (info.context or {}).get("base", Path.cwd())
     try:
         path = base / Path(value).expanduser()
-        path.resolve()
+        if path.resolve() == Path("/"):
+            raise ValueError("must be the path of a folder, and not the root of the file system")
     except (OSError, RuntimeError) as error:  # ~somebody whom this machine does not know; links in a circle
         raise ValueError(f"must be the path of a folder ({error})") from error
     return path
@@ -399,9 +400,9 @@ def load(path: Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"The configuration {path} can't be read: {error}.", "Write one with: ocrd config init > ocrd.yaml"
-        ) from error
+        remedy = "Give the right one with -c, or write one with: ocrd config init > ocrd.yaml"
+        what = error.strerror if isinstance(error, OSError) else f"it is no UTF-8 ({error.reason})"
+        raise ConfigError(f"The configuration {path} can't be read: {what}.", remedy) from error
     return parse(text, path)
 
 
@@ -465,7 +466,7 @@ def _checked(
     try:
         read = model.model_validate(raw if raw is not None else {}, context={"base": path.absolute().parent})
     except ValidationError as error:
-        problems += [_Problem(tuple(item["loc"]), _explained(model, dict(item))) for item in error.errors()]
+        problems += [_Problem(tuple(item["loc"]), _explained(model, dict(item))) for item in _causes(error)]
     else:
         problems += more(read)
     return read, [f"line {_line(lines, one.where)}: {_dotted(one.where)}: {one.text}" for one in problems]
@@ -522,6 +523,25 @@ def _example_value(section: type[Section], name: str, default: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True, default_style=style, width=1000).removesuffix("...\n").strip()
 
 
+_IN_WORDS = {
+    "too_short": "must hold one at least",
+    "tuple_type": "must be a list",
+    "model_type": "must be a section, with keys of its own",
+}
+"""What pydantic says in Python's own words."""
+
+
+def _causes(error: ValidationError) -> Iterator[Mapping[str, Any]]:
+    """Leave out that a list is too short where that is only since what stands in it is wrong."""
+    every = error.errors()
+    for one in every:
+        where = one["loc"]
+        if one["type"] != "too_short" or not any(
+            other["loc"][: len(where)] == where != other["loc"] for other in every
+        ):
+            yield one
+
+
 def _explained(section: type[Section], error: dict[str, Any]) -> str:
     """Say what is wrong with a value, what it is, and what is allowed."""
     where, value = error["loc"], error["input"]
@@ -533,6 +553,8 @@ def _explained(section: type[Section], error: dict[str, Any]) -> str:
             return f"unknown key; {hint}"
         case "missing":
             return "this key must be given"
+        case kind if kind in _IN_WORDS:
+            return f"{_IN_WORDS[kind]}, not {value!r}"
         case "value_error":
             return f"{error['ctx']['error']}, not {value!r}"
         case _:

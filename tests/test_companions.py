@@ -118,7 +118,7 @@ def test_what_counts_is_what_stood_there_at_the_claim(house: House) -> None:
         ("outputs: [doc]\n", "line 1: outputs.0: input should be 'markdown', 'json', 'text' or 'pdf', not 'doc'"),
         ("outputs: [text, text]\n", "line 1: outputs: must name each one once"),
         ("outputs:\n", None),
-        ("languages: deu\n", "line 1: languages: input should be a valid tuple, not 'deu'"),
+        ("languages: deu\n", "line 1: languages: must be a list, not 'deu'"),
         ("prompt: read it\n", "line 1: prompt: "),
         ("prompt: <image><image>\n", "line 1: prompt: "),
         ("languages: [deu]\nlanguages: [eng]\n", "line 2: languages: the key 'languages' stands twice"),

@@ -78,6 +78,8 @@ def test_a_wrong_setting_is_told_with_line_key_value_and_what_is_allowed(
         ("name: 'a b', inbox: /i, outbox: /o, archive: /a, error: /e", "watches.0.name", ["'a b'", "1 to 64 letters"]),
         ("name: a, inbox: 5, outbox: /o, archive: /a, error: /e", "watches.0.inbox", ["not 5", "the path of a folder"]),
         ("name: a, inbox: '', outbox: /o, archive: /a, error: /e", "watches.0.inbox", ["not ''", "path of a folder"]),
+        ("name: a, inbox: /, outbox: /o, archive: /a, error: /e", "watches.0.inbox", ["not the root", "not '/'"]),
+        ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, include: x", "watches.0.include", ["must be a list"]),
         ("name: a, inbox: ~nobody-here/i, outbox: /o, archive: /a, error: /e", "watches.0.inbox", ["~nobody-here/i"]),
         ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, eror: 1", "watches.0.eror", ["mean 'error'"]),
         ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, front_matter: 1", "watches.0.front_matter", [" 1"]),
@@ -85,6 +87,7 @@ def test_a_wrong_setting_is_told_with_line_key_value_and_what_is_allowed(
 )
 def test_a_wrong_watch_is_told_with_line_key_value_and_what_is_allowed(watch: str, key: str, told: list[str]) -> None:
     what = problems(f"watches:\n\n  - {{{watch}}}\n")
+    assert "1 problem(s)" in what, "that no watch is left is no problem of its own"
     assert f"line 3: {key}: " in what
     assert all(word in what for word in told), what
 
