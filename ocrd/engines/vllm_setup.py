@@ -224,10 +224,12 @@ def explain_failed_start(error: Exception, messages: str) -> NoReturn:
         log.warning("engine: %s", line)
     for pattern, fault, remedy in START_FAILURES:
         if match := re.search(f".*(?:{pattern}).*", messages):
-            raise fault(f"The engine could not start: {match[0].strip()}", remedy) from error
-    raise EngineError(
-        f"The engine could not start: {what}.", "See the engine's messages above for the cause."
-    ) from error
+            raise fault(_not_started(match[0]), remedy) from error
+    raise EngineError(_not_started(what), "See the engine's messages above for the cause.") from error
+
+
+def _not_started(why: str) -> str:
+    return f"The engine could not start: {why.strip().rstrip('.: ')}."
 
 
 def cause(error: BaseException) -> str:

@@ -196,7 +196,9 @@ def test_a_missing_model_says_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch, t
     ],
 )
 def test_a_failed_start_is_explained(message: str, fault: type[OcrdError], told: str) -> None:
-    with pytest.raises(fault, match=told):
+    with pytest.raises(fault, match=told) as caught:
         vllm_setup.explain_failed_start(
             RuntimeError("Engine core initialization failed."), f"EngineCore ERROR {message}\n"
         )
+    assert caught.value.what[-1] == "."
+    assert caught.value.what[-2] != "."
