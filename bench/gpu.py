@@ -352,7 +352,7 @@ class Bench:
 
     async def daemon(self, count: int, flight: int) -> None:
         """Let the daemon work off an inbox."""
-        folder = self.root / self.part.replace(":", "-")
+        folder = Path(tempfile.mkdtemp(prefix="house-", dir=self.root))
         for role in ("inbox", "outbox", "archive", "error"):
             (folder / role).mkdir(parents=True)
         (folder / "ocrd.yaml").write_text(

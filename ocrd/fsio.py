@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import chain, count
 from pathlib import Path
+from typing import NoReturn
 
 from ocrd.errors import MachineError, SpoolError
 from ocrd.model import DEFAULT_ACCESS, Access, FileStamp
@@ -345,15 +346,49 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def remove_own(path: Path, is_ours: Callable[[str], object]) -> list[str]:
+    """Delete what `is_ours` of a folder's files and folders, by their paths in it, and the folder if nothing is left.
+
+    Returns the names of the files that are left. A folder that is gone already is no error.
+    """
+    left = []
+    with machine_faults("delete", path), suppress(FileNotFoundError):
+        for here, folders, files, held in os.fwalk(path, topdown=False, onerror=_raised):
+            inside = os.path.relpath(here, path)
+            for name in files:
+                if is_ours(os.path.normpath(f"{inside}/{name}")):
+                    os.unlink(name, dir_fd=held)
+                else:
+                    left.append(name)
+            for name in folders:  # a link to a folder is among them
+                if is_ours(os.path.normpath(f"{inside}/{name}")):
+                    with suppress(NotADirectoryError), _not_empty():
+                        os.rmdir(name, dir_fd=held)
+        with _not_empty():
+            os.rmdir(path)
+    return left
+
+
 def remove_empty(path: Path) -> None:
     """Delete a folder if it is empty; else, or if it is gone already, leave it."""
     with machine_faults("delete", path):
-        try:
+        with suppress(FileNotFoundError), _not_empty():
             os.rmdir(path)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-                raise
         sync_folder(path.parent)
+
+
+@contextmanager
+def _not_empty() -> Iterator[None]:
+    """Let a folder stay that is not empty, which rmdir(2) says in two ways."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def _raised(error: OSError) -> NoReturn:
+    raise error
 
 
 def sync_folder(path: Path) -> None:

@@ -41,7 +41,7 @@ from ocrd.pipeline import (
     read_document,
 )
 from ocrd.result import ASSETS
-from ocrd.spool import Job, Rerun, Spool
+from ocrd.spool import Job, Rerun, Spool, clear
 
 log = structlog.get_logger("ocrd")
 
@@ -305,4 +305,4 @@ def _forget(job: Job) -> None:
     """End the job: without its record, what is left of it goes at the next start."""
     fsio.remove(job.folder / "job.json")
     with suppress(MachineError):
-        fsio.remove_folder(job.folder)
+        clear(job.folder)

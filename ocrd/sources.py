@@ -64,18 +64,22 @@ class Source(Protocol):
         ...
 
 
+_MOST_LOOKS = 50
+"""Pages after which a source is opened anew: MuPDF keeps every object of a PDF that it has parsed once."""
 _opened: tuple[Path, FileStamp, Source] | None = None  # the source of the last page, most likely that of the next
+_looks = 0
 
 
 def opened(path: Path) -> Source:
     """Open a source by its content, unless it is what was opened last. Raises DocumentError, IncompleteError."""
-    global _opened  # noqa: PLW0603 - a cache of one in a process that serves one page at a time
+    global _opened, _looks  # noqa: PLW0603 - a cache of one in a process that serves one page at a time
     stamp = FileStamp.of(path.stat())
-    if _opened is None or _opened[:2] != (path, stamp):
-        last, _opened = _opened, None
+    if _opened is None or _opened[:2] != (path, stamp) or _looks == _MOST_LOOKS:
+        last, _opened, _looks = _opened, None, 0
         if last is not None:
             last[2].close()
         _opened = (path, stamp, _open(path))
+    _looks += 1
     return _opened[2]
 
 

@@ -32,7 +32,8 @@ The capitals are the commit points: the claim, the result, the delivery, the end
 first and Markdown last; each is whole from the instant when it is seen.
 
 What no crash leaves, but a bad disk or a hand can: a record that is damaged, or a source that is not called as its
-record says. Such a source is refused under the name of its job's folder.
+record says. Such a source is refused under the name of its job's folder. A stranger's file in a job's folder stays
+there, and the folder with it, when the job ends.
 
 A rerun is a job without a source of its own: its original stays where it was archived. It is asked for by a file
 `rerun-<id>.json` beside the job folders, put there whole by another process, since the folder's lock is the daemon's;
@@ -64,6 +65,11 @@ _RECORD = "job.json"
 _COMPANION = f"source{COMPANION}"
 _ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 _REQUEST = re.compile(rf"rerun-{_ID.pattern}\.json")
+_OURS = re.compile(
+    r"(.+/)?\.ocrd-.+\.tmp|(job|result|again)\.json|source|original(/.+)?"
+    r"|pages(/\d+\.json)?|figures(/page-.+)?|result(/scan.+)?|again(/(old|new)\..+)?"
+)
+"""What a job's folder holds of ours once its source is gone, by paths in it."""
 NOTE_SUFFIX = ".error.md"
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
 """What comes of reading a record that is damaged."""
@@ -369,7 +375,7 @@ class Spool:
             job.begin()  # the name first: a source without one could not be given back
         except MachineError:
             with suppress(MachineError):  # a full disk is tried again and again, and must not fill with folders
-                fsio.remove_folder(job.folder)
+                clear(job.folder)
             raise
         try:
             if record.members:
@@ -409,7 +415,7 @@ class Spool:
             if job.held:
                 self.give_back(job)
             else:
-                fsio.remove_folder(job.folder)
+                clear(job.folder)
         except MachineError:
             self._begun.append(job)
             raise
@@ -509,7 +515,7 @@ class Spool:
         if not first.startswith("/"):  # a sequence has no path of its own
             path = path.with_name(path.name + first)
         with suppress(MachineError):  # what is left of a job without its source goes at the next start
-            fsio.remove_folder(job.folder)
+            clear(job.folder)
         return path
 
     def adopt(self) -> list[Job]:
@@ -540,7 +546,7 @@ class Spool:
         for folder in sorted(path for path in self._work.iterdir() if _ID.fullmatch(path.name)):
             job = self._job_in(folder)
             if job is None:  # before the claim, or after the end
-                fsio.remove_folder(folder)
+                clear(folder)
                 continue
             if job.record.rerun:
                 yield job
@@ -614,6 +620,15 @@ def _request(path: Path) -> JobRecord | None:
             log.warning("rerun refused", path=fsio.shown(path), reason=f"its request can't be read: {error}")
             return None
     return JobRecord("", asked.name, asked.stamp, rerun=asked.rerun) if asked.rerun else None
+
+
+def clear(folder: Path) -> None:
+    """Delete what is left of a job without a source. What somebody else put there stays, and is told of.
+
+    Raises MachineError.
+    """
+    if left := fsio.remove_own(folder, _OURS.fullmatch):
+        log.warning("foreign files in work stay", path=fsio.shown(folder), files=[fsio.shown(name) for name in left])
 
 
 def refusal_of(error: OcrdError) -> Refusal:

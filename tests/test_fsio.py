@@ -387,6 +387,22 @@ def test_removing_what_is_gone_is_no_error(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_only_what_is_ours_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "job/ours/theirs").mkdir(parents=True)
+    (tmp_path / "job/ours/a").touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/a").touch()
+    (tmp_path / "job/link").symlink_to(tmp_path / "elsewhere")
+    assert fsio.remove_own(tmp_path / "job", {"ours", "ours/a", "link", "link/a"}.__contains__) == []
+    assert sorted(os.listdir(tmp_path / "job")) == ["link", "ours"]
+    assert os.listdir(tmp_path / "job/ours") == ["theirs"]
+    assert os.listdir(tmp_path / "elsewhere") == ["a"]
+    os.unlink(tmp_path / "job/link")
+    assert fsio.remove_own(tmp_path / "job", {"ours", "ours/theirs"}.__contains__) == []
+    assert fsio.remove_own(tmp_path / "job", {"ours"}.__contains__) == []
+    assert os.listdir(tmp_path) == ["elsewhere"]
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [("/a/scan.pdf", "/a/scan.pdf"), ("ü😀", "ü😀"), ("caf\udce9", r"caf\xe9"), ("a\nb\x1b[2J", r"a\nb\x1b[2J"),

@@ -15,7 +15,7 @@ import pymupdf
 import pytest
 from PIL import Image, ImageDraw
 
-from ocrd import drawing
+from ocrd import drawing, sources
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.model import PageImage, PixelSize, SourceFacts, View
 from ocrd.render import Renderer
@@ -453,3 +453,16 @@ def test_white_letters_on_black_are_ink(renderer: Sync, tmp_path: Path) -> None:
     ImageDraw.Draw(image).rectangle((200, 200, 600, 260), fill=245)
     image.save(tmp_path / "negative.png", dpi=(150, 150))
     assert not renderer.page(tmp_path / "negative.png").facts.blank
+
+
+def test_a_long_document_is_opened_anew_from_time_to_time(
+    make_pdf: MakePdf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens: list[Path] = []
+    really = sources._open
+    monkeypatch.setattr(sources, "_MOST_LOOKS", 3)
+    monkeypatch.setattr(sources, "_open", lambda path: opens.append(path) or really(path))
+    path = make_pdf(tmp_path / "a.pdf")
+    for _ in range(7):
+        assert sources.opened(path).pages == 1
+    assert opens == [path] * 3

@@ -469,6 +469,22 @@ def test_a_claim_across_mounts_takes_only_what_settled(tmp_path: Path, small_dis
     assert settled.path.is_symlink() == (became == "link")
 
 
+def test_what_a_stranger_put_into_a_jobs_folder_outlives_the_job(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = house.spool.claim(house.drop())
+    assert job
+    (job.folder / "pages").mkdir()
+    strangers = {f"{job.folder}/{name}": b"mine" for name in ("note.txt", "job.json~", "pages/0001.json.bak")}
+    for path, data in strangers.items():
+        Path(path).write_bytes(data)
+    assert house.run(job).kind == "delivered"
+    assert {str(path): path.read_bytes() for path in job.folder.rglob("*") if path.is_file()} == strangers
+    assert "foreign files in work stay" in capsys.readouterr().out
+    assert house.recover() == []
+    assert {str(path): path.read_bytes() for path in job.folder.rglob("*") if path.is_file()} == strangers
+
+
 def test_a_second_process_on_the_same_work_folder_is_refused(house: House, run_python: Callable[..., Any]) -> None:
     open_it = (
         "import sys; from pathlib import Path; from ocrd.spool import Spool\n"
