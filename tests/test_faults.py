@@ -108,34 +108,39 @@ def test_a_full_disk_pauses_its_watch_alone_and_work_resumes_when_there_is_space
 
 
 def test_a_share_that_is_read_only_or_gone_is_waited_for(house: House) -> None:
-    names = ("readonly", "outbox", "inbox", "whole")
+    names = ("readonly", "archived", "outbox", "inbox", "whole")
     house.configure(names)
-    small(house.path("outbox", "readonly"))
+    locked = {"readonly": house.path("outbox", "readonly"), "archived": house.path("archive", "archived")}
+    for folder in locked.values():
+        small(folder)
     shares = {name: small(house.root / "share" / name) for name in ("outbox", "inbox")}
     for name, share in shares.items():
         house.path(name, name).mkdir(exist_ok=True)
         mount("--bind", share, house.path(name, name))
     daemon = began(house)
-    mount("-o", "remount,ro", house.path("outbox", "readonly"))
+    for folder in locked.values():
+        mount("-o", "remount,ro", folder)
     for name in shares:
         unmount(house.path(name, name))
     for name in names:
         house.drop("a.pdf", watch=name)
     shutil.move(house.path("inbox/a.pdf", "inbox"), shares["inbox"])
-    wait_for(lambda: len(house.events("paused")) == 3, 90)
-    one_pause(house, "readonly", str(house.path("outbox", "readonly")), "Read-only file system")
+    wait_for(lambda: len(house.events("paused")) == 4, 90)
+    for name, folder in locked.items():
+        one_pause(house, name, str(folder), "Read-only file system")
     one_pause(house, "outbox", str(house.path("outbox", "outbox")), "Nothing is mounted any more")
     one_pause(house, "inbox", str(house.path("inbox", "inbox")), "Nothing is mounted any more")
     outlast(house, daemon)
     assert list(house.path("outbox", "outbox").iterdir()) == [], "written where nobody will see it"
-    mount("-o", "remount,rw", house.path("outbox", "readonly"))
+    for folder in locked.values():
+        mount("-o", "remount,rw", folder)
     for name, share in shares.items():
         mount("--bind", share, house.path(name, name))
     for name in names:
         wait_for(lambda name=name: house.files("archive", name) == ["a.pdf"], CURED)
         assert house.files("outbox", name) == ["a.md"]
         assert house.files("error", name) == []
-    wait_for(lambda: len(house.events("resumed")) == 3)
+    wait_for(lambda: len(house.events("resumed")) == 4)
     assert len(house.reads()) == len(names)
     assert stop(daemon) == 0
 
@@ -166,6 +171,31 @@ def test_permission_lost_is_waited_for_and_a_forbidden_file_is_left_alone(
         wait_for(lambda name=name: house.files("archive", name) == ["a.pdf"], CURED)
         assert house.files("error", name) == []
     assert house.files("inbox", "whole") == ["theirs/a.pdf"]
+    assert stop(daemon) == 0
+
+
+def test_a_file_on_another_mount_that_may_not_be_read_is_left_alone(
+    house: House, plain_user: dict[str, object]
+) -> None:
+    house.configure(("apart",))
+    inbox = small(house.path("inbox", "apart"))
+    inbox.chmod(0o777)
+    daemon = house.start(**plain_user)
+    wait_for(lambda: house.events("ready"), 60)
+    for name in ("closed.pdf", "open.pdf"):
+        house.drop(name, watch="apart")
+    content = house.path("inbox/closed.pdf", "apart").read_bytes()
+    house.path("inbox/closed.pdf", "apart").chmod(0)
+    wait_for(lambda: house.files("archive", "apart") == ["open.pdf"], 60)
+    wait_for(lambda: house.told("left alone", "apart"))
+    [line] = house.told("left alone", "apart")
+    assert "closed.pdf" in str(line["reason"])
+    closed = house.path("inbox/closed.pdf", "apart")
+    assert closed.read_bytes() == content
+    closed.chmod(0o644)
+    subprocess.run(["touch", closed], check=True)  # as the remedy asks for
+    wait_for(lambda: house.files("archive", "apart") == ["closed.pdf", "open.pdf"], CURED)
+    assert house.files("error", "apart") == house.events("paused") == []
     assert stop(daemon) == 0
 
 
