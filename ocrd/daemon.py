@@ -36,13 +36,13 @@ from ocrd.events import (
 from ocrd.flow import Flow
 from ocrd.fsio import machine_faults, shown
 from ocrd.hooks import Hooks
+from ocrd.job import Job, refusal_of
 from ocrd.model import PageResult, Settled
 from ocrd.pause import CLAIM, RETRY_SECONDS
 from ocrd.pipeline import Interrupted, Outcome, Progress, Tools, durably, run_job
 from ocrd.pulse import Pulse
 from ocrd.render import Renderer
 from ocrd.reread import run_rerun
-from ocrd.spool import Job, refusal_of
 from ocrd.window import Window
 from ocrd.workers import Limits
 

@@ -12,9 +12,10 @@ from ocrd.errors import MachineError
 from ocrd.events import Events, Looked, Paused, Resumed, WatchAdded
 from ocrd.fsio import machine_faults, one_mount
 from ocrd.inbox import Inbox
+from ocrd.job import Job
 from ocrd.model import Settled
 from ocrd.pause import Pause
-from ocrd.spool import Job, Spool
+from ocrd.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path

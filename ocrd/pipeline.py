@@ -22,11 +22,12 @@ from ocrd.config import Options, Pages, Watch
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, EngineError, MachineError, PageError, cause_of
 from ocrd.fsio import machine_faults, shown
+from ocrd.job import Job, refusal_of
 from ocrd.ledger import Entry, Ledger
 from ocrd.model import DEFAULT_APPROACH, Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.reading import PageReader
 from ocrd.render import Renderer
-from ocrd.spool import Job, Spool, refusal_of
+from ocrd.spool import Spool
 from ocrd.twins import Twins
 from ocrd.window import Window
 

@@ -26,6 +26,7 @@ from ocrd.config import Watch
 from ocrd.delivered import Delivered
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.fsio import NotAsSeenError, shown
+from ocrd.job import Job, Rerun
 from ocrd.ledger import Entry, Ledger
 from ocrd.model import Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.paths import beneath
@@ -41,7 +42,7 @@ from ocrd.pipeline import (
     read_document,
 )
 from ocrd.result import ASSETS
-from ocrd.spool import Job, Rerun, Spool, clear
+from ocrd.spool import Spool, clear
 
 log = structlog.get_logger("ocrd")
 

@@ -9,8 +9,9 @@ from ocrd.config import Watch
 from ocrd.delivered import Delivered
 from ocrd.errors import DocumentError, MachineError
 from ocrd.fsio import flash, shown
+from ocrd.job import JobRecord, Rerun
 from ocrd.model import FileStamp
-from ocrd.spool import JobRecord, Rerun, ask_for_rerun
+from ocrd.spool import ask_for_rerun
 
 _MOST = 100_000
 """Pages in one range: beyond any scan, and no strain on memory."""

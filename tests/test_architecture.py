@@ -40,6 +40,7 @@ FLOORS = [
     {"drawing"},
     {"searchable"},
     {"overlay", "sources"},
+    {"job"},
     {"nonsense", "plain", "repetition", "split", "members", "talk", "companions"},
     {
         "grouping",

@@ -19,10 +19,11 @@ from ocrd.config import Config, Settle, Watch
 from ocrd.daemon import Daemon
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.inbox import Inbox
+from ocrd.job import Job
 from ocrd.model import Settled, SourceFacts
 from ocrd.scan import scan
 from ocrd.settle import SettleTracker
-from ocrd.spool import Job, Spool
+from ocrd.spool import Spool
 
 MakePdf = Callable[..., Path]
 ROLES = ("inbox", "outbox", "archive", "error")

@@ -20,11 +20,11 @@ from ocrd.engines.cpu import CpuEngine
 from ocrd.engines.vllm import VllmEngine
 from ocrd.errors import DocumentError
 from ocrd.inbox import Inbox
+from ocrd.job import Job, JobRecord
 from ocrd.model import Approach, Settled, SourceFacts
 from ocrd.pipeline import Outcome, Tools, approach_of, provenance, run_job
 from ocrd.scan import scan
 from ocrd.settle import SettleTracker
-from ocrd.spool import Job, JobRecord
 from ocrd.vllm_settings import VllmSettings
 from ocrd.window import Window
 

@@ -17,7 +17,7 @@ from crash.reaper import Step
 from mounts import why_not_private
 
 from ocrd import markdown
-from ocrd.spool import Rerun
+from ocrd.job import Rerun
 
 ORIGINAL = b"illustrated original"
 DIGEST = hashlib.sha256(ORIGINAL).hexdigest()

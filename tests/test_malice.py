@@ -8,8 +8,9 @@ import pytest
 
 from ocrd import fsio, paths
 from ocrd.errors import DocumentError, MachineError
+from ocrd.job import Job
 from ocrd.model import Access, FileStamp, Settled
-from ocrd.spool import Job, Spool
+from ocrd.spool import Spool
 
 
 class Watch:

@@ -15,10 +15,11 @@ from ocrd.config import Watch
 from ocrd.errors import DocumentError, MachineError
 from ocrd.fsio import move_new
 from ocrd.grouping import units
+from ocrd.job import Job, JobRecord
 from ocrd.model import Group, Settled, SourceFacts
 from ocrd.pipeline import Outcome, Tools, run_job
 from ocrd.scan import scan
-from ocrd.spool import Job, JobRecord, Spool
+from ocrd.spool import Spool
 from ocrd.window import Window
 
 ROLES = ("inbox", "outbox", "archive", "error", "work")

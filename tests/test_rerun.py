@@ -16,10 +16,10 @@ from PIL import Image
 from ocrd import delivered, exchange, markdown, spool
 from ocrd.config import Watch
 from ocrd.errors import DocumentError
+from ocrd.job import JobRecord, Rerun
 from ocrd.markdown import Style
 from ocrd.model import FileStamp, PageResult, Reading, Verdict
 from ocrd.rerun import parse
-from ocrd.spool import JobRecord, Rerun
 
 TOLD = {"date": "2026-02-02T00:00:00+00:00", "pages": [2], "engine": "simulated", "model": "other"}
 FIGURE = "<|ref|>image<|/ref|><|det|>[[500, 500, 999, 999]]<|/det|>\n"

@@ -20,6 +20,7 @@ from simulated import SimulatedEngine
 from ocrd import fsio, markdown, spool
 from ocrd.config import Watch
 from ocrd.errors import DocumentError, EngineError, MachineError, SpoolError
+from ocrd.job import Job, JobRecord, refusal_of
 from ocrd.model import (
     FileStamp,
     PageImage,
@@ -33,7 +34,7 @@ from ocrd.model import (
     View,
 )
 from ocrd.pipeline import Outcome, Tools, run_job
-from ocrd.spool import Job, JobRecord, Spool, refusal_of
+from ocrd.spool import Spool
 from ocrd.window import Window
 
 SCAN = b"%PDF-1.7 not really, but whole"

@@ -28,6 +28,7 @@ from ocrd.config import Settle, Watch
 from ocrd.errors import DocumentError, MachineError
 from ocrd.flow import Flow
 from ocrd.grouping import units
+from ocrd.job import Job, JobRecord, Rerun
 from ocrd.model import (
     Box,
     FileStamp,
@@ -47,7 +48,6 @@ from ocrd.model import (
 from ocrd.pipeline import Tools, run_job
 from ocrd.reread import run_rerun
 from ocrd.scan import scan
-from ocrd.spool import Job, JobRecord, Rerun
 from ocrd.window import Window
 
 ROLES = ("inbox", "outbox", "archive", "error")

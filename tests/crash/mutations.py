@@ -6,6 +6,7 @@ from typing import Any
 
 from ocrd import fsio, members, pipeline, reread, result, spool
 from ocrd.config import Watch
+from ocrd.job import Job
 
 
 def write_in_place() -> None:
@@ -22,21 +23,21 @@ def write_in_place() -> None:
 def record_no_name() -> None:
     """Remember the name that is about to be used in memory only."""
 
-    def name_for(job: spool.Job, role: str, name: str) -> None:
+    def name_for(job: Job, role: str, name: str) -> None:
         job.record.names[role] = name
 
-    spool.Job.name_for = name_for  # type: ignore[method-assign]
+    Job.name_for = name_for  # type: ignore[method-assign]
 
 
 def archive_before_publish() -> None:
     """Send the source to the archive before its sidecar is out."""
 
-    def deliver(job: spool.Job, watch: Watch, of: spool.Spool) -> Path:
+    def deliver(job: Job, watch: Watch, of: spool.Spool) -> Path:
         (watch.archive / job.record.name).parent.mkdir(exist_ok=True)
         fsio.move_new(job.source, watch.archive / job.record.name, tag="x")
         return real(job, watch, of)
 
-    def archive(_: spool.Spool, job: spool.Job, folder: Path, access: object) -> Path:  # noqa: ARG001
+    def archive(_: spool.Spool, job: Job, folder: Path, access: object) -> Path:  # noqa: ARG001
         fsio.remove_folder(job.folder)
         return folder / job.record.name
 
@@ -95,7 +96,7 @@ def keep_nothing() -> None:
     """Exchange the sidecar without a copy of what was there."""
     real = reread._put
 
-    def put(job: spool.Job, watch: Watch, file: Path, wanted: str, *rest: Any) -> Path:
+    def put(job: Job, watch: Watch, file: Path, wanted: str, *rest: Any) -> Path:
         return watch.outbox / wanted if wanted.endswith(".bak") else real(job, watch, file, wanted, *rest)
 
     reread._put = put
@@ -104,7 +105,7 @@ def keep_nothing() -> None:
 def run_half_a_group() -> None:
     """Take a group whose claim broke off for a whole one."""
     spool._half_claimed = lambda _: False
-    spool.Job.unchanged = lambda _: True  # type: ignore[method-assign]
+    Job.unchanged = lambda _: True  # type: ignore[method-assign]
 
 
 def leave_half_a_group() -> None:
@@ -115,8 +116,8 @@ def leave_half_a_group() -> None:
 def forget_half_a_group() -> None:
     """Delete a job once the first of its files is gone."""
 
-    def held(job: spool.Job) -> dict[str, Path]:
+    def held(job: Job) -> dict[str, Path]:
         return real(job) if len(real(job)) == len(job.files) else {}
 
-    real = spool.Job.held.fget
-    spool.Job.held = property(held)  # type: ignore[method-assign,assignment]
+    real = Job.held.fget
+    Job.held = property(held)  # type: ignore[method-assign,assignment]
