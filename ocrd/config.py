@@ -351,6 +351,7 @@ class Options(Section):
 
     prompt: str | None = Field(
         default=None,
+        # Anybody may have written it: no token of the model's own but these two.
         pattern="^[^<]*<image>[^<]*(<[|]grounding[|]>[^<]*)?$",
         max_length=500,
         description="What the model is asked, as engine.vllm.prompt. Only vllm.",

@@ -3,9 +3,8 @@
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from ocrd import markdown
 from ocrd.config import Watch
 from ocrd.errors import DocumentError
-from ocrd.fsio import machine_faults, shown
+from ocrd.fsio import copy_scratch, machine_faults, remove_folder, shown
 from ocrd.paths import NotRegularError, beneath, for_children, regular
 from ocrd.scan import is_source_name
 
@@ -103,6 +102,20 @@ def look(watch: Watch, sidecar: str) -> Delivered:
     return Delivered(watch, sidecar, facts)
 
 
+def parts(watch: Watch, sidecar: str) -> list[str]:
+    """List the sidecars of all parts of a scan by the last one, as far as that says of itself which one it is.
+
+    Raises MachineError.
+    """
+    with suppress(DocumentError):  # collected meanwhile
+        count = re.fullmatch(r"(\d{1,5}) of \1", str(look(watch, sidecar).facts.get("part")))
+        ending = f"-{count[1]}{Path(sidecar).suffix}" if count else ""
+        if count and sidecar.endswith(ending):
+            stem = sidecar.removesuffix(ending)
+            return [f"{stem}-{number}{Path(sidecar).suffix}" for number in range(1, int(count[1]) + 1)]
+    return [sidecar]
+
+
 def numbers(known: Delivered) -> list[int]:
     """List the pages of the source that a sidecar holds. Raises DocumentError if it is gone, MachineError."""
     if known.sidecar.endswith(".md"):
@@ -176,11 +189,10 @@ def held_open(original: Original, scratch: Path) -> Iterator[Path]:
         if not original.group:
             yield for_children(stack.enter_context(_held(original.folder, original.files[0])))
             return
-        shutil.rmtree(scratch, ignore_errors=True)  # from before a crash
-        scratch.mkdir()
+        remove_folder(scratch)  # from before a crash
         for name in original.files:
             with _held(original.folder, name) as held:
-                shutil.copyfile(held, scratch / Path(name).name)
+                copy_scratch(held, scratch / Path(name).name)
         yield scratch
 
 

@@ -178,6 +178,13 @@ def write_scratch(path: Path, data: bytes) -> None:
         temporary.rename(path)
 
 
+def copy_scratch(source: Path, target: Path) -> None:
+    """Copy a file, and make its folder, for who copies it anew if a power cut loses it. Raises MachineError."""
+    with machine_faults("copy a file to", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
 def move_new(source: Path, target: Path, *, tag: str) -> None:
     """Move a file to a free name, by rename where both lie on one mount, else by copy, sync, rename and unlink.
 

@@ -6,7 +6,6 @@ before a crash: the table in spool.py tells how.
 
 import asyncio
 import os
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -370,20 +369,9 @@ def _record(job: Job, watch: Watch) -> None:
 
 
 def _link(job: Job, watch: Watch, twin: Twin) -> bytes:
-    links = [os.path.relpath(one, Path(job.record.name).parent) for one in _parts(watch, twin.earlier.sidecar)]
+    links = [os.path.relpath(one, Path(job.record.name).parent) for one in delivered.parts(watch, twin.earlier.sidecar)]
     told = {**twin.facts, "source": shown(job.record.name)}
     return markdown.duplicate(told, twin.earlier.source, links, outputs.style_of(watch)).encode()
-
-
-def _parts(watch: Watch, sidecar: str) -> list[str]:
-    """List the sidecars of all parts of a scan by the last one, as far as that says of itself which one it is."""
-    with suppress(DocumentError):  # collected meanwhile
-        count = re.fullmatch(r"(\d{1,5}) of \1", str(delivered.look(watch, sidecar).facts.get("part")))
-        ending = f"-{count[1]}{Path(sidecar).suffix}" if count else ""
-        if count and sidecar.endswith(ending):
-            stem = sidecar.removesuffix(ending)
-            return [f"{stem}-{number}{Path(sidecar).suffix}" for number in range(1, int(count[1]) + 1)]
-    return [sidecar]
 
 
 async def _skip(job: Job, watch: Watch, spool: Spool, twin: Twin) -> Outcome:

@@ -26,7 +26,7 @@ from ocrd.config import Watch
 from ocrd.delivered import Delivered
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.fsio import NotAsSeenError, shown
-from ocrd.job import Job, Rerun
+from ocrd.job import RECORD, Job, Rerun
 from ocrd.ledger import Entry, Ledger
 from ocrd.model import Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.paths import beneath
@@ -304,6 +304,6 @@ def _record(job: Job, plan: _Plan, watch: Watch) -> None:
 
 def _forget(job: Job) -> None:
     """End the job: without its record, what is left of it goes at the next start."""
-    fsio.remove(job.folder / "job.json")
+    fsio.remove(job.folder / RECORD)
     with suppress(MachineError):
         clear(job.folder)
