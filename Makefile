@@ -25,7 +25,7 @@ demo: venv
 	$(BIN)/python samples/demo.py
 
 bench: venv
-	$(BIN)/python bench/cpu.py --json bench.json
+	$(BIN)/python bench/daemon/cpu.py --json bench.json
 
 test: lint types unit vllm-test
 

@@ -16,8 +16,8 @@ from ocrd.errors import MachineError, OcrdError
 if TYPE_CHECKING:  # the commands import what they need: `ocrd --help` must be there at once
     from collections import Counter
 
-    from ocrd.config import Config
-    from ocrd.installer import Place, Plan
+    from ocrd.commands.systemd_install import Place, Plan
+    from ocrd.config.schema import Config
 
 app = typer.Typer(
     help="Reads the scans that are dropped into a folder, and writes them out as Markdown.",
@@ -75,10 +75,10 @@ def _options(
 @app.command()
 def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Watch the inboxes until stopped: the daemon."""
-    from ocrd import config as configuration
-    from ocrd import service, status
+    from ocrd.config import schema as configuration
+    from ocrd.telemetry import sd_notify, status
 
-    manager = service.Manager.take()
+    manager = sd_notify.Manager.take()
     settings = configuration.load(config)
     place = status.place(config)
     with _all_logged(settings):
@@ -94,14 +94,14 @@ def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 @app.command()
 def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Work off what lies in the inboxes, and end. Exit code 65 if a source was refused."""
-    from ocrd import config as configuration
+    from ocrd.config import schema as configuration
 
     settings = configuration.load(config)
     if not sys.stderr.isatty():
         with _all_logged(settings):
             ended = _run_daemon(settings, once=True)
     else:
-        from ocrd.bars import Bars
+        from ocrd.commands.progress_bars import Bars
 
         with Bars() as bars:
             _configure_log(settings)
@@ -134,9 +134,9 @@ def convert(
     ] = "none",
 ) -> None:
     """Read files into Markdown at once. They stay where they are, and no daemon is needed."""
-    from ocrd import config as configuration
-    from ocrd.bars import Bars
-    from ocrd.convert import convert_files
+    from ocrd.commands.convert import convert_files
+    from ocrd.commands.progress_bars import Bars
+    from ocrd.config import schema as configuration
 
     settings = configuration.load(config) if config else configuration.without_watches()
     with Bars() as bars:
@@ -149,7 +149,7 @@ def convert(
 @app.command()
 def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Check configuration, folders and engine. Each line is OK, or says what to do."""
-    from ocrd import check as checks
+    from ocrd.commands import check as checks
 
     code = checks.run(config)
     if code:
@@ -164,13 +164,13 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Live, until Ctrl-C.")] = False,
 ) -> None:
     """Tell how things stand, also while the daemon is down. Exit code 0: all well, 1: have a look, 2: not running."""
-    from ocrd import panel
+    from ocrd.commands import status_view
 
     if watch and as_json:
         raise typer.BadParameter("--watch draws on a terminal, and --json is for programs: give one of them.")
     if watch:
-        panel.watch(config)
-    elif code := panel.show(config, as_json=as_json):
+        status_view.watch(config)
+    elif code := status_view.show(config, as_json=as_json):
         raise typer.Exit(code)
 
 
@@ -186,8 +186,8 @@ def history(
     from heapq import merge
     from itertools import repeat
 
-    from ocrd import config as configuration
-    from ocrd.ledger import Ledger
+    from ocrd.config import schema as configuration
+    from ocrd.storage.ledger import Ledger
 
     watches = configuration.load(config).watches
     wide = max(len(watch.name) for watch in watches)
@@ -208,9 +208,9 @@ def review(
     config: ConfigFile = _DEFAULT_CONFIG,
 ) -> None:
     """Write an HTML page: a scan beside its text. Pages with problems come first."""
-    from ocrd import config as configuration
-    from ocrd import review as reviews
-    from ocrd.fsio import shown
+    from ocrd.commands import review as reviews
+    from ocrd.config import schema as configuration
+    from ocrd.storage.durable import shown
 
     print(shown(reviews.write(name, configuration.load(config), output)))
 
@@ -225,9 +225,9 @@ def retry(
     config: ConfigFile = _DEFAULT_CONFIG,
 ) -> None:
     """Bring refused files back to their inboxes. Whether the daemon runs does not matter."""
-    from ocrd import config as configuration
-    from ocrd.fsio import shown
-    from ocrd.retry import bring_back
+    from ocrd.commands.retry import bring_back
+    from ocrd.config import schema as configuration
+    from ocrd.storage.durable import shown
 
     if not names and not everything:
         raise typer.BadParameter("name files that lie in the error folders, or give --all.")
@@ -247,8 +247,8 @@ def rerun(
 
     The daemon does it, now or when it is started, or `ocrd once`.
     """
-    from ocrd import config as configuration
-    from ocrd.rerun import ask
+    from ocrd.commands.rerun import ask
+    from ocrd.config import schema as configuration
 
     print(ask(name, pages, configuration.load(config).watches))
 
@@ -259,21 +259,22 @@ def split_sheet(
     text: Annotated[str, typer.Option("--text", help="One of the watch's `separators`.")] = "PATCHT",
 ) -> None:
     """Make a separator sheet to print. Where `split: barcode` is set, a scan is taken apart at it."""
-    from ocrd import barcodes, fsio
+    from ocrd.rendering import barcodes
+    from ocrd.storage import durable
 
     try:
-        fsio.write_new(output, barcodes.sheet(text), tag="sheet")
+        durable.write_new(output, barcodes.sheet(text), tag="sheet")
     except FileExistsError as error:
-        raise MachineError(f"There is already a file {fsio.shown(output)}.", "Give another name.") from error
-    print(fsio.shown(output))
+        raise MachineError(f"There is already a file {durable.shown(output)}.", "Give another name.") from error
+    print(durable.shown(output))
 
 
 @app.command("help")
 def help_(topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Empty: the list of topics.")] = "") -> None:
     """Explain settings, exit codes and the journal's fields."""
-    from ocrd import reference
+    from ocrd.commands import help_topics
 
-    print(reference.about(topic) if topic else reference.contents(), end="")
+    print(help_topics.about(topic) if topic else help_topics.contents(), end="")
 
 
 User = Annotated[bool, typer.Option("--user", help="For your own service manager, without root.")]
@@ -286,21 +287,21 @@ def service_install(
     config: ConfigFile = _DEFAULT_CONFIG, *, user: User = False, yes: Yes = False, dry_run: DryRun = False
 ) -> None:
     """Make ocrd a service with this configuration. Each step is shown before it is done."""
-    from ocrd import config as configuration
-    from ocrd import installer
+    from ocrd.commands import systemd_install
+    from ocrd.config import schema as configuration
 
     settings = configuration.load(config)
-    place = installer.Place(user)
-    _carry_out(installer.install(settings, config, place), place, yes=yes, dry_run=dry_run)
+    place = systemd_install.Place(user)
+    _carry_out(systemd_install.install(settings, config, place), place, yes=yes, dry_run=dry_run)
 
 
 @service_app.command("uninstall")
 def service_uninstall(*, user: User = False, yes: Yes = False, dry_run: DryRun = False) -> None:
     """Undo the installation. Configuration, scans, results and models stay."""
-    from ocrd import installer
+    from ocrd.commands import systemd_install
 
-    place = installer.Place(user)
-    _carry_out(installer.uninstall(place), place, yes=yes, dry_run=dry_run)
+    place = systemd_install.Place(user)
+    _carry_out(systemd_install.uninstall(place), place, yes=yes, dry_run=dry_run)
 
 
 def _carry_out(plan: "Plan", place: "Place", *, yes: bool, dry_run: bool) -> None:
@@ -323,7 +324,7 @@ def _carry_out(plan: "Plan", place: "Place", *, yes: bool, dry_run: bool) -> Non
 @config_app.command("init")
 def config_init() -> None:
     """Write a configuration with every setting. Each has its meaning and its default."""
-    from ocrd import config as configuration
+    from ocrd.config import schema as configuration
 
     print(configuration.example(), end="")
 
@@ -333,7 +334,7 @@ def config_schema() -> None:
     """Write the JSON schema of the configuration, for editors."""
     import json
 
-    from ocrd import config as configuration
+    from ocrd.config import schema as configuration
 
     print(json.dumps(configuration.schema(), indent=2))
 
@@ -341,13 +342,13 @@ def config_schema() -> None:
 @config_app.command("show")
 def config_show(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Show what a configuration means, defaults included."""
-    from ocrd import config as configuration
+    from ocrd.config import schema as configuration
 
     print(configuration.dump(configuration.load(config)), end="")
 
 
 def _configure_log(settings: "Config", level: str | None = None) -> None:
-    from ocrd import logs
+    from ocrd.telemetry import logs
 
     logs.configure(level or settings.log.level, settings.log.format)
 
@@ -357,7 +358,7 @@ def _all_logged(settings: "Config") -> Iterator[None]:
     """Log all that happens inside, what is printed there and how it ends included."""
     import structlog
 
-    from ocrd import logs
+    from ocrd.telemetry import logs
 
     with logs.captured() as terminal:
         logs.configure(settings.log.level, settings.log.format, terminal)
@@ -375,7 +376,7 @@ def _run_daemon(settings: "Config", **how: Any) -> "Counter[str]":  # noqa: ANN4
     import asyncio
 
     from ocrd import engines
-    from ocrd.daemon import Daemon
+    from ocrd.daemon.supervisor import Daemon
 
     async def life() -> "Counter[str]":
         daemon = Daemon(settings, engines.load(settings.engine), **how)

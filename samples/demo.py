@@ -13,7 +13,7 @@ from pathlib import Path
 from ocrd.engines.cpu import installed_languages
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "bench"))
+sys.path.insert(0, str(HERE.parent / "bench/quality"))
 from cer import cer  # noqa: E402 - a script beside the package, not in it
 
 PATIENCE = 600

@@ -129,7 +129,7 @@ def refuse_renameat2(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                 ctypes.set_errno(number)
                 return -1
 
-        monkeypatch.setattr("ocrd.fsio._libc", Libc())
+        monkeypatch.setattr("ocrd.storage.durable._libc", Libc())
 
     return refuse
 

@@ -15,15 +15,15 @@ import yaml
 from simulated import SimulatedEngine
 from test_spool import BAD, SCAN, House, InstantRenderer
 
-from ocrd.config import Config, Settle, Watch
-from ocrd.daemon import Daemon
+from ocrd.config.schema import Config, Settle, Watch
+from ocrd.daemon.supervisor import Daemon
 from ocrd.errors import DocumentError, MachineError, PageError
-from ocrd.inbox import Inbox
-from ocrd.job import Job
+from ocrd.intake.inbox import Inbox
+from ocrd.intake.scanner import scan
+from ocrd.intake.settling import SettleTracker
 from ocrd.model import Settled, SourceFacts
-from ocrd.scan import scan
-from ocrd.settle import SettleTracker
-from ocrd.spool import Spool
+from ocrd.storage.job import Job
+from ocrd.storage.spool import Spool
 
 MakePdf = Callable[..., Path]
 ROLES = ("inbox", "outbox", "archive", "error")
@@ -316,7 +316,7 @@ def test_a_claim_that_the_machine_refused_is_tried_again_by_itself(
         return real(spool, settled)
 
     monkeypatch.setattr(Spool, "claim", claim)
-    monkeypatch.setattr("ocrd.daemon.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("ocrd.daemon.supervisor.RETRY_SECONDS", 0.1)
     watch = {"name": "scans"} | {role: str(tmp_path / role) for role in ROLES}
     settings = {"settle": {"quiet": "10ms"}, "batch": {"quiet": "10ms"}, "render": {"workers": 1}, "watches": [watch]}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd.batch import Batch, BatchPolicy, Turns
+from ocrd.daemon.batching import Batch, BatchPolicy, Turns
 
 POLICY = BatchPolicy(quiet=2.0, max_wait=10.0, max_pages=100)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ocrd.engines import card
-from ocrd.engines.card import Card, CardMemory, NoAnswer, Nvml
+from ocrd.engines.vllm import gpu_memory
+from ocrd.engines.vllm.gpu_memory import Card, CardMemory, NoAnswer, Nvml
 
 GONE = 15  # NVML_ERROR_GPU_IS_LOST
 UNKNOWN = 2**64 - 1
@@ -89,7 +89,7 @@ def test_a_card_that_is_lost_is_asked_again_and_no_stale_figure_is_told(name: st
         asked.look()
         assert asked.memory
     library.fails[name] = GONE
-    now[0] = card.FRESH + 1
+    now[0] = gpu_memory.FRESH + 1
     with pytest.raises(NoAnswer, match=f"{name} ended with 15"):
         asked.look()
     assert asked.memory is None

@@ -11,22 +11,25 @@ from simulated import SimulatedEngine
 from test_members import House
 from test_spool import InstantRenderer
 
-from ocrd import companions, config, exchange, markdown, retry
-from ocrd.companions import MOST
-from ocrd.config import Options, Watch
-from ocrd.engines.attended import Attended
+from ocrd.commands import retry
+from ocrd.concurrency.fair_window import Window
+from ocrd.config import overrides, schema
+from ocrd.config.overrides import MOST
+from ocrd.config.schema import Options, Watch
+from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import Engine
 from ocrd.engines.cpu import CpuEngine
-from ocrd.engines.vllm import VllmEngine
+from ocrd.engines.instrumented import Attended
+from ocrd.engines.vllm.engine import VllmEngine
 from ocrd.errors import DocumentError
-from ocrd.inbox import Inbox
-from ocrd.job import Job, JobRecord
+from ocrd.intake.inbox import Inbox
+from ocrd.intake.scanner import scan
+from ocrd.intake.settling import SettleTracker
 from ocrd.model import Approach, Settled, SourceFacts
-from ocrd.pipeline import Outcome, Tools, approach_of, provenance, run_job
-from ocrd.scan import scan
-from ocrd.settle import SettleTracker
-from ocrd.vllm_settings import VllmSettings
-from ocrd.window import Window
+from ocrd.output import markdown
+from ocrd.pipeline import page_replacement
+from ocrd.pipeline.job_runner import Outcome, Tools, approach_of, provenance, run_job
+from ocrd.storage.job import Job, JobRecord
 
 SCAN, OWN = "s/a.pdf", "s/a.pdf.ocrd.yaml"
 
@@ -75,16 +78,16 @@ def test_a_rerun_finds_the_settings_and_keeps_them(house: House) -> None:
     drop(house, "languages: [deu]\n")
     run(house, house.claim())
     sidecar = (house.root / "outbox/s/a.md").read_text()
-    options = companions.told(markdown.facts_of(sidecar.encode()) or {})
-    assert companions.approach(options) == Approach(languages=("deu",))
-    new = exchange.in_markdown(sidecar, [], markdown.Style(), {"date": "2026-01-01T00:00:00+00:00"}, "a")
-    assert companions.told(markdown.facts_of(new.encode()) or {}) == options
+    options = overrides.told(markdown.facts_of(sidecar.encode()) or {})
+    assert overrides.approach(options) == Approach(languages=("deu",))
+    new = page_replacement.in_markdown(sidecar, [], markdown.Style(), {"date": "2026-01-01T00:00:00+00:00"}, "a")
+    assert overrides.told(markdown.facts_of(new.encode()) or {}) == options
 
 
 def test_facts_that_somebody_wrote_are_checked_like_a_companion() -> None:
     with pytest.raises(DocumentError, match=re.escape("settings.lnguages: unknown key; did you mean 'languages'?")):
-        companions.told({"settings": {"lnguages": ["deu"]}})
-    assert companions.told({}) == Options()
+        overrides.told({"settings": {"lnguages": ["deu"]}})
+    assert overrides.told({}) == Options()
 
 
 def test_a_folder_sets_it_for_all_in_it_and_stays_and_the_scans_own_goes_first(house: House) -> None:
@@ -204,7 +207,7 @@ def _unit(settled: Settled) -> tuple[Path, object]:
 
 def test_one_without_its_scan_stays_and_is_told(house: House) -> None:
     drop(house, "outputs: [text]\n", "s/b.pdf.ocrd.yaml")
-    inbox = Inbox(house.watch, config.Settle(quiet="0s"), asyncio.Event(), once=True)  # type: ignore[arg-type]
+    inbox = Inbox(house.watch, schema.Settle(quiet="0s"), asyncio.Event(), once=True)  # type: ignore[arg-type]
     (settled,) = asyncio.run(inbox.look())
     assert list(settled.files) == [house.root / "inbox" / SCAN]
     assert inbox._odd == {house.root / "inbox/s/b.pdf.ocrd.yaml"}
@@ -281,4 +284,4 @@ def test_a_second_reading_keeps_what_the_scan_wants() -> None:
 def test_an_option_is_what_the_setting_of_the_watch_is() -> None:
     assert Options.model_fields["outputs"].description
     good = [("markdown",), ("json", "pdf")]
-    assert [companions.applied(Options(outputs=one), Watch.model_construct()).outputs for one in good] == good
+    assert [overrides.applied(Options(outputs=one), Watch.model_construct()).outputs for one in good] == good

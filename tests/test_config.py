@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd import config
+from ocrd.config import schema as config
 from ocrd.errors import ConfigError
 
 FILE = Path("/etc/ocrd/ocrd.yaml")

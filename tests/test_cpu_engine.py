@@ -17,10 +17,10 @@ import pymupdf
 import pytest
 from PIL import Image
 
-from ocrd import grounding
 from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
 from ocrd.errors import ConfigError, EngineError, PageError
 from ocrd.model import PageImage, PixelSize
+from ocrd.output import layout_blocks
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "samples"
@@ -65,7 +65,7 @@ def truth(name: str) -> str:
 
 
 def untagged(text: str) -> str:
-    return "\n\n".join(block.text for block in grounding.parse(text))
+    return "\n\n".join(block.text for block in layout_blocks.parse(text))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ TABLE = (0.163, 299 / 1415, 0.687, 706 / 1415)
 
 def test_each_block_comes_with_its_place(read: Read) -> None:
     read(pages("table.pdf"))
-    blocks = grounding.parse(read.raw)  # type: ignore[attr-defined]
+    blocks = layout_blocks.parse(read.raw)  # type: ignore[attr-defined]
     assert [block.label for block in blocks[:3]] == ["sub_title", "text", "table"]
     boxes = [box for block in blocks for box in block.boxes]
     assert len(boxes) == len(blocks)

@@ -16,8 +16,8 @@ from crash.house import Change, Scenario
 from crash.reaper import Step
 from mounts import why_not_private
 
-from ocrd import markdown
-from ocrd.job import Rerun
+from ocrd.output import markdown
+from ocrd.storage.job import Rerun
 
 ORIGINAL = b"illustrated original"
 DIGEST = hashlib.sha256(ORIGINAL).hexdigest()

@@ -16,7 +16,7 @@ import pytest
 from house import TESTS, Daemon, House, stop, wait_for
 from mounts import go_private, mount, mount_memory, unmount, why_not_private
 
-from ocrd.pause import RETRY_SECONDS
+from ocrd.daemon.pause import RETRY_SECONDS
 
 ROLES = ("inbox", "outbox", "archive", "error")
 CURED = 3 * RETRY_SECONDS

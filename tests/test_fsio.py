@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd import fsio
 from ocrd.errors import MachineError, SpoolError
+from ocrd.storage import durable
 
 Refuse = Callable[[int], None]
 
@@ -23,46 +23,46 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_new_file_is_whole_and_leaves_nothing_else(tmp_path: Path) -> None:
-    fsio.write_new(tmp_path / "a.md", b"text", tag="job")
+    durable.write_new(tmp_path / "a.md", b"text", tag="job")
     assert listing(tmp_path) == {"a.md": b"text"}
 
 
 def test_a_new_file_is_never_written_over_another(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_bytes(b"theirs")
     with pytest.raises(FileExistsError):
-        fsio.write_new(tmp_path / "a.md", b"ours", tag="job")
+        durable.write_new(tmp_path / "a.md", b"ours", tag="job")
     assert listing(tmp_path) == {"a.md": b"theirs"}
 
 
 def test_a_dangling_link_counts_as_taken(tmp_path: Path) -> None:
     (tmp_path / "a.md").symlink_to("nowhere")
     with pytest.raises(FileExistsError):
-        fsio.write_new(tmp_path / "a.md", b"ours", tag="job")
-    assert fsio.free_name(tmp_path, "a.md") == "a (2).md"
+        durable.write_new(tmp_path / "a.md", b"ours", tag="job")
+    assert durable.free_name(tmp_path, "a.md") == "a (2).md"
     assert os.listdir(tmp_path) == ["a.md"]
 
 
 def test_an_own_record_is_replaced_whole(tmp_path: Path) -> None:
-    fsio.write_own(tmp_path / "job.json", b"one")
-    fsio.write_own(tmp_path / "job.json", b"two")
+    durable.write_own(tmp_path / "job.json", b"one")
+    durable.write_own(tmp_path / "job.json", b"two")
     assert listing(tmp_path) == {"job.json": b"two"}
 
 
 def test_a_link_at_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").write_bytes(b"precious")
     (tmp_path / ".ocrd-job.tmp").symlink_to("victim")
-    fsio.write_new(tmp_path / "a.md", b"text", tag="job")
+    durable.write_new(tmp_path / "a.md", b"text", tag="job")
     assert listing(tmp_path) == {"a.md": b"text", "victim": b"precious"}
     assert not (tmp_path / "a.md").is_symlink()
 
 
 def test_what_a_crash_left_at_the_temporary_name_is_replaced(tmp_path: Path) -> None:
     (tmp_path / ".ocrd-job.tmp").write_bytes(b"half of a longer tex")
-    fsio.write_new(tmp_path / "a.md", b"text", tag="job")
+    durable.write_new(tmp_path / "a.md", b"text", tag="job")
     assert listing(tmp_path) == {"a.md": b"text"}
 
 
-@pytest.mark.parametrize("write", [fsio.write_own, lambda path, data: fsio.write_new(path, data, tag="job")])
+@pytest.mark.parametrize("write", [durable.write_own, lambda path, data: durable.write_new(path, data, tag="job")])
 def test_a_write_that_is_broken_off_leaves_no_temporary(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, bytes], None]
 ) -> None:
@@ -86,16 +86,16 @@ def test_every_durable_write_syncs_the_file_then_names_it_then_syncs_the_folder(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    fsio.write_new(tmp_path / "a", b"text", tag="job")
+    durable.write_new(tmp_path / "a", b"text", tag="job")
     assert synced == [(str(tmp_path / ".ocrd-job.tmp"), False), (str(tmp_path), True)]
     synced.clear()
     (tmp_path / "there").mkdir()
-    fsio.move_new(tmp_path / "a", tmp_path / "there/a", tag="job")
+    durable.move_new(tmp_path / "a", tmp_path / "there/a", tag="job")
     assert {folder for folder, _ in synced} == {str(tmp_path), str(tmp_path / "there")}
 
 
 def test_a_killed_writer_leaves_the_old_record_or_the_new_one(tmp_path: Path, run_python: Callable[..., Any]) -> None:
-    fsio.write_own(tmp_path / "job.json", b"old")
+    durable.write_own(tmp_path / "job.json", b"old")
     killed = (
         "import os, signal, sys; from pathlib import Path; from ocrd import fsio\n"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -103,7 +103,7 @@ def test_a_killed_writer_leaves_the_old_record_or_the_new_one(tmp_path: Path, ru
     )
     assert run_python("-c", killed, tmp_path).returncode == -signal.SIGKILL
     assert (tmp_path / "job.json").read_bytes() == b"old"
-    fsio.write_own(tmp_path / "job.json", b"new")
+    durable.write_own(tmp_path / "job.json", b"new")
     assert listing(tmp_path) == {"job.json": b"new"}
 
 
@@ -113,15 +113,15 @@ def test_a_move_takes_a_free_name_and_never_a_taken_one(tmp_path: Path, refuse_r
         refuse_renameat2(refused)
     for name, data in (("a", b"ours"), ("b", b"ours too"), ("taken", b"theirs")):
         (tmp_path / name).write_bytes(data)
-    fsio.move_new(tmp_path / "a", tmp_path / "free", tag="job")
+    durable.move_new(tmp_path / "a", tmp_path / "free", tag="job")
     with pytest.raises(FileExistsError):
-        fsio.move_new(tmp_path / "b", tmp_path / "taken", tag="job")
-    with pytest.raises(fsio.NotAsSeenError):
-        fsio.move_new(tmp_path / "gone", tmp_path / "new", tag="job")
+        durable.move_new(tmp_path / "b", tmp_path / "taken", tag="job")
+    with pytest.raises(durable.NotAsSeenError):
+        durable.move_new(tmp_path / "gone", tmp_path / "new", tag="job")
     assert listing(tmp_path) == {"free": b"ours", "b": b"ours too", "taken": b"theirs"}
-    fsio.write_new(tmp_path / "new", b"text", tag="job")
+    durable.write_new(tmp_path / "new", b"text", tag="job")
     with pytest.raises(FileExistsError):
-        fsio.write_new(tmp_path / "new", b"other", tag="job")
+        durable.write_new(tmp_path / "new", b"other", tag="job")
     assert (tmp_path / "new").read_bytes() == b"text"
 
 
@@ -139,7 +139,7 @@ def test_without_hard_links_either_a_taken_name_is_still_refused(
 def test_a_link_is_moved_as_a_link_where_renameat2_is_refused(tmp_path: Path, refuse_renameat2: Refuse) -> None:
     refuse_renameat2(errno.EINVAL)
     (tmp_path / "link").symlink_to("/etc/hostname")
-    fsio.move_new(tmp_path / "link", tmp_path / "moved", tag="job")
+    durable.move_new(tmp_path / "link", tmp_path / "moved", tag="job")
     assert os.readlink(tmp_path / "moved") == "/etc/hostname"
 
 
@@ -147,9 +147,9 @@ def test_a_move_to_another_mount_copies_and_then_deletes(tmp_path: Path, small_d
     source, target = tmp_path / "a.pdf", small_disk / "b.pdf"
     source.write_bytes(b"x" * 5000)
     os.utime(source, ns=(1_000_000_007, 2_000_000_009))
-    assert not fsio.one_mount(tmp_path, small_disk, tag="probe")
-    assert fsio.one_mount(tmp_path, tmp_path, tag="probe")
-    fsio.move_new(source, target, tag="job")
+    assert not durable.one_mount(tmp_path, small_disk, tag="probe")
+    assert durable.one_mount(tmp_path, tmp_path, tag="probe")
+    durable.move_new(source, target, tag="job")
     assert listing(tmp_path) == {}
     assert listing(small_disk) == {"b.pdf": b"x" * 5000}
     assert target.stat().st_mtime_ns == 2_000_000_009
@@ -159,7 +159,7 @@ def test_a_move_to_another_mount_never_overwrites(tmp_path: Path, small_disk: Pa
     (tmp_path / "a").write_bytes(b"ours")
     (small_disk / "a").write_bytes(b"theirs")
     with pytest.raises(FileExistsError):
-        fsio.move_new(tmp_path / "a", small_disk / "a", tag="job")
+        durable.move_new(tmp_path / "a", small_disk / "a", tag="job")
     assert (listing(tmp_path), listing(small_disk)) == ({"a": b"ours"}, {"a": b"theirs"})
 
 
@@ -168,16 +168,16 @@ def test_a_file_that_grows_while_it_is_copied_stays_where_it_is(
 ) -> None:
     source = tmp_path / "a"
     source.write_bytes(b"first half")
-    real = fsio._write_all
+    real = durable._write_all
 
     def write_slowly(descriptor: int, data: bytes) -> None:
         real(descriptor, data)
         with source.open("ab") as more:
             more.write(b", second half")
 
-    monkeypatch.setattr(fsio, "_write_all", write_slowly)
-    with pytest.raises(fsio.NotAsSeenError):
-        fsio.move_new(source, small_disk / "a", tag="job")
+    monkeypatch.setattr(durable, "_write_all", write_slowly)
+    with pytest.raises(durable.NotAsSeenError):
+        durable.move_new(source, small_disk / "a", tag="job")
     assert (listing(tmp_path), listing(small_disk)) == ({"a": b"first half, second half"}, {})
 
 
@@ -187,8 +187,8 @@ def test_what_is_no_regular_file_is_not_copied_to_another_mount(tmp_path: Path, 
     {"link": lambda: source.symlink_to("/etc/hostname"), "fifo": lambda: os.mkfifo(source), "folder": source.mkdir}[
         became
     ]()
-    with pytest.raises(fsio.NotAsSeenError):
-        fsio.move_new(source, small_disk / "a", tag="job")
+    with pytest.raises(durable.NotAsSeenError):
+        durable.move_new(source, small_disk / "a", tag="job")
     assert os.path.lexists(source)
     assert os.listdir(small_disk) == []
 
@@ -196,11 +196,11 @@ def test_what_is_no_regular_file_is_not_copied_to_another_mount(tmp_path: Path, 
 def test_a_full_disk_is_the_machines_fault_and_leaves_no_temporary(tmp_path: Path, small_disk: Path) -> None:
     (tmp_path / "big").write_bytes(b"x" * 2**21)
     with pytest.raises(MachineError, match="No space left on device") as caught:
-        fsio.write_new(small_disk / "a.md", b"x" * 2**21, tag="job")
+        durable.write_new(small_disk / "a.md", b"x" * 2**21, tag="job")
     assert str(small_disk / "a.md") in caught.value.what
     assert caught.value.remedy == f"Free some space on the file system of {small_disk}; work resumes by itself."
     with pytest.raises(MachineError, match="No space left on device"):
-        fsio.move_new(tmp_path / "big", small_disk / "big", tag="job")
+        durable.move_new(tmp_path / "big", small_disk / "big", tag="job")
     assert os.listdir(small_disk) == []
     assert (tmp_path / "big").stat().st_size == 2**21
 
@@ -208,11 +208,11 @@ def test_a_full_disk_is_the_machines_fault_and_leaves_no_temporary(tmp_path: Pat
 def test_a_disk_mounted_for_reading_only_is_the_machines_fault(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(MachineError, match="Read-only file system") as caught:
-        fsio.write_new(small_disk / "a.md", b"x", tag="job")
+        durable.write_new(small_disk / "a.md", b"x", tag="job")
     assert caught.value.remedy.startswith(f"Mount {small_disk} for writing")
     for refused in (
-        lambda: fsio.one_mount(small_disk, small_disk, tag="probe"),
-        lambda: fsio.make_folders(small_disk / "a/b", below=small_disk),
+        lambda: durable.one_mount(small_disk, small_disk, tag="probe"),
+        lambda: durable.make_folders(small_disk / "a/b", below=small_disk),
     ):
         with pytest.raises(MachineError, match="Read-only file system"):
             refused()
@@ -234,29 +234,29 @@ def test_a_folder_without_permission_is_the_machines_fault(
 def test_a_share_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     share = tmp_path / "share"
     with pytest.raises(MachineError, match="No such file or directory") as caught:
-        fsio.make_folders(share / "a/b", below=share)
+        durable.make_folders(share / "a/b", below=share)
     assert "Is the share mounted" in caught.value.remedy
     with pytest.raises(MachineError, match="No such file or directory"):
-        fsio.write_new(share / "a.md", b"x", tag="job")
+        durable.write_new(share / "a.md", b"x", tag="job")
     assert not share.exists()
     share.mkdir()
-    fsio.make_folders(share / "a/b", below=share)
-    fsio.make_folders(share / "a/b", below=share)
+    durable.make_folders(share / "a/b", below=share)
+    durable.make_folders(share / "a/b", below=share)
     assert (share / "a/b").is_dir()
 
 
 def test_a_free_name_is_the_first_that_is_not_taken(tmp_path: Path) -> None:
     for name in ("scan.pdf", "scan (2).pdf", "scan (4).pdf"):
         (tmp_path / name).touch()
-    assert fsio.free_name(tmp_path, "other.pdf") == "other.pdf"
-    assert fsio.free_name(tmp_path, "scan.pdf") == "scan (3).pdf"
-    assert fsio.free_name(tmp_path, "not/there/scan.pdf") == "not/there/scan.pdf"
+    assert durable.free_name(tmp_path, "other.pdf") == "other.pdf"
+    assert durable.free_name(tmp_path, "scan.pdf") == "scan (3).pdf"
+    assert durable.free_name(tmp_path, "not/there/scan.pdf") == "not/there/scan.pdf"
 
 
 def test_a_free_name_has_room_for_its_companion(tmp_path: Path) -> None:
     (tmp_path / "scan.pdf.error.md").touch()
-    assert fsio.free_name(tmp_path, "scan.pdf", [".pdf.error.md"]) == "scan (2).pdf"
-    name = fsio.free_name(tmp_path, "x" * 251 + ".pdf", [".pdf.error.md"])
+    assert durable.free_name(tmp_path, "scan.pdf", [".pdf.error.md"]) == "scan (2).pdf"
+    name = durable.free_name(tmp_path, "x" * 251 + ".pdf", [".pdf.error.md"])
     assert name == "x" * (255 - 13) + ".pdf"
     (tmp_path / f"{name}.error.md").touch()
 
@@ -265,20 +265,20 @@ def test_a_free_name_has_room_for_its_companion(tmp_path: Path) -> None:
     "name", ["y" * 251 + ".pdf", "é" * 125 + "a.pdf", "😀" * 62 + "abc.pdf", "\udce9" * 251 + ".pdf"]
 )
 def test_a_name_of_255_bytes_is_cut_at_a_character_to_be_free(tmp_path: Path, name: str) -> None:
-    assert len(os.fsencode(name)) == fsio.NAME_MAX
-    assert fsio.free_name(tmp_path, name) == name
+    assert len(os.fsencode(name)) == durable.NAME_MAX
+    assert durable.free_name(tmp_path, name) == name
     for _ in range(3):
-        free = fsio.free_name(tmp_path, name)
+        free = durable.free_name(tmp_path, name)
         (tmp_path / free).touch(exist_ok=False)
     assert free.endswith(" (3).pdf")
     assert name.startswith(free.removesuffix(" (3).pdf"))
-    assert len(os.fsencode(free)) > fsio.NAME_MAX - 4
+    assert len(os.fsencode(free)) > durable.NAME_MAX - 4
 
 
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), max_size=200), st.integers(0, 20))
 def test_a_fitted_name_is_as_long_as_it_may_be(stem: str, spare: int) -> None:
-    fitted = fsio.fitted(stem, " (2).pdf", spare=spare)
-    room = fsio.NAME_MAX - spare
+    fitted = durable.fitted(stem, " (2).pdf", spare=spare)
+    room = durable.NAME_MAX - spare
     assert len(os.fsencode(fitted)) <= room
     kept = fitted.removesuffix(" (2).pdf")
     assert stem.startswith(kept)
@@ -297,13 +297,13 @@ class Chosen:
         self.history.append(name)
 
     def place(self, folder: Path, wanted: str, put: Callable[[Path], None], data: bytes = b"ours") -> Path:
-        return fsio.place(
-            folder, wanted, put, is_ours=lambda path: fsio.holds(path, data), recorded=self.name, record=self.record
+        return durable.place(
+            folder, wanted, put, is_ours=lambda path: durable.holds(path, data), recorded=self.name, record=self.record
         )
 
 
 def put(path: Path) -> None:
-    fsio.write_new(path, b"ours", tag="job")
+    durable.write_new(path, b"ours", tag="job")
 
 
 def test_a_name_is_recorded_before_it_is_used(tmp_path: Path) -> None:
@@ -350,10 +350,10 @@ def test_only_a_regular_file_holds_our_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"ours")
     (tmp_path / "link").symlink_to("a")
     os.mkfifo(tmp_path / "fifo")
-    assert fsio.holds(tmp_path / "a", b"ours")
+    assert durable.holds(tmp_path / "a", b"ours")
     for name in ("link", "fifo", "gone", "."):
-        assert not fsio.holds(tmp_path / name, b"ours")
-    assert not fsio.holds(tmp_path / "a", b"our")
+        assert not durable.holds(tmp_path / name, b"ours")
+    assert not durable.holds(tmp_path / "a", b"our")
 
 
 def test_two_files_are_the_same_by_their_bytes_and_a_link_is_no_file(tmp_path: Path) -> None:
@@ -362,28 +362,28 @@ def test_two_files_are_the_same_by_their_bytes_and_a_link_is_no_file(tmp_path: P
         os.utime(tmp_path / name, ns=(0, 0))
     (tmp_path / "hard").hardlink_to(tmp_path / "a")
     (tmp_path / "link").symlink_to("a")
-    assert fsio.same_file(tmp_path / "a", tmp_path / "b")
-    assert fsio.same_file(tmp_path / "a", tmp_path / "hard")
-    assert not fsio.same_file(tmp_path / "a", tmp_path / "c")
-    assert not fsio.same_file(tmp_path / "a", tmp_path / "gone")
-    assert not fsio.same_file(tmp_path / "a", tmp_path / "link"), "deleting the file would leave a link to nothing"
+    assert durable.same_file(tmp_path / "a", tmp_path / "b")
+    assert durable.same_file(tmp_path / "a", tmp_path / "hard")
+    assert not durable.same_file(tmp_path / "a", tmp_path / "c")
+    assert not durable.same_file(tmp_path / "a", tmp_path / "gone")
+    assert not durable.same_file(tmp_path / "a", tmp_path / "link"), "deleting the file would leave a link to nothing"
 
 
 def test_a_lock_is_held_by_one_process_until_it_lets_go(tmp_path: Path) -> None:
-    descriptor = fsio.lock_folder(tmp_path)
+    descriptor = durable.lock_folder(tmp_path)
     with pytest.raises(SpoolError, match="Another ocrd is already working in"):
-        fsio.lock_folder(tmp_path)
+        durable.lock_folder(tmp_path)
     os.close(descriptor)
-    os.close(fsio.lock_folder(tmp_path))
+    os.close(durable.lock_folder(tmp_path))
 
 
 def test_removing_what_is_gone_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/c").touch()
-    fsio.remove(tmp_path / "a/b/c")
-    fsio.remove(tmp_path / "a/b/c")
-    fsio.remove_folder(tmp_path / "a")
-    fsio.remove_folder(tmp_path / "a")
+    durable.remove(tmp_path / "a/b/c")
+    durable.remove(tmp_path / "a/b/c")
+    durable.remove_folder(tmp_path / "a")
+    durable.remove_folder(tmp_path / "a")
     assert os.listdir(tmp_path) == []
 
 
@@ -393,13 +393,13 @@ def test_only_what_is_ours_is_deleted(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/a").touch()
     (tmp_path / "job/link").symlink_to(tmp_path / "elsewhere")
-    assert fsio.remove_own(tmp_path / "job", {"ours", "ours/a", "link", "link/a"}.__contains__) == []
+    assert durable.remove_own(tmp_path / "job", {"ours", "ours/a", "link", "link/a"}.__contains__) == []
     assert sorted(os.listdir(tmp_path / "job")) == ["link", "ours"]
     assert os.listdir(tmp_path / "job/ours") == ["theirs"]
     assert os.listdir(tmp_path / "elsewhere") == ["a"]
     os.unlink(tmp_path / "job/link")
-    assert fsio.remove_own(tmp_path / "job", {"ours", "ours/theirs"}.__contains__) == []
-    assert fsio.remove_own(tmp_path / "job", {"ours"}.__contains__) == []
+    assert durable.remove_own(tmp_path / "job", {"ours", "ours/theirs"}.__contains__) == []
+    assert durable.remove_own(tmp_path / "job", {"ours"}.__contains__) == []
     assert os.listdir(tmp_path) == ["elsewhere"]
 
 
@@ -409,17 +409,17 @@ def test_only_what_is_ours_is_deleted(tmp_path: Path) -> None:
      ("\u202egpj", r"\u202egpj"), ("\ud800", r"\ud800")],
 )  # fmt: skip
 def test_a_path_is_shown_so_that_it_disturbs_nobody(path: str, told: str) -> None:
-    assert fsio.shown(path) == told
+    assert durable.shown(path) == told
 
 
 def test_names_that_are_not_utf_8_are_written_moved_and_numbered_like_others(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.pdf")
-    fsio.write_new(tmp_path / name, b"one", tag="job")
-    assert fsio.free_name(tmp_path, name) == os.fsdecode(b"caf\xe9 (2).pdf")
-    fsio.move_new(tmp_path / name, tmp_path / os.fsdecode(b"caf\xe9 (2).pdf"), tag="job")
+    durable.write_new(tmp_path / name, b"one", tag="job")
+    assert durable.free_name(tmp_path, name) == os.fsdecode(b"caf\xe9 (2).pdf")
+    durable.move_new(tmp_path / name, tmp_path / os.fsdecode(b"caf\xe9 (2).pdf"), tag="job")
     assert os.listdir(os.fsencode(tmp_path)) == [b"caf\xe9 (2).pdf"]
     with pytest.raises(MachineError) as caught:
-        fsio.write_new(tmp_path / "gone" / name, b"", tag="job")
+        durable.write_new(tmp_path / "gone" / name, b"", tag="job")
     assert r"caf\xe9.pdf" in str(caught.value)
 
 
@@ -438,7 +438,7 @@ def left(folder: Path) -> list[str]:
 
 def test_a_file_that_was_seen_is_replaced_and_once_more_is_the_same(exchanging: tuple[Path, Path, Path]) -> None:
     for _ in range(2):
-        fsio.replace_seen(*exchanging, tag="x")
+        durable.replace_seen(*exchanging, tag="x")
         assert exchanging[1].read_bytes() == b"new"
         assert left(exchanging[1].parent) == []
 
@@ -447,24 +447,24 @@ def test_a_file_that_is_another_is_not_replaced(exchanging: tuple[Path, Path, Pa
     for change in (lambda: exchanging[1].write_bytes(b"edited"), exchanging[1].unlink):
         change()
         before = exchanging[1].read_bytes() if exchanging[1].exists() else None
-        with pytest.raises(fsio.NotAsSeenError):
-            fsio.replace_seen(*exchanging, tag="x")
+        with pytest.raises(durable.NotAsSeenError):
+            durable.replace_seen(*exchanging, tag="x")
         assert (exchanging[1].read_bytes() if exchanging[1].exists() else None) == before
 
 
 def test_an_edit_in_the_very_instant_is_put_back(
     exchanging: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = fsio._exchange
+    real = durable._exchange
 
     def late(one: Path, other: Path) -> None:
         if exchanging[1].read_bytes() == b"old":
             exchanging[1].write_bytes(b"edited")
         real(one, other)
 
-    monkeypatch.setattr(fsio, "_exchange", late)
-    with pytest.raises(fsio.NotAsSeenError):
-        fsio.replace_seen(*exchanging, tag="x")
+    monkeypatch.setattr(durable, "_exchange", late)
+    with pytest.raises(durable.NotAsSeenError):
+        durable.replace_seen(*exchanging, tag="x")
     assert exchanging[1].read_bytes() == b"edited"
     assert left(exchanging[1].parent) == []
 
@@ -473,6 +473,6 @@ def test_a_file_is_replaced_where_nothing_can_be_exchanged(
     exchanging: tuple[Path, Path, Path], refuse_renameat2: Callable[[int], None]
 ) -> None:
     refuse_renameat2(errno.EINVAL)
-    fsio.replace_seen(*exchanging, tag="x")
+    durable.replace_seen(*exchanging, tag="x")
     assert exchanging[1].read_bytes() == b"new"
     assert left(exchanging[1].parent) == []

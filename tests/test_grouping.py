@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ocrd.grouping import in_order, units
+from ocrd.intake.grouping import in_order, units
+from ocrd.intake.scanner import is_source_name, name_to_come
+from ocrd.intake.settling import SettleTracker
 from ocrd.model import FileStamp, Group, Join, Settled
-from ocrd.scan import is_source_name, name_to_come
-from ocrd.settle import SettleTracker
 
 INBOX = Path("/inbox")
 STAMP = FileStamp(dev=1, ino=2, size=3, mtime_ns=4)

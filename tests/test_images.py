@@ -107,8 +107,8 @@ def test_heic(renderer: Sync, tmp_path: Path) -> None:
 
 
 def test_heic_without_its_reader_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ocrd import sources
     from ocrd.errors import DocumentError
+    from ocrd.rendering import sources
 
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
     monkeypatch.setattr(sources, "_heif_can_be_read", lambda: False)

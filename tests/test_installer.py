@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from ocrd import config, installer
+from ocrd.commands import systemd_install
+from ocrd.commands.systemd_install import Place
+from ocrd.config import schema
 from ocrd.errors import ConfigError
-from ocrd.installer import Place
 
 FOLDERS = "inbox: {0}/in, outbox: {0}/out, archive: {0}/ar, error: {0}/er"
 FILE = Path("/etc/ocrd/ocrd.yaml")
 
 
-def settings(*roots: str) -> config.Config:
+def settings(*roots: str) -> schema.Config:
     watches = [f"  - {{name: w{number}, {FOLDERS.format(root)}}}\n" for number, root in enumerate(roots)]
-    return config.parse("watches:\n" + "".join(watches), FILE)
+    return schema.parse("watches:\n" + "".join(watches), FILE)
 
 
-def files(plan: installer.Plan) -> list[installer.Step]:
+def files(plan: systemd_install.Plan) -> list[systemd_install.Step]:
     return [step for step in plan.steps if step.text.startswith(("write", "replace", "leave", "delete"))]
 
 
@@ -30,7 +31,7 @@ def place(tmp_path: Path) -> Place:
 
 def test_an_installation_comes_to_an_end(place: Place) -> None:
     chosen = settings("/srv/ocr")
-    for step in files(installer.install(chosen, FILE, place)):
+    for step in files(systemd_install.install(chosen, FILE, place)):
         step.do()
     assert sorted(str(path.relative_to(place.root)) for path in place.root.rglob("*") if path.is_file()) == [
         "etc/systemd/system/ocrd.service",
@@ -38,32 +39,32 @@ def test_an_installation_comes_to_an_end(place: Place) -> None:
         "etc/sysusers.d/ocrd.conf",
         "usr/local/lib/systemd/catalog/ocrd.catalog",
     ]
-    assert files(installer.install(chosen, FILE, place)) == []
-    for step in files(installer.uninstall(place)):
+    assert files(systemd_install.install(chosen, FILE, place)) == []
+    for step in files(systemd_install.uninstall(place)):
         step.do()
     assert not [path for path in place.root.rglob("*") if path.is_file()]
 
 
 def test_an_edited_file_is_neither_overwritten_nor_deleted(place: Place) -> None:
-    for step in files(installer.install(settings("/srv/ocr"), FILE, place)):
+    for step in files(systemd_install.install(settings("/srv/ocr"), FILE, place)):
         step.do()
     edited = place.units / "ocrd.service"
     edited.write_text(edited.read_text() + "Nice=5\n")
     before = edited.read_text()
-    [step] = files(installer.install(settings("/srv/other"), FILE, place))
+    [step] = files(systemd_install.install(settings("/srv/other"), FILE, place))
     step.do()
     assert "which was edited" in step.text
     assert edited.read_text() == before
     assert "/srv/other" in (place.units / "ocrd.service.new").read_text()
-    again = installer.install(settings("/srv/other"), FILE, place)
+    again = systemd_install.install(settings("/srv/other"), FILE, place)
     assert files(again) == []
     assert any("was edited, and stays" in note for note in again.notes)
-    assert str(edited) not in " ".join(step.text for step in files(installer.uninstall(place)))
+    assert str(edited) not in " ".join(step.text for step in files(systemd_install.uninstall(place)))
 
 
 def test_a_file_that_nobody_edited_follows_the_configuration(place: Place) -> None:
     for root in ("/srv/one", "/srv/two"):
-        for step in files(installer.install(settings(root), FILE, place)):
+        for step in files(systemd_install.install(settings(root), FILE, place)):
             step.do()
     assert "ReadWritePaths=-/srv/two\n" in (place.units / "ocrd.service").read_text()
 
@@ -77,20 +78,20 @@ def test_a_file_that_nobody_edited_follows_the_configuration(place: Place) -> No
     ],
 )
 def test_each_watch_is_open_through_one_parent(roots: list[str], expected: list[str]) -> None:
-    assert [str(path) for path in installer.roots(settings(*roots))] == expected
+    assert [str(path) for path in systemd_install.roots(settings(*roots))] == expected
 
 
 def test_folders_far_apart_are_opened_one_by_one() -> None:
-    apart = config.parse(
+    apart = schema.parse(
         "watches: [{name: a, inbox: /mnt/nas/in, outbox: /home/x/out, archive: /mnt/nas/ar, error: /var/e/er}]", FILE
     )
-    assert [str(path) for path in installer.roots(apart)] == ["/home/x/out", "/mnt/nas", "/var/e/er"]
-    assert "ProtectHome=read-only\n" in installer.unit(apart, FILE, Place(user=False))
+    assert [str(path) for path in systemd_install.roots(apart)] == ["/home/x/out", "/mnt/nas", "/var/e/er"]
+    assert "ProtectHome=read-only\n" in systemd_install.unit(apart, FILE, Place(user=False))
 
 
 def test_a_path_with_blanks_and_percents_is_spelled_for_systemd() -> None:
     chosen = settings("/srv/my scans/100%")
-    text = installer.unit(chosen, Path("/etc/my ocrd.yaml"), Place(user=False))
+    text = systemd_install.unit(chosen, Path("/etc/my ocrd.yaml"), Place(user=False))
     assert 'run -c "/etc/my ocrd.yaml"\n' in text
     assert 'RequiresMountsFor="/srv/my scans/100%%"\n' in text
     assert 'ReadWritePaths="-/srv/my scans/100%%"\n' in text
@@ -98,11 +99,11 @@ def test_a_path_with_blanks_and_percents_is_spelled_for_systemd() -> None:
 
 def test_a_path_that_a_unit_can_not_hold_is_told(place: Place) -> None:
     with pytest.raises(ConfigError, match=r"/srv/\\xff/ocrd.yaml has characters"):
-        installer.install(settings("/srv/ocr"), Path(os.fsdecode(b"/srv/\xff/ocrd.yaml")), place)
+        systemd_install.install(settings("/srv/ocr"), Path(os.fsdecode(b"/srv/\xff/ocrd.yaml")), place)
 
 
 def test_a_users_own_service_asks_for_nothing_that_needs_root(tmp_path: Path) -> None:
-    text = installer.unit(settings(str(tmp_path)), tmp_path / "o.yaml", Place(user=True, home=tmp_path))
+    text = systemd_install.unit(settings(str(tmp_path)), tmp_path / "o.yaml", Place(user=True, home=tmp_path))
     keys = {line.partition("=")[0] for line in text.splitlines()}
     assert not keys & {"User", "Group", "ProtectSystem", "DeviceAllow", "CapabilityBoundingSet"}
     assert {"WatchdogSec", "NoNewPrivileges", "SystemCallFilter"} <= keys
@@ -111,7 +112,7 @@ def test_a_users_own_service_asks_for_nothing_that_needs_root(tmp_path: Path) ->
 
 
 def test_the_template_is_the_unit_for_any_instance() -> None:
-    lines = zip(installer.shipped("ocrd.service").splitlines(), installer.shipped("ocrd@.service").splitlines(),
+    lines = zip(systemd_install.shipped("ocrd.service").splitlines(), systemd_install.shipped("ocrd@.service").splitlines(),
                 strict=True)  # fmt: skip
     assert [other for one, other in lines if one != other] == [
         "Description=ocrd, scans to Markdown (%i)",

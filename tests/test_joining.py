@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd.joining import Part, joined
+from ocrd.output.reflow import Part, joined
 
 
 def pages(*texts: str | tuple[Part, ...]) -> list[Part]:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd import ladder, verdict
 from ocrd.model import PageFacts, PageImage, PageResult, PixelSize, Placement, Reading, Rung, TextLayer, Verdict
+from ocrd.pipeline import fallbacks
+from ocrd.quality import verdict
 
 ALL = ("turn", "prompt", "warm", "halves", "text_layer")
 ENGINE = {Rung.PROMPT, Rung.WARM, Rung.HALVES}
@@ -20,7 +21,7 @@ def result(rung: Rung, verdict: Verdict, letters: int = 0, facts: PageFacts = FA
 
 def climbed(verdict: Verdict, facts: PageFacts = FACTS, engine: set[Rung] = ENGINE) -> list[Rung]:
     results = [result(Rung.FIRST, verdict, facts=facts)]
-    while rung := ladder.next_rung(results, ALL, engine):
+    while rung := fallbacks.next_rung(results, ALL, engine):
         results.append(result(rung, verdict, facts=facts))
     return [result.rung for result in results[1:]]
 
@@ -46,7 +47,7 @@ def test_the_best_reading_wins_and_all_attempts_are_told() -> None:
         verdict.judge(page, Reading(0, long, "length", 150, 2.0), Rung.PROMPT),
         verdict.failed(0, "gone", Rung.WARM, FACTS),
     ]
-    best = ladder.outcome(results)
+    best = fallbacks.outcome(results)
     assert (best.rung, best.verdict) == (Rung.PROMPT, Verdict.TRUNCATED)
     told = [(attempt.rung, attempt.verdict) for attempt in best.attempts]
     assert told == [
@@ -55,22 +56,22 @@ def test_the_best_reading_wins_and_all_attempts_are_told() -> None:
         (Rung.WARM, Verdict.FAILED),
     ]
     good = result(Rung.HALVES, Verdict.OK, 10)
-    assert ladder.outcome([*results, good]).rung is Rung.HALVES
+    assert fallbacks.outcome([*results, good]).rung is Rung.HALVES
 
 
 def test_halves_are_joined_with_what_both_have_once() -> None:
     lines = [f"Line {number} says {'abcdefgh'[number % 8]} and {number * 7}." for number in range(40)]
     upper, lower = "\n".join([*lines[:22], "Line 22 sa"]), "\n".join(["ays d and 126.", *lines[19:]])
-    assert ladder.joined(upper, lower) == "\n".join(lines)
+    assert fallbacks.joined(upper, lower) == "\n".join(lines)
 
 
 def test_halves_without_overlap_lose_nothing() -> None:
-    assert ladder.joined("All of the upper.\n", "\nAll of the lower.") == "All of the upper.\n\nAll of the lower."
+    assert fallbacks.joined("All of the upper.\n", "\nAll of the lower.") == "All of the upper.\n\nAll of the lower."
 
 
 def test_boxes_of_halves_are_brought_to_the_page() -> None:
     box = "<|ref|>text<|/ref|><|det|>[[10, 0, 990, 999]]<|/det|>"
-    assert ladder.joined(f"{box}\na", f"{box}\nb") == (
+    assert fallbacks.joined(f"{box}\na", f"{box}\nb") == (
         "<|ref|>text<|/ref|><|det|>[[10, 0, 990, 549]]<|/det|>\na\n\n"
         "<|ref|>text<|/ref|><|det|>[[10, 450, 990, 999]]<|/det|>\nb"
     )
@@ -80,11 +81,11 @@ def test_boxes_of_halves_are_brought_to_the_page() -> None:
 def test_no_word_far_from_the_overlap_is_lost(words: list[str], above: int, below: int) -> None:
     middle = [f"w{number}" for number in range(12)]
     upper, lower = [f"u{n}" for n in range(above)], [f"l{n}" for n in range(below)]
-    told = ladder.joined(" ".join([*upper, *middle]), " ".join([*middle, *lower])).split()
+    told = fallbacks.joined(" ".join([*upper, *middle]), " ".join([*middle, *lower])).split()
     assert told == [*upper, *middle, *lower]
-    assert ladder.joined(" ".join(words), "").split() == " ".join(words).split()
+    assert fallbacks.joined(" ".join(words), "").split() == " ".join(words).split()
 
 
 @pytest.mark.parametrize(("letters", "sound"), [(400, False), (900, True)])
 def test_a_stamp_on_a_scan_is_no_text_layer_of_the_page(letters: int, sound: bool) -> None:  # noqa: FBT001
-    assert ladder.layer_is_sound(replace(FACTS, layer=TextLayer(letters, ""))) is sound
+    assert fallbacks.layer_is_sound(replace(FACTS, layer=TextLayer(letters, ""))) is sound

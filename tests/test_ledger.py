@@ -12,9 +12,9 @@ import pytest
 import structlog
 from house import House, stop, wait_for
 
-from ocrd import markdown
-from ocrd.ledger import NAME, Entry, Ledger
-from ocrd.twins import Twins
+from ocrd.output import markdown
+from ocrd.pipeline.in_flight import Twins
+from ocrd.storage.ledger import NAME, Entry, Ledger
 
 
 def entry(number: int, **changes: Any) -> Entry:
@@ -185,7 +185,7 @@ def test_a_ledger_that_was_lost_is_made_anew(house: House) -> None:
 
 
 def test_a_ledger_that_another_program_holds_stops_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocrd.ledger._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("ocrd.storage.ledger._BUSY_SECONDS", 0.1)
     house.path(".inbox.ocrd-work").mkdir()
     ledger = Ledger(house.path(".inbox.ocrd-work"), house.path("outbox"))
     ledger.record(entry(1))

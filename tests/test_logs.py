@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import structlog
 
-from ocrd import logs
+from ocrd.telemetry import logs
 
 REPOSITORY = Path(__file__).parents[1]
 

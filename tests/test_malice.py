@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ocrd import fsio, paths
 from ocrd.errors import DocumentError, MachineError
-from ocrd.job import Job
 from ocrd.model import Access, FileStamp, Settled
-from ocrd.spool import Spool
+from ocrd.storage import durable, safe_paths
+from ocrd.storage.job import Job
+from ocrd.storage.spool import Spool
 
 
 class Watch:
@@ -102,7 +102,7 @@ def test_an_odd_name_is_a_name_like_any_other(watch: Watch, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["../a.pdf", "sub/../../a.pdf", "a/.."])
 def test_no_name_leads_upwards(watch: Watch, name: str) -> None:
-    with pytest.raises(ValueError, match="a"), paths.beneath(watch.inbox, name):
+    with pytest.raises(ValueError, match="a"), safe_paths.beneath(watch.inbox, name):
         pass
 
 
@@ -111,7 +111,7 @@ def test_a_fifo_or_link_is_never_opened_for_its_pages(tmp_path: Path) -> None:
     (tmp_path / "whole.pdf").write_bytes(b"%PDF-")
     (tmp_path / "link.pdf").symlink_to(tmp_path / "whole.pdf")
     for name in ("fifo.pdf", "link.pdf"):
-        with pytest.raises(paths.NotRegularError), paths.regular(tmp_path / name):
+        with pytest.raises(safe_paths.NotRegularError), safe_paths.regular(tmp_path / name):
             pass
 
 
@@ -120,7 +120,7 @@ def test_a_file_that_may_not_be_taken_holds_up_no_other(watch: Watch, monkeypatc
         raise PermissionError(1, "Operation not permitted")  # as in a folder with the sticky bit
 
     settled = watch.drop("a.pdf")
-    monkeypatch.setattr(fsio, "_rename_new", refuse)
+    monkeypatch.setattr(durable, "_rename_new", refuse)
     with pytest.raises(DocumentError, match=r"a\.pdf may not be taken out of its folder"):
         watch.spool.claim(settled)
     assert settled.path.exists()
@@ -135,7 +135,7 @@ def test_a_folder_that_may_not_be_used_is_not_blamed_on_the_file(
         raise PermissionError(13, "Permission denied")
 
     settled = watch.drop("a.pdf")
-    monkeypatch.setattr(fsio, "_rename_new", refuse)
+    monkeypatch.setattr(durable, "_rename_new", refuse)
     monkeypatch.setattr(os, "access", lambda path, _: not str(path).startswith(str(getattr(watch, closed))))
     with pytest.raises(MachineError, match="Permission denied"):
         watch.spool.claim(settled)
@@ -145,10 +145,10 @@ def test_a_folder_that_may_not_be_used_is_not_blamed_on_the_file(
 def test_what_is_made_gets_the_mode_and_group_of_the_watch(tmp_path: Path) -> None:
     group = 4242 if os.geteuid() == 0 else os.getegid()
     access = Access(0o664, group)
-    fsio.place(
+    durable.place(
         tmp_path,
         "sub/deep/a.md",
-        lambda path: fsio.write_new(path, b"text", tag="x"),
+        lambda path: durable.write_new(path, b"text", tag="x"),
         is_ours=lambda _: False,
         recorded=None,
         record=lambda _: None,
@@ -163,6 +163,6 @@ def test_a_copied_original_is_open_to_nobody_who_could_not_read_it_before(tmp_pa
     original = tmp_path / "a.pdf"
     original.write_bytes(b"private")
     original.chmod(0o600)
-    with fsio.sharing(Access(0o664, None)):
-        fsio.move_new(original, small_disk / "a.pdf", tag="x")
+    with durable.sharing(Access(0o664, None)):
+        durable.move_new(original, small_disk / "a.pdf", tag="x")
     assert stat.S_IMODE((small_disk / "a.pdf").stat().st_mode) == 0o600

@@ -11,10 +11,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ocrd import markdown
-from ocrd.markdown import Style
 from ocrd.model import Document, PageResult, Reading, SourceFacts, Verdict
-from ocrd.result import STEM
+from ocrd.output import markdown
+from ocrd.output.markdown import Style
+from ocrd.storage.result import STEM
 
 MARKER = re.compile(r"^<!-- page (\d+) -->$", re.MULTILINE)
 SPITEFUL = [

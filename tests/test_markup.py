@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ocrd import markup
+from ocrd.output import sanitize
 
 SPITEFUL = [
     "<script>", "alert(1)", "</script>", "<img src=x onerror=alert(1)>", "<a href='javascript:alert(1)'>", "<!--",
@@ -27,7 +27,7 @@ TEXTS = st.lists(st.sampled_from(SPITEFUL), max_size=14).map("".join) | st.text(
 
 
 def safe(text: str) -> str:
-    return "\n\n".join(map(markup.safe, markup.pieces(markup.clean(text))))
+    return "\n\n".join(map(sanitize.safe, sanitize.pieces(sanitize.clean(text))))
 
 
 class Tags(HTMLParser):
@@ -114,7 +114,7 @@ def letters(text: str) -> Counter[str]:
 @example("a < b and x<y>z and <b and c>")
 @example("<td>lone</td> <table>")
 def test_no_letter_is_lost(text: str) -> None:
-    assert not letters(ALLOWED.sub("", markup.clean(text.replace("&#106;", "")))) - letters(safe(text))
+    assert not letters(ALLOWED.sub("", sanitize.clean(text.replace("&#106;", "")))) - letters(safe(text))
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,6 @@ def test_an_empty_line_cannot_end_a_table() -> None:
 
 @given(st.text())
 def test_clean_text_is_utf_8_without_controls(text: str) -> None:
-    text = markup.clean(text + "\ud800\x00\r\n\r")
+    text = sanitize.clean(text + "\ud800\x00\r\n\r")
     text.encode()
     assert not set(text) & {chr(code) for code in (*range(9), *range(11, 32), *range(127, 160))}

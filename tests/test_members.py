@@ -10,17 +10,18 @@ import pytest
 from simulated import SimulatedEngine
 from test_spool import InstantRenderer
 
-from ocrd import fsio, members, retry
-from ocrd.config import Watch
+from ocrd.commands import retry
+from ocrd.concurrency.fair_window import Window
+from ocrd.config.schema import Watch
 from ocrd.errors import DocumentError, MachineError
-from ocrd.fsio import move_new
-from ocrd.grouping import units
-from ocrd.job import Job, JobRecord
+from ocrd.intake.grouping import units
+from ocrd.intake.scanner import scan
 from ocrd.model import Group, Settled, SourceFacts
-from ocrd.pipeline import Outcome, Tools, run_job
-from ocrd.scan import scan
-from ocrd.spool import Spool
-from ocrd.window import Window
+from ocrd.pipeline.job_runner import Outcome, Tools, run_job
+from ocrd.storage import durable, file_group
+from ocrd.storage.durable import move_new
+from ocrd.storage.job import Job, JobRecord
+from ocrd.storage.spool import Spool
 
 ROLES = ("inbox", "outbox", "archive", "error", "work")
 SEQUENCE = ("s/a-1.jpg", "s/a-2.jpg", "s/a-10.jpg")
@@ -155,7 +156,7 @@ def test_a_member_that_goes_during_the_claim_gives_back_those_that_were_taken(
         last.unlink(missing_ok=True)
         move_new(source, target, tag=tag)
 
-    monkeypatch.setattr(fsio, "move_new", move)
+    monkeypatch.setattr(durable, "move_new", move)
     assert house.spool.claim(settled) is None
     assert house.lie("inbox") == sorted(names_of(house)[:2])
     assert house.lie("work") == []
@@ -175,7 +176,7 @@ def test_a_claim_that_breaks_off_and_cannot_be_undone_is_undone_by_the_next(
         move_new(source, target, tag=tag)
 
     with monkeypatch.context() as context:
-        context.setattr(fsio, "move_new", move)
+        context.setattr(durable, "move_new", move)
         with pytest.raises(MachineError, match="The share is gone"):
             house.spool.claim(settled)
         assert house.spool.begun
@@ -264,6 +265,6 @@ def test_a_strangers_file_is_not_taken_back_for_one_of_ours(house: House) -> Non
     files = {ending: house.root / f"inbox/s/a{ending}" for ending in settled.stamp.members}
     files["-1.jpg"].unlink()  # moved, and collected there
     with pytest.raises(FileExistsError):
-        members.put_all(files, settled.stamp.members, house.root / "archive/a", tag="t")
+        file_group.put_all(files, settled.stamp.members, house.root / "archive/a", tag="t")
     assert house.lie("archive") == ["a-1.jpg", "a-10.jpg"]
     assert house.lie("inbox") == sorted(SEQUENCE[1:])

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ocrd import outputs
-from ocrd.config import Watch
+from ocrd.config.schema import Watch
 from ocrd.model import Document, PageFacts, PageResult, Placement, Reading, SourceFacts, Verdict
-from ocrd.overlay import strips
+from ocrd.output import files as outputs
+from ocrd.rendering.text_placement import strips
 
 TAG = "<|ref|>text<|/ref|><|det|>[[10, 20, 300, 400]]<|/det|>"
 TOKENS = [TAG, "<table><tr><td>", "</table>", "```", "`", "\\(", "\\)", "$", "*", "# ", "- ", "1. ", "> ", "|", "---",

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from ocrd.daemon.pause import CLAIM, Pause
 from ocrd.errors import MachineError
-from ocrd.pause import CLAIM, Pause
 
 FULL = MachineError("The disk is full.", "Free some space.")
 GONE = MachineError("The share is gone.", "Mount it.")
@@ -48,7 +48,7 @@ def test_one_of_those_that_wait_for_the_same_cure_tries_and_its_success_lets_all
         for step in ("a", "b"):
             pause.met(step, FULL)
         pause.met("c", GONE)
-        monkeypatch.setattr("ocrd.pause.RETRY_SECONDS", 3600)
+        monkeypatch.setattr("ocrd.daemon.pause.RETRY_SECONDS", 3600)
         waiting = {step: asyncio.create_task(pause.worth_a_try(step)) for step in "abc"}
         await turns()
         assert not any(task.done() for task in waiting.values())
@@ -56,7 +56,7 @@ def test_one_of_those_that_wait_for_the_same_cure_tries_and_its_success_lets_all
         await turns()
         assert all(task.done() for task in waiting.values())
 
-        monkeypatch.setattr("ocrd.pause.RETRY_SECONDS", 0)
+        monkeypatch.setattr("ocrd.daemon.pause.RETRY_SECONDS", 0)
         await pause.worth_a_try("b")
         await pause.worth_a_try("c")
         pause.met("d", FULL)
@@ -76,7 +76,7 @@ def test_no_step_waits_for_the_claim_which_waits_for_it(monkeypatch: pytest.Monk
         pause.met(CLAIM, FULL)
         pause.met("job", FULL)
         assert pause.holds_intake
-        monkeypatch.setattr("ocrd.pause.RETRY_SECONDS", 0)
+        monkeypatch.setattr("ocrd.daemon.pause.RETRY_SECONDS", 0)
         await asyncio.wait_for(pause.worth_a_try("job"), 10)
 
     asyncio.run(story())

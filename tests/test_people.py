@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from house import House, stop, wait_for
 
-from ocrd import markdown
+from ocrd.output import markdown
 
 MakePdf = Callable[..., Path]
 

@@ -1,11 +1,11 @@
-"""Verdicts and blank pages, measured on a fixed sample of made-up sheets: what `bench/quality.py` tells at length."""
+"""Verdicts and blank pages, measured on a fixed sample of made-up sheets: what `bench/quality/quality.py` tells at length."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent / "bench"))
+sys.path.append(str(Path(__file__).parent.parent / "bench/quality"))
 
 import quality
 

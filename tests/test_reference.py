@@ -6,10 +6,13 @@ from typing import Any, get_args
 
 import pytest
 
-from ocrd import config, errors, logs, reference
-from ocrd.config import Config
+from ocrd import errors
+from ocrd.commands import help_topics
+from ocrd.config import schema
+from ocrd.config.schema import Config
+from ocrd.config.units import Section
 from ocrd.errors import ConfigError
-from ocrd.quantities import Section
+from ocrd.telemetry import logs
 
 
 def leaves(section: type[Section], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -35,38 +38,38 @@ def test_the_models_have_as_many_settings_as_one_would_think() -> None:
 
 @pytest.mark.parametrize(("name", "description"), list(leaves(Config)))
 def test_every_setting_is_in_the_reference_and_in_the_example(name: str, description: str) -> None:
-    told = {one.name: one for one in reference.settings()}
+    told = {one.name: one for one in help_topics.settings()}
     assert told[name].meaning == description
-    assert f"\n{name}\n" in "\n" + reference.about("configuration")
+    assert f"\n{name}\n" in "\n" + help_topics.about("configuration")
     key = name.rpartition(".")[2]
-    assert re.search(rf"# {re.escape(description)}\n\s*(- )?{key}:", config.example())
+    assert re.search(rf"# {re.escape(description)}\n\s*(- )?{key}:", schema.example())
 
 
 def test_defaults_are_written_as_the_file_writes_them() -> None:
-    told = {one.name: (one.kind, one.default) for one in reference.settings()}
+    told = {one.name: (one.kind, one.default) for one in help_topics.settings()}
     assert told["settle.quiet"] == ("time, such as 3s or 10min", '"3s"')
     assert told["render.memory"] == ("size, such as 128MiB", '"2GiB"')
     assert told["log.level"] == ("debug | info | warning | error", '"info"')
     assert told["watches[].name"] == ("text", "")
-    assert "must be given" in reference.about("watches").partition("watches[].inbox")[2]
+    assert "must be given" in help_topics.about("watches").partition("watches[].inbox")[2]
 
 
 def test_every_topic_has_a_text_and_every_section_a_topic() -> None:
-    for topic in reference.topics():
-        assert len(reference.about(topic)) > 50, topic
-        assert f"  {topic}\n" in reference.contents()
-    assert {"configuration", "exit-codes", "journal", "settle", "engine.vllm", "watches"} <= set(reference.topics())
+    for topic in help_topics.topics():
+        assert len(help_topics.about(topic)) > 50, topic
+        assert f"  {topic}\n" in help_topics.contents()
+    assert {"configuration", "exit-codes", "journal", "settle", "engine.vllm", "watches"} <= set(help_topics.topics())
 
 
 def test_the_topics_know_every_exit_code_field_and_message() -> None:
-    codes = {int(code) for code in re.findall(r"^ *(\d+)$", reference.about("exit-codes"), re.MULTILINE)}
+    codes = {int(code) for code in re.findall(r"^ *(\d+)$", help_topics.about("exit-codes"), re.MULTILINE)}
     assert codes == {0, 2, *(kind.exit_code for kind in [errors.OcrdError, *errors.OcrdError.__subclasses__()])}
-    journal = reference.about("journal")
+    journal = help_topics.about("journal")
     assert all(message in journal for message in logs.MESSAGE_IDS.values())
     assert "OCRD_JOB" in journal
 
 
 def test_a_topic_that_is_not_there_is_answered_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match="There is no help on 'settel'") as caught:
-        reference.about("settel")
+        help_topics.about("settel")
     assert "settle" in caught.value.remedy

@@ -15,11 +15,11 @@ import pymupdf
 import pytest
 from PIL import Image, ImageDraw
 
-from ocrd import drawing, sources
+from ocrd.concurrency.worker_pool import Limits
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.model import PageImage, PixelSize, SourceFacts, View
-from ocrd.render import Renderer
-from ocrd.workers import Limits
+from ocrd.rendering import sources, tasks
+from ocrd.rendering.renderer import Renderer
 
 MakePdf = Callable[..., Path]
 LONGEST = 800
@@ -183,7 +183,7 @@ def test_a_worker_does_not_grow_with_the_files_that_it_has_shown(tmp_path: Path)
     for number in range(60):
         path = tmp_path / f"{number}.pdf"
         path.write_bytes(scan)
-        drawing.render_page(path, 0, fit, View())
+        tasks.render_page(path, 0, fit, View())
         resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
     assert resident[-1] - resident[10] < 8 * 2**20
 
@@ -313,7 +313,7 @@ def test_a_file_without_read_permission_is_refused(
     script = tmp_path / "try.py"
     script.write_text(
         "import asyncio, sys; from pathlib import Path\n"
-        "from ocrd.render import Renderer; from ocrd.workers import Limits\n"
+        "from ocrd.rendering.renderer import Renderer; from ocrd.concurrency.worker_pool import Limits\n"
         "async def life():\n"
         "    renderer = Renderer(1, Limits(30, 2**31))\n"
         "    try: await renderer.open(Path(sys.argv[1]))\n"

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from ocrd import repetition
-from ocrd.wording import Wording
+from ocrd.quality import repetition
+from ocrd.quality.words import Wording
 
 PAGE = (
     "When the town closed its customs house, nobody asked what should become of the papers. There were forty-one "

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ocrd import fsio
 from ocrd.errors import MachineError
-from ocrd.publish import publish
-from ocrd.result import STEM, Result
+from ocrd.storage import durable
+from ocrd.storage.publish import publish
+from ocrd.storage.result import STEM, Result
 
 FILES = {".md": f"![x]({STEM}.assets/page-1-figure-1.jpg)".encode(), ".json": b"{}", ".pdf": b"%PDF"}
 FIGURE = "page-1-figure-1.jpg"
@@ -58,14 +58,14 @@ def whole(stem: str, link: str) -> dict[str, bytes]:
 
 
 def test_there_is_no_result_before_its_list_is_written(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = fsio.write_own
+    real = durable.write_own
 
     def fail(path: Path, data: bytes) -> None:
         if path.name == "result.json":
             raise MachineError("No.", "Later.")
         real(path, data)
 
-    monkeypatch.setattr(fsio, "write_own", fail)
+    monkeypatch.setattr(durable, "write_own", fail)
     with pytest.raises(MachineError):
         result.finish(FILES, [FIGURE])
     assert result.pieces == ()
@@ -138,13 +138,13 @@ def test_the_folder_of_figures_is_seen_whole_or_not_at_all(
     (outbox / ".ocrd-job.folder.tmp").mkdir()
     (outbox / ".ocrd-job.folder.tmp/half").write_bytes(b"left by a crash")
     seen = []
-    real = fsio._rename_new
+    real = durable._rename_new
 
     def rename(source: Path, target: Path) -> None:
         seen.append((target.name, sorted(path.name for path in source.iterdir()) if source.is_dir() else None))
         real(source, target)
 
-    monkeypatch.setattr(fsio, "_rename_new", rename)
+    monkeypatch.setattr(durable, "_rename_new", rename)
     Names().publish(result, outbox)
     assert seen[0] == ("scan.assets", [FIGURE])
     assert files(outbox) == whole("scan", "scan")

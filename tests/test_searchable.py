@@ -4,8 +4,8 @@ import pymupdf
 import pytest
 
 from ocrd.model import PageFacts, PageResult, Placement, Reading, TextLayer, Verdict
-from ocrd.overlay import strips
-from ocrd.searchable import searchable
+from ocrd.rendering.searchable_pdf import searchable
+from ocrd.rendering.text_placement import strips
 
 PLACED = "<|ref|>text<|/ref|><|det|>[[100, 200, 500, 240]]<|/det|>\n"
 LETTERS = "Zürich Привет ἀρχή 世界 日本語 😀 ﬁ"

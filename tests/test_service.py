@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from house import House, stop, wait_for
 
-from ocrd import config, reload, service
-from ocrd.config import Config
-from ocrd.engines.attended import Attended
+from ocrd.config import schema
+from ocrd.config.schema import Config
+from ocrd.daemon import reload
 from ocrd.engines.base import EngineState
+from ocrd.engines.instrumented import Attended
 from ocrd.model import PageImage, PixelSize
+from ocrd.telemetry import sd_notify
 
 PAGE = PageImage(0, PixelSize(1, 1), b"\0\0\0", 72.0, 0.5)
 
@@ -40,39 +42,39 @@ def heard(systemd: socket.socket) -> list[str]:
 def test_what_the_manager_left_reaches_no_child(systemd: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "2000000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-    manager = service.Manager.take()
+    manager = sd_notify.Manager.take()
     assert manager.watchdog == 2.0
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & os.environ.keys()
-    manager.notify(service.READY)
+    manager.notify(sd_notify.READY)
     assert heard(systemd) == ["READY=1"]
 
 
 def test_a_watchdog_of_another_process_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "2000000")
     monkeypatch.setenv("WATCHDOG_PID", "1")
-    assert service.Manager.take().watchdog is None
+    assert sd_notify.Manager.take().watchdog is None
 
 
 def test_an_abstract_socket_is_understood() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind("\0ocrd-test-notify")
-        service.Manager("@ocrd-test-notify").status("two\nlines")
+        sd_notify.Manager("@ocrd-test-notify").status("two\nlines")
         assert sock.recv(100) == b"STATUS=two lines"
 
 
 def test_without_a_manager_or_with_a_dead_one_nothing_fails(tmp_path: Path) -> None:
-    service.Manager().notify(service.READY)
-    service.Manager(str(tmp_path / "gone")).notify(service.READY)
+    sd_notify.Manager().notify(sd_notify.READY)
+    sd_notify.Manager(str(tmp_path / "gone")).notify(sd_notify.READY)
 
 
 def test_a_reload_is_told_with_its_time(systemd: socket.socket) -> None:
-    service.Manager.take().reloading()
+    sd_notify.Manager.take().reloading()
     [told] = heard(systemd)
     assert told.startswith("RELOADING=1\nMONOTONIC_USEC=")
 
 
 def test_the_heart_beats_only_while_every_sign_is_good(systemd: socket.socket) -> None:
-    heart = service.Heart(service.Manager.take())
+    heart = sd_notify.Heart(sd_notify.Manager.take())
     wrong: list[str] = []
     heart.needs(lambda _: None)
     heart.needs(lambda now: f"{wrong[0]} at {now:g}" if wrong else None)
@@ -229,7 +231,7 @@ def test_the_engines_own_word_is_passed_on_where_it_has_one() -> None:
 
 
 def settings(text: str) -> Config:
-    return config.parse(text, Path("/etc/ocrd/ocrd.yaml"))
+    return schema.parse(text, Path("/etc/ocrd/ocrd.yaml"))
 
 
 def watch(name: str, inbox: str = "", **more: str) -> str:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd import scan
+from ocrd.intake import scanner
+from ocrd.intake.settling import SettleTracker
 from ocrd.model import FileStamp, Settled
-from ocrd.settle import SettleTracker
 
 A, B = Path("/inbox/a.pdf"), Path("/inbox/b.pdf")
 STAMP = FileStamp(dev=1, ino=2, size=3, mtime_ns=4)
@@ -163,7 +163,7 @@ def test_what_is_told_had_not_changed_for_the_quiet_time_and_is_told_once(
 
 @pytest.mark.parametrize("name", ["scan.pdf", "SCAN.PDF", "a.b.tif", "x.tiff", "x.jpg", "x.PNG", "ü\udcff.pdf"])
 def test_a_source_is_known_by_its_suffix(name: str) -> None:
-    assert scan.is_source_name(name)
+    assert scanner.is_source_name(name)
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,10 @@ def test_a_source_is_known_by_its_suffix(name: str) -> None:
      "Thumbs.db", "scan.txt", "pdf", ".pdf", "scan", "scan.pdf.filepart", "scan.tmp"],
 )  # fmt: skip
 def test_a_temporary_or_foreign_name_is_no_source(name: str) -> None:
-    assert not scan.is_source_name(name)
+    assert not scanner.is_source_name(name)
 
 
 @pytest.mark.parametrize("name", [".stfolder", "@eaDir", "__MACOSX", "#recycle", "lost+found"])
 def test_folders_of_programs_are_not_looked_into(name: str) -> None:
-    assert scan.is_hidden_folder(name)
-    assert not scan.is_hidden_folder("Invoices 2024")
+    assert scanner.is_hidden_folder(name)
+    assert not scanner.is_hidden_folder("Invoices 2024")

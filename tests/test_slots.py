@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ocrd import slots
+from ocrd.concurrency import shared_memory
+from ocrd.concurrency.shared_memory import Slot, Slots
+from ocrd.concurrency.worker_pool import Limits
 from ocrd.errors import PageError
 from ocrd.model import PixelSize
-from ocrd.render import Renderer
-from ocrd.slots import Slot, Slots
-from ocrd.workers import Limits
+from ocrd.rendering.renderer import Renderer
 
 ROOM = 4096
 
@@ -116,7 +116,7 @@ def test_a_worker_that_may_write_no_file_writes_into_its_slot(tmp_path: Path, ma
 def test_a_slot_whose_writer_was_killed_lies_fallow(tmp_path: Path, make_pdf: Any, monkeypatch: Any) -> None:
     path = make_pdf(tmp_path / "scan.pdf")
     later: list[Slot] = []
-    monkeypatch.setattr(slots.Slot, "free_later", lambda slot: later.append(slot))  # noqa: PLW0108 - as a method
+    monkeypatch.setattr(shared_memory.Slot, "free_later", lambda slot: later.append(slot))  # noqa: PLW0108 - as a method
 
     async def life() -> None:
         renderer = Renderer(1, Limits(30, 2**31), 2 * ROOM)

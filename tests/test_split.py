@@ -19,13 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ocrd import barcodes, markdown, split
+from ocrd.concurrency.worker_pool import Limits
 from ocrd.engines.cpu import page_size as large
-from ocrd.engines.deepseek import page_size
+from ocrd.engines.vllm.deepseek import page_size
 from ocrd.errors import DocumentError
 from ocrd.model import Document, PageFacts, PageImage, PageResult, Reading, SourceFacts, Verdict, View
-from ocrd.render import Renderer
-from ocrd.workers import Limits
+from ocrd.output import markdown, split
+from ocrd.rendering import barcodes
+from ocrd.rendering.renderer import Renderer
 
 TEXTS = View(separators=("PATCHT",))
 ENGLISH = (Path(__file__).parent.parent / "samples/english.txt").read_text(encoding="utf-8").partition("\f")[0]

@@ -17,10 +17,9 @@ from typing import Any
 import pytest
 from simulated import SimulatedEngine
 
-from ocrd import fsio, markdown, spool
-from ocrd.config import Watch
+from ocrd.concurrency.fair_window import Window
+from ocrd.config.schema import Watch
 from ocrd.errors import DocumentError, EngineError, MachineError, SpoolError
-from ocrd.job import Job, JobRecord, refusal_of
 from ocrd.model import (
     FileStamp,
     PageImage,
@@ -33,9 +32,11 @@ from ocrd.model import (
     Verdict,
     View,
 )
-from ocrd.pipeline import Outcome, Tools, run_job
-from ocrd.spool import Spool
-from ocrd.window import Window
+from ocrd.output import markdown
+from ocrd.pipeline.job_runner import Outcome, Tools, run_job
+from ocrd.storage import durable, spool
+from ocrd.storage.job import Job, JobRecord, refusal_of
+from ocrd.storage.spool import Spool
 
 SCAN = b"%PDF-1.7 not really, but whole"
 SHA = hashlib.sha256(SCAN).hexdigest()
@@ -425,7 +426,7 @@ def test_a_claim_that_the_machine_refuses_leaves_the_file_in_the_inbox(
     def refused(*_: object, **__: object) -> None:
         raise MachineError("No.", "Later.")
 
-    monkeypatch.setattr(fsio, "move_new", refused)
+    monkeypatch.setattr(durable, "move_new", refused)
     with pytest.raises(MachineError):
         house.spool.claim(settled)
     assert (house.inbox / "scan.pdf").read_bytes() == SCAN
@@ -442,7 +443,7 @@ def test_a_claim_that_the_machine_spoils_after_the_move_loses_nothing(
         source.write_bytes(b"another scan of that name")
         raise MachineError("No.", "Later.")
 
-    monkeypatch.setattr(fsio, "move_new", moved_but_not_synced)
+    monkeypatch.setattr(durable, "move_new", moved_but_not_synced)
     with suppress(MachineError):
         house.spool.claim(settled)
     assert {SCAN, b"another scan of that name"} <= set(house.lies().values())
@@ -456,7 +457,7 @@ def test_a_claim_across_mounts_takes_only_what_settled(tmp_path: Path, small_dis
     job = house.spool.claim(house.drop("first.pdf"))
     assert job
     assert job.source.read_bytes() == SCAN
-    fsio.remove_folder(job.folder)
+    durable.remove_folder(job.folder)
     settled = house.drop()
     if became == "changed":
         settled.path.write_bytes(SCAN * 2)
@@ -488,7 +489,7 @@ def test_what_a_stranger_put_into_a_jobs_folder_outlives_the_job(
 
 def test_a_second_process_on_the_same_work_folder_is_refused(house: House, run_python: Callable[..., Any]) -> None:
     open_it = (
-        "import sys; from pathlib import Path; from ocrd.spool import Spool\n"
+        "import sys; from pathlib import Path; from ocrd.storage.spool import Spool\n"
         "Spool('scans', Path(), Path(sys.argv[1])).open()"
     )
     house.spool.open()

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ocrd import pagefacts
 from ocrd.model import Placement
+from ocrd.rendering import page_analysis
 
 MM = 1754 / 297
 """Pixels of A4 at 150 dpi."""
@@ -19,7 +19,7 @@ def paper() -> np.ndarray:
 
 
 def blank(pixels: np.ndarray) -> bool:
-    return bool(pagefacts.facts(cv2.GaussianBlur(pixels, (3, 3), 0), Placement(595, 842), stands=True).blank)
+    return bool(page_analysis.facts(cv2.GaussianBlur(pixels, (3, 3), 0), Placement(595, 842), stands=True).blank)
 
 
 def ringed(ink: tuple[int, int, int], wide: float, thick: float = 1.2) -> np.ndarray:

@@ -13,15 +13,28 @@ from house import MODULES, OCRD, House, stop, wait_for
 from prometheus_client import generate_latest
 from simulated import SimulatedEngine
 
-from ocrd import config, panel, status
-from ocrd.engines.attended import Attended
+from ocrd.commands import status_view
+from ocrd.config import schema
 from ocrd.engines.base import EngineState
-from ocrd.events import Accepted, Ended, EngineReady, Event, Looked, Opened, PageDone, Paused, Resumed, WatchAdded
-from ocrd.metrics import Metrics
+from ocrd.engines.instrumented import Attended
 from ocrd.model import PageResult, Verdict
-from ocrd.status import Board
+from ocrd.telemetry import status
+from ocrd.telemetry.events import (
+    Accepted,
+    Ended,
+    EngineReady,
+    Event,
+    Looked,
+    Opened,
+    PageDone,
+    Paused,
+    Resumed,
+    WatchAdded,
+)
+from ocrd.telemetry.metrics import Metrics
+from ocrd.telemetry.status import Board
 
-CONFIG = config.parse(
+CONFIG = schema.parse(
     "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]", Path("/etc/ocrd/ocrd.yaml")
 )
 WHO = ("scans", "j1", "a.pdf")
@@ -77,7 +90,7 @@ def test_a_paused_watch_says_why_until_it_resumes() -> None:
 
 def test_speed_and_time_left_count_only_the_time_with_work(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("ocrd.status.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ocrd.telemetry.status.time.monotonic", lambda: now[0])
     engine = Attended(SimulatedEngine())
     heard = board(Accepted(*WHO), Opened(*WHO, pages=100, kept=0))
     heard.observe(engine, None, now[0])
@@ -133,7 +146,7 @@ def test_who_reads_it_finds_out_that_a_daemon_is_dead_or_hangs(state: str, pid: 
 def test_the_exit_code_is_one_for_monitors(state: str, paused: bool, code: int) -> None:  # noqa: FBT001
     told = board(*([Paused("scans", "What.", "Do.")] if paused else [])).snapshot()
     told.state = state
-    assert panel.exit_code(told) == code
+    assert status_view.exit_code(told) == code
 
 
 @pytest.mark.parametrize(
@@ -189,7 +202,7 @@ def test_a_daemon_that_was_killed_is_told_as_dead(house: House) -> None:
 def test_a_narrow_terminal_cuts_names_and_nothing_else() -> None:
     heard = board(Opened("scans", "j1", f"{'A long name ' * 9}.pdf", 1000, 0))
     heard._watches["scans"].name = "the-letters-and-faxes-of-the-whole-house"
-    lines = _shown(panel.page(heard.snapshot(), time.time())).splitlines()
+    lines = _shown(status_view.page(heard.snapshot(), time.time())).splitlines()
     [heading] = [line for line in lines if line.startswith("watch ")]
     assert heading.split() == ["watch", "by", "settling", "waiting", "in", "work", "delivered", "partial", "refused"]
     [document] = [line for line in lines if line.startswith("A long name")]
@@ -207,7 +220,7 @@ def _shown(page: object) -> str:
 
 def test_the_live_view_shows_each_document_with_its_bar() -> None:
     told = board(Accepted(*WHO), Opened(*WHO, 10, 0), page(0)).snapshot()
-    shown = _shown(panel.page(told, time.time()))
+    shown = _shown(status_view.page(told, time.time()))
     assert "a.pdf" in shown
     assert "1/10 pages" in shown
 
@@ -215,7 +228,7 @@ def test_the_live_view_shows_each_document_with_its_bar() -> None:
 def test_an_inbox_that_is_polled_says_why() -> None:
     told = board(Looked("scans", settling=0, waiting=0, why="it is on cifs", found_by_scan=7)).snapshot()
     assert told.watches[0].found_by_scan == 7
-    assert _shown(panel.page(told, time.time())).count("scans is polled: it is on cifs") == 1
+    assert _shown(status_view.page(told, time.time())).count("scans is polled: it is on cifs") == 1
 
 
 @pytest.mark.parametrize(
@@ -232,7 +245,7 @@ def test_the_cards_memory_is_told_as_far_as_it_is_known(memory: EngineState, sho
     heard.observe(engine, None, 0.0)
     read = status.Status.parse(heard.data())
     assert (read.engine.memory, read.engine.memory_used) == (memory.memory, memory.memory_used)
-    text = _shown(panel.page(read, time.time()))
+    text = _shown(status_view.page(read, time.time()))
     assert shown in text
     assert ("GPU" in text) == bool(shown)
     metrics = generate_latest(Metrics(heard.snapshot).registry).decode()

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from ocrd import markdown, tables
-from ocrd.grounding import Block
-from ocrd.markdown import Style
-from ocrd.plain import plain
+from ocrd.output import markdown, tables
+from ocrd.output.layout_blocks import Block
+from ocrd.output.markdown import Style
+from ocrd.output.plain_text import plain
 
 
 def written(html: str, style: Style | None = None) -> str:

@@ -8,11 +8,11 @@ import pymupdf
 import pytest
 from house import House
 
-from ocrd import textlayer
-from ocrd.engines.deepseek import page_size
+from ocrd.concurrency.worker_pool import Limits
+from ocrd.engines.vllm.deepseek import page_size
 from ocrd.model import TextLayer, View
-from ocrd.render import Renderer
-from ocrd.workers import Limits
+from ocrd.rendering import text_layer
+from ocrd.rendering.renderer import Renderer
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 ENGLISH, RUSSIAN = (
@@ -29,7 +29,7 @@ Look = Callable[[Path], TextLayer | None]
 
 @pytest.mark.parametrize("text", [ENGLISH, RUSSIAN, GERMAN, FRENCH, CZECH, JAPANESE, NUMBERS, "Page 7"])
 def test_honest_text_of_any_language_is_sound(text: str) -> None:
-    assert textlayer.judge(text, 0.0) == TextLayer(sum(map(str.isalnum, text)), "")
+    assert text_layer.judge(text, 0.0) == TextLayer(sum(map(str.isalnum, text)), "")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_honest_text_of_any_language_is_sound(text: str) -> None:
     ids=["utf-8 as latin-1", "utf-8 as cp1252", "cp1251 as latin-1", "unknown", "private", "glyph numbers", "shifted"],
 )
 def test_mojibake_is_not(text: str, flaw: str) -> None:
-    assert flaw in textlayer.judge(text, 0.0).flaw
+    assert flaw in text_layer.judge(text, 0.0).flaw
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pymupdf
 import pytest
 from PIL import Image
 
-from ocrd.engines.deepseek import page_size
+from ocrd.concurrency.worker_pool import Limits
+from ocrd.engines.vllm.deepseek import page_size
 from ocrd.model import PageImage, View
-from ocrd.render import Renderer
-from ocrd.workers import Limits
+from ocrd.rendering.renderer import Renderer
 
 ENGLISH = (Path(__file__).parent.parent / "samples/english.txt").read_text(encoding="utf-8")
 SPOT = (430.0, 120.0)

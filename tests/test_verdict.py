@@ -2,8 +2,8 @@
 
 import pytest
 
-from ocrd import verdict
 from ocrd.model import PageFacts, PageImage, PageResult, PixelSize, Placement, Reading, TextLayer, Verdict
+from ocrd.quality import verdict
 
 FULL = PageFacts(Placement(595, 842), ink=0.05, lines=30, letters=1500)
 TEXT = " ".join(f"chapter{number} begins when evening comes over harbour number{number}." for number in range(30))

@@ -16,11 +16,12 @@ import structlog
 from house import House, stop, wait_for
 from writers import program
 
-from ocrd import mounts, watching
-from ocrd.config import Settle, Watch
-from ocrd.inbox import Inbox
+from ocrd.config.schema import Settle, Watch
+from ocrd.intake import inotify
+from ocrd.intake.inbox import Inbox
+from ocrd.intake.inotify import Watching
 from ocrd.model import Settled
-from ocrd.watching import Watching
+from ocrd.storage import mounts
 
 Eventually = Callable[..., None]
 
@@ -76,15 +77,15 @@ def test_the_canary_flies_and_leaves_no_trace(folder: Path, eventually: Eventual
 
 
 def test_a_canary_that_a_crash_left_is_removed(folder: Path, inbox: Inbox) -> None:
-    (folder / watching.CANARY).touch()
+    (folder / inotify.CANARY).touch()
     asyncio.run(found(inbox))
     assert inbox.how == "events"
     assert list(folder.iterdir()) == []
 
 
 def test_events_that_do_not_come_make_it_polled(folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "_CANARY_SECONDS", 0.05)
-    monkeypatch.setattr(watching, "_EVENTS", [watching.DirMovedEvent])
+    monkeypatch.setattr(inotify, "_CANARY_SECONDS", 0.05)
+    monkeypatch.setattr(inotify, "_EVENTS", [inotify.DirMovedEvent])
 
     async def looks() -> None:
         await found(inbox)
@@ -111,7 +112,7 @@ def test_an_observer_that_ended_is_replaced(inbox: Inbox) -> None:
 def test_an_observer_that_is_silent_though_alive_is_found_out(
     folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "_CANARY_SECONDS", 0.5)
+    monkeypatch.setattr(inotify, "_CANARY_SECONDS", 0.5)
 
     async def looks() -> None:
         await found(inbox)
@@ -123,7 +124,7 @@ def test_an_observer_that_is_silent_though_alive_is_found_out(
         assert len(await found(inbox)) == 1
         assert inbox._watching
         assert inbox._watching.alive()
-        monkeypatch.setattr(watching, "_CANARY_SECONDS", 5.0)
+        monkeypatch.setattr(inotify, "_CANARY_SECONDS", 5.0)
         await found(inbox)
 
     assert named(after(looks())) == ["watching anew"]
@@ -174,8 +175,8 @@ def test_files_that_events_told_of_are_not_counted(folder: Path, inbox: Inbox, e
 def test_the_test_for_events_does_not_count_as_a_slow_scan(
     folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "_CANARY_SECONDS", 1.0)
-    monkeypatch.setattr(watching, "_EVENTS", [watching.DirMovedEvent])
+    monkeypatch.setattr(inotify, "_CANARY_SECONDS", 1.0)
+    monkeypatch.setattr(inotify, "_EVENTS", [inotify.DirMovedEvent])
     (folder / "a.pdf").touch()
     asyncio.run(found(inbox))
     assert inbox.how == "polling"

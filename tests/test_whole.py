@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ocrd import whole
+from ocrd.rendering import truncation
 
 KINDS = {
     "jpeg": {},
@@ -31,32 +31,32 @@ def image(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_whole_image_lacks_nothing(image: Path) -> None:
-    assert whole.lacks(image) == ""
+    assert truncation.lacks(image) == ""
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.7, 0.97])
 def test_an_image_lacks_what_has_not_arrived(image: Path, part: float) -> None:
     os.truncate(image, int(image.stat().st_size * part))
-    assert whole.lacks(image)
+    assert truncation.lacks(image)
 
 
 def test_a_reserved_place_is_no_file_yet(tmp_path: Path) -> None:
     (tmp_path / "scan").write_bytes(bytes(5000))
-    assert whole.lacks(tmp_path / "scan") == "it begins with nothing but zeros"
+    assert truncation.lacks(tmp_path / "scan") == "it begins with nothing but zeros"
 
 
 def test_a_pdf_for_the_web_tells_its_length(tmp_path: Path) -> None:
     data = b"%PDF-1.7\n1 0 obj\n<</Linearized 1/L 5000/H[1 2]/O 3/E 9/N 1/T 7>>\nendobj\nstartxref\n0\n%%EOF\n"
     path = tmp_path / "scan.pdf"
     path.write_bytes(data)
-    assert whole.lacks(path) == "its end is missing"
+    assert truncation.lacks(path) == "its end is missing"
     path.write_bytes(data.ljust(5000))
-    assert whole.lacks(path) == ""
+    assert truncation.lacks(path) == ""
 
 
 def test_other_pdfs_tell_when_they_are_parsed(tmp_path: Path, make_pdf: Callable[..., Path]) -> None:
-    assert whole.lacks(make_pdf(tmp_path / "scan.pdf")) == ""
-    assert whole.has_pdf_end(tmp_path / "scan.pdf")
+    assert truncation.lacks(make_pdf(tmp_path / "scan.pdf")) == ""
+    assert truncation.has_pdf_end(tmp_path / "scan.pdf")
 
 
 @given(
@@ -65,4 +65,4 @@ def test_other_pdfs_tell_when_they_are_parsed(tmp_path: Path, make_pdf: Callable
 def test_no_bytes_make_it_fail(tmp_path_factory: pytest.TempPathFactory, head: bytes, rest: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
     path.write_bytes(head + rest)
-    whole.lacks(path)
+    truncation.lacks(path)

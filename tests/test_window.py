@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocrd.window import Window
+from ocrd.concurrency.fair_window import Window
 
 
 async def settle() -> None:

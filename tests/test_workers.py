@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrd.workers import Limits, WorkerError, Workers
+from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 
 GENEROUS = Limits(seconds=30, memory=2**31)
 
@@ -81,7 +81,7 @@ def test_a_worker_can_write_no_file(tmp_path: Path) -> None:
 
 
 def test_workers_without_work_go_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocrd.workers._IDLE", 0.0)
+    monkeypatch.setattr("ocrd.concurrency.worker_pool._IDLE", 0.0)
 
     async def life() -> None:
         workers = Workers(1, GENEROUS)
@@ -98,7 +98,7 @@ def test_workers_without_work_go_and_come_back(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_workers_with_work_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocrd.workers._IDLE", 0.0)
+    monkeypatch.setattr("ocrd.concurrency.worker_pool._IDLE", 0.0)
 
     async def life() -> None:
         workers = Workers(2, GENEROUS)

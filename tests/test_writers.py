@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ocrd.intake.open_writers import unfinished
 from ocrd.model import FileStamp
-from ocrd.writers import unfinished
 
 OPEN = "a program still has it open for writing"
 

@@ -2,12 +2,12 @@
 
 import importlib
 
-from ocrd import config
+from ocrd.config import schema
 from ocrd.engines.base import Engine
 from ocrd.errors import ConfigError, OcrdError
 
 
-def load(settings: config.Engine) -> Engine:
+def load(settings: schema.Engine) -> Engine:
     """Make the engine that the configuration names; it is not started yet. Raises ConfigError."""
     match settings.kind:
         case "cpu":
@@ -15,7 +15,7 @@ def load(settings: config.Engine) -> Engine:
 
             return CpuEngine(settings.cpu.languages, settings.cpu.letters, settings.cpu.workers)
         case "vllm":
-            from ocrd.engines.vllm import VllmEngine
+            from ocrd.engines.vllm.engine import VllmEngine
 
             return VllmEngine(settings.vllm)
         case other:

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from xml.etree import ElementTree as ET
 
 import ocrd
+from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.engines.base import EngineInfo
 from ocrd.errors import ConfigError, DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
-from ocrd.workers import Limits, WorkerError, Workers
 
 if TYPE_CHECKING:
     from PIL.Image import Image

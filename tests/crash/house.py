@@ -23,12 +23,12 @@ from simulated import SimulatedEngine
 
 from crash.reaper import Reaper, Step
 from crash.trees import TEMPORARY, fingerprint
-from ocrd import pipeline, spool
-from ocrd.config import Settle, Watch
+from ocrd.concurrency.fair_window import Window
+from ocrd.config.schema import Settle, Watch
+from ocrd.daemon.watch_runner import Flow
 from ocrd.errors import DocumentError, MachineError
-from ocrd.flow import Flow
-from ocrd.grouping import units
-from ocrd.job import Job, JobRecord, Rerun
+from ocrd.intake.grouping import units
+from ocrd.intake.scanner import scan
 from ocrd.model import (
     Box,
     FileStamp,
@@ -45,10 +45,11 @@ from ocrd.model import (
     SourceFacts,
     View,
 )
-from ocrd.pipeline import Tools, run_job
-from ocrd.reread import run_rerun
-from ocrd.scan import scan
-from ocrd.window import Window
+from ocrd.pipeline import job_runner
+from ocrd.pipeline.job_runner import Tools, run_job
+from ocrd.pipeline.rerun import run_rerun
+from ocrd.storage import spool
+from ocrd.storage.job import Job, JobRecord, Rerun
 
 ROLES = ("inbox", "outbox", "archive", "error")
 CLOCK = re.compile(rb'^(- )?(date|seconds): .*$|^ocrd, \d.*$|^ +"(date|seconds)": .*$|^<!-- ocrd .*$', re.MULTILINE)
@@ -174,7 +175,7 @@ def leave_nothing_to_chance() -> None:
     """Let this process have no clock but the calendar; number the jobs, and sort what lies in a folder."""
     number = count()
     os.scandir = _Sorted  # type: ignore[misc,assignment]
-    spool.datetime = pipeline.datetime = _Calendar  # type: ignore[misc,attr-defined]
+    spool.datetime = job_runner.datetime = _Calendar  # type: ignore[misc,attr-defined]
     spool._new_id = lambda: f"{_Calendar.now():%Y%m%dT%H%M%S}-{next(number):06x}"
 
 

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ocrd import fsio, members, pipeline, reread, result, spool
-from ocrd.config import Watch
-from ocrd.job import Job
+from ocrd.config.schema import Watch
+from ocrd.pipeline import job_runner, rerun
+from ocrd.storage import durable, file_group, result, spool
+from ocrd.storage.job import Job
 
 
 def write_in_place() -> None:
@@ -17,7 +18,7 @@ def write_in_place() -> None:
         os.write(descriptor, data)
         os.close(descriptor)
 
-    fsio.write_new = write
+    durable.write_new = write
 
 
 def record_no_name() -> None:
@@ -34,14 +35,14 @@ def archive_before_publish() -> None:
 
     def deliver(job: Job, watch: Watch, of: spool.Spool) -> Path:
         (watch.archive / job.record.name).parent.mkdir(exist_ok=True)
-        fsio.move_new(job.source, watch.archive / job.record.name, tag="x")
+        durable.move_new(job.source, watch.archive / job.record.name, tag="x")
         return real(job, watch, of)
 
     def archive(_: spool.Spool, job: Job, folder: Path, access: object) -> Path:  # noqa: ARG001
-        fsio.remove_folder(job.folder)
+        durable.remove_folder(job.folder)
         return folder / job.record.name
 
-    real, pipeline._deliver = pipeline._deliver, deliver
+    real, job_runner._deliver = job_runner._deliver, deliver
     spool.Spool.archive = archive  # type: ignore[method-assign,assignment]
 
 
@@ -51,8 +52,8 @@ def overwrite() -> None:
     def free_name(folder: Path, wanted: str, *_: object, **__: object) -> str:  # noqa: ARG001
         return wanted
 
-    fsio.free_name = free_name
-    fsio._rename_new = os.rename
+    durable.free_name = free_name
+    durable._rename_new = os.rename
 
 
 def publish_the_sidecar_first() -> None:
@@ -74,11 +75,11 @@ def claim_by_copy_alone() -> None:
     """Delete the original of a copying claim before the copy has its name."""
 
     def move(source: Path, target: Path, tag: str) -> None:
-        temporary = fsio._copy_temporary(source, target.parent, tag)
+        temporary = durable._copy_temporary(source, target.parent, tag)
         os.unlink(source)
         os.rename(temporary, target)
 
-    fsio._move_by_copy = move
+    durable._move_by_copy = move
 
 
 def exchange_in_place() -> None:
@@ -89,17 +90,17 @@ def exchange_in_place() -> None:
         os.write(descriptor, source.read_bytes())
         os.close(descriptor)
 
-    fsio.replace_seen = replace
+    durable.replace_seen = replace
 
 
 def keep_nothing() -> None:
     """Exchange the sidecar without a copy of what was there."""
-    real = reread._put
+    real = rerun._put
 
     def put(job: Job, watch: Watch, file: Path, wanted: str, *rest: Any) -> Path:
         return watch.outbox / wanted if wanted.endswith(".bak") else real(job, watch, file, wanted, *rest)
 
-    reread._put = put
+    rerun._put = put
 
 
 def run_half_a_group() -> None:
@@ -110,7 +111,7 @@ def run_half_a_group() -> None:
 
 def leave_half_a_group() -> None:
     """Leave the files of a group that went out already where a stranger took the name of the next."""
-    members._take_back = lambda *_: None
+    file_group._take_back = lambda *_: None
 
 
 def forget_half_a_group() -> None:

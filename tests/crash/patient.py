@@ -19,11 +19,14 @@ from simulated import SimulatedEngine
 
 from crash.house import ROLES, House, StillRenderer, illustrated
 from crash.reaper import Reaper, Step
-from ocrd import daemon, inbox, mounts, pause, pulse, status
-from ocrd.config import Batch, Config, Settle, Watch
+from ocrd.config.schema import Batch, Config, Settle, Watch
+from ocrd.daemon import health, pause, supervisor
 from ocrd.errors import MachineError
-from ocrd.events import Ended, Event, Paused, Resumed
-from ocrd.scan import scan
+from ocrd.intake import inbox
+from ocrd.intake.scanner import scan
+from ocrd.storage import mounts
+from ocrd.telemetry import status
+from ocrd.telemetry.events import Ended, Event, Paused, Resumed
 
 _BYTES = {"write", "fsync"}  # the latter where the file system takes its time, or is another machine's
 _NEW_NAMES = {"create", "mkdir", "rename", "link"}
@@ -77,10 +80,10 @@ class Told:
 
 def hurry() -> None:
     """Let the daemons in this process wait for nothing, and do all in one thread."""
-    pause.RETRY_SECONDS = daemon.RETRY_SECONDS = pulse.EVERY = _SOON
+    pause.RETRY_SECONDS = supervisor.RETRY_SECONDS = health.EVERY = _SOON
     inbox._LEAST_GAP = 0.0
     mounts.kind_of = lambda _: "nfs"  # where nothing is watched, but all polled
-    daemon.Renderer = _Renderer  # type: ignore[misc,assignment]
+    supervisor.Renderer = _Renderer  # type: ignore[misc,assignment]
 
 
 class _Renderer(StillRenderer):
@@ -199,7 +202,7 @@ class Patient:
     # -- the daemon, and the person -------------------------------------------------------------------------------
 
     async def _story(self) -> None:
-        one = daemon.Daemon(self._config(), SimulatedEngine(behave=illustrated), status_file=self._status_file)
+        one = supervisor.Daemon(self._config(), SimulatedEngine(behave=illustrated), status_file=self._status_file)
         one.events.listen(self._hear)
         running = asyncio.create_task(one.run())
         watching = asyncio.create_task(self._watch_over(one))
@@ -215,14 +218,14 @@ class Patient:
                 with suppress(asyncio.CancelledError, MachineError):
                     await task
 
-    async def _watch_over(self, one: daemon.Daemon) -> None:
+    async def _watch_over(self, one: supervisor.Daemon) -> None:
         await _until(lambda: self._pauses or self._done(one))
         if self._pauses:
             await self._mend()
             await _until(lambda: self._done(one) and self._resumed)
             await _until(lambda: not self._shown())
 
-    def _done(self, one: daemon.Daemon) -> bool:
+    def _done(self, one: supervisor.Daemon) -> bool:
         """Whether nothing is left to do."""
         folder = self._house.folder("inbox")
         flow = one._flows[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ocrd import fsio
+from ocrd.storage import durable
 
 _BY_PATH = ("mkdir", "rmdir", "unlink", "rename", "link", "utime")
 _HELD = "/proc/self/fd/"
@@ -59,8 +59,8 @@ class Reaper:
         for name in _BY_PATH:
             setattr(os, name, self._by_path(name, getattr(os, name)))
         self._install_files()
-        real = fsio._libc.renameat2
-        fsio._libc = _Libc(lambda old, new, flags: self._renamed(real, old, new, flags))  # type: ignore[assignment]
+        real = durable._libc.renameat2
+        durable._libc = _Libc(lambda old, new, flags: self._renamed(real, old, new, flags))  # type: ignore[assignment]
 
     def _step(self, call: str, path: object, other: object = "") -> None:
         if not self._armed:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tiny_model import make
 
-from ocrd.engines.vllm import VllmEngine
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.vllm.engine import VllmEngine
 from ocrd.model import PageImage, PixelSize
-from ocrd.vllm_settings import VllmSettings
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -70,7 +70,7 @@ class Running:
 
     @property
     def pid(self) -> int:
-        from ocrd.engines.tether import pid_in
+        from ocrd.engines.vllm.process_guard import pid_in
 
         pid = pid_in(self.engine._home.record)
         assert pid is not None

@@ -4,9 +4,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from ocrd.engines.tether import pid_in
-from ocrd.engines.vllm import VllmEngine
-from ocrd.vllm_settings import VllmSettings
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.vllm.engine import VllmEngine
+from ocrd.engines.vllm.process_guard import pid_in
 
 
 async def main(settings: str, folder: str) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from conftest import Running, page, until
 
-from ocrd.engines import deepseek, tether
-from ocrd.engines.residence import Rest
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.vllm import deepseek, process_guard
+from ocrd.engines.vllm.core_supervisor import Rest
 from ocrd.errors import PageError
 from ocrd.model import Approach, PageImage, Reading
-from ocrd.vllm_settings import VllmSettings
 
 POISON = page(7, (1280, 640), half_black=True)
 """Two tiles that sum to zero: vLLM takes them for absent."""
@@ -175,7 +175,7 @@ def test_an_idle_engine_is_unloaded_and_comes_back(running: Running) -> None:
         running.residence.rest = Rest(0.1, "unload")
         await running.engine.read(page())
         await until(lambda: running.core is None and not running.residence._change.locked())
-        assert tether.pid_in(running.engine._home.record) is None
+        assert process_guard.pid_in(running.engine._home.record) is None
         running.residence.rest = Rest(600, "keep")
         await running.engine.read(page())
 
@@ -192,5 +192,5 @@ def test_no_engine_outlives_a_killed_daemon(settings: VllmSettings, tmp_path: Pa
         assert len(pids) > 1
         daemon.kill()
     deadline = time.monotonic() + 10
-    while alive := [pid for pid in pids if tether._started(pid) > 0]:
+    while alive := [pid for pid in pids if process_guard._started(pid) > 0]:
         assert time.monotonic() < deadline, f"{alive} still run"

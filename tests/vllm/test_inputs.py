@@ -14,10 +14,10 @@ from conftest import Running, page
 from PIL import Image
 from tiny_model import make
 
-from ocrd.engines import deepseek
-from ocrd.engines.vllm_inputs import Inputs
-from ocrd.render import Renderer
-from ocrd.workers import Limits
+from ocrd.concurrency.worker_pool import Limits
+from ocrd.engines.vllm import deepseek
+from ocrd.engines.vllm.inputs import Inputs
+from ocrd.rendering.renderer import Renderer
 
 BFLOAT = [float(one) for one in torch.arange(256).float().div(255).sub(0.5).div(0.5).to(torch.bfloat16)]
 """What upstream's transforms make of each level, for a model in bfloat16."""
@@ -80,7 +80,7 @@ def test_a_difference_is_found(renderer: Any, tile: int) -> None:
 
 
 def test_levels_become_the_numbers_of_the_table() -> None:
-    from ocrd.engines.vllm_inside import numbers
+    from ocrd.engines.vllm.worker_extension import numbers
 
     view = torch.arange(256, dtype=torch.uint8).repeat(14, 3, 4, 1)
     table = torch.tensor(BFLOAT, dtype=torch.bfloat16)

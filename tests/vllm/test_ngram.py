@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocrd.engines import ngram
+from ocrd.engines.vllm import ngram
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # vLLM's own imports warn
@@ -285,7 +285,7 @@ def test_two_cases_are_kinder_than_upstream() -> None:
 
 
 def test_vllm_loads_it_by_name() -> None:
-    assert _load_custom_logitsprocs(["ocrd.engines.ngram:NGramProcessor"]) == [ngram.NGramProcessor]
+    assert _load_custom_logitsprocs(["ocrd.engines.vllm.ngram:NGramProcessor"]) == [ngram.NGramProcessor]
     assert ngram.NGramProcessor(None, CPU, is_pin_memory=False).is_argmax_invariant() is False
     with pytest.raises(AttributeError, match="has no attribute 'Other'"):
         ngram.Other  # noqa: B018 - the look is the test
@@ -293,11 +293,11 @@ def test_vllm_loads_it_by_name() -> None:
 
 @with_v2
 def test_vllm_loads_that_of_runner_v2_by_name() -> None:
-    assert _load_v2_logitsprocs(["ocrd.engines.ngram:NGramProcessorV2"]) == [ngram.NGramProcessorV2]
+    assert _load_v2_logitsprocs(["ocrd.engines.vllm.ngram:NGramProcessorV2"]) == [ngram.NGramProcessorV2]
 
 
 def test_the_module_needs_no_vllm() -> None:
-    command = "import sys, ocrd.engines.ngram; assert not {'vllm', 'torch'} & set(sys.modules)"
+    command = "import sys, ocrd.engines.vllm.ngram; assert not {'vllm', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)
 
 

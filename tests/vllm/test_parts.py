@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from ocrd.engines import deepseek, tether, vllm_setup
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.vllm import deepseek, process_guard, setup
 from ocrd.errors import ConfigError, EngineError, OcrdError
 from ocrd.model import PixelSize
-from ocrd.vllm_settings import VllmSettings
 
 
 @pytest.mark.parametrize(
@@ -78,18 +78,18 @@ def test_a_tied_process_is_recorded_and_swept_once_its_daemon_is_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
-    home = tether.Home(tmp_path)
+    home = process_guard.Home(tmp_path)
     home.open()
     home.announce()
     with subprocess.Popen([sys.executable, "-c", TIED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
         assert it.stdout is not None
         assert it.stdout.readline().split() == [str(it.pid), "False", "True"]
-        assert tether.pid_in(home.record) == it.pid
-        tether.sweep(tmp_path)  # this process, its daemon, is alive
+        assert process_guard.pid_in(home.record) == it.pid
+        process_guard.sweep(tmp_path)  # this process, its daemon, is alive
         assert it.poll() is None
-        pid, start, _, _ = tether._read(home.record)
+        pid, start, _, _ = process_guard._read(home.record)
         home.record.write_text(f"{pid} {start} 999999999 1\n")
-        tether.sweep(tmp_path)
+        process_guard.sweep(tmp_path)
         assert it.wait(10) == -9
     assert not home.folder.exists()
 
@@ -104,27 +104,27 @@ sys.stdin.read()
 
 
 def test_a_worker_that_outlived_its_engine_is_swept(tmp_path: Path) -> None:
-    home = tether.Home(tmp_path)
+    home = process_guard.Home(tmp_path)
     home.open()
     home.announce()
     with subprocess.Popen([sys.executable, "-c", LEADER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as it:
         assert it.stdout is not None
         worker = int(it.stdout.readline())
         it.kill()
-    assert tether._started(worker) > 0
-    pid, start, _, _ = tether._read(home.record)
+    assert process_guard._started(worker) > 0
+    pid, start, _, _ = process_guard._read(home.record)
     home.record.write_text(f"{pid} {start} 999999999 1\n")
-    tether.sweep(tmp_path)
+    process_guard.sweep(tmp_path)
     deadline = time.monotonic() + 10
-    while tether._started(worker) > 0:
+    while process_guard._started(worker) > 0:
         assert time.monotonic() < deadline
 
 
 def test_a_recorded_number_that_another_process_has_by_now_is_left_alone(tmp_path: Path) -> None:
-    home = tether.Home(tmp_path)
+    home = process_guard.Home(tmp_path)
     home.folder.mkdir()
     home.record.write_text(f"{os.getpid()} 1 999999999 1\n")
-    tether.sweep(tmp_path)
+    process_guard.sweep(tmp_path)
     assert not home.folder.exists()
 
 
@@ -148,7 +148,7 @@ def test_a_version_that_cannot_work_is_refused(
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     with pytest.raises(ConfigError, match=r"pip install 'vllm>=0\.24,<0\.34'") as refused:
-        vllm_setup.check_version()
+        setup.check_version()
     assert told in refused.value.what
 
 
@@ -160,15 +160,15 @@ def test_what_is_not_open_to_change_is_refused(name: str) -> None:
 
 def test_caches_that_are_on_are_refused() -> None:
     good = {"enable_prefix_caching": False, "mm_processor_cache_gb": 0.0, "logits_processors": ["N"]}
-    assert vllm_setup.check_settings(good)
+    assert setup.check_settings(good)
     for change in ({"enable_prefix_caching": True}, {"mm_processor_cache_gb": 4.0}, {"logits_processors": []}):
         with pytest.raises(ConfigError, match="does not run with"):
-            vllm_setup.check_settings(good | change)
+            setup.check_settings(good | change)
 
 
 def test_old_vllm_gets_the_head_size_that_it_would_take_for_zero() -> None:
-    assert "hf_overrides" in vllm_setup.engine_arguments(VllmSettings(), "0.24.0")
-    assert "hf_overrides" not in vllm_setup.engine_arguments(VllmSettings(), "0.32.0")
+    assert "hf_overrides" in setup.engine_arguments(VllmSettings(), "0.24.0")
+    assert "hf_overrides" not in setup.engine_arguments(VllmSettings(), "0.32.0")
 
 
 def test_a_missing_model_says_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -177,9 +177,9 @@ def test_a_missing_model_says_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match="hf download nobody/NoModel"):
-        vllm_setup.locate("nobody/NoModel", None)
+        setup.locate("nobody/NoModel", None)
     with pytest.raises(ConfigError, match=r"holds no config\.json"):
-        vllm_setup.locate(str(tmp_path), None)
+        setup.locate(str(tmp_path), None)
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,6 @@ def test_a_missing_model_says_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch, t
 )
 def test_a_failed_start_is_explained(message: str, fault: type[OcrdError], told: str) -> None:
     with pytest.raises(fault, match=told) as caught:
-        vllm_setup.explain_failed_start(
-            RuntimeError("Engine core initialization failed."), f"EngineCore ERROR {message}\n"
-        )
+        setup.explain_failed_start(RuntimeError("Engine core initialization failed."), f"EngineCore ERROR {message}\n")
     assert caught.value.what[-1] == "."
     assert caught.value.what[-2] != "."

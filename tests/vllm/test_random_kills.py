@@ -10,7 +10,7 @@ from house import wait_for
 from killing import Killer
 from vllm_house import SMALL, VllmHouse
 
-from ocrd.vllm_settings import VllmSettings
+from ocrd.config.vllm import VllmSettings
 
 SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "240"))
 """How long it is killed."""

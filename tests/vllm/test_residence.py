@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import page, until
 
-from ocrd.engines.residence import SETBACKS, CoreDied, Residence, Rest
+from ocrd.engines.vllm.core_supervisor import SETBACKS, CoreDied, Residence, Rest
 from ocrd.errors import EngineError, PageError
 from ocrd.model import Approach, PageImage, Reading
 

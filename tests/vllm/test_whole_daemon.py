@@ -10,7 +10,7 @@ import pytest
 from house import OCRD, stop, wait_for
 from vllm_house import SMALL, VllmHouse
 
-from ocrd.vllm_settings import VllmSettings
+from ocrd.config.vllm import VllmSettings
 
 
 @pytest.fixture(scope="module")

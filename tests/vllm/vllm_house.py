@@ -6,8 +6,8 @@ from pathlib import Path
 
 from house import House, wait_for
 
-from ocrd.engines.tether import pid_in
-from ocrd.vllm_settings import VllmSettings
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.vllm.process_guard import pid_in
 
 SMALL = (140, 140)
 """Points: a page that fits one tile of the model, the quickest to read."""

@@ -1,0 +1,496 @@
+"""Measures throughput on one GPU: the whole daemon, from PDFs to sidecars, and the same engine on images in memory.
+
+    python3 bench/gpu/gpu.py [--parts daemon,memory,upstream] [--pages 1024] [--tokens 800] [--seconds 500] [--json FILE]
+
+The model has DeepSeek-OCR's real size and random weights: the speed is the real model's at equal token counts, and the
+text is noise. One engine is started and serves every part:
+
+    daemon    PDFs in an inbox, sidecars in the outbox, as configured for work
+    memory    the engine alone, on views of pages that lie ready in memory; `memory:256` keeps 256 pages in flight
+    launched  as memory, but the vision towers' kernels are launched one by one, as vLLM does by default
+    crowded   as daemon, but torch in EngineCore spreads over all cores, as it does by default
+    upstream  the whole daemon, with vLLM making the model's views itself
+    recipe    vLLM's `LLM.generate` as in its recipe, on images in memory (its own engine: give it a run of its own)
+
+Every figure is printed as soon as it is there, and no part begins that may not end in time. `middle` is the speed while
+the card is full, between the first third and the last fifth of the pages, and is told only of a run of six fillings of
+the card or more. A page ends after half to one and a half times the tokens named, chosen by lot; pages that are all
+equally long would end, and be taken in, in waves. A part that runs out of time is told of as far as it came.
+"""
+# ruff: noqa: SLF001, E501 - it measures what the engine hides, and its tables are wide
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench/quality"), str(ROOT / "tests/vllm")]
+
+import drawn  # noqa: E402 - found through the path above
+
+from ocrd.config import schema  # noqa: E402
+from ocrd.config.vllm import VllmSettings  # noqa: E402
+from ocrd.daemon.supervisor import Daemon  # noqa: E402
+from ocrd.engines.vllm import deepseek, setup  # noqa: E402
+from ocrd.engines.vllm.engine import VllmEngine  # noqa: E402
+from ocrd.model import PageImage, PixelSize, Reading  # noqa: E402
+
+BEGAN = time.monotonic()
+DOCUMENT = 8
+"""Pages of a document."""
+PLANNED = 12.0
+"""Pages a second: no part begins that would not end in time at this speed."""
+FILLINGS = 6
+"""Of the card, in a run long enough to tell its speed while it is full."""
+TICKS = os.sysconf("SC_CLK_TCK")
+FIGURES: dict[str, Any] = {}
+os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"  # functions of this file are sent into EngineCore
+UPSTREAM_NGRAM = "vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"
+
+
+def tell(what: str, value: object) -> None:
+    """Print a figure, with the seconds since the beginning."""
+    FIGURES[what] = value
+    print(f"{time.monotonic() - BEGAN:6.0f} s | {what}: {value}", flush=True)
+
+
+class Stopwatch:
+    """The engine as the daemon has it: resident already, and timed page by page."""
+
+    def __init__(self, engines: list[VllmEngine], window: int | None = None) -> None:
+        engine = self._engine = engines[0]
+        self._inside = dict.fromkeys(engines, 0)
+        self.window = window or sum(one.window for one in engines)
+        self.page_size = engine.page_size
+        self.prepare = engine.prepare
+        self.info = engine.info
+        self.ends: list[float] = []
+        self.tokens: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else an engine has
+        return getattr(self._engine, name)
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def read(self, page: PageImage, **how: Any) -> Reading:  # noqa: ANN401 - as the engine takes it
+        """Read a page; noise would look like a page to be read again, so a made-up text stands for it."""
+        engine = min(self._inside, key=lambda one: self._inside[one])
+        self._inside[engine] += 1
+        try:
+            reading = await engine.read(page, **how)
+        finally:
+            self._inside[engine] -= 1
+        self.ends.append(time.monotonic())
+        self.tokens.append(reading.tokens)
+        return replace(reading, text=drawn.text(page.index), finish_reason="stop")
+
+
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds of a process so far, its threads included."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """List the processes below one; threads and processes may end meanwhile."""
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            children = (task / "children").read_text().split()
+        except OSError:
+            continue
+        for child in children:
+            yield int(child)
+            yield from descendants(int(child))
+
+
+def name_of(pid: int, cores: list[int]) -> str:
+    """Say which part of the program a process is."""
+    if pid == os.getpid():
+        return "daemon"
+    if pid in cores:
+        return f"EngineCore {cores.index(pid)}"
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return "others"
+    return "model workers" if b"VLLM::" in line else "render workers" if b"spawn_main" in line else "others"
+
+
+def threads_of(pid: int) -> dict[tuple[int, str], float]:
+    """Return the CPU seconds of each thread of a process so far, by its id and name."""
+    used = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            head, _, tail = (task / "stat").read_text().rpartition(")")
+            fields = tail.split()
+            used[int(task.name), head.partition("(")[2]] = (int(fields[11]) + int(fields[12])) / TICKS
+    return used
+
+
+class Watcher:
+    """Where the CPU time goes while a part runs, how busy the card is, and a look into both main processes."""
+
+    def __init__(self, cores: list[int | None], label: str) -> None:
+        self._cores = [core for core in cores if core]
+        self._label = label
+        self._used: dict[int, tuple[str, float]] = {}
+
+    def look(self) -> dict[str, float]:
+        """Note what every process has used so far, and return the sums, of those that have ended as well."""
+        for pid in {os.getpid(), *descendants(os.getpid())}:
+            if used := cpu_of(pid):
+                self._used[pid] = name_of(pid, self._cores), used
+        sums: dict[str, float] = {}
+        for name, used in self._used.values():
+            sums[name] = sums.get(name, 0.0) + used
+        return sums
+
+    async def _keep_looking(self) -> None:
+        """Look every second, since the render workers end with the daemon."""
+        while True:
+            self.look()
+            await asyncio.sleep(1)
+
+    @contextlib.asynccontextmanager
+    async def watch(self) -> Any:  # noqa: ANN401 - a context
+        began, cpu = time.monotonic(), self.look()
+        threads = {pid: threads_of(pid) for pid in (os.getpid(), *self._watched())}
+        tasks = [asyncio.create_task(self._profile()), asyncio.create_task(self._keep_looking())]
+        card = await asyncio.create_subprocess_exec(
+            shutil.which("nvidia-smi") or "true", "--query-gpu=utilization.gpu,power.draw", "--format=csv,noheader,nounits", "-l", "1",
+            stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            seconds, after = time.monotonic() - began, self.look()
+            busiest = {
+                name_of(pid, self._cores): _busiest(before, threads_of(pid), seconds) for pid, before in threads.items()
+            }
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(ProcessLookupError):
+                card.kill()
+        told, _ = await card.communicate()
+        rows = [row.split(",") for row in told.decode().split("\n") if row.count(",") == 1]
+        busy = sorted(float(row[0]) for row in rows[len(rows) // 5 :])
+        watts = sorted(float(row[1]) for row in rows[len(rows) // 5 :])
+        if busy:
+            tell(f"{self._label}: card busy", f"{busy[len(busy) // 2]:.0f} % (median), {watts[len(watts) // 2]:.0f} W")
+        cores = {name: round((after.get(name, 0) - cpu.get(name, 0)) / seconds, 2) for name in after}
+        tell(f"{self._label}: cores used by process", cores)
+        for name, shares in busiest.items():
+            tell(f"{self._label}: busiest threads of {name}, cores", shares)
+
+    def _watched(self) -> list[int]:
+        """List the processes that are looked into: each EngineCore, and its workers where it has some."""
+        return [
+            pid
+            for core in self._cores
+            for pid in (core, *descendants(core))
+            if "EngineCore" in name_of(pid, self._cores) or name_of(pid, self._cores) == "model workers"
+        ]
+
+    async def _profile(self) -> None:
+        """Sample the processes with py-spy, if it is there, in the middle of the part."""
+        await asyncio.sleep(20)
+        if not shutil.which("py-spy"):
+            return
+        for pid in (os.getpid(), *self._watched()):
+            out = Path(tempfile.gettempdir()) / f"{pid}.raw"
+            process = await asyncio.create_subprocess_exec(
+                "py-spy", "record", "-d", "5", "-r", "100", "-f", "raw", "-o", out, "--pid", str(pid), "--gil", "--nonblocking",
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            await process.wait()
+            if out.exists():
+                tell(
+                    f"{self._label}: who holds the GIL of {name_of(pid, self._cores)}, samples of 500",
+                    hottest(out.read_text()),
+                )
+
+
+def _busiest(
+    before: dict[tuple[int, str], float], after: dict[tuple[int, str], float], seconds: float
+) -> list[tuple[str, float]]:
+    """List the threads that used the most, in cores."""
+    used = sorted(((cpu - before.get(thread, 0)) / seconds, thread[1]) for thread, cpu in after.items())
+    return [(name, round(share, 2)) for share, name in reversed(used[-5:])]
+
+
+def hottest(stacks: str) -> dict[str, int]:
+    """Sum up py-spy's stacks by their innermost two functions."""
+    found: dict[str, int] = {}
+    for line in stacks.splitlines():
+        stack, _, count = line.rpartition(" ")
+        names = [frame.rpartition("(")[0].strip() or frame for frame in stack.split(";")]
+        key = " < ".join(reversed(names[-2:]))
+        found[key] = found.get(key, 0) + int(count)
+    return dict(sorted(found.items(), key=lambda item: -item[1])[:14])
+
+
+class Bench:
+    """One engine, and the parts of the measurement."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.devices = options.devices.split(",")
+        self.root = Path(tempfile.mkdtemp(prefix="ocrd-gpu-"))
+        self.part = ""
+        self.watch: Stopwatch
+        self.engines: list[VllmEngine] = []
+
+    def settings(self) -> VllmSettings:
+        from tiny_model import REAL, TINY, make
+
+        tiny = self.options.tiny
+        return VllmSettings(
+            model=str(make(self.root / "model", TINY if tiny else REAL)),
+            max_tokens=self.options.tokens,
+            max_num_seqs=self.options.seqs,
+            max_num_batched_tokens=self.options.batched,
+            max_model_len=2048 if tiny else 8192,
+            renderer_num_workers=8,
+            gpu_memory_utilization=0.9 / max(map(self.devices.count, self.devices)),
+            extra={"load_format": "dummy", "dtype": "float32" if tiny else "bfloat16"}
+            | ({"enforce_eager": True, "skip_mm_profiling": True} if tiny else {})
+            | json.loads(self.options.extra),
+        )
+
+    async def start(self) -> None:
+        """Start an engine on each device named, one after the other."""
+        for number, device in enumerate(self.devices):
+            began = time.monotonic()
+            os.environ["CUDA_VISIBLE_DEVICES"] = device
+            engine = VllmEngine(self.settings(), self.root / f"engine-{number}")
+            await engine.start()
+            self.engines.append(engine)
+            tell(f"start to ready, on device {device}", f"{time.monotonic() - began:.0f} s")
+            tell("engine", engine.info.facts)
+            self._end_by_lot(engine)
+
+    def _end_by_lot(self, engine: VllmEngine) -> None:
+        core = engine._residence._core
+        settings, dice, tokens = engine._settings, random.Random(1), self.options.tokens  # noqa: S311 - no secret
+        core._params = lambda *_: core._sampling(
+            max_tokens=dice.randint(tokens // 2, tokens + tokens // 2),
+            ignore_eos=True,
+            extra_args={
+                "ngram_size": settings.ngram_size,
+                "window_size": settings.window_size,
+                "whitelist_token_ids": list(settings.whitelist_token_ids),
+            },
+        )
+
+    def report(self, began: float, flight: int) -> None:
+        """Tell the speed of the part, as far as it came."""
+        ends, tokens = sorted(self.watch.ends), self.watch.tokens
+        if not ends:
+            tell(f"{self.part}: pages/s", "no page was read")
+            return
+        middle = f"not told of fewer than {FILLINGS * flight} pages"
+        if len(ends) >= FILLINGS * flight:
+            low, high = len(ends) // 3, 4 * len(ends) // 5
+            middle = f"{(high - low) / (ends[high] - ends[low]):.2f}"
+        tell(f"{self.part}: pages/s", f"{len(ends) / (ends[-1] - began):.2f} of {len(ends)} pages, middle {middle}")
+        tell(f"{self.part}: tokens a page", f"{sum(tokens) / len(tokens):.0f}")
+
+    async def memory(self, count: int, flight: int) -> None:
+        """Read pages that lie ready in memory."""
+        pages = await asyncio.to_thread(self.ready_pages, 32)
+        watch = self.watch = Stopwatch(self.engines)
+        places = asyncio.Semaphore(flight)
+
+        async def one(page: PageImage) -> None:
+            async with places:
+                await watch.read(page)
+
+        began = time.monotonic()
+        try:
+            async with Watcher([engine._home.pid for engine in self.engines], self.part).watch():
+                await asyncio.gather(*map(one, itertools.islice(itertools.cycle(pages), count)))
+        finally:
+            self.report(began, flight)
+
+    def ready_pages(self, count: int) -> list[PageImage]:
+        import pymupdf
+        from PIL import Image
+
+        views = deepseek.Views()
+        pages = []
+        with pymupdf.open(self.sources[0]) as document:
+            size = deepseek.page_size(*drawn.A4)
+            for index in range(count):
+                pixmap = document[index % DOCUMENT].get_pixmap(dpi=150)
+                image = Image.frombytes("RGB", (pixmap.width, pixmap.height), pixmap.samples)
+                image = image.resize((size.width, size.height))
+                image.putpixel((index, 0), (255, 0, 0))
+                memory = bytearray(views.room)
+                length = views(image, memoryview(memory))
+                pages.append(PageImage(index, PixelSize(*image.size), b"", 150, prepared=memoryview(memory)[:length]))
+        return pages
+
+    async def daemon(self, count: int, flight: int) -> None:
+        """Let the daemon work off an inbox."""
+        folder = Path(tempfile.mkdtemp(prefix="house-", dir=self.root))
+        for role in ("inbox", "outbox", "archive", "error"):
+            (folder / role).mkdir(parents=True)
+        (folder / "ocrd.yaml").write_text(
+            "settle: {quiet: 200ms}\nbatch: {quiet: 100ms}\nwatches:\n"
+            f"  - {{name: gpu, inbox: {folder}/inbox, outbox: {folder}/outbox, archive: {folder}/archive, error: {folder}/error}}\n"
+        )
+        for number in range(count // DOCUMENT):
+            shutil.copy(self.sources[number % len(self.sources)], folder / "inbox" / f"{number}.pdf")
+        self.watch = Stopwatch(self.engines, flight + 16)
+        daemon = Daemon(schema.load(folder / "ocrd.yaml"), self.watch, once=True)
+        began = time.monotonic()
+        try:
+            async with Watcher([engine._home.pid for engine in self.engines], self.part).watch():
+                await daemon.run()
+        finally:
+            self.report(began, flight)
+        seconds = time.monotonic() - began
+        outbox = len(list((folder / "outbox").glob("*.md")))
+        tell(
+            f"{self.part}: from the first look at the inbox to the last sidecar",
+            f"{count / seconds:.2f} pages/s, {outbox} sidecars of {count // DOCUMENT} documents, {dict(daemon.ended)}",
+        )
+
+    async def launched(self, count: int, flight: int) -> None:
+        await self._inside(use_graphs, use=False)
+        try:
+            await self.memory(count, flight)
+        finally:
+            await self._inside(use_graphs, use=True)
+
+    async def crowded(self, count: int, flight: int) -> None:
+        await self._inside(use_threads, count=os.cpu_count())
+        try:
+            await self.daemon(count, flight)
+        finally:
+            await self._inside(use_threads, count=1)
+
+    async def _inside(self, what: Callable[..., None], **how: Any) -> None:  # noqa: ANN401 - as `what` takes it
+        for engine in self.engines:
+            await engine._residence._core._llm.collective_rpc(what, kwargs=how)
+
+    async def upstream(self, count: int, flight: int) -> None:
+        views = self.engines[0]._views
+        self._take_views(None)
+        try:
+            await self.daemon(count, flight)
+        finally:
+            self._take_views(views)
+
+    def _take_views(self, views: deepseek.Views | None) -> None:
+        for engine in self.engines:
+            engine._residence._core.views = engine._views = views
+
+    async def main(self) -> None:
+        """Go through the parts."""
+        self.sources = [drawn.pdf(self.root / f"{seed}.pdf", DOCUMENT, seed) for seed in range(4)]
+        await self.start()
+        self.part = "warm-up"
+        await self.memory(min(64 * len(self.engines), self.options.pages // 4), self.engines[0].window)
+        for part in self.options.parts.split(","):
+            name, _, flight = part.partition(":")
+            work: Callable[[int, int], Awaitable[None]] = getattr(self, name)
+            count = self.options.pages // (2 if name in ("upstream", "launched", "crowded") else 1)
+            left = self.options.seconds - (time.monotonic() - BEGAN)
+            if left < count / PLANNED:
+                tell(part, f"left out: {left:.0f} s are left")
+                continue
+            self.part = part
+            try:
+                async with asyncio.timeout(left):
+                    await work(count, int(flight or self.options.seqs))
+            except TimeoutError:
+                tell(f"{part}: cut off", f"after {left:.0f} s")
+            except Exception as error:  # the next part may still tell something
+                tell(f"{part}: failed", repr(error))
+                logging.getLogger("bench").exception(part)
+        for engine in self.engines:
+            await engine.close()
+
+
+def use_graphs(worker: Any, *, use: bool) -> None:  # noqa: ANN401 - vLLM's
+    """Put the vision towers' recordings aside, or take them again. Runs in EngineCore."""
+    runner = worker.model_runner
+    worker.kept_graphs = getattr(worker, "kept_graphs", None) or runner.encoder_cudagraph_manager
+    runner.encoder_cudagraph_manager = worker.kept_graphs if use else None
+
+
+def use_threads(_: Any, *, count: int) -> None:  # noqa: ANN401 - vLLM's worker
+    """Let torch spread over so many threads. Runs in EngineCore."""
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def recipe(options: argparse.Namespace) -> None:
+    """Measure what vLLM's recipe does."""
+    from PIL import Image
+    from tiny_model import REAL, make
+    from vllm import LLM, SamplingParams
+    from vllm.model_executor.models.deepseek_ocr import NGramPerReqLogitsProcessor
+
+    llm = LLM(
+        model=str(make(Path(tempfile.mkdtemp()), REAL)), load_format="dummy", dtype="bfloat16",
+        enable_prefix_caching=False, mm_processor_cache_gb=0, logits_processors=[NGramPerReqLogitsProcessor],
+        hf_overrides=deepseek.with_head_dim, max_model_len=8192,
+    )  # fmt: skip
+    arguments = {"ngram_size": 30, "window_size": 90, "whitelist_token_ids": [128821, 128822]}
+    params = SamplingParams(temperature=0.0, max_tokens=options.tokens, ignore_eos=True, extra_args=arguments)
+    image = Image.effect_noise((1190, 1684), 60).point(lambda level: level * 3 // 4).convert("RGB")
+    prompts = [{"prompt": "<image>\nFree OCR.", "multi_modal_data": {"image": image}}] * (options.pages // 4)
+    llm.generate(prompts[:8], params)
+    began = time.monotonic()
+    llm.generate(prompts, params)
+    tell("recipe: pages/s", f"{len(prompts) / (time.monotonic() - began):.2f} of {len(prompts)} pages")
+
+
+if __name__ == "__main__":  # vLLM's processes import this file
+    logging.basicConfig(level=logging.WARNING)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default="daemon,memory,launched,daemon:256")
+    parser.add_argument("--pages", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=800)
+    parser.add_argument("--seqs", type=int, default=512)
+    parser.add_argument("--batched", type=int, default=16384)
+    parser.add_argument("--seconds", type=float, default=500)
+    parser.add_argument("--devices", default="0", help="an engine on each; 0,0: two that share the card")
+    parser.add_argument("--extra", default="{}", help="further engine arguments of vLLM, as JSON")
+    parser.add_argument("--upstream-ngram", action="store_true")
+    parser.add_argument("--tiny", action="store_true", help="a model for the CPU, to try this script")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    if chosen.upstream_ngram:
+        setup.NGRAM_PROCESSOR = UPSTREAM_NGRAM
+    try:
+        if chosen.parts == "recipe":
+            recipe(chosen)
+        else:
+            asyncio.run(Bench(chosen).main())
+    finally:
+        if chosen.json:
+            chosen.json.write_text(json.dumps(FIGURES, indent=1, default=str))

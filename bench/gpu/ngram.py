@@ -1,0 +1,107 @@
+"""The cost of the n-gram processors, upstream's and ours: `.venv-vllm/bin/python bench/gpu/ngram.py [--json FILE]`.
+
+One step of a batch is one `apply()` for all of its rows, each grown by a token; what is printed is its time over the
+number of rows: microseconds per token. The runs of both take turns in one process. Where there is a GPU the logits lie
+on it, and a step ends when the card is done.
+"""
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import vllm
+from vllm import SamplingParams
+from vllm.model_executor.models.deepseek_ocr import NGramPerReqLogitsProcessor
+from vllm.v1.sample.logits_processor import BatchUpdate
+
+from ocrd.engines.vllm.ngram import NGramProcessor
+
+VOCABULARY = 129_280
+"""Tokens that the published model knows."""
+
+TD, END_TD = 128_821, 128_822
+
+RECIPE = {"ngram_size": 30, "window_size": 90, "whitelist_token_ids": [TD, END_TD]}
+
+CHANCE = random.Random(0)  # noqa: S311 - the same texts in every run
+WORDS = [CHANCE.randrange(VOCABULARY) for _ in range(3000)]
+PROSE = CHANCE.choices(WORDS, [1 / rank for rank in range(1, len(WORDS) + 1)], k=100_003)
+
+TEXTS: dict[str, Callable[[int], int]] = {
+    "prose": lambda place: PROSE[place % len(PROSE)],
+    "table": lambda place: (TD, PROSE[place % len(PROSE)], END_TD)[place % 3],
+    "loop of 45": lambda place: WORDS[place % 45],
+    "empty cells": lambda place: (TD, END_TD)[place % 2],
+}
+"""The token at a place of the output, for each kind of text."""
+
+
+def run(kind: Any, text: str, rows: int, steps: int, device: torch.device) -> float:  # noqa: ANN401 - either's class
+    """Time a batch from 200 tokens on; return the microseconds per token."""
+    starts = [row * 1009 for row in range(rows)]
+    outputs = [[TEXTS[text](start + place) for place in range(200)] for start in starts]
+    params = SamplingParams(extra_args=RECIPE)
+    processor = kind(None, device, device.type == "cuda")
+    processor.update_state(
+        BatchUpdate(rows, [], [(row, params, None, output) for row, output in enumerate(outputs)], [])
+    )
+    logits = torch.zeros(rows, VOCABULARY, device=device)
+    processor.apply(logits)
+    spent = 0.0
+    for step in range(steps):
+        for start, output in zip(starts, outputs, strict=True):
+            output.append(TEXTS[text](start + 200 + step))
+        _wait(device)
+        begun = time.perf_counter()
+        processor.apply(logits)
+        _wait(device)
+        spent += time.perf_counter() - begun
+    return spent / steps / rows * 1e6
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=256, help="sequences in the batch")
+    parser.add_argument("--steps", type=int, default=20, help="tokens of each sequence and run")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--json", help="write the figures here")
+    asked = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    machine = f"{_processor()}, {torch.cuda.get_device_name() if device.type == 'cuda' else 'no GPU'}"
+    print(f"{machine}; Python {platform.python_version()}, torch {torch.__version__}, vLLM {vllm.__version__}")
+    print(f"{asked.rows} rows, 30/90, {asked.runs} runs of {asked.steps} steps; µs per token, median (lowest-highest)")
+    figures: dict[str, Any] = {"machine": machine, "vllm": vllm.__version__, **vars(asked), "texts": {}}
+    print(f"{'text':12} {'upstream':>24} {'ours':>24} {'ratio':>6}")
+    for text in TEXTS:
+        times: dict[Any, list[float]] = {NGramPerReqLogitsProcessor: [], NGramProcessor: []}
+        for _ in range(asked.runs):
+            for kind, taken in times.items():
+                taken.append(run(kind, text, asked.rows, asked.steps, device))
+        theirs, ours = (statistics.median(taken) for taken in times.values())
+        cells = (f"{statistics.median(one):.2f} ({min(one):.2f}-{max(one):.2f})" for one in times.values())
+        print(f"{text:12} {next(cells):>24} {next(cells):>24} {theirs / ours:5.0f}x", flush=True)
+        figures["texts"][text] = {kind.__name__: taken for kind, taken in times.items()}
+    if asked.json:
+        with open(asked.json, "w") as file:
+            json.dump(figures, file, indent=1)
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo") as file:
+        return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "unknown CPU")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""`ocrd check`: what would keep the daemon from working, found before it starts."""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from ocrd import engines
+from ocrd.config import schema
+from ocrd.engines.base import Engine
+from ocrd.engines.probe_page import TEST_TEXT, test_page
+from ocrd.errors import ConfigError, OcrdError
+from ocrd.output import layout_blocks
+from ocrd.storage import durable
+
+_console = Console(soft_wrap=True, highlight=False)
+
+
+def run(path: Path) -> int:
+    """Check everything and print a line for each; returns the exit code: 0, or that of the first thing wrong."""
+    settings = schema.load(path)
+    watches = f"{len(settings.watches)} watch{'es' * (len(settings.watches) != 1)}"
+    _say(f"configuration {durable.shown(path)}", f"{watches}, engine {settings.engine.kind}")
+    problems = [*_check_folders(settings), *_check_hooks(settings), *_check_engine(settings)]
+    return problems[0].exit_code if problems else 0
+
+
+def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
+    for watch in settings.watches:
+        for role in ("inbox", "outbox", "archive", "error"):
+            folder: Path = getattr(watch, role)
+            what = f"{watch.name}: {role} {durable.shown(folder)}"
+            try:
+                exists = _writable(folder)
+            except OcrdError as error:
+                yield _complain(what, error)
+            else:
+                _say(what, "can be written" if exists else "will be made at the start")
+        what = f"{watch.name}: work {durable.shown(watch.work_folder)}"
+        try:
+            same = durable.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder), tag="check")
+        except OcrdError as error:
+            yield _complain(what, error)
+        else:
+            _say(what, "a claim is one rename" if same else "another mount than the inbox: claims copy")
+
+
+def _check_hooks(settings: schema.Config) -> Iterator[OcrdError]:
+    for watch in settings.watches:
+        for name, command in (("on_delivered", watch.on_delivered), ("on_refused", watch.on_refused)):
+            what = f"{watch.name}: {name} {durable.shown(command[0])}" if command else ""
+            if command and shutil.which(command[0]):
+                _say(what, "can be run")
+            elif command:
+                remedy = "Give the path of a program that ocrd's user may run (chmod a+x)."
+                yield _complain(what, ConfigError("There is no such program.", remedy))
+
+
+def _writable(folder: Path) -> bool:
+    """Whether the folder exists. Raises MachineError if it, or where it would be made, can't be written."""
+    nearest = _nearest(folder)
+    durable.one_mount(nearest, nearest, tag="check")
+    return nearest == folder
+
+
+def _nearest(folder: Path) -> Path:
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    return folder
+
+
+def _check_engine(settings: schema.Config) -> Iterator[OcrdError]:
+    try:
+        _say(f"engine {settings.engine.kind}", asyncio.run(_try_engine(engines.load(settings.engine))))
+    except OcrdError as error:
+        yield _complain(f"engine {settings.engine.kind}", error)
+    except Exception as error:  # noqa: BLE001 - an engine of one's own may raise anything
+        wrong = ConfigError(f"{type(error).__name__}: {error}.", "Mend the engine's package.")
+        yield _complain(f"engine {settings.engine.kind}", wrong)
+
+
+async def _try_engine(engine: Engine) -> str:
+    """Start the engine, let it read a page made for it, and tell what came back."""
+    try:
+        began = time.monotonic()
+        await engine.start()
+        ready = time.monotonic() - began
+        reading = await engine.read(test_page(engine.page_size))
+    finally:
+        await engine.close()
+    info = engine.info
+    facts = "".join(f"; {fact}" for fact in info.facts)
+    said = " ".join(block.text.strip() for block in layout_blocks.parse(reading.text))
+    return (
+        f"{info.model}, {info.version}; ready in {ready:.1f} s; "
+        f"read {said[:60]!r} for {TEST_TEXT!r} in {reading.seconds:.1f} s{facts}"
+    )
+
+
+def _say(what: str, how: str) -> None:
+    _console.print(Text.assemble(("OK    ", "bold green"), what, ": ", how))
+
+
+def _complain(what: str, error: OcrdError) -> OcrdError:
+    _console.print(Text.assemble(("WRONG ", "bold red"), what, ": ", error.what, "\n      ", error.remedy))
+    return error

@@ -1,0 +1,108 @@
+"""`ocrd convert`: files to Markdown in one shot, without watches, claims or archive."""
+
+import asyncio
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+from ocrd import engines
+from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.worker_pool import Limits
+from ocrd.config.schema import Config, Watch
+from ocrd.errors import DocumentError
+from ocrd.model import PageResult
+from ocrd.output import files as outputs
+from ocrd.output.split import How
+from ocrd.pipeline.job_runner import Figures, Progress, Tools, read_document
+from ocrd.rendering.renderer import Renderer
+from ocrd.storage import durable, publish
+from ocrd.storage.result import Result
+
+
+def convert_files(
+    files: list[Path], output: Path | None, settings: Config, progress: Progress, split: How = "none"
+) -> bool:
+    """Read each file, or folder of images, into `output`, or beside it. Returns whether all could be read.
+
+    `split` takes scans apart as the setting of a watch does.
+    What can't be read is told on stderr, and costs no other file. Raises ConfigError, EngineError, MachineError.
+    """
+    there = [_named(path) for path in files if _is_there(path)]  # a slip of the pen needs no engine to be found
+    good = asyncio.run(_convert(there, output, settings, progress, Watch.model_construct(split=split))) if there else 0
+    return good == len(files)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        _look_at(path)
+    except DocumentError as error:
+        _refuse(path, error)
+        return False
+    return True
+
+
+def _look_at(path: Path) -> None:
+    """Raise DocumentError for what can't be opened, or, as a pipe, would not come to an end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        remedy = "Give the path of a file, or of a folder of images."
+        raise DocumentError(f"{error.strerror}.", remedy) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise DocumentError("This is neither a file nor a folder.", "Save what it brings to a file first.")
+    if not os.access(path, os.R_OK):
+        raise DocumentError("Permission denied.", "Make it readable (chmod a+r), or run this as its owner.")
+
+
+def _named(path: Path) -> Path:
+    """Spell out what has no name of its own, such as `.`, since the sidecar is named for it."""
+    return path if path.name.strip(".") else path.resolve()
+
+
+async def _convert(files: list[Path], output: Path | None, settings: Config, progress: Progress, watch: Watch) -> int:
+    engine = engines.load(settings.engine)
+    renderer = Renderer(
+        settings.render.count, Limits(settings.render.page_timeout, settings.render.memory), settings.render.images
+    )
+    try:
+        await engine.start()
+        tools = Tools(engine, renderer, Window(engine.window + 2 * renderer.workers), progress=progress)
+        return sum([await _one(path, output or path.parent, tools, watch) for path in files])
+    finally:
+        await engine.close()
+        await renderer.close()
+
+
+async def _one(path: Path, folder: Path, tools: Tools, watch: Watch) -> bool:
+    try:
+        facts = await tools.renderer.open(path)
+        with tempfile.TemporaryDirectory(prefix="ocrd-convert-") as scratch:
+            result = Result(Path(scratch))
+
+            async def keep(page: PageResult, figures: Figures) -> None:
+                result.keep_figures(page.index + 1, figures)
+
+            document = await read_document(
+                path, path.name, facts, tools, keep=keep, settings=watch.pages, separators=watch.sheets
+            )
+            result.finish(outputs.files(document, watch), outputs.figures(document))
+            target = _delivered(result, folder, path.name if path.is_dir() else path.stem)
+    except DocumentError as error:
+        _refuse(path, error)
+        return False
+    finally:
+        tools.progress.ended(path.name)
+    print(durable.shown(target))
+    return True
+
+
+def _refuse(path: Path, error: DocumentError) -> None:
+    print(f"ocrd: {durable.shown(path)}: {error.what}\n{error.remedy}", file=sys.stderr)
+
+
+def _delivered(result: Result, folder: Path, stem: str) -> Path:
+    with durable.machine_faults("make the folder", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return publish.publish(result, folder, stem, tag="convert", recorded=None, record=lambda _: None)

@@ -1,0 +1,145 @@
+"""`ocrd help`: the reference, made of the same descriptions as the configuration itself, its example and its schema."""
+
+import json
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ocrd import errors
+from ocrd.config import overrides
+from ocrd.config import schema as config
+from ocrd.errors import ConfigError, OcrdError
+from ocrd.telemetry import logs
+
+WIDTH = 96
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of the configuration file, or one section."""
+
+    name: str
+    """Its keys from the top, with dots; `watches[]` stands for each watch."""
+    kind: str
+    """What may be written there."""
+    default: str
+    """As the file writes it; empty where it must be given."""
+    meaning: str
+
+
+def settings() -> list[Setting]:
+    """List all settings and sections, in the file's order."""
+    schema = config.schema()
+    return list(_of_section(schema, schema["$defs"], ""))
+
+
+def _of_section(section: dict[str, Any], known: dict[str, Any], prefix: str) -> Iterator[Setting]:
+    for name, raw in section["properties"].items():
+        inner = _section_in(raw, known)
+        listed = raw.get("type") == "array" and inner is not None
+        dotted = f"{prefix}{name}{'[]' if listed else ''}"
+        meaning = raw.get("description") or (inner or {}).get("description", "")
+        default = json.dumps(raw["default"], ensure_ascii=False) if "default" in raw and inner is None else ""
+        yield Setting(dotted, "section" if inner else _kind(raw), default, meaning)
+        if inner:
+            yield from _of_section(inner, known, f"{dotted}.")
+
+
+def _section_in(raw: dict[str, Any], known: dict[str, Any]) -> dict[str, Any] | None:
+    """Find the section that a property holds, or lists."""
+    reference = raw.get("$ref") or raw.get("items", {}).get("$ref")
+    found = known[reference.rpartition("/")[2]] if reference else None
+    return found if found and "properties" in found else None
+
+
+def _kind(raw: dict[str, Any]) -> str:
+    """Say in words what may be written."""
+    if "anyOf" in raw:
+        return " or ".join("empty" if one.get("type") == "null" else _kind(one) for one in raw["anyOf"])
+    if "enum" in raw or "const" in raw:
+        return " | ".join(map(str, raw.get("enum", [raw.get("const")])))
+    if raw.get("type") == "array":
+        return f"list of {_kind(raw.get('items', {}))}"
+    for unit, words in (("ms|", "time, such as 3s or 10min"), ("KiB|", "size, such as 128MiB")):
+        if unit in str(raw.get("pattern", "")):
+            return words
+    kinds = {"integer": "whole number", "number": "number", "boolean": "true | false", "object": "mapping"}
+    least = f", at least {raw['minimum']:g}" if "minimum" in raw else ""
+    return kinds.get(str(raw.get("type")), "text") + least
+
+
+def topics() -> dict[str, Callable[[], str]]:
+    """Return what help there is, by name: general topics, then one for each section of the configuration."""
+    general: dict[str, Callable[[], str]] = {
+        "configuration": lambda: _told(settings()),
+        "companion": _companion,
+        "exit-codes": _exit_codes,
+        "journal": _journal,
+    }
+    sections = [one.name for one in settings() if one.kind == "section"]
+    return general | {name.replace("[]", ""): lambda name=name: _section(name) for name in sections}
+
+
+def about(topic: str) -> str:
+    """Return the help on one topic. Raises ConfigError if there is none."""
+    known = topics()
+    if topic not in known:
+        raise ConfigError(f"There is no help on {topic!r}.", f"There is help on: {', '.join(known)}.")
+    return known[topic]()
+
+
+def contents() -> str:
+    """Return the list of topics."""
+    return "ocrd help TOPIC, of which there are:\n\n" + "".join(f"  {name}\n" for name in topics())
+
+
+def _section(name: str) -> str:
+    own = next(one for one in settings() if one.name == name)
+    inside = [one for one in settings() if one.name.startswith(f"{name}.")]
+    return _wrapped(own.meaning, "") + "\n" + _told(inside)
+
+
+def _told(known: list[Setting]) -> str:
+    return "\n".join(_one(one) for one in known)
+
+
+def _one(setting: Setting) -> str:
+    default = f"; default {setting.default}" if setting.default else ""
+    must = "; must be given" if not setting.default and setting.kind != "section" else ""
+    return f"{setting.name}\n    {setting.kind}{default}{must}\n{_wrapped(setting.meaning, '    ')}"
+
+
+def _wrapped(text: str, indent: str) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) + "\n"
+
+
+def _companion() -> str:
+    schema = config.Options.model_json_schema(mode="serialization")
+    where = (
+        "Beside the scan letter.pdf, letter.pdf.ocrd.yaml sets these for it alone; beside images that become the "
+        "document letter, letter.ocrd.yaml. A folder's .ocrd.yaml sets them for the scans in that very folder. "
+        f"Where both set the same, the scan's own counts. {overrides.MOST} bytes are the most."
+    )
+    return _wrapped(where, "") + "\n" + _told(list(_of_section(schema, schema.get("$defs", {}), "")))
+
+
+def _exit_codes() -> str:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OcrdError)]
+    meanings = {
+        0: "All is well.",
+        2: "The command line is wrong.",
+        OcrdError.exit_code: "A defect of ocrd: please report it, with what it said.",
+    }
+    for kind in kinds:
+        meanings.setdefault(kind.exit_code, (kind.__doc__ or "").partition("\n")[0])
+    lines = [f"{code:3}\n{_wrapped(meaning, '    ')}" for code, meaning in sorted(meanings.items())]
+    status = "`ocrd status` ends with 0 if all is well, 1 if somebody should have a look, 2 if nothing is read."
+    return "".join(lines) + "\n" + _wrapped(status, "")
+
+
+def _journal() -> str:
+    fields = _wrapped("Fields: " + ", ".join(f"OCRD_{name.upper()}" for name in logs.FIELDS) + ".", "")
+    messages = "".join(f"  {message}  {name}\n" for name, message in logs.MESSAGE_IDS.items())
+    example = "  journalctl -u ocrd OCRD_SOURCE=scan.pdf\n  journalctl -x MESSAGE_ID={}\n"
+    return f"{fields}\nMessages:\n{messages}\nFor instance:\n{example.format(logs.MESSAGE_IDS['refused'])}"

@@ -1,0 +1,94 @@
+"""Progress bars on a terminal: one for each document that is being read."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from ocrd.model import PageResult
+from ocrd.pipeline import job_runner
+from ocrd.storage.durable import shown
+
+_BAR = 20
+"""Characters of a bar, as in `ocrd status`."""
+
+
+class _Name(ProgressColumn):
+    """The one column that is cut where the terminal is narrow."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
+@dataclass(slots=True)
+class _Bar:
+    """Of the documents in work that have one name: each watch may have one, or more."""
+
+    task: TaskID
+    documents: int = 0
+    pages: int = 0
+    done: int = 0
+    problems: int = 0
+
+
+class Bars(job_runner.Progress):
+    """Draws on stderr; without a terminal it draws nothing."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            _Name(),
+            BarColumn(_BAR, table_column=Column(no_wrap=True)),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("pages{task.fields[problems]}"),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            console=Console(stderr=True),
+        )
+        self._bars: dict[str, _Bar] = {}
+
+    def __enter__(self) -> Self:
+        if self._progress.console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress.console.is_terminal:  # elsewhere it would print an empty line
+            self._progress.stop()
+
+    def opened(self, name: str, pages: int, kept: int) -> None:
+        bar = self._bars.get(name)
+        if bar is None:
+            bar = self._bars[name] = _Bar(
+                self._progress.add_task(shown(name), total=pages, completed=kept, problems="")
+            )
+        bar.documents += 1
+        bar.pages += pages
+        bar.done += kept
+        self._draw(bar)
+
+    def page(self, name: str, result: PageResult) -> None:
+        if bar := self._bars.get(name):
+            bar.done += 1
+            bar.problems += not result.verdict.sound
+            self._draw(bar)
+
+    def ended(self, name: str) -> None:
+        if bar := self._bars.get(name):
+            bar.documents -= 1
+            if not bar.documents:  # its line in the log stays; with thousands of documents the bars must not
+                self._progress.remove_task(self._bars.pop(name).task)
+
+    def _draw(self, bar: _Bar) -> None:
+        problems = f", {bar.problems} to look at" if bar.problems else ""
+        self._progress.update(bar.task, total=bar.pages, completed=bar.done, problems=problems)

@@ -1,0 +1,120 @@
+"""The review page: one HTML file that shows every page beside its text. Pure.
+
+It needs nothing from elsewhere, runs no script, and says so to the browser: what was read from paper can do nothing
+here. Boxes are links to their text, and each text has one to its box.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocrd.model import Verdict
+from ocrd.output import markdown, sanitize
+from ocrd.output.layout_blocks import PICTURES, Block
+from ocrd.output.markdown import Style
+from ocrd.storage.durable import shown
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPage:
+    """One page to look at."""
+
+    number: int
+    """From 1."""
+    verdict: Verdict
+    """What we hold of its reading."""
+    reason: str
+    """Why, in words."""
+    image: bytes
+    """WebP; empty if it can't be shown."""
+    size: tuple[float, float]
+    """Width and height of the upright page; only their ratio counts."""
+    blocks: Sequence[Block]
+    """What was read."""
+    attempts: Sequence[str] = field(default=())
+    """What was tried, in words."""
+
+
+def html(title: str, facts: Sequence[tuple[str, str]], pages: Sequence[ReviewPage]) -> str:
+    """Write the whole page: facts of the document, the pages with problems first, then the others."""
+    style = Path(__file__).with_name("review.css").read_text(encoding="utf-8")
+    ordered = sorted(pages, key=lambda page: page.verdict.sound)
+    problems = sum(not page.verdict.sound for page in pages)
+    word = "page" if problems == 1 else "pages"
+    summary = f"{problems} {word} to look at" if problems else "nothing to look at"
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    links = "".join(
+        f'<a class="chip {page.verdict}" href="#p{page.number}" title="{escape(str(page.verdict))}">{page.number}</a>'
+        for page in pages
+    )
+    told = "".join(f"<dt>{escape(name)}</dt><dd>{escape(shown(value))}</dd>" for name, value in facts)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
+        f"<title>{escape(shown(title))} · review</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f'<header><h1>{escape(shown(title))}</h1><p class="summary {"bad" if problems else "good"}">{summary}, '
+        f'{len(pages)} in all</p><nav aria-label="Pages">{links}</nav></header>\n'
+        f"<details class=facts><summary>About this document</summary><dl>{told}</dl></details>\n"
+        f"<main>\n{''.join(_page(page) for page in ordered)}</main>\n</body>\n</html>\n"
+    )
+
+
+def _page(page: ReviewPage) -> str:
+    name = f"p{page.number}"
+    reason = f'<p class="reason">{escape(shown(page.reason))}</p>' if page.reason else ""
+    attempts = "".join(f"<li>{escape(shown(attempt))}</li>" for attempt in page.attempts)
+    tried = f'<details class="tried"><summary>What was tried</summary><ol>{attempts}</ol></details>' if attempts else ""
+    text = "".join(_block(name, number, block) for number, block in enumerate(page.blocks, 1))
+    return (
+        f'<section id="{name}">\n<h2>Page {page.number} <span class="badge {page.verdict}">{page.verdict}</span></h2>\n'
+        f'{reason}<div class="pair"><figure>{_image(name, page)}</figure>\n'
+        f'<div class="words">{text or "<p class=none>Nothing was read here.</p>"}</div></div>\n{tried}</section>\n'
+    )
+
+
+def _image(name: str, page: ReviewPage) -> str:
+    if not page.image:
+        return '<p class="none">The original of this page can not be shown.</p>'
+    width, height = 1000.0, 1000.0 * page.size[1] / page.size[0]
+    data = base64.b64encode(page.image).decode()
+    boxes = "".join(
+        f'<a id="{name}x{number}" href="#{name}b{number}"><title>{escape(block.label)}</title>'
+        f'<rect class="{escape(block.label)}" x="{box.left * width:.0f}" y="{box.top * height:.0f}" '
+        f'width="{(box.right - box.left) * width:.0f}" height="{(box.bottom - box.top) * height:.0f}" rx="4"/></a>'
+        for number, block in enumerate(page.blocks, 1)
+        for box in block.boxes
+    )
+    return (
+        f'<img src="data:image/webp;base64,{data}" alt="Page {page.number} of the original" '
+        f'width="{width:.0f}" height="{height:.0f}">'
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="group" aria-label="What stands where">{boxes}</svg>'
+    )
+
+
+def _block(page: str, number: int, block: Block) -> str:
+    words = markdown.words(block, Style(running="keep"))
+    inside = sanitize.rendered(_markdown().render(sanitize.with_formulas(words))) if words else ""
+    if block.label in PICTURES:
+        inside = f'<p class="picture">Picture</p>{inside}'
+    place = (
+        f'<a class="place" href="#{page}x{number}">{escape(block.label.replace("_", " "))}</a>' if block.boxes else ""
+    )
+    return f'<div class="block {escape(block.label)}" id="{page}b{number}">{place}{inside}</div>'
+
+
+@cache
+def _markdown() -> "MarkdownIt":
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"html": True}).enable("table")

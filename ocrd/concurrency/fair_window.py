@@ -1,0 +1,58 @@
+"""A bounded window, of pages in flight or pages in the render workers, and `Turns` says whose is next."""
+
+import asyncio
+from collections.abc import Hashable
+
+from ocrd.daemon.batching import Turns
+
+
+class Window:
+    """Places for pages, taken in turns. For one event loop."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._turns: Turns[Hashable] = Turns()
+        self._called: dict[Hashable, asyncio.Future[bool]] = {}
+        self._closed = False
+
+    async def enter(self, who: Hashable, *, attempts: int = 0, pages_left: int = 1) -> bool:
+        """Wait for a place for the next page of a document; one wait at a time for each document.
+
+        Returns whether it got one: once the window is closed nobody does.
+        """
+        if self._closed:
+            return False
+        call: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._called[who] = call
+        self._turns.wait(who, attempts=attempts, pages_left=pages_left)
+        self._call()
+        try:
+            return await call
+        except asyncio.CancelledError:
+            if call.cancelled():
+                self._turns.leave(who)
+            elif call.result():  # called and cancelled in the same moment
+                self.leave()
+            raise
+        finally:
+            self._called.pop(who, None)
+
+    def leave(self) -> None:
+        """Give a place back: the page was read, or given up."""
+        self._free += 1
+        self._call()
+
+    def close(self) -> None:
+        """Let no more pages in, so that those in flight are the last ones."""
+        self._closed = True
+        for who, call in self._called.items():
+            self._turns.leave(who)
+            if not call.done():
+                call.set_result(False)
+
+    def _call(self) -> None:
+        while self._free and (who := self._turns.next()) is not None:
+            call = self._called[who]
+            if not call.done():  # else cancelled, and about to find out
+                call.set_result(True)
+                self._free -= 1

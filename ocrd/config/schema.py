@@ -1,0 +1,631 @@
+"""The configuration: frozen models, read from YAML strictly. Every setting's description here is its documentation."""
+
+import difflib
+import grp
+import importlib.util
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from ocrd.config.units import Duration, Section, Size, at_least
+from ocrd.config.vllm import VllmSettings
+from ocrd.errors import ConfigError
+from ocrd.model import Access, Join
+
+
+def _located(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be the path of a folder")
+    base: Path = (info.context or {}).get("base", Path.cwd())
+    try:
+        path = base / Path(value).expanduser()
+        if path.resolve() == Path("/"):
+            raise ValueError("must be the path of a folder, and not the root of the file system")
+    except (OSError, RuntimeError) as error:  # ~somebody whom this machine does not know; links in a circle
+        raise ValueError(f"must be the path of a folder ({error})") from error
+    return path
+
+
+def _readable_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError("must be 1 to 64 letters, digits, '.', '_' or '-', and begin with a letter or digit")
+    return value
+
+
+def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("must name each one once")
+    return values
+
+
+OutputKind = Literal["markdown", "json", "text", "pdf"]
+
+Folder = Annotated[
+    Path,
+    BeforeValidator(_located),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string"}),
+]
+"""A folder; a relative path is taken from the configuration file's own folder."""
+
+
+_OWNER, _READ_WRITE = 0o600, 0o666
+
+
+def _mode(value: object) -> int:
+    """Read `0664` as everybody writes it: YAML 1.1 takes 0664 for octal and 0o664 for a string, and 664 is a slip."""
+    digits = value.removeprefix("0o") if isinstance(value, str) else ""
+    mode = int(digits, 8) if re.fullmatch("0?[0-7]{3}", digits) else value
+    if not isinstance(mode, int) or isinstance(mode, bool) or mode & ~_READ_WRITE or mode < _OWNER:
+        raise ValueError(
+            "must be permissions in octal, such as 0664: at least 0600, and nothing but reading and writing"
+        )
+    return mode
+
+
+def _existing_group(name: str) -> str:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        raise ValueError("must be a group that this machine knows (getent group)") from None
+    return name
+
+
+FileMode = Annotated[
+    int, BeforeValidator(_mode), PlainSerializer(lambda mode: f"0{mode:o}"), WithJsonSchema({"type": "string"})
+]
+GroupName = Annotated[str, AfterValidator(_existing_group)]
+Outputs = Annotated[tuple[OutputKind, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
+Names = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists, and no tuples
+
+
+class Cpu(Section):
+    """The embedded engine: Tesseract, for a machine without a GPU."""
+
+    languages: Names = Field(
+        default=(), description="Languages to read, as Tesseract calls them; empty: all installed ones."
+    )
+    letters: Literal["tesseract", "rapidocr"] = Field(
+        default="tesseract", description="What reads the letters; rapidocr is for Chinese and Japanese."
+    )
+    workers: int = Field(default=0, ge=0, description="Pages read at the same time; 0: one for each core.")
+
+
+class Engine(Section):
+    """What turns page images into text."""
+
+    kind: str = Field(
+        default="vllm",
+        pattern=r"^(vllm|cpu|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+        description="vllm (a GPU), cpu (no GPU needed), or package.module:factory for an engine of your own.",
+    )
+    vllm: VllmSettings = Field(default=VllmSettings(), description=VllmSettings.__doc__)
+    cpu: Cpu = Field(default=Cpu(), description=Cpu.__doc__)
+    options: dict[str, Any] = Field(default={}, description="Passed to the factory of an engine of your own.")
+
+
+class Settle(Section):
+    """When a dropped file is taken as complete."""
+
+    quiet: Duration = Field(
+        default=3.0, description="Size, time and identity of the file have not changed for this long."
+    )
+    patience: Duration = Field(
+        default=600.0,
+        description="A file that looks unfinished, or is held open by a program, is waited for this long since "
+        "its last change; `ocrd once` does not wait.",
+    )
+    rescan: Annotated[Duration, at_least(0.1, "100ms")] = Field(
+        default=60.0, description="The inbox is looked through this often, events or not."
+    )
+    poll: Annotated[Duration, at_least(0.1, "100ms")] = Field(
+        default=5.0, description="The same, where no events can be had: network shares, or a limit of the kernel."
+    )
+
+
+class Batch(Section):
+    """When the gathered sources are admitted together; whichever comes first."""
+
+    quiet: Duration = Field(default=2.0, description="No new source for this long.")
+    max_wait: Duration = Field(default=10.0, description="The first source has waited this long.")
+    max_pages: int = Field(default=512, ge=1, description="This many pages are gathered.")
+
+
+class Render(Section):
+    """The worker processes that turn sources into page images."""
+
+    workers: int = Field(default=0, ge=0, description="How many; 0: one for each core, at most 8.")
+    page_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
+        default=60.0, description="A page that takes longer is given up."
+    )
+    memory: Annotated[Size, at_least(2**30, "1GiB")] = Field(
+        default=2 * 2**30, description="Address space of one worker; more is refused to it."
+    )
+    images: Annotated[Size, at_least(2**26, "64MiB")] = Field(
+        default=2**29, description="Memory for page images on their way to an engine that takes them prepared."
+    )
+
+    @property
+    def count(self) -> int:
+        """How many workers there will be."""
+        return self.workers or min(8, len(os.sched_getaffinity(0)))
+
+
+class Log(Section):
+    """The log."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least level that is shown."
+    )
+    format: Literal["auto", "console", "json", "journald"] = Field(
+        default="auto",
+        description="auto: journald under systemd where its module is installed, colours on a terminal, else JSON.",
+    )
+
+
+class Pages(Section):
+    """How pages are read."""
+
+    orientation: Literal["auto", "off"] = Field(
+        default="auto",
+        description="auto: pages that lie on their side, stand on their head or are a little askew are set right.",
+    )
+    text_layer: Literal["ignore", "fallback", "prefer"] = Field(
+        default="fallback",
+        description="A PDF page's own text. ignore: never used; fallback: readings are checked against it, and it "
+        "stands in for a bad one; prefer: where it is sound it is taken, and the engine is not asked.",
+    )
+    second_readings: Annotated[
+        tuple[Literal["turn", "prompt", "warm", "halves", "text_layer"], ...], Field(strict=False)
+    ] = Field(
+        default=("turn", "prompt", "warm", "halves", "text_layer"),
+        description="What is tried with a page whose reading is bad, in this order, as far as it fits what is wrong: "
+        "the other way up, where that is in doubt; the engine's other prompt; a higher temperature; the page in two "
+        "halves; the PDF's own text. Empty: nothing.",
+    )
+
+
+def _local(value: str) -> str:
+    if not re.fullmatch(r"|/.+|(127(\.\d{1,3}){3}|localhost|\[::1\]):\d{1,5}", value):
+        raise ValueError("must be a loopback address such as 127.0.0.1:9464, the absolute path of a socket, or empty")
+    if not value.startswith("/") and value and not 0 < int(value.rpartition(":")[2]) < 2**16:
+        raise ValueError("must have a port from 1 to 65535")
+    return value
+
+
+class Metrics(Section):
+    """Numbers for Prometheus at /metrics, and /healthz and /readyz beside it."""
+
+    listen: Annotated[str, AfterValidator(_local)] = Field(
+        default="",
+        description="Where: 127.0.0.1:9464, or the path of a Unix socket such as /run/ocrd/metrics.sock; empty: off.",
+    )
+
+
+class Service(Section):
+    """How long systemd, or whoever stops ocrd, is kept waiting."""
+
+    drain: Duration = Field(
+        default=45.0,
+        description="At a stop, pages in flight are finished for at most this long; less than the unit's "
+        "TimeoutStopSec.",
+    )
+    silence: Annotated[Duration, at_least(1, "1s")] = Field(
+        default=10 * 60.0,
+        description="The engine has had pages for this long and answered to none: the heartbeat ends, and systemd "
+        "starts ocrd again.",
+    )
+    loading: Annotated[Duration, at_least(1, "1s")] = Field(
+        default=30 * 60.0, description="The engine is given this long to load, at the start and when it is built anew."
+    )
+
+
+class Watch(Section):
+    """One flow: an inbox with its outbox, archive and error folder."""
+
+    name: Annotated[str, AfterValidator(_readable_name)] = Field(description="What the log calls it.")
+    inbox: Folder = Field(description="Where scans are dropped; subfolders are kept in outbox and archive.")
+    outbox: Folder = Field(description="Where the Markdown goes.")
+    archive: Folder = Field(description="Where an original goes once its Markdown is delivered.")
+    error: Folder = Field(description="Where a source goes that can't be read, with a note that says why.")
+    duplicates: Literal["process", "skip", "link"] = Field(
+        default="process",
+        description="What to do with a file of which the same bytes were delivered before: process reads it again, "
+        "skip only archives it, link delivers a sidecar that points to the earlier one.",
+    )
+    history: bool = Field(
+        default=True, description="Keep a ledger of what was delivered, for `ocrd history` and for duplicates."
+    )
+    include: Names = Field(
+        default=(),
+        description='Take only sources that match one of these, such as "*.pdf" or "invoices/*"; empty: all.',
+    )
+    exclude: Names = Field(default=(), description="Leave alone what matches one of these, also whole folders.")
+    join: Join = Field(
+        default="none",
+        description="Which images become one document, a page or more each. subfolder: those in one folder below the "
+        "inbox; sequence: those in one folder whose names differ in a number at the end (scan-001.jpg, scan-002.jpg).",
+    )
+    work: Folder | None = Field(
+        default=None,
+        description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount.",
+    )
+    outputs: Outputs = Field(
+        default=("markdown",),
+        description="What is delivered, under one name: markdown; json (all that is known of each page); text (without "
+        "markup); pdf (a copy of the scan that can be searched).",
+    )
+    split: Literal["none", "blank", "barcode"] = Field(
+        default="none",
+        description="Take a scan of several documents apart into NAME-1.md, NAME-2.md …, at blank pages or at sheets "
+        "with a barcode.",
+    )
+    separators: Names = Field(
+        default=("PATCHT",),
+        min_length=1,
+        description="Texts of the barcodes (QR, Data Matrix, Code 39, Code 128) that make a page a separator sheet; "
+        "`ocrd split-sheet` makes one to print. Any other barcode separates nothing.",
+    )
+    mode: FileMode | None = Field(
+        default=None,
+        description="Permissions of the files made in outbox and error, such as 0664; folders made there fit. "
+        "Empty: as the umask says.",
+    )
+    group: GroupName | None = Field(
+        default=None,
+        description="Group of what is made in outbox, archive and error; ocrd's user must belong to it. "
+        "Empty: as the system gives it.",
+    )
+    front_matter: bool = Field(
+        default=True, description="Begin each sidecar with its facts: source, pages, engine, problems."
+    )
+    figures: bool = Field(
+        default=True,
+        description="Crop the pictures that the engine found into NAME.assets/, and show them in the Markdown.",
+    )
+    tables: Literal["markdown", "html"] = Field(
+        default="markdown",
+        description="How tables are written. markdown: as such where they fit one, else as HTML; html: all.",
+    )
+    running: Literal["mark", "keep", "drop"] = Field(
+        default="mark",
+        description="Running headers, footers and page numbers. mark: below a comment `<!-- header -->`, `<!-- footer "
+        "-->` or `<!-- number -->`; keep: as any text; drop: left out of the Markdown and the text.",
+    )
+    dehyphenate: bool = Field(default=False, description="Join words that are divided at the end of a line or page.")
+    join_paragraphs: bool = Field(
+        default=False, description="Join a paragraph that goes on over a page break; the page's marker stands in it."
+    )
+
+    pages: Pages = Field(default=Pages(), description=Pages.__doc__)
+    partial: Literal["archive", "error"] = Field(
+        default="archive",
+        description="Where an original goes whose Markdown was delivered with pages that have problems.",
+    )
+
+    on_delivered: Names = Field(
+        default=(),
+        description="A program and its arguments, run when a document is delivered; it finds OCRD_SIDECAR, "
+        "OCRD_ORIGINAL, OCRD_SOURCE, OCRD_PAGES, OCRD_STATUS … in its environment.",
+    )
+    on_refused: Names = Field(
+        default=(),
+        description="The same when a source is refused; OCRD_NOTE is the note beside it, OCRD_REASON what it says.",
+    )
+    hook_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
+        default=60.0, description="Such a program is ended after this long."
+    )
+
+    @property
+    def access(self) -> Access:
+        """Who may use what is made in the shared folders."""
+        return Access(self.mode, grp.getgrnam(self.group).gr_gid if self.group else None)
+
+    @property
+    def sheets(self) -> tuple[str, ...]:
+        """Texts of barcodes to look for; none where no barcode separates."""
+        return self.separators if self.split == "barcode" else ()
+
+    @property
+    def work_folder(self) -> Path:
+        """Where the job folders are."""
+        return self.work or self.inbox.with_name(f".{self.inbox.name}.ocrd-work")
+
+
+class Options(Section):
+    """What a companion can set for its scan; what it leaves out is as the watch and the engine have it."""
+
+    prompt: str | None = Field(
+        default=None,
+        # Anybody may have written it: no token of the model's own but these two.
+        pattern="^[^<]*<image>[^<]*(<[|]grounding[|]>[^<]*)?$",
+        max_length=500,
+        description="What the model is asked, as engine.vllm.prompt. Only vllm.",
+    )
+    outputs: Outputs | None = Field(default=None, description="What is delivered, as watches.outputs.")
+    languages: Annotated[Names, Field(min_length=1)] | None = Field(
+        default=None, description="Languages to read, as engine.cpu.languages. Only cpu."
+    )
+
+
+class Config(Section):
+    """The whole file."""
+
+    engine: Engine = Field(default=Engine(), description=Engine.__doc__)
+    settle: Settle = Field(default=Settle(), description=Settle.__doc__)
+    batch: Batch = Field(default=Batch(), description=Batch.__doc__)
+    render: Render = Field(default=Render(), description=Render.__doc__)
+    log: Log = Field(default=Log(), description=Log.__doc__)
+    metrics: Metrics = Field(default=Metrics(), description=Metrics.__doc__)
+    service: Service = Field(default=Service(), description=Service.__doc__)
+    max_attempts: int = Field(
+        default=3, ge=1, description="A source whose reading ended in an unexplained death this often is refused."
+    )
+    watches: Annotated[tuple[Watch, ...], Field(strict=False)] = Field(
+        min_length=1, description="The folders; as many as you like."
+    )
+
+
+S = TypeVar("S", bound=Section)
+_LONGEST = 300
+"""Characters of what is told of one mistake in a companion."""
+Location = tuple[int | str, ...]
+"""Where a value stands: keys and list positions from the top, such as `("watches", 0, "inbox")`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    where: Location
+    text: str
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises ConfigError that names every problem with its line, key, value and what is allowed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        remedy = "Give the right one with -c, or write one with: ocrd config init > ocrd.yaml"
+        what = error.strerror if isinstance(error, OSError) else f"it is no UTF-8 ({error.reason})"
+        raise ConfigError(f"The configuration {path} can't be read: {what}.", remedy) from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """Read a configuration from text; `path` is where relative folders start, and the name in messages.
+
+    Raises ConfigError.
+    """
+    config, problems = _checked(Config, text, path, lambda config: _folder_problems(config.watches))
+    if config is None or problems:
+        told = "".join(f"  {problem}\n" for problem in problems)
+        raise ConfigError(
+            f"{path} has {len(problems)} problem(s):\n{told}", "See config.example.yaml for every setting."
+        )
+    return config
+
+
+def parse_options(text: str, path: Path) -> Options:
+    """Read a companion, which anybody may have written; `path` is its name in messages. Raises ConfigError."""
+    try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
+            raise ConfigError(f"{path} repeats a part of itself (*).", "Write out what it stands for.")
+        options, problems = _checked(Options, text, path)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.", "Mend it.") from error
+    if options is None or problems:
+        raise ConfigError(
+            f"{path} is wrong in {problems[0][:_LONGEST]}.", "Mend it; `ocrd help companion` tells what it can set."
+        )
+    return options
+
+
+def options_of(raw: object) -> Options:
+    """Read what a sidecar tells of a companion's settings. Raises ConfigError."""
+    try:
+        return Options.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = _dotted(("settings", *first["loc"]))
+        raise ConfigError(
+            f"In the facts of the sidecar, {where}: {_explained(Options, dict(first))[:_LONGEST]}.", "Mend them."
+        ) from error
+
+
+def _checked(
+    model: type[S], text: str, path: Path, more: Callable[[S], Iterable[_Problem]] = lambda _: ()
+) -> tuple[S | None, list[str]]:
+    """Read settings and tell what is wrong with them, each with its line. Raises ConfigError if it is no YAML."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+        lines = dict(_lines(root, ())) if root else {}
+        problems = [_Problem(where, f"the key {where[-1]!r} stands twice") for where in _doubles(root, ())]
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}.", "Mend the line that it names.") from error
+    except RecursionError as error:
+        raise ConfigError(
+            f"{path} is nested without end.", "Mend the anchor (&) that contains itself, or the brackets."
+        ) from error
+    read = None
+    try:
+        read = model.model_validate(raw if raw is not None else {}, context={"base": path.absolute().parent})
+    except ValidationError as error:
+        problems += [_Problem(tuple(item["loc"]), _explained(model, dict(item))) for item in _causes(error)]
+    else:
+        problems += more(read)
+    return read, [f"line {_line(lines, one.where)}: {_dotted(one.where)}: {one.text}" for one in problems]
+
+
+def without_watches() -> Config:
+    """Return the defaults for a run without watches, with the engine that this installation has."""
+    kind = "vllm" if importlib.util.find_spec("vllm") else "cpu"
+    return Config.model_construct(engine=Engine(kind=kind), watches=())
+
+
+def dump(section: Section) -> str:
+    """Write settings back as YAML, in the units that the file uses."""
+    return yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of the file, with the defaults as they are written."""
+    return Config.model_json_schema(mode="serialization")
+
+
+def example() -> str:
+    """Write config.example.yaml: every setting with its description and default."""
+    watch = {name: f"/srv/ocr/{name}" for name in ("inbox", "outbox", "archive", "error")} | {"name": "scans"}
+    lines = [
+        "# Every setting of ocrd with its default. Only `watches` must be given.",
+        "# Times are written 500ms, 3s, 10min, 1h; sizes 128MiB, 2GiB; relative paths start at this file.",
+        *_example_lines(Config, {}, ""),
+        *(("    " if number else "  - ") + line for number, line in enumerate(_example_lines(Watch, watch, ""))),
+    ]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _example_lines(section: type[Section], given: Mapping[str, object], indent: str) -> Iterator[str]:
+    for name, setting in section.model_fields.items():
+        yield f"{indent}# {setting.description}"
+        inner = setting.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield f"{indent}{name}:"
+            yield from _example_lines(inner, {}, indent + "  ")
+        elif name == "watches":
+            yield f"{indent}{name}:"
+        else:
+            default = given.get(name, setting.get_default(call_default_factory=True))
+            yield f"{indent}{name}: {_example_value(section, name, default)}"
+
+
+def _example_value(section: type[Section], name: str, default: object) -> str:
+    model = section.model_construct(None, **{name: default})
+    value = model.model_dump(mode="json", include={name})[name]
+    if value is None:
+        return ""
+    style = '"' if isinstance(value, str) and "\n" in value else None
+    return yaml.safe_dump(value, default_flow_style=True, default_style=style, width=1000).removesuffix("...\n").strip()
+
+
+_IN_WORDS = {
+    "too_short": "must hold one at least",
+    "tuple_type": "must be a list",
+    "model_type": "must be a section, with keys of its own",
+}
+"""What pydantic says in Python's own words."""
+
+
+def _causes(error: ValidationError) -> Iterator[Mapping[str, Any]]:
+    """Leave out that a list is too short where that is only since what stands in it is wrong."""
+    every = error.errors()
+    for one in every:
+        where = one["loc"]
+        if one["type"] != "too_short" or not any(
+            other["loc"][: len(where)] == where != other["loc"] for other in every
+        ):
+            yield one
+
+
+def _explained(section: type[Section], error: dict[str, Any]) -> str:
+    """Say what is wrong with a value, what it is, and what is allowed."""
+    where, value = error["loc"], error["input"]
+    match error["type"]:
+        case "extra_forbidden":
+            known = _known_keys(section, where[:-1])
+            near = difflib.get_close_matches(str(where[-1]), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+            return f"unknown key; {hint}"
+        case "missing":
+            return "this key must be given"
+        case kind if kind in _IN_WORDS:
+            return f"{_IN_WORDS[kind]}, not {value!r}"
+        case "value_error":
+            return f"{error['ctx']['error']}, not {value!r}"
+        case _:
+            return f"{error['msg'][0].lower()}{error['msg'][1:]}, not {value!r}"
+
+
+def _known_keys(section: type[Section], where: Location) -> list[str]:
+    model: Any = section
+    for key in where:
+        model = model.model_fields[key].annotation if isinstance(key, str) else get_args(model)[0]
+    return list(model.model_fields)
+
+
+def _folder_problems(watches: tuple[Watch, ...]) -> Iterator[_Problem]:
+    """Find what would make a loop or mix up two watches."""
+    for index, watch in enumerate(watches):
+        if watch.name in [other.name for other in watches[:index]]:
+            yield _Problem(("watches", index, "name"), f"the name {watch.name!r} is taken by another watch")
+    mine = [(i, w, role) for i, w in enumerate(watches) for role in ("inbox", "work")]
+    everyone = [(i, w, role) for i, w in enumerate(watches) for role in ("inbox", "outbox", "archive", "error", "work")]
+    for index, watch, role in everyone:
+        folder = _folder(watch, role)
+        for other_index, other, other_role in mine:
+            if (index, role) == (other_index, other_role):
+                continue
+            within = _folder(other, other_role)
+            if folder == within and (other_index, other_role) > (index, role) and role in ("inbox", "work"):
+                continue  # the same pair, told once
+            if folder.is_relative_to(within):
+                text = (
+                    f"{folder} lies in the {other_role} of watch {other.name!r} ({within}); it needs a place of its own"
+                )
+                yield _Problem(("watches", index, role), text)
+
+
+def _folder(watch: Watch, role: str) -> Path:
+    folder: Path = watch.work_folder if role == "work" else getattr(watch, role)
+    return folder.resolve()
+
+
+def _lines(node: yaml.Node, where: Location) -> Iterator[tuple[Location, int]]:
+    yield where, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            for location, line in _lines(value, (*where, key.value)):
+                yield location, line if location != (*where, key.value) else key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _lines(value, (*where, index))
+
+
+def _doubles(node: yaml.Node | None, where: Location) -> Iterator[Location]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield (*where, key.value)
+            seen.add(key.value)
+            yield from _doubles(value, (*where, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _doubles(value, (*where, index))
+
+
+def _line(lines: Mapping[Location, int], where: Location) -> int:
+    """Find the line of a value, or of the nearest thing around it that the file has."""
+    while where and where not in lines:
+        where = where[:-1]
+    return lines.get(where, 1)
+
+
+def _dotted(where: Location) -> str:
+    return ".".join(str(key) for key in where) or "(the file)"

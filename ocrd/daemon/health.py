@@ -1,0 +1,183 @@
+"""What the daemon tells the world of itself: heartbeat and status line to systemd, the status file, the metrics.
+
+A look at how things stand, about once a second. The heart beats only while all that must move does.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from ocrd.config.schema import Config
+from ocrd.daemon.pause import RETRY_SECONDS
+from ocrd.daemon.watch_runner import Flow
+from ocrd.engines.instrumented import Attended
+from ocrd.errors import MachineError
+from ocrd.storage.durable import shown
+from ocrd.telemetry import logs, sd_notify, status
+from ocrd.telemetry.events import EngineRestarted, Events
+
+log = structlog.get_logger("ocrd")
+
+EVERY = 1.0
+"""Seconds between two looks at how things stand."""
+SCAN_SECONDS = 120.0
+"""A scan that takes longer stands for a share that no longer answers."""
+
+
+class Pulse:
+    """Knows how things stand, and tells it. For one event loop."""
+
+    def __init__(  # noqa: PLR0913 - what is looked at, and who is told
+        self,
+        config: Config,
+        engine: Attended,
+        flows: list[Flow],
+        events: Events,
+        *,
+        manager: sd_notify.Manager,
+        status_file: Path | None,
+    ) -> None:
+        """Take what is looked at and who is told; the list of flows is the daemon's own, which it keeps up to date."""
+        self._config = config
+        self._engine = engine
+        self._flows = flows
+        self._events = events
+        self._manager = manager
+        self._file = status_file
+        self._board = status.Board(config)
+        self._seen = self._board.snapshot()
+        self._heart = sd_notify.Heart(manager)
+        self._heart.needs(self._look_outs_move)
+        self._heart.needs(self._engine_answers)
+        self._ready = False
+        events.listen(self._board.hear)
+
+    def configured(self, config: Config) -> None:
+        """Take over the configuration that is in force now."""
+        self._config = config
+        self._board.configured(config)
+
+    # -- the daemon's life, as it is told -------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """Say that we are ready."""
+        self._board.state, self._ready = "ready", True
+        self._manager.notify(sd_notify.READY)
+        self._tell(time.monotonic())
+
+    def reloading(self) -> None:
+        """Say that the configuration is read again."""
+        self._manager.reloading()
+
+    def reloaded(self) -> None:
+        """Say that this is over, whatever came of it."""
+        self._manager.notify(sd_notify.READY)
+
+    def stopping(self) -> None:
+        """Say that the end has begun. From now on look-outs may end: they do before the pages in flight."""
+        self._board.state = "stopping"
+        self._manager.notify(sd_notify.STOPPING)
+
+    def stopped(self) -> None:
+        """Note a clean end, for the last status."""
+        self._board.state = "stopped"
+
+    def failed(self, error: BaseException) -> None:
+        """Note what ended us, for the last status."""
+        self._board.state, self._board.complaint = "failed", str(error)
+
+    # -- once a second --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Look and tell until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._beat_on())
+            group.create_task(self._keep_status())
+
+    async def _beat_on(self) -> None:
+        began, restarts = time.monotonic(), 0
+        while True:
+            now = time.monotonic()
+            logs.repeats.tell()
+            self._find_hung_scans(now)
+            state = self._engine.state
+            if state.restarts > restarts:
+                restarts = state.restarts
+                self._events.tell(EngineRestarted(restarts))
+            self._beat(now, now - began)
+            self._tell(now)
+            await asyncio.sleep(min(EVERY, (self._manager.watchdog or 4 * EVERY) / 4))
+
+    def _tell(self, now: float) -> None:
+        self._board.observe(self._engine, self._heart.complaint, now)
+        self._seen = self._board.snapshot()
+        self._manager.status(status.line(self._seen))
+
+    def _beat(self, now: float, since: float) -> None:
+        """Send the heartbeat, or before we are ready ask for more time; `since` are the seconds that we run."""
+        if not self._ready:
+            if since < self._config.service.loading:
+                self._manager.wait_longer(30 * EVERY)
+        elif complaint := self._heart.beat(now):
+            log.error("hanging", what=complaint, remedy="The heartbeat has ended, and systemd will start ocrd again.")
+
+    def _look_outs_move(self, now: float) -> str | None:
+        if self._board.state == "stopping":
+            return None
+        longest = self._config.settle.rescan + RETRY_SECONDS + 2 * SCAN_SECONDS
+        for flow in self._flows:
+            ended = flow.look_out is not None and flow.look_out.done()
+            if ended or (now - flow.sign > longest and not flow.pause.reason):
+                return f"the look-out of watch {flow.watch.name} has not moved for {now - flow.sign:.0f} s"
+        return None
+
+    def _engine_answers(self, _now: float) -> str | None:
+        patience, silent = self._config.service, self._engine.silence()
+        if silent > (patience.loading if self._engine.state.doing == "loading" else patience.silence):
+            return f"the engine has had {self._engine.inside} page(s) for {silent:.0f} s without answering to any"
+        return None
+
+    def _find_hung_scans(self, now: float) -> None:
+        """Pause a watch whose share hangs: no error will come from it, and a restart would hang as well."""
+        for flow in self._flows:
+            if flow.scanning and now - flow.sign > SCAN_SECONDS:
+                flow.fault(
+                    "scan",
+                    MachineError(
+                        f"The inbox {shown(flow.watch.inbox)} has not answered for {SCAN_SECONDS:.0f} s.",
+                        "Is the share's server up? Work resumes when it answers.",
+                    ),
+                )
+
+    async def _keep_status(self) -> None:
+        """Write the status file once a second, beside the heartbeat, which must not wait for a disk."""
+        while True:
+            data = self._board.data()
+            await asyncio.to_thread(self.write_status, data)
+            await asyncio.sleep(EVERY)
+
+    def write_status(self, data: bytes | None = None) -> None:
+        """Write this status, or how things stand now."""
+        if self._file:
+            with suppress(MachineError):  # a status that can't be told is no reason to stop
+                status.write(self._file, data or self._board.data())
+
+    # -- for whoever asks -----------------------------------------------------------------------------------------
+
+    def serve_metrics(self) -> Callable[[], None]:
+        """Serve the numbers, if the owner wants them. Returns what ends that. Raises ConfigError."""
+        if not self._config.metrics.listen:
+            return lambda: None
+        from ocrd.telemetry import metrics
+
+        numbers = metrics.Metrics(self._standing)
+        self._events.listen(numbers.hear)
+        return metrics.Server(numbers, self._standing, self._config.metrics.listen).close
+
+    def _standing(self) -> status.Status:
+        """Tell another thread how things stood at the last look."""
+        return self._seen

@@ -1,0 +1,208 @@
+"""Ties an engine's process to the daemon: it dies with the daemon, and the next daemon sweeps what is left.
+
+`tie` runs in the engine's process, before it takes any of the card's memory; the rest runs in the daemon. Linux only.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from ocrd.errors import MachineError
+from ocrd.telemetry import logs
+
+log = logging.getLogger(__name__)
+
+PARENT = "OCRD_ENGINE_PARENT"
+"""Environment variable: the process id of the daemon."""
+
+RECORD = "OCRD_ENGINE_RECORD"
+"""Environment variable: the file that names the engine's process."""
+
+PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
+
+_GONE = -1
+
+
+class Printed(logging.StreamHandler[TextIO]):
+    """Prints the messages of the engine's processes where the daemon logs them; does nothing in the daemon."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logs.CAPTURED in os.environ and os.environ.get(PARENT) != str(os.getpid()):
+            super().emit(record)
+
+
+def default_folder() -> Path:
+    """Return where all daemons of this user keep their engines' records, the same after a restart."""
+    runtime = os.environ.get("RUNTIME_DIRECTORY") or os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "ocrd-engines" if runtime else Path(tempfile.gettempdir()) / f"ocrd-engines-{os.getuid()}"
+
+
+class Home:
+    """A daemon's own folder among those of all daemons: its engine's record and messages."""
+
+    def __init__(self, among: Path) -> None:
+        self.folder = among / str(os.getpid())
+        self.record = self.folder / "engine.pid"
+        self.log = self.folder / "engine.log"
+
+    def open(self) -> None:
+        """Make the folder, and end the engines of daemons that died. Raises MachineError."""
+        among = self.folder.parent
+        try:
+            among.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if among.stat().st_uid != os.getuid():  # anyone can make a folder in /tmp, and a record there is trusted
+                raise PermissionError(f"{among} belongs to another user")
+            sweep(among)
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise MachineError(
+                f"The folder for the engine's record can't be made: {error}.", "Mend its rights."
+            ) from error
+
+    def announce(self) -> None:
+        """Tell an engine that is started from now on whom to tie itself to, and begin a new page of messages."""
+        self.record.unlink(missing_ok=True)
+        self.log.write_text("")
+        os.environ[PARENT] = str(os.getpid())
+        os.environ[RECORD] = str(self.record)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the engine, if it runs."""
+        return pid_in(self.record)
+
+    def memory(self) -> int:
+        """Return the bytes of memory that the engine and its workers hold, which all belong to its session."""
+        pid = self.pid
+        return 0 if pid is None else sum(resident for _, session, resident in _processes() if session == pid)
+
+    def processes(self) -> set[int]:
+        """List the process ids of the engine and its workers."""
+        leader = self.pid
+        return set() if leader is None else {pid for pid, session, _ in _processes() if session == leader}
+
+    def messages(self) -> str:
+        """Return what the engine's process warned of since `announce`."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def kill(self) -> None:
+        """End the engine and its workers at once, if they still run."""
+        kill(self.record)
+
+    def close(self) -> None:
+        """End the engine and forget it."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def tie() -> None:
+    """Tie this process to the daemon that announced itself.
+
+    - It gets SIGKILL when the daemon dies, or rather when the daemon's thread does that started it (prctl(2)): the
+      daemon keeps that thread for as long as the engine.
+    - It leads a session of its own, so that a Ctrl-C at the terminal or a SIGTERM to the daemon's group doesn't end
+      the pages in work before the daemon has drained them.
+    - It forgets the service manager's variables: only the daemon speaks to systemd.
+    - It records its process id and start time, for `sweep`.
+    """
+    parent = int(os.environ[PARENT])
+    die_with_parent()
+    if os.getppid() != parent:  # it died before the call above: no signal will come
+        os.kill(os.getpid(), signal.SIGKILL)
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
+        os.environ.pop(name, None)
+    _write(Path(os.environ[RECORD]), f"{os.getpid()} {_started(os.getpid())} {parent} {_started(parent)}\n")
+
+
+def die_with_parent() -> None:
+    """Let this process, one of the engine's, get SIGKILL once the one that started it is gone. Raises OSError."""
+    if os.environ.get(PARENT) in (None, str(os.getpid())):
+        return  # the daemon itself
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() == 1 and os.environ[PARENT] != "1":  # it died before the call above: no signal will come
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _write(record: Path, line: str) -> None:
+    """Whole or not at all; it needn't outlive a power cut, which the process wouldn't either."""
+    part = record.with_suffix(".part")
+    part.write_text(line)
+    part.replace(record)
+
+
+def pid_in(record: Path) -> int | None:
+    """Return the process id of the engine that is recorded here, if it still runs."""
+    known = _read(record)
+    return known[0] if known and _started(known[0]) == known[1] else None
+
+
+def kill(record: Path) -> None:
+    """End the recorded engine at once, and its workers, which outlive it for as long as they load."""
+    if pid := pid_in(record):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    known = _read(record)
+    if known is None or _started(known[0]) not in (known[1], _GONE):
+        return  # another process has its number, which it could not have while a worker lived
+    for pid, session, _ in _processes():
+        if session == known[0] and _is_python(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _is_python(pid: int) -> bool:
+    """Whether a process runs our own interpreter: not what else may have got the number of a session of long ago."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        return Path(f"/proc/{pid}/exe").readlink() == Path(sys.executable).resolve()
+    return False
+
+
+def sweep(among: Path) -> None:
+    """End the engines that daemons left behind when they died; those of living daemons are left alone."""
+    for record in among.glob("*/engine.pid"):
+        known = _read(record)
+        if known and _started(known[2]) == known[3]:
+            continue
+        if pid := pid_in(record):
+            log.warning("ending the engine process %d, which a daemon that died left behind", pid)
+        kill(record)
+        shutil.rmtree(record.parent, ignore_errors=True)
+
+
+def _read(record: Path) -> tuple[int, int, int, int] | None:
+    """Read engine's id and start, daemon's id and start; None if nothing sensible is recorded."""
+    try:
+        pid, start, parent, parent_start = map(int, record.read_text().split())
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid, start, parent, parent_start
+
+
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Yield the id, the session and the resident bytes of every process (proc(5), /proc/pid/stat)."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            yield int(stat.parent.name), int(fields[3]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _started(pid: int) -> int:
+    """Return when a process started, clock ticks since boot; _GONE if it is, or only waits to be reaped."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return _GONE
+    return _GONE if fields[0] in "ZX" else int(fields[19])

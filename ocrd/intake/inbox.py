@@ -1,0 +1,280 @@
+"""One inbox: how it is watched, what lies in it, and which of that is complete.
+
+Events are hints that wake us; the scan is the truth. Where events can't be had or can't be trusted the inbox is polled,
+which is a more frequent scan and nothing else.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import structlog
+
+from ocrd.config.schema import Settle, Watch
+from ocrd.errors import IncompleteError, MachineError
+from ocrd.intake import grouping
+from ocrd.intake.inotify import Watching
+from ocrd.intake.open_writers import unfinished
+from ocrd.intake.scanner import Scan, Wanted, scan
+from ocrd.intake.settling import SettleTracker
+from ocrd.model import COMPANION, Join, Settled
+from ocrd.storage import mounts
+from ocrd.storage.durable import machine_faults, shown
+
+_TRY_AGAIN = 600.0
+"""Seconds until an inbox that can't be watched is tried again."""
+_STRIKES = 2
+"""So many scans in a row that find what no event told of, though events come: then events are not trusted here."""
+_LEAST_GAP = 0.2
+"""Seconds between two scans, however many events come."""
+_MOST_SCANNING = 0.1
+"""Share of the time that may go into scans, however large the inbox is."""
+
+PageCounter = Callable[[Path], Awaitable[int]]
+"""Counts the pages of a file; raises IncompleteError if it looks as if more of it were to come."""
+
+
+class Inbox:
+    """Owns watching, polling and scanning of one folder. Its methods are for one event loop."""
+
+    def __init__(self, watch: Watch, settle: Settle, wake: asyncio.Event, *, once: bool = False) -> None:
+        """Prepare; the first `look` begins to watch. `wake` is set when there may be news.
+
+        With `once` nothing is watched, and nothing is waited for but the quiet time.
+        """
+        self.folder = watch.inbox
+        self.tracker = SettleTracker(settle.quiet, 0.0 if once else settle.patience)
+        self.how = "once" if once else "polling"
+        """`events`, `polling`, or `once`."""
+        self.why = ""
+        """Why it is polled."""
+        self.found_by_scan = 0
+        """Files that a scan found and no event had told of."""
+        self._settle = settle
+        self._wanted = Wanted(watch.include, watch.exclude)
+        self._join = watch.join
+        self._event = wake
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._once = once
+        self._log = structlog.get_logger("ocrd").bind(watch=watch.name)
+        self._watching: Watching | None = None
+        self._place: tuple[int, int] | None = None
+        self._local = False
+        self._try_at = 0.0
+        self._looked = 0.0
+        self._seconds = 0.0
+        self.files: set[Path] = set()
+        """What lay there at the last look."""
+        self._unheard: tuple[set[Path], float] = (set(), 0.0)
+        self._strikes = 0
+        self._away = False
+        self._odd: set[Path] = set()
+        self._waiting: dict[Path, str] = {}
+
+    @property
+    def every(self) -> float:
+        """Seconds after which to look again though nothing is due and no event came."""
+        return self._settle.rescan if self.how == "events" else min(self._settle.poll, self._settle.rescan)
+
+    @property
+    def gap(self) -> float:
+        """Seconds to let pass before the next look, whatever happens."""
+        return min(max(_LEAST_GAP, self._seconds / _MOST_SCANNING), self._settle.rescan)
+
+    async def look(self) -> list[Settled]:
+        """Look through the folder, and return what has settled since the last look. Raises MachineError."""
+        self._loop = asyncio.get_running_loop()
+        before, began = self._looked, time.monotonic()
+        found = await asyncio.to_thread(self._look, began)
+        self._looked = began
+        self._count_what_came_without_events(set(found.files), before)
+        seen = grouping.units(self.folder, self._join, found.files, found.coming, found.companions)
+        alone = {Path(f"{path}{COMPANION}"): path for path in found.companions if path not in seen}
+        self._tell_odd(found.odd | {one: f"for {shown(path.name)}, which is not here" for one, path in alone.items()})
+        self._waiting = {path: why for path, why in self._waiting.items() if path in seen}
+        return self.tracker.observe(seen, began)
+
+    async def examine(self, settled: Settled, count_pages: PageCounter) -> tuple[Settled, int] | None:
+        """Return a settled file or group with its number of pages, or hold it back while it looks unfinished.
+
+        It is held back as long as there is patience, and comes again from a later look.
+        """
+        why = await asyncio.to_thread(self._unfinished, settled)
+        if why and self._once:
+            self._log.warning("left for the next time", source=self._name(settled.path), reason=why)
+            return None
+        if not why:
+            try:
+                return settled, await _count_all(settled, count_pages)
+            except IncompleteError as error:
+                why = error.what
+        if not self.tracker.put_off(settled.path, why, time.monotonic()):
+            return settled, 1
+        if self._waiting.get(settled.path) != why:
+            self._waiting[settled.path] = why
+            self._log.info("waiting", source=self._name(settled.path), reason=why, longest=self._settle.patience)
+        return None
+
+    def settle(self, settle: Settle) -> None:
+        """Take over other settings, without forgetting what was seen."""
+        self._settle = settle
+        self.tracker.quiet = settle.quiet
+        self.tracker.patience = 0.0 if self._once else settle.patience
+
+    def was_away(self) -> None:
+        """Test the watching anew at the next look: the folder could not be reached for a while.
+
+        What is mounted again can bear the very numbers of what was there before, without its watches.
+        """
+        self._away = True
+
+    def choose(self, include: Iterable[str], exclude: Iterable[str], join: Join) -> None:
+        """Take over another choice among the files, and of what belongs together."""
+        self._wanted, self._join = Wanted(include, exclude), join
+
+    def close(self) -> None:
+        """Stop watching, for good."""
+        self._closed = True
+        self._unwatch()
+
+    # What follows runs in another thread, one look at a time.
+
+    def _wake(self) -> None:
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._event.set)
+
+    def _unwatch(self) -> None:
+        if self._watching:
+            self._watching.close()
+            self._watching = None
+
+    def _look(self, now: float) -> Scan:
+        with machine_faults("look into the inbox", self.folder):
+            status = self.folder.stat()
+        if (status.st_dev, status.st_ino) != self._place:
+            self._arrived_at((status.st_dev, status.st_ino))
+        if not self._once:
+            self._tend(now)
+        began = time.monotonic()
+        found = scan(self.folder, self._wanted, coming=self._join != "none")
+        self._seconds = time.monotonic() - began
+        return found
+
+    def _unfinished(self, settled: Settled) -> str:
+        for path, stamp in settled.files.items():
+            if why := unfinished(path, stamp, local=self._local):
+                return why if path == settled.path else f"of {shown(path.name)}: {why}"
+        return ""
+
+    def _arrived_at(self, place: tuple[int, int]) -> None:
+        """Begin with a folder that is new under this name: at the start, mounted, or made anew."""
+        with machine_faults("look into the inbox", self.folder):
+            kind = mounts.kind_of(self.folder)
+        if self._watching:
+            self._watch_anew("the inbox is another folder now")
+        self._place, self._local, self._try_at, self._strikes = place, not mounts.is_shared(kind), 0.0, 0
+        if not self._local:
+            self._poll(f"other machines can write to it unseen, since it is on {kind}", float("inf"))
+
+    def _tend(self, now: float) -> None:
+        """See that events come, if they can."""
+        unheard, since = self._unheard
+        self._unheard = (set(), 0.0)
+        if self._watching and not self._watching.alive():
+            self._watch_anew("the inbox was deleted, or its observer ended")
+        elif self._watching and self._away and not self._watching.arrive(self.folder):
+            self._watch_anew("no event came after it was away")
+        elif self._watching and unheard and self._watching.last_event < since:
+            self.found_by_scan += len(unheard)
+            self._doubt(self._watching, unheard)
+        self._away = False
+        if self._watching is None and now >= self._try_at:
+            self._watch(now)
+        if self._watching and self._watching.overflowed:
+            self._watching.overflowed = False
+            self._log.warning(
+                "events were lost, so the inbox was looked through",
+                what="More happened at once than the kernel keeps (fs.inotify.max_queued_events).",
+            )
+
+    def _watch(self, now: float) -> None:
+        try:
+            self._watching = Watching(self.folder, self._wake)
+            heard = self._watching.arrive(self.folder)
+        except MachineError as error:
+            self._unwatch()
+            self._poll(error.what, now + _TRY_AGAIN, error.remedy)
+            return
+        if self._closed:  # while this went on
+            self._unwatch()
+        if not heard:
+            self._unwatch()
+            self._poll("a test file that appeared in it brought no event", now + _TRY_AGAIN)
+            return
+        self.how, self.why = "events", ""
+
+    def _doubt(self, watching: Watching, unheard: set[Path]) -> None:
+        """Find out why files came without events: none come any more, or others write them unseen."""
+        folder = min(unheard).parent
+        try:
+            heard = watching.arrive(folder)
+        except MachineError:
+            return  # the folder is gone again, or the machine will tell in its own time
+        self._strikes += 1
+        if not heard:
+            self._watch_anew(f"no event came from {shown(folder)}")
+        elif self._strikes >= _STRIKES:
+            self._unwatch()
+            self._poll("files appear in it without events; do other machines write to it?", float("inf"))
+
+    def _watch_anew(self, why: str) -> None:
+        self._unwatch()
+        self._try_at = 0.0
+        self.how, self.why = "polling", why
+        self._log.warning("watching anew", reason=why)
+
+    def _poll(self, why: str, try_at: float, remedy: str = "") -> None:
+        if (self.how, self.why) != ("polling", why):
+            self._log.warning("polled", inbox=shown(self.folder), reason=why, remedy=remedy, every=self._settle.poll)
+        self.how, self.why, self._try_at = "polling", why, try_at
+
+    # And this in the event loop again.
+
+    def _count_what_came_without_events(self, files: set[Path], before: float) -> None:
+        """Note new files that no event has told of since the look before; the next look holds them against events."""
+        new = files - self.files if before else set()
+        self.files = files
+        if self._watching is None:
+            self.found_by_scan += 0 if self._once else len(new)
+        elif new and self._watching.last_event < before:
+            self._unheard = (new, before)
+        elif new:
+            self._strikes = 0
+
+    def _tell_odd(self, odd: dict[Path, str]) -> None:
+        """Log each thing that is named like a source but is none, once."""
+        for path in odd.keys() - self._odd:
+            self._log.warning("left alone", source=self._name(path), reason=f"it is {odd[path]}")
+        self._odd = set(odd)
+
+    def _name(self, path: Path) -> str:
+        return shown(path.relative_to(self.folder))
+
+
+async def _count_all(settled: Settled, count_pages: PageCounter) -> int:
+    """Count the pages of all files. Raises IncompleteError if one more is coming, or one has not all of its bytes."""
+    for name in settled.group.coming:
+        raise IncompleteError(f"{shown(name)} is still being copied.", "Wait, or delete it.")
+    pages = 0
+    for path in settled.sources:
+        try:
+            pages += await count_pages(path)
+        except IncompleteError as error:
+            raise error if path == settled.path else _of_one(path, error) from error
+    return pages
+
+
+def _of_one(path: Path, error: IncompleteError) -> IncompleteError:
+    return IncompleteError(f"Of {shown(path.name)}: {error.what}", error.remedy)

@@ -1,0 +1,142 @@
+"""Wake-ups when something happens in an inbox, and proof that they come. The only user of watchdog."""
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+from ocrd.errors import MachineError
+from ocrd.storage.durable import flash, machine_faults, shown
+
+CANARY = ".ocrd-canary.tmp"
+"""A file that appears in an inbox for an instant, to see whether its event arrives."""
+_CANARY_SECONDS = 5.0
+"""How long its event may take: watchdog holds some events back for half a second."""
+
+_LOGGERS = tuple(logging.getLogger(f"watchdog.observers.{name}") for name in ("inotify", "inotify_c"))
+
+# Not opens, nor closes without a write, nor what leaves: our own scans and claims would wake us. Not single writes: a
+# file that grows for minutes is looked at when it is due, and when it is closed.
+_EVENTS: list[type[FileSystemEvent]] = [
+    FileCreatedEvent, FileMovedEvent, FileClosedEvent, DirCreatedEvent, DirMovedEvent, DirDeletedEvent,
+]  # fmt: skip
+
+
+class Watching(FileSystemEventHandler):
+    """The events of one inbox, from threads of their own. An end of these threads costs no other inbox its events."""
+
+    def __init__(self, folder: Path, wake: Callable[[], object]) -> None:
+        """Watch a folder and its subfolders, and call `wake` from another thread on every event.
+
+        Raises MachineError if the kernel refuses, with the setting that holds it up.
+        """
+        self._folder = folder
+        self._wake = wake
+        self._canary = threading.Event()
+        self._closing = False
+        self.last_event = float("-inf")
+        """When the last event came, on the monotonic clock."""
+        self.overflowed = False
+        """Whether the kernel dropped events since this was last set to False: nobody fetched them in time."""
+        for logger in _LOGGERS:
+            logger.addFilter(self._hear)
+        try:
+            self._observer = Observer()
+            self._observer.start()
+        except OSError as error:
+            self._forget_loggers()
+            raise _refused(error, folder) from error
+        try:
+            self._observer.schedule(self, str(folder), recursive=True, event_filter=_EVENTS)
+            self._see_that_one_more_fits()
+        except OSError as error:
+            self.close()
+            raise _refused(error, folder) from error
+
+    def _see_that_one_more_fits(self) -> None:
+        """Watch one more folder for an instant: of subfolders without a place in the kernel watchdog says nothing."""
+        self._observer.unschedule(self._observer.schedule(self, "/proc", event_filter=_EVENTS))
+
+    def alive(self) -> bool:
+        """Whether the threads that carry events still run. A deleted or unmounted inbox ends one of them."""
+        emitters = self._observer.emitters
+        return self._observer.is_alive() and bool(emitters) and all(emitter.is_alive() for emitter in emitters)
+
+    def arrive(self, folder: Path) -> bool:
+        """Let a hidden file appear for an instant in the inbox, or a folder of it; return whether its event comes.
+
+        That shows what this machine does itself: on a share it may be seen though another machine's doing is not.
+        Raises MachineError if the file can't be made.
+        """
+        self._canary.clear()
+        flash(folder / CANARY)
+        return self._canary.wait(_CANARY_SECONDS)
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Wake the scan: what happened is for it to find."""
+        if str(event.src_path).endswith(CANARY):
+            self._canary.set()
+            return
+        self.last_event = time.monotonic()
+        self._wake()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._closing = True
+        self._canary.set()  # nobody needs to wait for it any more
+        self._observer.stop()
+        self._observer.join()
+        self._forget_loggers()
+
+    def _hear(self, record: logging.LogRecord) -> bool:
+        """Listen to watchdog's own log. Of an overflow it tells nowhere else; it watches new folders then by itself."""
+        if "overflowed" in str(record.msg):
+            if isinstance(record.args, tuple) and os.fsencode(self._folder) in record.args:
+                self.overflowed = True
+                self._wake()
+            return False
+        return not self._closing  # it complains of events that come while it stops
+
+    def _forget_loggers(self) -> None:
+        for logger in _LOGGERS:
+            logger.removeFilter(self._hear)
+
+
+def _refused(error: OSError, folder: Path) -> MachineError:
+    """Name the kernel's limit that is reached (inotify(7)); watchdog passes the numbers through."""
+    match error.errno:
+        case errno.ENOSPC:
+            return _limit("folders", "max_user_watches", folder, 524_288)
+        case errno.EMFILE:
+            return _limit("programs", "max_user_instances", folder, 1024)
+        case _:
+            try:
+                with machine_faults("watch", folder):
+                    raise error
+            except MachineError as translated:
+                return translated
+
+
+def _limit(what: str, name: str, folder: Path, better: int) -> MachineError:
+    path = Path("/proc/sys/fs/inotify") / name
+    value = path.read_text(encoding="ascii").strip() if path.exists() else "unknown"
+    return MachineError(
+        f"No events from {shown(folder)}: the kernel lets no more {what} of this user be watched "
+        f"(fs.inotify.{name} is {value}).",
+        f"Raise it: sysctl fs.inotify.{name}={better}, and a line with that in /etc/sysctl.d/ocrd.conf.",
+    )

@@ -1,0 +1,167 @@
+"""What lies in an inbox: the truth, of which events are only hints."""
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import translate
+from pathlib import Path
+
+from ocrd.errors import MachineError
+from ocrd.model import COMPANION, FileStamp
+from ocrd.storage.durable import machine_faults
+
+SOURCE_SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
+"""What is taken for a source, by its name; what it really is shows only when it is opened."""
+
+_SUFFIXES = frozenset(suffix.removeprefix(".") for suffix in SOURCE_SUFFIXES)
+_LATER = rf".+?\.(?:{'|'.join(sorted(_SUFFIXES))})"
+_COMING = re.compile(
+    rf"(?!\._)\.(?:syncthing\.)?(?P<hidden>{_LATER})(?:\..+)?"
+    rf"|(?P<named>{_LATER})(?:\..+)?\.(?:part|partial|filepart|crdownload|download|opdownload|tmp|temp)",
+    re.IGNORECASE,
+)
+_TEMPORARY_STARTS = (".", "~$")
+_SYSTEM_FOLDERS = frozenset({
+    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found",
+    "system volume information",
+})  # fmt: skip
+_TEMPORARY_FOLDER = ".download"  # Safari keeps a download in a folder scan.pdf.download/
+
+
+def is_source_name(name: str) -> bool:
+    """Whether a file of this name can be a source.
+
+    Names of copies under way (`scan.pdf.part`, `.scan.pdf.x8Ff2a`, `~$scan.pdf`) are not: their own suffix or their
+    first character gives them away.
+    """
+    stem, _, suffix = name.rpartition(".")
+    return suffix.lower() in _SUFFIXES and bool(stem) and not name.startswith(_TEMPORARY_STARTS)
+
+
+def is_companion_name(name: str) -> bool:
+    """Whether a file of this name holds the settings of one scan; `.ocrd.yaml` alone is a folder's."""
+    return name.endswith(COMPANION) and not name.startswith(_TEMPORARY_STARTS)
+
+
+def name_to_come(name: str) -> str:
+    """Tell the name that a copy under way will have when it is whole; empty if this is none, as far as names tell."""
+    found = _COMING.fullmatch(name)
+    return found["hidden"] or found["named"] if found else ""
+
+
+def is_hidden_folder(name: str) -> bool:
+    """Whether a folder belongs to a system or a program (`.stfolder`, `@eaDir`, `lost+found`), not to a person."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS or name.lower().endswith(_TEMPORARY_FOLDER)
+
+
+class Wanted:
+    """The owner's own choice among the sources of an inbox, by globs.
+
+    A pattern with a slash is for the whole path below the inbox, one without for the name alone; upper and lower case
+    are the same; `*` stands for anything, slashes too. A folder that is left out is not looked into.
+    """
+
+    def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
+        """Take what one of `include` matches (all if there are none), but nothing that one of `exclude` does."""
+        self._include = [_compiled(pattern) for pattern in include]
+        self._exclude = [_compiled(pattern) for pattern in exclude]
+
+    def file(self, path: str) -> bool:
+        """Whether a file at this path below the inbox is wanted."""
+        return (not self._include or _matches(self._include, path)) and not _matches(self._exclude, path)
+
+    def folder(self, path: str) -> bool:
+        """Whether a folder at this path below the inbox is to be looked into."""
+        return not _matches(self._exclude, path)
+
+
+def _compiled(pattern: str) -> tuple[bool, re.Pattern[str]]:
+    return "/" in pattern, re.compile(translate(pattern.strip("/")), re.IGNORECASE)
+
+
+def _matches(patterns: list[tuple[bool, re.Pattern[str]]], path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return any(pattern.match(path if whole else name) for whole, pattern in patterns)
+
+
+_EVERYTHING = Wanted()
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one look through an inbox found."""
+
+    files: dict[Path, FileStamp] = field(default_factory=dict)
+    """Regular files that can be sources by their name."""
+    odd: dict[Path, str] = field(default_factory=dict)
+    """Things that are named like a source but are none, with what they are. They are left alone."""
+    coming: dict[Path, tuple[Path, FileStamp]] = field(default_factory=dict)
+    """Copies under way, if they were asked for: the path that each will have, and its stamp."""
+    companions: dict[Path, FileStamp] = field(default_factory=dict)
+    """Companions, by the path of the scan that each is named for."""
+
+
+def scan(inbox: Path, wanted: Wanted = _EVERYTHING, *, coming: bool = False) -> Scan:
+    """Look through an inbox and its subfolders, without following links. Raises MachineError if it can't be read.
+
+    Only what is named like a source is asked for its facts: ten thousand other files cost little. With `coming`, copies
+    under way are, too.
+    """
+    found = Scan()
+    below = len(os.path.join(inbox, ""))
+    folders = [str(inbox)]
+    while folders:
+        folder = folders.pop()
+        try:
+            with machine_faults("look into the inbox", Path(folder)), os.scandir(folder) as entries:
+                for entry in entries:
+                    if is_source_name(entry.name):
+                        _take(entry, entry.path[below:], found, wanted)
+                    elif is_companion_name(entry.name):
+                        _note(entry, found.companions, Path(entry.path.removesuffix(COMPANION)), found)
+                    elif coming and (name := name_to_come(entry.name)):
+                        _take_coming(entry, Path(folder, name), found)
+                    elif (
+                        entry.is_dir(follow_symlinks=False)
+                        and not is_hidden_folder(entry.name)
+                        and wanted.folder(entry.path[below:])
+                    ):
+                        folders.append(entry.path)
+        except MachineError as error:
+            if folder == str(inbox):
+                raise
+            if not isinstance(error.__cause__, FileNotFoundError):  # else it went away meanwhile
+                found.odd[Path(folder)] = "a folder that can't be read"
+    return found
+
+
+def _take(entry: "os.DirEntry[str]", path: str, found: Scan, wanted: Wanted) -> None:
+    if wanted.file(path):
+        _note(entry, found.files, Path(entry.path), found)
+
+
+def _note(entry: "os.DirEntry[str]", among: dict[Path, FileStamp], path: Path, found: Scan) -> None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return  # it went away meanwhile, which is no error
+    if stat.S_ISREG(status.st_mode):
+        among[path] = FileStamp.of(status)
+    else:
+        found.odd[Path(entry.path)] = _kind(status.st_mode)
+
+
+def _take_coming(entry: "os.DirEntry[str]", path: Path, found: Scan) -> None:
+    with suppress(FileNotFoundError):  # it has its name by now, which the next look will see
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            found.coming[Path(entry.path)] = (path, FileStamp.of(status))
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a symbolic link" if stat.S_ISLNK(mode) else "a special file"

@@ -1,0 +1,80 @@
+"""Markdown to plain text: what a reader sees, without any signs of markup. Pure."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ocrd.output import tables
+from ocrd.output.sanitize import with_formulas
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
+
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+
+
+def plain(markdown: str) -> str:
+    """Give the text alone: an empty line between paragraphs, tabs between the cells of a table."""
+    return "\n\n".join(text for text in _blocks(_parser().parse(with_formulas(markdown))) if text.strip())
+
+
+@cache
+def _parser() -> "MarkdownIt":
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").enable("table")
+
+
+def _blocks(tokens: "list[Token]") -> Iterator[str]:
+    row: list[str] | None = None
+    rows: list[str] = []
+    marks: list[str] = []
+    for token in tokens:
+        match token.type:
+            case "tr_open":
+                row = []
+            case "tr_close":
+                rows.append("\t".join(row or ()))
+                row = None
+            case "table_close":
+                yield "\n".join(rows)
+                rows = []
+            case "list_item_open":
+                marks.append(f"{token.info}{token.markup} " if token.info else f"{token.markup} ")
+            case "inline" if row is not None:
+                row.append(_inline(token))
+            case "inline":
+                yield "".join(marks) + _inline(token)
+                marks = []
+            case "fence" | "code_block":
+                yield token.content.rstrip("\n")
+            case "html_block":
+                yield _html(token.content)
+
+
+def _inline(token: "Token") -> str:
+    parts = []
+    for child in token.children or ():
+        match child.type:
+            case "softbreak" | "hardbreak":
+                parts.append("\n")
+            case "image":
+                pass  # a link of ours to a figure
+            case "html_inline":
+                parts.append("\n" if child.content.startswith("<br") else "")
+            case _:
+                parts.append(child.content)
+    return re.sub(r"  +", " ", "".join(parts)).strip()
+
+
+def _html(text: str) -> str:
+    """Read a table as its rows, and take the tags off anything else."""
+    text = _COMMENT.sub("", text)
+    if not text.lstrip().startswith("<table"):
+        return _TAG.sub("", text).strip()
+    caption, rows, _ = tables.parse(text)
+    lines = ("\t".join(" ".join(cell.split()) for cell in row) for row in rows)
+    return "\n".join([caption, *lines] if caption else lines)

@@ -1,0 +1,90 @@
+"""Whether an engine talks about a page instead of reading it: echoes, describes, or excuses itself. Pure.
+
+Vision models do so in the languages that they were taught most; the openings are those of the largest ones.
+"""
+
+import re
+
+from ocrd.quality.words import Wording
+
+_QUESTION = re.compile(
+    r"(?:<image>|<\|grounding\|>|free ocr|convert the document to markdown|ocr this image|parse the figure"
+    r"|describe this image in detail|[.\s])+",
+    re.IGNORECASE,
+)
+"""What such models are asked, and nothing else."""
+_TELLING = re.compile(
+    r"[\s*#>`]*(?:"
+    r"(?:in )?(?:the|this)(?: \w+)? (?:image|picture|photo(?:graph)?|scan|screenshot)\b.{0,25}\b"
+    r"(?:shows?|sees?|seen|appears|contains|depicts|displays|is|presents|features|captures)\b"
+    r"|here is a (?:\w+ )?description of (?:the|this)(?: \w+)? (?:image|picture|photo(?:graph)?|scan)\b"
+    r"|(?:this is )?an? (?:[\w-]+ ){0,5}(?:image|picture|photo(?:graph)?|scan|scanned|screenshot|close[- ]up)\b"
+    r"|(?:auf )?(?:das|dem|dieses|diesem) (?:bild|foto|scan)\b.{0,20}\b(?:zeigt|ist|sieht|enthält|sind|stellt)\b"
+    r"|(?:sur |dans )?(?:l['\u2019]|cette |la )(?:image|photo)\b.{0,20}\b(?:montre|présente|contient|voit|est)\b"
+    r"|(?:en )?(?:la|esta) (?:imagen|foto(?:grafía)?)\b.{0,20}\b(?:muestra|contiene|ve|es|presenta|aparece|observa)\b"
+    r"|(?:nell['\u2019]|l['\u2019]|quest['\u2019])immagine\b.{0,20}\b(?:mostra|contiene|vede|è|presenta|raffigura)\b"
+    r"|(?:na |a |esta |nesta )(?:imagem|foto)\b.{0,20}\b(?:mostra|apresenta|contém|vê|é|exibe)\b"
+    r"|(?:op )?(?:de|deze|het) (?:afbeelding|foto|scan)\b.{0,20}\b(?:toont|laat|bevat|is|zie)\b"
+    r"|(?:na )?(?:ten |tym )?(?:obraz|zdjęcie|obrazie|zdjęciu)\b.{0,20}\b(?:przedstawia|pokazuje|widać|zawiera)\b"
+    r"|на (?:этом |данном |цьому )?(?:изображении|картинке|фото(?:графии)?|снимке|скане|зображенні)\b"
+    r"|(?:bu )?(?:görsel|resim|görüntü)(?:de|da|deki)?\b"
+    r"|(?:这|這|该|該|此)?(?:是一)?[张幅張]?(?:图片|图像|圖片|圖像|照片)[中里裡上]?(?:显示|顯示|是|展示|为|包含|有)"
+    r"|(?:この|その)(?:画像|写真)(?:には|では|は|に)"
+    r"|(?:이 )?(?:이미지|사진)(?:는|은|에는|에서)"
+    r"|(?:تُ?ظهر|توضح) (?:هذه )?الصورة"
+    r"|(?:इस|यह) (?:छवि|चित्र|तस्वीर)"
+    r")",
+    re.IGNORECASE | re.DOTALL,
+)
+"""The beginning of a description."""
+_OF_A_PAGE = re.compile(
+    r"\b(?:pages?|documents?|text|paper|letter|sheet|book|handwrit|seite|dokument|blatt|buch|texte|página|documento"
+    r"|texto|libro|livro|pagina|testo|tekst|strona|stron|belge|sayfa|metin|страниц|документ|текст|сторінк)"
+    r"|[页頁文]|ページ|書類|문서|텍스트|صفحة|نص|पृष्ठ",
+    re.IGNORECASE,
+)
+"""What an engine sees where it was shown a page. A caption in a book speaks of other things."""
+_EXCUSE = re.compile(
+    r"\b(?:sorry|apologi[sz]e|cannot|can['\u2019]t|unable|as an ai|too (?:blurry|small|dark)|unclear|illegible"
+    r"|upside down|(?:does not|doesn['\u2019]t) (?:contain|show)|appears to be|no (?:readable |visible )?text"
+    r"|tut mir leid|désolée?|lo siento|mi dispiace|desculpe|przepraszam|извините|к сожалению)\b"
+    r"|抱歉|对不起|無法|无法|申し訳|죄송",
+    re.IGNORECASE,
+)
+_PREAMBLE = re.compile(
+    r"[\s*#>`]*(?:here(?:['\u2019]s| is)|below is|let me|sure\b|certainly|of course|<think>)", re.IGNORECASE
+)
+"""What is said before an answer."""
+_EXCUSED = re.compile(
+    r"\b(image|picture|photo|request|user wants|bild|imagen|immagine|imagem|изображени|zdjęci)|(图|圖|画像|이미지)"
+    r"|document|text|page|scan|transcri|extract|seite|dokument",
+    re.IGNORECASE,
+)
+"""What an excuse is about: an image, which no letter speaks of, or what may as well be meant by one."""
+_RECORD = re.compile(r"""["']bbox(?:_2d)?["']\s*:""")
+"""What names a place in the answers that are meant for a program; such models write them unasked."""
+_SHORT = 250
+"""Letters of the longest excuse; a description has up to four times as many."""
+
+
+_OPENING = 100
+"""Characters of a description's first sentence."""
+_RECORDS = 5
+"""Places that no print has."""
+
+
+def found(told: Wording, *, fits: bool) -> str:
+    """Say that the engine talks; empty if it reads. `fits` tells that the page has about so many letters."""
+    if _QUESTION.fullmatch(told.raw):
+        return "the engine repeated what it was asked"
+    if told.letters < 4 * _SHORT and _TELLING.match(told.raw) and (not fits or _OF_A_PAGE.search(told.raw[:_OPENING])):
+        return "the engine describes the page instead of reading it"
+    if len(_RECORD.findall(told.raw)) >= _RECORDS:
+        return "the engine gives places for a program instead of the text"
+    if told.letters > _SHORT:
+        return ""
+    excuse, about = _EXCUSE.search(told.raw), _EXCUSED.search(told.raw)
+    named = about and (about[1] or about[2])
+    if (excuse and named) or (not fits and about and (excuse or _PREAMBLE.match(told.raw))):
+        return "the engine speaks about the page instead of reading it"
+    return ""

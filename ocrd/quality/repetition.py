@@ -1,0 +1,321 @@
+"""Whether a text goes round in circles, or on and on, as no page does. Pure: words in, the reason in words out."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from operator import eq
+
+from ocrd.quality.words import Wording
+
+_GRID = re.compile(r"\||<td|__|\.\.\.\.|\t")
+"""Tables, forms and leaders: there the same words may well stand under one another."""
+_FIELD = re.compile(r"\||\t|__+")
+_LEADER = re.compile(r"\.{4,}|(?:\. ){4,}")
+_SENTENCE = re.compile(r"[.!?。]+\s|\n|\.{4,}")
+"""What parts two sentences, lines, or the ends of a leader."""
+_MUTE = re.compile(r"[^\n]{400}|(?:[^\n]*\n){100}")
+"""Between two words: more dots, bars or empty cells than a line is wide, or more such lines than a page is high."""
+_HUSH = re.compile(r"[\W_]{100,}")
+_UNBROKEN = re.compile(r"[!-~]{300,}")
+"""More signs than a line has, and no space: an address of the web, or a file in letters."""
+_ROW = re.compile(r"^[ \t]*\|(?:[^\n]*?[^\W_]){3}", re.MULTILINE)
+"""A row that says more than its number: one that says less is no line to who looks at the image."""
+_RUN = 3
+"""Words that are compared at once: fewer would take every second `of the` for a step of a loop."""
+_LONGEST = 150
+"""Letters or digits of a word that no line holds, nor those of languages that join their words."""
+_PHRASE = 5
+"""Words that make a phrase."""
+_STRETCH = 150
+"""Words among which few enough must be new for the engine to have lost its way, however long the page was before."""
+_WIDEST = 40
+"""More words than a line of a table or a form has."""
+_COUNTED = 80
+"""Numbers that no page counts through, one after the other; a column of a long table may have some sixty."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Circle:
+    """The same words again and again, without anything between."""
+
+    start: int
+    """Number of the first word."""
+    period: int
+    """Words until they come again."""
+    words: tuple[str, ...]
+    """Those of one round."""
+    text: str
+    """All rounds, as they stand in the text."""
+    rounds: float
+    """How often they come."""
+
+    @property
+    def letters(self) -> int:
+        return sum(map(len, self.words))
+
+    @property
+    def by_line(self) -> bool:
+        """Whether each round stands on lines of its own."""
+        return self.text.count("\n") > 0.8 * self.rounds - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the page seems to hold."""
+
+    letters: int = 0
+    """Roughly; there are seldom more than 1.5 for each. 0 where nobody looked."""
+    lines: int = 0
+    """Of text, columns beside one another. 0 where nobody looked."""
+
+    def crammed(self, told: Wording) -> bool:
+        """Whether the page has no room for so many letters."""
+        return self.letters > 0 and told.letters > 1.7 * self.letters + 20
+
+    def fits(self, told: Wording) -> bool:
+        """Whether the page has as many lines, and about as many letters. Then what they say again is said there."""
+        letters, lines = self.letters, self.lines
+        return (
+            lines > 2
+            and 0.9 * lines <= told.lines <= 1.06 * lines + 1
+            and 0.75 * letters < told.letters < 1.5 * letters
+        )
+
+
+def found(told: Wording, room: Room) -> str:
+    """Say how a text repeats itself; empty if it does so no more than a page may."""
+    return (
+        _endless(told)
+        or _in_circles(told, room)
+        or _counting(told, crammed=room.crammed(told))
+        or _stuttering(told, room)
+        or _again(told, room)
+        or _in_lines(told, room.lines)
+    )
+
+
+def _endless(told: Wording) -> str:
+    """Say what goes on without a word, or a word without an end."""
+    longest = max(map(len, told.plain.split()), default=0)
+    long_word = max(told.words, key=len) if longest > 60 and told.words else ""
+    if len(long_word) > 60 and len(set(long_word)) <= 5:
+        return f"it says {_quoted([long_word])} in {len(long_word)} letters"
+    if len(long_word) > _LONGEST and long_word.isascii():
+        return f"it has a word of {len(long_word)} letters, {_quoted([long_word])}"
+    unbroken = _UNBROKEN.search(told.plain) if longest > _LONGEST else None
+    if unbroken and sum(map(str.isalnum, unbroken[0])) > _LONGEST:
+        return f"it goes on for {len(unbroken[0])} characters without a space, {_quoted([unbroken[0]])}"
+    between = len(told.plain) - told.letters - 2 * len(told.words)  # beyond a comma and a space for each
+    if between >= 100 and any(_MUTE.search(gap) for gap in _HUSH.findall(told.plain)):
+        return "it goes on and on in dots, rules or empty cells"
+    return ""
+
+
+def _in_circles(told: Wording, room: Room) -> str:
+    """Say which words come again and again without anything between, but for numbers that grow or other words."""
+    crammed, fits = room.crammed(told), room.fits(told)
+    for circle in _circles(told.words, told):
+        if _vicious(circle, crammed=crammed) and not (fits and circle.by_line):
+            return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row"
+    if told.numbers >= 5:
+        for circle in _circles(["#" if word.isdigit() else word for word in told.words], told):
+            named = [word for word in circle.words if word != "#" and len(word) > 1]
+            if len(named) >= 3 and _vicious(circle, crammed=crammed, patience=2) and not (fits and circle.by_line):
+                return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row, only counting on"
+    return _in_a_frame(told, room)
+
+
+def _in_a_frame(told: Wording, room: Room) -> str:
+    """Say which words stand around ever other ones, more often than the page has lines or room for."""
+    often = Counter(told.words)
+    too_often = 12 if room.crammed(told) else 2 * room.lines + 20 if room.lines else len(told.words)
+    if max(often.values(), default=0) <= too_often:
+        return ""
+    often = Counter({word: count for word, count in often.items() if not word.isdigit()})
+    top = max(often.values(), default=0)
+    kept = {word for word, count in often.items() if count >= max(12, top / 3)}
+    places = [
+        place for place, word in enumerate(told.words) if word in kept or not place or told.words[place - 1] in kept
+    ]
+    frame = [told.words[place] if told.words[place] in kept else "#" for place in places]
+    for first, end, period in _periods(frame):
+        words, rounds = frame[first : first + period], (end - first) / period
+        if rounds > too_often and sum(len(word) for word in words if word != "#") >= 3:
+            return f"it says {_quoted(words).replace('#', '…')} {rounds:.0f} times in a row, each time with other words"
+    return ""
+
+
+def _counting(told: Wording, *, crammed: bool) -> str:
+    """Say how far it only counts: every number is one more than that before, or than that above it in a table."""
+    enough = _COUNTED // 2 if crammed else _COUNTED
+    if told.numbers < enough:
+        return ""
+    numbers = [int(word) if word.isdecimal() and len(word) < 10 else None for word in told.words]
+    for width in range(1, 7):
+        length = 0
+        for number, above in zip(numbers[width:], numbers, strict=False):
+            length = length + 1 if number is not None and above is not None and number == above + 1 else 0
+            if length >= enough:
+                return f"it counts on and on, up to {number} and further"
+    return ""
+
+
+def _stuttering(told: Wording, room: Room) -> str:
+    """Say that it tells each word, or each line, twice or more before it goes on."""
+    words = told.words
+    if len(words) > 40 and sum(map(eq, words, words[1:])) > 0.4 * len(words):
+        twice = {word for word, other in pairwise(words) if word == other and word.isalpha()}
+        if len(twice) >= 10:
+            return "it says nearly every word twice"
+    lines = list(filter(str.strip, told.plain.split("\n")))
+    again = {line for line, other in pairwise(lines) if line == other} if len(lines) >= 12 else set()
+    if len(again) >= 5 and not room.fits(told) and sum(map(eq, lines, lines[1:])) > 0.4 * len(lines):
+        return "it says nearly every line twice"
+    return ""
+
+
+def _again(told: Wording, room: Room) -> str:
+    """Say how much of a text came before, in whatever order."""
+    words, crammed = told.words, room.crammed(told)
+    if room.fits(told) or (told.numbers > 0.8 * len(words) and not crammed):  # a calendar, or a table of numbers
+        return ""
+    again = _said_before(words, _PHRASE)
+    if again * len(words) > 0.5 * _STRETCH:
+        grid = len(_GRID.findall(told.raw)) > len(words) / 10
+        if len(words) > 100 and again > 0.75 + 0.15 * grid:
+            return f"{again:.0%} of its words say what it has said before"
+        if not grid and again * len(words) > 0.8 * _STRETCH and (stretch := _longest_without_news(words)) > 0.85:
+            return f"for {_STRETCH} words, {stretch:.0%} of what it says it has said before"
+    if crammed and max(again, _said_before(words, _RUN)) > 0.45:
+        return f"{again:.0%} of its words say what it has said before, and the page has no room for so many"
+    if again > 0.1 and (share := _told_again(told.plain)) > (0.5 if crammed else 0.7):
+        return f"{share:.0%} of its sentences stand there before"
+    return ""
+
+
+def _longest_without_news(words: list[str]) -> float:
+    """Tell the greatest share of what was said before, of any stretch of the text."""
+    known: set[tuple[str, ...]] = set()
+    seen = []
+    for run in _runs(words, _PHRASE):
+        seen.append(run in known)
+        known.add(run)
+    if len(seen) < _STRETCH:
+        return 0.0
+    count = most = sum(seen[:_STRETCH])
+    for new, old in zip(seen[_STRETCH:], seen, strict=False):
+        count += new - old
+        most = max(most, count)
+    return most / _STRETCH
+
+
+def _told_again(plain: str) -> float:
+    """Share, by letters, of the sentences and lines that came before; 0 where they are few or a form's.
+
+    Under a ban of repeated words in a row an engine goes on in whole sentences, each time in another order.
+    """
+    if len(_FIELD.findall(plain)) > 20:
+        return 0.0
+    parts = [part for part in map(str.strip, _SENTENCE.split(plain.lower())) if len(part) >= 10]
+    if len(parts) < 20 or len(set(parts)) > len(parts) / 2:
+        return 0.0
+    parts = [" ".join(re.findall(r"[^\W_]+", part)) for part in parts]
+    parts = [part for part in parts if len(part) >= 10]
+    if len(parts) < 20 or len(set(parts)) < 4:
+        return 0.0
+    return 1 - sum(map(len, set(parts))) / sum(map(len, parts))
+
+
+def _in_lines(told: Wording, lines: int) -> str:
+    """Say that it has far more lines, or rows of a table, than the page: columns stand beside one another there."""
+    rows = len(_ROW.findall(told.plain)) if lines else 0
+    if lines and rows > 1.4 * lines + 8:
+        return f"it has {rows} rows where there seem to be {lines} lines"
+    if lines and not rows and told.lines > 4 * lines + 20:
+        return f"it has {told.lines} lines where there seem to be {lines}"
+    return ""
+
+
+def _vicious(circle: _Circle, *, crammed: bool, patience: int = 1) -> bool:
+    """Whether no page would say this so often: the longer the words, the fewer times are too many.
+
+    Where the text has no room on its page there is no doubt; in tables and forms there is more.
+    """
+    rounds = circle.rounds / patience
+    if crammed:
+        return rounds >= 3 and circle.letters * circle.rounds >= 60
+    if circle.letters >= 80:
+        return rounds >= 2.8
+    if rounds >= 8 and len(circle.words) * circle.rounds > _WIDEST and "\n" not in circle.text:
+        return True
+    if usual := _usual(circle):
+        return rounds >= usual
+    if circle.letters >= 20:
+        return rounds >= 4
+    return rounds >= 8 and circle.letters * circle.rounds >= 60
+
+
+def _usual(circle: _Circle) -> int:
+    """Give the rounds that are too many in a table, a form or a list of places with leaders; 0 if it is none."""
+    named = any(len(word) > 1 and word.isalpha() for word in circle.words)
+    numbered = any(word.isdigit() and word.strip("0") for word in circle.words)
+    if numbered and len(_LEADER.findall(circle.text)) >= circle.rounds / 2:
+        return 5 if named else 10  # a table of contents names a place once, with its page
+    if len(_GRID.findall(circle.text)) <= len(circle.words) * circle.rounds / 10:
+        return 0
+    if circle.letters >= 10:
+        return 8 if circle.letters >= 20 else 24
+    return 40 if named else 1000
+
+
+def _circles(words: list[str], told: Wording) -> Iterator[_Circle]:
+    """Find the circles of a text's words, or of what stands for each of them."""
+    for first, end, period in _periods(words):
+        places = told.places
+        text = places[first].string[places[first].start() : places[min(end, len(places)) - 1].end()]
+        yield _Circle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
+
+
+def _periods(words: list[str]) -> Iterator[tuple[int, int, int]]:
+    """Find the stretches in which every word stands as it stood some constant number of words before.
+
+    Yields where each begins and ends, and that number.
+    """
+    runs = list(_runs(words, _RUN))
+    often = Counter(runs)
+    if len(often) == len(runs):
+        return
+    last: dict[tuple[str, ...], int] = {}
+    start, period, expected = 0, 0, -1
+    places = [place for place, run in enumerate(runs) if often[run] > 1]
+    for place in [*places, len(runs) + 1]:
+        if place != expected and period:  # a run that comes only once ends any circle
+            if expected - start >= period:
+                yield start - period, expected + _RUN - 1, period
+            period = 0
+        run = runs[place] if place < len(runs) else ()
+        back = place - last.get(run, place)
+        if back != period:
+            if period and place - start >= period:
+                yield start - period, place + _RUN - 1, period
+            start, period = place, back
+        last[run] = place
+        expected = place + 1
+
+
+def _runs(words: list[str], length: int) -> "zip[tuple[str, ...]]":
+    """Give all runs of so many words."""
+    return zip(*(words[first:] for first in range(length)), strict=False)
+
+
+def _said_before(words: list[str], length: int) -> float:
+    """Share of the runs of so many words that came before."""
+    runs = list(_runs(words, length))
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def _quoted(words: "list[str] | tuple[str, ...]") -> str:
+    text = " ".join(words)
+    return f"“{text[:40]}…”" if len(text) > 40 else f"“{text}”"

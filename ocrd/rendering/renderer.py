@@ -1,0 +1,170 @@
+"""Sources to page images, in worker processes with limits: the only place where a dropped file is opened.
+
+A dropped file is hostile until it is rendered. A worker has a limit of memory, may write no file, and is killed when a
+page takes too long; its death costs the page that it was at, and nothing else.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.shared_memory import Slots
+from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
+from ocrd.errors import DocumentError, IncompleteError, MachineError, PageError
+from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, Placement, SourceFacts, View
+from ocrd.rendering import tasks
+from ocrd.storage.durable import machine_faults
+from ocrd.storage.safe_paths import NotRegularError
+
+R = TypeVar("R")
+
+IMAGES = 512 * 2**20
+"""Most bytes of prepared page images on their way to the engine."""
+_PAGES_IN_TIME = 50
+"""Pages of a PDF that can be written in the time that one page may take."""
+_PRINT_OR_SCAN = "Print the page to a new PDF, or scan it again."
+AS_IT_SEEMS = View()
+"""All of the page, set right as far as it seems to need that."""
+
+
+@contextlib.contextmanager
+def _limits_told(doing: str, remedy: str, kind: type[DocumentError | PageError] = PageError) -> Iterator[None]:
+    """Say what a worker was at when it ran into a limit or died, and what a person can do."""
+    try:
+        yield
+    except WorkerError as error:
+        raise kind(f"{doing} {error}.", remedy) from error
+
+
+class Renderer:
+    """A pool of render workers. Methods are coroutines of one event loop."""
+
+    def __init__(self, workers: int, limits: Limits, images: int = IMAGES) -> None:
+        """Prepare the pool, with at most so many bytes of prepared images; the workers start with the first page."""
+        self.workers = workers
+        self._seconds = limits.seconds
+        self._slots = Slots(images)
+        self._door = Window(2 * workers)
+        self._pool = Workers(workers, limits, prepare=partial(tasks.share, self._slots))  # type: ignore[arg-type] # a Shared there
+
+    async def open(self, path: Path) -> SourceFacts:
+        """Find out what a source is. Raises DocumentError if it can't be read as one, MachineError."""
+        remedy = "It is damaged or made to do harm; print it to a new PDF, or scan it again."
+        with _limits_told("Opening this file", remedy, DocumentError):
+            return await self._run(tasks.open_source, path)
+
+    async def count_pages(self, path: Path) -> int:
+        """Count the pages of a file that is not ours yet; whatever is wrong with it counts as one page.
+
+        Raises IncompleteError if it looks as if more of it were to come.
+        """
+        try:
+            return await self._run(tasks.count_pages, path)
+        except IncompleteError:
+            raise
+        except (DocumentError, MachineError, NotRegularError, WorkerError):
+            return 1
+
+    async def page(  # noqa: PLR0913 - a page, how it is wanted, and how soon
+        self,
+        path: Path,
+        index: int,
+        sizer: PageSizer,
+        prepare: PagePreparer | None = None,
+        view: View = AS_IT_SEEMS,
+        *,
+        priority: int = 0,
+    ) -> PageImage:
+        """Render one page, or what `view` wants of it, tell what it shows, and make of it what the engine takes.
+
+        `sizer` says at which size; the lowest priority is rendered first, as `Turns` has it. A prepared image stands in
+        shared memory, of which there is only so much: it is to be freed soon. A blank page is not prepared. Raises
+        PageError, DocumentError if the file went bad.
+        """
+        with _limits_told("Rendering this page", _PRINT_OR_SCAN):
+            async with self._turn(priority):
+                if prepare is None:
+                    return await self._run(tasks.render_page, path, index, sizer, view)
+                image = await self._prepared(path, index, sizer, prepare, view)
+        again = partial(self.page, path, index, sizer, prepare, view, priority=priority)
+        return replace(image, again=again) if image.prepared is not None else image
+
+    async def layer(self, path: Path, index: int) -> str:
+        """Take a PDF page's own text, as Markdown. Raises PageError, DocumentError if the file went bad."""
+        with _limits_told("Taking the text of this page", "Print the page to a new PDF."):
+            return await self._run(tasks.layer_text, path, index)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, priority: int) -> AsyncIterator[None]:
+        """Let few pages more to the workers than there are, so that one that is urgent does not wait behind all."""
+        await self._door.enter(object(), pages_left=priority)
+        try:
+            yield
+        finally:
+            self._door.leave()
+
+    async def _prepared(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, view: View) -> PageImage:
+        slot = await self._slots.take(prepare.room)
+        try:
+            image, length = await self._run(
+                tasks.prepare_page, path, index, sizer, prepare, view, slot.offset, self._slots.room
+            )
+        except (asyncio.CancelledError, WorkerError):
+            slot.free_later()
+            raise
+        except BaseException:
+            slot.free()
+            raise
+        if not length:
+            slot.free()
+            return image
+        return replace(image, prepared=slot.view(length), free=slot.free)
+
+    async def figures(self, path: Path, index: int, boxes: Sequence[Box], placement: Placement) -> list[bytes]:
+        """Crop parts of a page, upright as its placement says, from the source: anew and sharper than for reading.
+
+        Returns a JPEG for each box, or b"" where it can't be cropped. Raises PageError if none of them can.
+        """
+        with _limits_told("Cropping the figures of this page", _PRINT_OR_SCAN):
+            return await self._run(tasks.crop, path, index, tuple(boxes), placement)
+
+    async def preview(self, path: Path, index: int, placement: Placement) -> bytes:
+        """Render a page for a person to look at, upright as its placement says, as WebP. Raises PageError."""
+        with _limits_told("Rendering this page", "Open the original."):
+            return await self._run(tasks.preview, path, index, placement)
+
+    async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
+        """Make a PDF of the source, with the text of its pages invisible over them. Raises PageError if it can't be.
+
+        `pages` holds one for each page of the source; `only` those, by their index, that are wanted, if not all are.
+        """
+        with _limits_told("Making a PDF that can be searched", "Set render.memory higher."):
+            seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
+            return await self._run(tasks.make_searchable, path, tuple(pages), tuple(only), seconds=seconds)
+
+    async def exchange_searchable(
+        self, path: Path, delivered: Path, pages: Sequence[PageResult], places: Mapping[int, int], total: int
+    ) -> bytes:
+        """Exchange pages in a PDF of `total` pages that `searchable` made before. Raises PageError.
+
+        `pages` holds one for each page of the source; `places` tells of those that are fresh, by their index, where in
+        that PDF they stand.
+        """
+        with _limits_told("Changing the PDF that can be searched", "Set render.memory higher."):
+            seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
+            arguments = (delivered, tuple(pages), dict(places), total)
+            return await self._run(tasks.exchange_searchable, path, *arguments, seconds=seconds)
+
+    async def close(self) -> None:
+        """Stop the workers; pages under way are given up."""
+        await self._pool.close()
+        self._slots.close()
+
+    async def _run(self, function: Callable[..., R], path: Path, *args: object, seconds: float | None = None) -> R:
+        with machine_faults("read", path):
+            return await self._pool.run(function, path, *args, seconds=seconds)

@@ -1,0 +1,163 @@
+"""A copy of a source as a PDF that can be searched: its pages as they are, with invisible text over them.
+
+Runs in a render worker. The text is set in Type 3 fonts without any strokes: they hold every letter that there is, are
+known to all readers, and add a few bytes each instead of a whole font (ISO 32000-1, 9.6.5 and 9.10.3).
+"""
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from ocrd.rendering.text_placement import Strip
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pymupdf
+
+_LETTERS = 255
+"""In one font: its codes are bytes, of which 0 is left free."""
+_ADVANCE = 0.5
+"""Width of every letter, in heights."""
+
+
+def searchable(source: "pymupdf.Document", layers: Sequence[Sequence[Strip]]) -> bytes:
+    """Lay the text over the pages of an opened PDF, and return the bytes of the result."""
+    import pymupdf
+
+    fonts = _Fonts({letter for strips in layers for strip in strips for letter in strip.text})
+    with pymupdf.open() as texts:
+        names = fonts.embed(texts)
+        for page, strips in zip(source.pages(), layers, strict=True):
+            if not strips:
+                continue
+            turned, back = page.rotation, page.derotation_matrix
+            page.set_rotation(0)
+            sheet = texts.new_page(width=page.rect.width, height=page.rect.height)
+            up = pymupdf.Matrix(1, 0, 0, -1, 0, page.rect.height)
+            stream = "\n".join(line for strip in strips for line in fonts.drawn(strip, back * up))
+            _fill_sheet(texts, sheet, stream.encode(), names)
+            page.show_pdf_page(page.rect, texts, sheet.number)
+            page.set_rotation(turned)
+        return bytes(source.tobytes(garbage=1, deflate=True))
+
+
+def of_images(places: Sequence[tuple["Path", int]], sizes: Sequence[tuple[float, float]]) -> "pymupdf.Document":
+    """Make a PDF of images, each given by its file and its place in that, on a page of its size in points.
+
+    JPEG stays as it is. Of several files, one that can't be read makes empty pages.
+    """
+    import pymupdf
+
+    document = pymupdf.open()
+    alone = len({path for path, _ in places}) == 1
+    for path, group in groupby(zip(places, sizes, strict=True), key=lambda page: page[0][0]):
+        pages = [(place, size) for (_, place), size in group]
+        before = document.page_count
+        try:
+            _add_images(document, path, pages)
+        except Exception:
+            if alone:
+                raise
+            for _, (width, height) in pages[document.page_count - before :]:
+                document.new_page(width=width, height=height)
+    return document
+
+
+def _add_images(document: "pymupdf.Document", path: "Path", pages: list[tuple[int, tuple[float, float]]]) -> None:
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as file:
+        upright = file.getexif().get(0x0112, 1) == 1  # orientation
+        for place, (width, height) in pages:
+            file.seek(place)
+            page = document.new_page(width=width, height=height)
+            if file.format == "JPEG" and upright:
+                page.insert_image(page.rect, filename=path)
+                continue
+            png = io.BytesIO()
+            ImageOps.exif_transpose(file).save(png, "PNG")
+            page.insert_image(page.rect, stream=png.getvalue())
+
+
+def _fill_sheet(texts: "pymupdf.Document", sheet: Any, stream: bytes, names: dict[str, int]) -> None:  # noqa: ANN401
+    contents = texts.get_new_xref()
+    texts.update_object(contents, "<<>>")
+    texts.update_stream(contents, stream)
+    fonts = " ".join(f"/{name} {xref} 0 R" for name, xref in names.items())
+    texts.xref_set_key(sheet.xref, "Resources", f"<</Font<<{fonts}>>>>")
+    sheet.set_contents(contents)
+
+
+class _Fonts:
+    """The letters of a document, dealt out to fonts."""
+
+    def __init__(self, letters: set[str]) -> None:
+        self._places = {letter: divmod(number, _LETTERS) for number, letter in enumerate(sorted(letters))}
+
+    def embed(self, document: "pymupdf.Document") -> dict[str, int]:
+        """Put the fonts into a document; returns their cross-reference numbers by name."""
+        names: dict[str, int] = {}
+        for number in sorted({font for font, _ in self._places.values()}):
+            codes = {code + 1: letter for letter, (font, code) in self._places.items() if font == number}
+            names[f"F{number}"] = _font(document, codes)
+        return names
+
+    def drawn(self, strip: Strip, onto: "pymupdf.Matrix") -> Iterator[str]:
+        """Write the operators for one line, which must be as long as its strip."""
+        import pymupdf
+
+        natural = len(strip.text) * _ADVANCE * strip.height
+        stretch = strip.length / natural if natural else 1
+        angle = math.radians(strip.angle)
+        along = pymupdf.Matrix(math.cos(angle), math.sin(angle), math.sin(angle), -math.cos(angle), strip.x, strip.y)
+        yield "BT 3 Tr {:.4f} {:.4f} {:.4f} {:.4f} {:.2f} {:.2f} Tm".format(*(along * onto))
+        yield f"{100 * stretch:.2f} Tz"
+        for font, codes in self._runs(strip.text):
+            yield f"/F{font} {strip.height:.2f} Tf <{codes.hex()}> Tj"
+        yield "ET"
+
+    def _runs(self, text: str) -> Iterator[tuple[int, bytes]]:
+        """Divide a text where the font changes."""
+        run, current = bytearray(), -1
+        for letter in text:
+            font, code = self._places[letter]
+            if font != current and run:
+                yield current, bytes(run)
+                run = bytearray()
+            current = font
+            run.append(code + 1)
+        if run:
+            yield current, bytes(run)
+
+
+def _font(document: "pymupdf.Document", codes: dict[int, str]) -> int:
+    """Make a font whose letters are empty, and which tells what each of its codes means."""
+    empty, meaning, font = (document.get_new_xref() for _ in range(3))
+    for xref, stream in ((empty, b"500 0 0 -200 500 800 d1"), (meaning, _meaning(codes))):
+        document.update_object(xref, "<<>>")
+        document.update_stream(xref, stream)
+    last = max(codes)
+    differences = " ".join(f"/c{code}" for code in range(1, last + 1))
+    glyphs = " ".join(f"/c{code} {empty} 0 R" for code in range(1, last + 1))
+    document.update_object(
+        font,
+        f"<</Type/Font/Subtype/Type3/FontBBox[0 -200 500 800]/FontMatrix[.001 0 0 .001 0 0]/FirstChar 1/LastChar {last}"
+        f"/Widths[{' '.join(['500'] * last)}]/Encoding<</Type/Encoding/Differences[1 {differences}]>>"
+        f"/CharProcs<<{glyphs}>>/Resources<<>>/ToUnicode {meaning} 0 R>>",
+    )
+    return int(font)
+
+
+def _meaning(codes: dict[int, str]) -> bytes:
+    """Write the table from codes to Unicode, in parts of at most a hundred as PDF wants it."""
+    entries = [f"<{code:02x}> <{letter.encode('utf-16-be').hex()}>" for code, letter in codes.items()]
+    parts = (entries[start : start + 100] for start in range(0, len(entries), 100))
+    body = "\n".join(f"{len(part)} beginbfchar\n" + "\n".join(part) + "\nendbfchar" for part in parts)
+    return (
+        "/CIDInit /ProcSet findresource begin\n12 dict begin\nbegincmap\n/CMapName /ocrd def\n/CMapType 2 def\n"
+        f"1 begincodespacerange\n<00> <ff>\nendcodespacerange\n{body}\n"
+        "endcmap\nCMapName currentdict /CMap defineresource pop\nend\nend\n"
+    ).encode()

@@ -1,0 +1,374 @@
+"""What a dropped file is: a PDF or an image, opened by its content. For the render workers alone.
+
+A dropped file is hostile. Whatever a library throws at it becomes a DocumentError or a PageError here.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ocrd.errors import DocumentError, IncompleteError, PageError
+from ocrd.intake.grouping import IMAGE_SUFFIXES, in_order
+from ocrd.model import FileStamp, PixelSize, Placement, TextLayer
+from ocrd.rendering import text_layer, truncation
+from ocrd.storage.durable import shown
+
+if TYPE_CHECKING:
+    import pymupdf
+    from PIL import Image
+
+POINTS_PER_INCH = 72
+_PAPER_DPI = 300
+"""What an image is taken to be scanned at where it does not say, or says nonsense."""
+_IMAGES = ("TIFF", "JPEG", "PNG", "WEBP")
+_ORIENTATION = 0x0112
+_LYING = (5, 6, 7, 8)
+"""Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
+_HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis mif1 msf1".split())
+"""The brands by which such a file tells what it is (ISO/IEC 23008-12)."""
+_INVISIBLE = 3
+"""The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
+TRANSFER = "Copy or scan it again; the transfer broke off."
+AGAIN = "Open it elsewhere to see whether it is whole; print it to a new PDF, or scan it again."
+
+
+class Source(Protocol):
+    """A dropped file that could be opened."""
+
+    kind: str
+    """`pdf`, or the name of the image format in lower case."""
+
+    @property
+    def pages(self) -> int: ...
+
+    def shape(self, index: int) -> tuple[float, float]:
+        """Width and height of a page as it is shown, points."""
+        ...
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
+        """Draw what the placement holds of a page, in RGB, at this size. Called right after its `shape`."""
+        ...
+
+    def layer(self, index: int) -> TextLayer | None:
+        """Judge the text layer of a page, if it has one."""
+        ...
+
+    def layer_text(self, index: int) -> str:
+        """Return the text layer of a page as Markdown."""
+        ...
+
+    def close(self) -> None:
+        """Give back the memory that it holds."""
+        ...
+
+
+_MOST_LOOKS = 50
+"""Pages after which a source is opened anew: MuPDF keeps every object of a PDF that it has parsed once."""
+_opened: tuple[Path, FileStamp, Source] | None = None  # the source of the last page, most likely that of the next
+_looks = 0
+
+
+def opened(path: Path) -> Source:
+    """Open a source by its content, unless it is what was opened last. Raises DocumentError, IncompleteError."""
+    global _opened, _looks  # noqa: PLW0603 - a cache of one in a process that serves one page at a time
+    stamp = FileStamp.of(path.stat())
+    if _opened is None or _opened[:2] != (path, stamp) or _looks == _MOST_LOOKS:
+        last, _opened, _looks = _opened, None, 0
+        if last is not None:
+            last[2].close()
+        _opened = (path, stamp, _open(path))
+    _looks += 1
+    return _opened[2]
+
+
+@contextlib.contextmanager
+def page_errors() -> Iterator[None]:
+    """Translate what goes wrong with a page: MuPDF's errors and Pillow's have no common base but Exception."""
+    try:
+        yield
+    except (MemoryError, PageError):
+        raise
+    except Exception as error:
+        raise PageError(f"This page can't be rendered: {plain(error)}.", AGAIN) from error
+
+
+def files_of(path: Path) -> list[Path]:
+    """List the files of a source in the order of their pages: itself, or the images in the folder of a group."""
+    if not path.is_dir():
+        return [path]
+    inside = sorted(path.iterdir(), key=lambda file: in_order(file.name))
+    return [file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+
+
+def _open(path: Path) -> Source:
+    if path.is_dir():
+        return _Several(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024)
+    except PermissionError as error:
+        raise DocumentError(
+            "ocrd may not read this file: permission denied.", "Make it readable (chmod a+r) and drop it again."
+        ) from error
+    if not head:
+        raise IncompleteError("This file is empty (0 bytes).", TRANSFER)
+    return _Pdf(path) if b"%PDF-" in head else _Images(path)
+
+
+class _Pdf:
+    kind = "pdf"
+
+    def __init__(self, path: Path) -> None:
+        import pymupdf
+
+        pymupdf.TOOLS.mupdf_display_errors(False)
+        pymupdf.TOOLS.mupdf_display_warnings(False)
+        try:
+            self._document = pymupdf.open(path, filetype="pdf")
+            locked = self._document.needs_pass
+            self.pages = 0 if locked else self._document.page_count
+            sound = not self._document.is_repaired or truncation.has_pdf_end(path)
+        except MemoryError:
+            raise
+        except Exception as error:  # MuPDF's errors have no common base but this
+            if not truncation.has_pdf_end(path):
+                raise _cut_off() from error
+            raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
+        if not sound:  # MuPDF would show what is left, with pages or their contents missing
+            raise _cut_off()
+        if locked:
+            raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
+        if self.pages == 0:
+            raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
+
+    def shape(self, index: int) -> tuple[float, float]:
+        rect = self._document.load_page(index).rect
+        return rect.width, rect.height
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
+        import pymupdf
+
+        page = self._document.load_page(index)
+        rect, (wide, high) = page.rect, placement.upright
+        share = placement.bottom - placement.top
+        sheet = PixelSize(size.width, round(size.height / share))
+        matrix = pymupdf.Matrix(1, 0, 0, 1, -(rect.x0 + rect.x1) / 2, -(rect.y0 + rect.y1) / 2)
+        matrix *= pymupdf.Matrix(placement.turn + placement.skew)
+        matrix *= pymupdf.Matrix(1, 0, 0, 1, wide / 2, high / 2)
+        matrix *= pymupdf.Matrix(sheet.width / wide, sheet.height / high)
+        pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
+        return _part(_as_pillow(pixmap), sheet, placement, size)
+
+    def layer(self, index: int) -> TextLayer | None:
+        page = self._document.load_page(index)
+        text = page.get_text("text")
+        if not any(map(str.isalnum, text)):
+            return None
+        modes = [(span["type"], len(span["chars"])) for span in page.get_texttrace()]
+        hidden = sum(count for mode, count in modes if mode == _INVISIBLE) / (sum(count for _, count in modes) or 1)
+        return text_layer.judge(text, hidden)
+
+    def layer_text(self, index: int) -> str:
+        import pymupdf4llm
+
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints
+            text: str = pymupdf4llm.to_markdown(self._document, pages=[index], use_ocr=False)
+        return text
+
+    def close(self) -> None:
+        import pymupdf
+
+        self._document.close()
+        pymupdf.TOOLS.store_shrink(100)  # percent; MuPDF would keep the pictures of all files for another look
+
+
+class _Images:
+    def __init__(self, path: Path) -> None:
+        from PIL import Image
+
+        Image.MAX_IMAGE_PIXELS = None  # the worker's memory is the limit: a large drawing is no bomb
+        heif = _heif_can_be_read()
+        try:
+            self._image = Image.open(path, formats=[*_IMAGES, *(["HEIF"] if heif else [])])
+            self.kind = (self._image.format or "").lower().replace("mpo", "jpeg")
+            # The other pictures of a telephone's JPEG, or of an animated PNG or WebP, are no pages.
+            self.pages = getattr(self._image, "n_frames", 1) if self.kind in ("tiff", "heif") else 1
+        except MemoryError:
+            raise
+        except Exception as error:
+            if not heif and _is_heif(path):
+                raise DocumentError(
+                    "This is a HEIC image, and ocrd was installed without a reader for those.",
+                    "Install it (pip install 'ocrd[heic]'), or save the image as JPEG.",
+                ) from error
+            raise DocumentError(
+                "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC), whatever its name says.",
+                "Open it in the program that it came from and save it as a PDF.",
+            ) from error
+
+    def shape(self, index: int) -> tuple[float, float]:
+        from PIL import ImageOps
+
+        try:
+            self._image.seek(index)
+            self._displayed = _on_paper(ImageOps.exif_transpose(self._image))
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise PageError(f"This image can't be decoded: {plain(error)}.", AGAIN) from error
+        dpi = _resolution(self._image)
+        across, down = self._displayed.size
+        return across * POINTS_PER_INCH / dpi[0], down * POINTS_PER_INCH / dpi[1]
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":  # noqa: ARG002 - see protocol
+        from PIL import Image
+
+        image = self._displayed
+        if placement.skew:  # a fax's pixels are no squares, and can't be turned a little as they are
+            square = max(image.width / placement.width, image.height / placement.height)
+            image = image.resize((round(placement.width * square), round(placement.height * square)))
+        if placement.turn:
+            turns = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
+            image = image.transpose(turns[placement.turn])  # Pillow counts the other way
+        if placement.skew:
+            image = image.rotate(-placement.skew, Image.Resampling.BICUBIC, expand=True, fillcolor="white")
+        sheet = PixelSize(size.width, round(size.height / (placement.bottom - placement.top)))
+        image = image.resize((sheet.width, sheet.height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return _part(image.convert("RGB"), sheet, placement, size)
+
+    def close(self) -> None:
+        self._image.close()
+
+    def layer(self, index: int) -> TextLayer | None:  # noqa: ARG002 - images have none
+        return None
+
+    def layer_text(self, index: int) -> str:
+        raise AssertionError(index)
+
+
+def places(path: Path) -> list[tuple[Path, int]]:
+    """Tell of each page in which file it is, and which page of that."""
+    return [place for file in files_of(path) for place in _places(file)]
+
+
+class _Several:
+    """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
+
+    kind = "group"
+
+    def __init__(self, folder: Path) -> None:
+        self._pages = places(folder)
+        self._current: tuple[Path, Source] | None = None
+        self.pages = len(self._pages)
+        if not self._pages:
+            raise DocumentError(
+                "There is no image in this folder.", "Put its pages there, as TIFF, JPEG, PNG, WebP or HEIC."
+            )
+
+    def shape(self, index: int) -> tuple[float, float]:
+        source, page = self._at(index)
+        return source.shape(page)
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
+        source, page = self._at(index)
+        return source.draw(page, placement, size)
+
+    def layer(self, index: int) -> TextLayer | None:
+        source, page = self._at(index)
+        return source.layer(page)
+
+    def layer_text(self, index: int) -> str:
+        source, page = self._at(index)
+        return source.layer_text(page)
+
+    def _at(self, index: int) -> tuple[Source, int]:
+        """Give the source in which a page is, and which of its pages it is. Raises PageError."""
+        path, page = self._pages[index]
+        if self._current is None or self._current[0] != path:
+            self.close()  # one image in memory at a time
+            self._current = (path, _opened_for_a_page(path))
+        return self._current[1], page
+
+    def close(self) -> None:
+        last, self._current = self._current, None
+        if last is not None:
+            last[1].close()
+
+
+def _places(path: Path) -> list[tuple[Path, int]]:
+    try:
+        with contextlib.closing(_open(path)) as source:
+            return [(path, page) for page in range(source.pages)]
+    except DocumentError:
+        return [(path, 0)]
+
+
+def _opened_for_a_page(path: Path) -> Source:
+    try:
+        return _open(path)
+    except DocumentError as error:
+        raise PageError(f"{shown(path.name)}: {error.what}", error.remedy) from error
+
+
+def _resolution(image: "Image.Image") -> tuple[float, float]:
+    """Tell the dots per inch across and down, as displayed. A fax has twice as many across as down (ITU-T T.4)."""
+    across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
+    if not all(POINTS_PER_INCH <= value <= 2 * 1200 for value in (across, down)):
+        across = down = _PAPER_DPI
+    turned = image.getexif().get(_ORIENTATION, 1) in _LYING
+    return (down, across) if turned else (across, down)
+
+
+def _heif_can_be_read() -> bool:
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _is_heif(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def _on_paper(image: "Image.Image") -> "Image.Image":
+    """Make an image of any mode grey or RGB: what is transparent is white paper, and 16 bits become 8."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # convert() would cut the values off instead of scaling them
+        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _cut_off() -> IncompleteError:
+    return IncompleteError("This PDF is cut off: its end is missing.", TRANSFER)
+
+
+def _as_pillow(pixmap: "pymupdf.Pixmap") -> "Image.Image":
+    from PIL import Image
+
+    return Image.frombuffer("RGB", (pixmap.width, pixmap.height), pixmap.samples_mv, "raw", "RGB", pixmap.stride, 1)
+
+
+def _part(image: "Image.Image", sheet: PixelSize, placement: Placement, size: PixelSize) -> "Image.Image":
+    """Cut the wanted part out of a drawing of the whole sheet."""
+    if image.size != (sheet.width, sheet.height):  # rounding of a page's odd size
+        image = image.resize((sheet.width, sheet.height))
+    if sheet == size:
+        return image
+    top = min(round(placement.top * sheet.height), sheet.height - size.height)
+    return image.crop((0, top, size.width, top + size.height))
+
+
+def plain(error: Exception, path: Path | None = None) -> str:
+    """Make a library's message fit into a sentence, without the path by which only we know the file."""
+    text = str(error).replace(f"file '{path}'", "it").replace(f"'{path}'", "it")
+    return shown(" ".join(text.split()))[:200].rstrip(". ") or type(error).__name__

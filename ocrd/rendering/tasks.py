@@ -1,0 +1,243 @@
+"""What the render workers do: a page drawn, looked at, and made into what others want of it."""
+
+import hashlib
+import io
+import sys
+from dataclasses import replace
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocrd.concurrency.shared_memory import Shared
+from ocrd.errors import IncompleteError, PageError
+from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, PixelSize, Placement, SourceFacts, View
+from ocrd.rendering import barcodes, page_analysis, truncation
+from ocrd.rendering.sources import (
+    AGAIN,
+    POINTS_PER_INCH,
+    TRANSFER,
+    Source,
+    files_of,
+    opened,
+    page_errors,
+    places,
+    plain,
+)
+from ocrd.storage.safe_paths import regular
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+LARGEST_SIDE = 14_400
+"""Points: the largest page that PDF allows without a unit of its own, 5.08 m (ISO 32000-1, annex C.2)."""
+_FIGURE_DPI = 300
+"""At which a page is rendered to crop figures from it."""
+_SHEET_DPI = 200
+"""At which a page is rendered to find a barcode on it: bars of 0.25 mm are two pixels wide."""
+_MOST_PIXELS = 40_000_000
+"""Of these two renderings."""
+_FIGURE_SIDE = 2000
+"""Most pixels of a figure's side: half a page at 300 dpi."""
+_A4 = (595, 842)
+"""Points: the size of a page of which nobody knows another."""
+_PREVIEW_SIDE = 1100
+"""Pixels of the longer side of a page that a person looks at beside its text."""
+_PREVIEW_QUALITY = 45
+"""Of WebP, 0 to 100: letters stay sharp, and the grain of the paper goes."""
+_LEAST_FIGURE = 8
+"""Pixels; what is smaller shows nothing."""
+
+
+def open_source(path: Path) -> SourceFacts:
+    """Tell what a source is. Raises DocumentError."""
+    source = opened(path)
+    digests = [_digest(file) for file in files_of(path)]
+    digest = hashlib.sha256(" ".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
+    return SourceFacts(source.kind, source.pages, digest)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def count_pages(path: Path) -> int:
+    """Count pages, of a file that others can still swap for a link or a FIFO. Raises IncompleteError, DocumentError."""
+    with regular(path) as held:
+        if lacking := truncation.lacks(held):
+            raise IncompleteError(f"This file seems cut off: {lacking}.", TRANSFER)
+        return opened(held).pages
+
+
+def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageImage:
+    """Draw a page, look at it, and draw it anew if it doesn't lie right. Raises PageError."""
+    import numpy as np
+
+    source = opened(path)
+    with page_errors():
+        width, height = source.shape(index)
+        _check_size(width, height)
+        first = Placement(width, height, view.turn or 0, view.skew, view.top, view.bottom)
+        image, size = _drawn(source, index, sizer, first)
+        facts = page_analysis.facts(np.asarray(image), first, stands=view.turn is not None)
+        if facts.placement != first:
+            image, size = _drawn(source, index, sizer, facts.placement)
+        if view.separators and not facts.blank:
+            sheet, _ = _drawn(source, index, partial(_at, _SHEET_DPI), Placement(width, height))
+            facts = replace(facts, separator=barcodes.found(sheet, view.separators))
+        if view.layer:
+            facts = replace(facts, layer=source.layer(index))
+        dpi = round(POINTS_PER_INCH * size.width / facts.placement.upright[0], 1)
+        return PageImage(index, size, image.tobytes(), dpi, facts)
+
+
+def _drawn(source: Source, index: int, sizer: PageSizer, placement: Placement) -> tuple["Image.Image", PixelSize]:
+    wide, high = placement.upright
+    size = sizer(wide, high * (placement.bottom - placement.top))
+    return source.draw(index, placement, size), size
+
+
+def layer_text(path: Path, index: int) -> str:
+    """Take a page's own text, as Markdown. Raises PageError."""
+    source = opened(path)
+    with page_errors():
+        return source.layer_text(index)
+
+
+_shared: Shared | None = None
+
+
+def share(memory: Shared) -> None:
+    """Begin a worker's life: with the memory for prepared images."""
+    global _shared  # noqa: PLW0603 - given to each worker once, before its first work
+    _shared = memory
+    # Where this is installed pymupdf loads it, and a neural network with it: 60 MB and seconds that nobody needs here.
+    sys.modules["pymupdf.layout"] = None  # type: ignore[assignment] # as the import system has it
+
+
+def prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, and where to put that
+    path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, view: View, offset: int, room: int
+) -> tuple[PageImage, int]:
+    """Render a page, and write what the engine takes into its slot; returns what else is known, and the bytes."""
+    from PIL import Image
+
+    if _shared is None:
+        raise AssertionError(offset)
+    page = render_page(path, index, sizer, view)
+    if page.facts.blank or page.facts.separator:
+        return replace(page, pixels=b""), 0
+    image = Image.frombuffer("RGB", (page.size.width, page.size.height), page.pixels)
+    with _shared.window(offset, room) as slot, memoryview(slot) as memory:
+        length = prepare(image, memory)
+    return replace(page, pixels=b""), length
+
+
+def _at(dpi: float, width: float, height: float) -> PixelSize:
+    """Give the size of a page at a resolution, unless it is too large for that; sides in points."""
+    scale = min(dpi / POINTS_PER_INCH, (_MOST_PIXELS / (width * height)) ** 0.5)
+    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def crop(path: Path, index: int, boxes: tuple[Box, ...], placement: Placement) -> list[bytes]:
+    """Cut parts out of a page, as JPEG; b"" where nothing is left of one. Raises PageError."""
+    page = _upright(path, index, partial(_at, _FIGURE_DPI), placement)
+    return [_cropped(page, box) for box in boxes]
+
+
+def preview(path: Path, index: int, placement: Placement) -> bytes:
+    """Render a page for a person to look at, as WebP. Raises PageError."""
+    page = _upright(path, index, _preview_page, placement)
+    file = io.BytesIO()
+    page.save(file, "WEBP", quality=_PREVIEW_QUALITY, method=6)
+    return file.getvalue()
+
+
+def _preview_page(width: float, height: float) -> PixelSize:
+    scale = _PREVIEW_SIDE / max(width, height)
+    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _upright(path: Path, index: int, sizer: PageSizer, placement: Placement) -> "Image.Image":
+    """Render a page and turn it as it was turned for reading."""
+    source = opened(path)
+    with page_errors():
+        width, height = source.shape(index)
+        image, _ = _drawn(source, index, sizer, replace(placement, width=width, height=height))
+    return image
+
+
+def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, ...] = ()) -> bytes:
+    """Make a PDF of the source with the text of its pages invisible over them. Raises PageError.
+
+    `pages` holds one for each page of the source; `only` those, by their index, that are wanted, if not all are.
+    """
+    import pymupdf
+
+    from ocrd.rendering import searchable_pdf
+    from ocrd.rendering.text_placement import strips
+
+    pdf = opened(path).kind == "pdf"  # or it knows how to complain
+    try:
+        sizes = [_page_size(page) for page in pages]
+        with pymupdf.open(path, filetype="pdf") if pdf else searchable_pdf.of_images(places(path), sizes) as document:
+            if only:
+                document.select(only)
+            wanted = [pages[index] for index in only] or pages
+            return searchable_pdf.searchable(document, [strips(page) for page in wanted])
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PageError(f"No PDF that can be searched can be made of this: {plain(error, path)}.", AGAIN) from error
+
+
+def exchange_searchable(
+    path: Path, delivered: Path, pages: tuple[PageResult, ...], places: dict[int, int], total: int
+) -> bytes:
+    """Exchange pages in a PDF of `total` pages of the source that was made before. Raises PageError.
+
+    `pages` are as for `make_searchable`; `places` tells for each that is fresh, by its index, where the PDF has it.
+    """
+    import pymupdf
+
+    made = make_searchable(path, pages, tuple(places))
+    try:
+        with pymupdf.open(stream=made, filetype="pdf") as source, pymupdf.open(delivered, filetype="pdf") as target:
+            if target.page_count == total:
+                for number, place in enumerate(places.values()):
+                    target.insert_pdf(source, from_page=number, to_page=number, start_at=place)
+                    target.delete_page(place + 1)
+                return bytes(target.tobytes(garbage=3, deflate=True))
+            count = target.page_count
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise PageError(f"The PDF beside the sidecar can't be changed: {plain(error, delivered)}.", AGAIN) from error
+    raise PageError(f"The PDF beside the sidecar has {count} page(s), and the sidecar {total}.", "Move it away.")
+
+
+def _page_size(page: PageResult) -> tuple[float, float]:
+    placement = page.facts.placement if page.facts else Placement()
+    return placement.width or _A4[0], placement.height or _A4[1]
+
+
+def _cropped(page: "Image.Image", box: Box) -> bytes:
+    """Cut out one figure, as a JPEG; b"" if nothing is left of it."""
+    width, height = page.size
+    edges = (int(box.left * width), int(box.top * height), ceil(box.right * width), ceil(box.bottom * height))
+    if edges[2] - edges[0] < _LEAST_FIGURE or edges[3] - edges[1] < _LEAST_FIGURE:
+        return b""
+    figure = page.crop(edges)
+    figure.thumbnail((_FIGURE_SIDE, _FIGURE_SIDE))
+    file = io.BytesIO()
+    figure.save(file, "JPEG", quality=88, optimize=True)
+    return file.getvalue()
+
+
+def _check_size(width: float, height: float) -> None:
+    if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
+        metres = 0.0254 / POINTS_PER_INCH
+        raise PageError(
+            f"This page is {width * metres:.2f} m wide and {height * metres:.2f} m high; PDF ends at 5.08 m.",
+            "Print it to a new PDF on paper of a usual size.",
+        )

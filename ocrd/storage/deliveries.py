@@ -1,0 +1,245 @@
+"""Documents that were delivered: which sidecar a name means, what it says of itself, and where its original lies."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocrd.config.schema import Watch
+from ocrd.errors import DocumentError
+from ocrd.intake.scanner import is_source_name
+from ocrd.output import markdown
+from ocrd.storage.durable import copy_scratch, machine_faults, remove_folder, shown
+from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regular
+
+_SIDECARS = (".md", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A sidecar in its outbox."""
+
+    watch: Watch
+    """Whose outbox it is."""
+    sidecar: str
+    """Its path below the outbox: the Markdown, or where that is not delivered the JSON."""
+    facts: dict[str, Any]
+    """What it says of itself, such as `source` and `sha256`; empty where it has no front matter."""
+
+    @property
+    def stem(self) -> str:
+        """The path below the outbox without the ending."""
+        return self.sidecar.removesuffix(Path(self.sidecar).suffix)
+
+    @property
+    def source(self) -> str:
+        """What its source was called, below the inbox, as far as is known."""
+        return str(self.facts.get("source") or self.stem)
+
+
+def find(name: str, watches: Iterable[Watch]) -> Delivered:
+    """Find the delivered document that a person means by the name of the sidecar or of the source.
+
+    The name is a path below outbox or inbox, or a whole path. Raises DocumentError if it fits none or several.
+    """
+    watches = tuple(watches)
+    found = [one for watch in watches for one in _in_watch(name, watch)]
+    if not found:
+        outboxes = ", ".join(shown(watch.outbox) for watch in watches)
+        raise DocumentError(
+            f"There is no sidecar of {shown(name)} in {outboxes}.",
+            "Give the name of a scan or of its sidecar, with its subfolder; the sidecar must lie in its outbox.",
+        )
+    if len(found) > 1:
+        paths = ", ".join(shown(one.watch.outbox / one.sidecar) for one in found)
+        raise DocumentError(f"{shown(name)} can mean several: {paths}.", "Give the whole path of one of these.")
+    return found[0]
+
+
+def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
+    path = Path(name)
+    if path.is_absolute():
+        homes = [home for home in (watch.outbox, watch.archive, watch.error, watch.inbox) if path.is_relative_to(home)]
+        if not homes:
+            return
+        path = path.relative_to(homes[0])
+    if ".." in path.parts or not path.name:
+        return
+    if not is_source_name(path.name):
+        stem = path.with_suffix("") if path.suffix in _SIDECARS else path
+        yield from _sidecar(watch, stem)
+        return
+    folder = watch.outbox / path.parent
+    like = re.compile(rf"{re.escape(path.stem)}(?: \(\d+\))?(?:-\d+)?")
+    names = {entry.stem for entry in folder.iterdir() if entry.suffix in _SIDECARS} if folder.is_dir() else set()
+    for like_it in sorted(filter(like.fullmatch, names)):
+        for one in _sidecar(watch, path.with_name(like_it)):
+            if one.facts.get("source", str(path)) == shown(path):
+                yield one
+
+
+def _sidecar(watch: Watch, stem: Path) -> Iterator[Delivered]:
+    for ending in _SIDECARS:
+        name = f"{stem}{ending}"
+        if (watch.outbox / name).is_file():
+            yield look(watch, name)
+            return
+
+
+def look(watch: Watch, sidecar: str) -> Delivered:
+    """Read what a sidecar says of itself; where the Markdown says nothing, the JSON beside it may.
+
+    Raises DocumentError if it is not there, MachineError.
+    """
+    stem = sidecar.removesuffix(Path(sidecar).suffix)
+    facts = facts_in(sidecar, read(watch.outbox, sidecar))
+    if not facts and (watch.outbox / f"{stem}.json").is_file():
+        facts = facts_in(f"{stem}.json", read(watch.outbox, f"{stem}.json"))
+    return Delivered(watch, sidecar, facts)
+
+
+def parts(watch: Watch, sidecar: str) -> list[str]:
+    """List the sidecars of all parts of a scan by the last one, as far as that says of itself which one it is.
+
+    Raises MachineError.
+    """
+    with suppress(DocumentError):  # collected meanwhile
+        count = re.fullmatch(r"(\d{1,5}) of \1", str(look(watch, sidecar).facts.get("part")))
+        ending = f"-{count[1]}{Path(sidecar).suffix}" if count else ""
+        if count and sidecar.endswith(ending):
+            stem = sidecar.removesuffix(ending)
+            return [f"{stem}-{number}{Path(sidecar).suffix}" for number in range(1, int(count[1]) + 1)]
+    return [sidecar]
+
+
+def numbers(known: Delivered) -> list[int]:
+    """List the pages of the source that a sidecar holds. Raises DocumentError if it is gone, MachineError."""
+    if known.sidecar.endswith(".md"):
+        text = read(known.watch.outbox, known.sidecar).decode(errors="replace")
+        return sorted(set(markdown.pages_of(text)))
+    return sorted({int(page["page"]) for page in known.facts.get("pages", [])})
+
+
+def facts_in(sidecar: str, data: bytes) -> dict[str, Any]:
+    """Take from a sidecar what it says of itself, and nothing from one that is damaged."""
+    if sidecar.endswith(".md"):
+        return markdown.facts_of(data.replace(b"\r\n", b"\n")) or {}
+    try:
+        raw = json.loads(data)
+    except ValueError:
+        return {}
+    sound = isinstance(raw, dict) and isinstance(raw.get("source"), str) and isinstance(raw.get("pages"), list)
+    return raw if sound else {}
+
+
+def read(folder: Path, name: str) -> bytes:
+    """Read a file below a shared folder, through no link. Raises DocumentError if there is none, MachineError."""
+    with machine_faults("read", folder / name):
+        try:
+            with beneath(folder, name) as path, regular(path) as held:
+                return held.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
+            raise _gone(folder / name) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What a document was read from, where it lies."""
+
+    folder: Path
+    """The archive, or the error folder."""
+    files: tuple[str, ...]
+    """Paths below it, in the order of the pages."""
+    group: bool = False
+    """Whether it is one of images that became one document, if only one of them."""
+
+    @property
+    def path(self) -> Path:
+        """Where a person finds it; of several files the first."""
+        return self.folder / self.files[0]
+
+
+def original(watch: Watch, facts: dict[str, Any], sidecar: str) -> Original | None:
+    """Find the original in the archive, or in error/: by its name, and by its digest if that is known."""
+    named = str(facts.get("source") or sidecar)
+    files = facts.get("files")
+    for folder in (watch.archive, watch.error):
+        if isinstance(files, list) and files:
+            found = _groups_like(folder, named, [str(file) for file in files])
+        else:
+            found = (Original(folder, (str(path.relative_to(folder)),)) for path in _like(folder / named))
+        for one in found:
+            if "sha256" not in facts or _digest(one) == facts["sha256"]:
+                return one
+    return None
+
+
+@contextmanager
+def held_open(original: Original, scratch: Path) -> Iterator[Path]:
+    """Hold an original open where it lies, and give a path by which the render workers read that very file.
+
+    Whatever is put in its place meanwhile is not looked at. The files of a group, which can be too many to be held, are
+    copied to `scratch`, a folder that is made for them. Raises DocumentError if it is gone, MachineError.
+    """
+    with machine_faults("read", original.path), ExitStack() as stack:
+        if not original.group:
+            yield for_children(stack.enter_context(_held(original.folder, original.files[0])))
+            return
+        remove_folder(scratch)  # from before a crash
+        for name in original.files:
+            with _held(original.folder, name) as held:
+                copy_scratch(held, scratch / Path(name).name)
+        yield scratch
+
+
+@contextmanager
+def _held(folder: Path, name: str) -> Iterator[Path]:
+    try:
+        with beneath(folder, name) as at, regular(at) as held:
+            yield held
+    except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
+        raise _gone(folder / name) from error
+
+
+def _gone(path: Path) -> DocumentError:
+    return DocumentError(f"There is no file {shown(path)} any more.", "Put it back there, and try again.")
+
+
+def _like(path: Path) -> Iterator[Path]:
+    """List the files with this name, or with a number in it since it was taken."""
+    if not path.parent.is_dir():
+        return
+    known = is_source_name(path.name)
+    suffix = re.escape(path.suffix) if known else r"\.(?:pdf|tiff?|jpe?g|png|webp|hei[cf])"
+    stem = path.stem if known or path.suffix in _SIDECARS else path.name
+    like = re.compile(rf"{re.escape(stem)}(?: \(\d+\))?{suffix}", re.IGNORECASE)
+    yield from sorted(entry for entry in path.parent.iterdir() if like.fullmatch(entry.name) and entry.is_file())
+
+
+def _groups_like(folder: Path, named: str, files: list[str]) -> Iterator[Original]:
+    """List the groups with this name, or with a number in it since it was taken, of which every file is there."""
+    endings = [file.removeprefix(named) for file in files]
+    stem = folder / named
+    if not stem.parent.is_dir() or any(Path(one).is_absolute() or ".." in Path(one).parts for one in (named, *files)):
+        return
+    like = re.compile(rf"({re.escape(stem.name)}(?: \(\d+\))?){re.escape(endings[0].partition('/')[0])}")
+    for entry in sorted(stem.parent.iterdir()):
+        if match := like.fullmatch(entry.name):
+            beside = Path(named).with_name(match[1])
+            yield Original(folder, tuple(f"{beside}{ending}" for ending in endings), group=True)
+
+
+def _digest(one: Original) -> str | None:
+    """Compute the digest as a document tells it: of a file, or over those of a group's files in their order."""
+    digests = []
+    for name in one.files:
+        try:
+            with _held(one.folder, name) as held, held.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except DocumentError:
+            return None
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if one.group else digests[0]

@@ -1,0 +1,588 @@
+"""Durable writes and moves: the only code that changes work, outbox, archive and error.
+
+Three habits keep the promises. Nothing is written in place: a file is made whole under a temporary name, synced, and
+renamed, and the folder that names it is synced after. Nothing is overwritten: a rename into a folder that others use
+refuses a name that is taken. And every name is recorded before it is used, so that a crash between the two can be
+told apart from a stranger's file (`place`).
+"""
+
+import ctypes
+import errno
+import fcntl
+import filecmp
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from itertools import chain, count
+from pathlib import Path
+from typing import NoReturn
+
+from ocrd.errors import MachineError, SpoolError
+from ocrd.model import DEFAULT_ACCESS, Access, FileStamp
+from ocrd.storage.safe_paths import beneath, mount_point, spelled
+
+NAME_MAX = 255
+"""Bytes in a file name, on every file system that matters here (statvfs(3), f_namemax)."""
+
+_AT_FDCWD = -100
+_CHUNK = 2**20
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+_NO_FLAG = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NotAsSeenError(Exception):
+    """The file to move is gone, or is not the file that was seen before."""
+
+
+@contextmanager
+def machine_faults(what: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into a MachineError that says what could not be done, where, and why.
+
+    FileExistsError passes, since a taken name is no fault: the caller picks another.
+    """
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        where = spelled(path)
+        raise MachineError(
+            f"Could not {what} {shown(where)}: {os.strerror(error.errno) if error.errno else error}.",
+            _remedy(error.errno, where),
+        ) from error
+
+
+def shown(path: Path | str) -> str:
+    """Spell a path for a person: what is not UTF-8 or would disturb a terminal is shown as an escape."""
+    text = str(path)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # how Python spells a byte of a name that is not UTF-8 (PEP 383)
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
+
+
+_access: ContextVar[Access] = ContextVar("access", default=DEFAULT_ACCESS)
+
+
+@contextmanager
+def sharing(access: Access) -> Iterator[None]:
+    """Let every file and folder that is made in here, in this thread, have this access before it has its name."""
+    before = _access.set(access)
+    try:
+        yield
+    finally:
+        _access.reset(before)
+
+
+def _share(made: int | Path, *, folder: bool = False) -> None:
+    access = _access.get()
+    if access.group is not None:
+        os.chown(made, -1, access.group)
+    if access.mode is not None:
+        enter = (access.mode & 0o444) >> 2 | os.stat(made).st_mode & stat.S_ISGID if folder else 0
+        os.chmod(made, access.mode | enter)
+
+
+def write_new(path: Path, data: bytes, *, tag: str) -> None:
+    """Put `data` at `path`: whole or not at all, and never over something else.
+
+    `tag` names the temporary file, so that the next attempt of the same job finds and replaces what a crash left.
+    Raises FileExistsError if the name is taken, MachineError if the machine refuses.
+    """
+    with machine_faults("write", path):
+        temporary = _write_temporary(path.parent, data, tag)
+        _commit(temporary, path, _rename_new)
+
+
+def copy_new(source: Path, target: Path, *, tag: str) -> None:
+    """Copy a file of ours to a free name: whole or not at all. Raises FileExistsError, MachineError."""
+    with machine_faults("write", target):
+        _commit(_copy_temporary(source, target.parent, tag), target, _rename_new)
+
+
+def folder_new(path: Path, files: Iterable[Path], *, tag: str) -> None:
+    """Put a folder with copies of these files at a free name: all of them at once, or none.
+
+    Raises FileExistsError, MachineError.
+    """
+    temporary = path.with_name(f".ocrd-{tag}.folder.tmp")
+    remove_folder(temporary)  # ours, left by a crash
+    with machine_faults("write", path):
+        try:
+            os.mkdir(temporary)
+            _share(temporary, folder=True)
+            for file in files:
+                _write(temporary / file.name, file.read_bytes())
+            sync_folder(temporary)
+            _rename_new(temporary, path)
+        except BaseException:
+            remove_folder(temporary)
+            raise
+        sync_folder(path.parent)
+
+
+def replace_seen(source: Path, target: Path, seen: Path, *, tag: str) -> None:
+    """Put a copy of a file of ours in the place of one that holds the same as `seen`: whole at every instant.
+
+    What somebody else put there meanwhile is left, or put back. Called again after a crash, it goes on from there.
+    Raises NotAsSeenError if the target is another, MachineError.
+    """
+    temporary = target.with_name(f".ocrd-{tag}.tmp")
+    with machine_faults("write", target):
+        if not same_file(source, target):
+            if not same_file(seen, target):
+                raise NotAsSeenError
+            _copy_temporary(source, target.parent, tag)
+            _exchange(temporary, target)
+            sync_folder(target.parent)
+        if not os.path.lexists(temporary):
+            return
+        mine = same_file(seen, temporary)
+        if not mine:  # changed in the instant before
+            _exchange(temporary, target)
+        os.unlink(temporary)
+        sync_folder(target.parent)
+        if not mine:
+            raise NotAsSeenError
+
+
+def write_own(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, replacing what stood there. Only for records in our own job folders.
+
+    Raises MachineError.
+    """
+    with machine_faults("write", path):
+        temporary = _write_temporary(path.parent, data, path.name)
+        _commit(temporary, path, os.rename)
+
+
+def write_scratch(path: Path, data: bytes) -> None:
+    """Put `data` at `path` so that who reads it finds it whole, though a power cut may lose it.
+
+    Not for folders that hold sources or results. Raises MachineError.
+    """
+    with machine_faults("write", path):
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_bytes(data)
+        temporary.rename(path)
+
+
+def copy_scratch(source: Path, target: Path) -> None:
+    """Copy a file, and make its folder, for who copies it anew if a power cut loses it. Raises MachineError."""
+    with machine_faults("copy a file to", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def move_new(source: Path, target: Path, *, tag: str) -> None:
+    """Move a file to a free name, by rename where both lie on one mount, else by copy, sync, rename and unlink.
+
+    A crash in the copying case can leave both files, which are then the same (`same_file`).
+    Raises FileExistsError if the target is taken, NotAsSeenError if the source is gone or changes meanwhile,
+    MachineError otherwise.
+    """
+    with machine_faults(f"move {shown(spelled(source))} to", target):
+        try:
+            _rename_new(source, target)
+        except FileNotFoundError:
+            if not os.path.lexists(source):
+                raise NotAsSeenError from None
+            raise
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _move_by_copy(source, target, tag)
+        sync_folder(target.parent)
+        sync_folder(source.parent)
+
+
+def _move_by_copy(source: Path, target: Path, tag: str) -> None:
+    before = _seen(source)
+    _commit(_copy_temporary(source, target.parent, tag, as_it_was=True), target, _rename_new)
+    if _seen(source) != before:
+        os.unlink(target)
+        raise NotAsSeenError
+    os.unlink(source)
+
+
+def _seen(path: Path) -> FileStamp:
+    """Stamp a regular file. Raises NotAsSeenError if there is something else, or nothing."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        raise NotAsSeenError from None
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAsSeenError
+    return FileStamp.of(status)
+
+
+def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place instead of three
+    folder: Path,
+    wanted: str,
+    put: Callable[[Path], None],
+    *,
+    is_ours: Callable[[Path], bool],
+    recorded: str | None,
+    record: Callable[[str], None],
+    beside: Iterable[str] = (),
+    ending: str | None = None,
+    whole: bool = False,
+    access: Access = DEFAULT_ACCESS,
+) -> Path:
+    """Put something into a shared folder under a free name that is recorded before it is used.
+
+    `wanted` and the recorded name are relative to `folder`. If the recorded name is taken, either we put it there
+    before a crash (`is_ours`), or a stranger did meanwhile, and another name is recorded first. No link is followed
+    below `folder`, and what is made there gets the `access`.
+    Returns where it lies. Raises MachineError.
+    """
+    name = recorded
+    while True:
+        if name is None:
+            name = free_name(folder, wanted, beside, ending, whole=whole)
+            record(name)
+        path = folder / name
+        with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, make_shared) as held:
+            try:
+                put(held)
+            except FileExistsError:
+                if not is_ours(held):
+                    name = None
+                    continue
+        return path
+
+
+def free_name(
+    folder: Path, wanted: str, beside: Iterable[str] = (), ending: str | None = None, *, whole: bool = False
+) -> str:
+    """Find the first of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
+
+    The same name with any of the endings `beside` in place of its own (`scan.json`, `scan.assets`) must be free too,
+    and fit. Its own `ending` is its suffix, unless another is given. Names are shortened to the file system's limit.
+    With `whole`, the wanted name has no ending: what must be free is all of it with each of those `beside`.
+    """
+    path = Path(wanted)
+    ending = "" if whole else path.suffix if ending is None else ending
+    endings = set(beside) if whole else {ending, *beside}
+    longest = max(len(os.fsencode(one.partition("/")[0])) for one in endings)
+    with machine_faults("look into", folder):
+        for mark in chain([""], (f" ({number})" for number in count(2))):
+            stem = path.with_name(fitted(path.name.removesuffix(ending), mark, spare=longest))
+            if not any(os.path.lexists(folder / f"{stem}{one}") for one in endings):
+                return f"{stem}{ending}"
+    raise AssertionError  # the count has no end
+
+
+def fitted(stem: str, ending: str, *, spare: int = 0) -> str:
+    """Join stem and ending, with the stem cut at a character so that the name, plus `spare` bytes, fits NAME_MAX."""
+    room = NAME_MAX - spare - len(os.fsencode(ending))
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return stem + ending
+
+
+def make_folders(path: Path, *, below: Path) -> None:
+    """Make `path` and its missing parents, durably. `below` must exist: a share that is gone is not made anew."""
+    if path == below or path.is_dir():
+        return
+    make_folders(path.parent, below=below)
+    with machine_faults("make the folder", path):
+        with suppress(FileExistsError):
+            os.mkdir(path)
+        sync_folder(path.parent)
+
+
+def make_new_folder(path: Path) -> None:
+    """Make a folder that was not there before, durably or not at all. Raises FileExistsError, MachineError."""
+    with machine_faults("make the folder", path):
+        os.mkdir(path)
+        try:
+            sync_folder(path.parent)
+        except BaseException:
+            os.rmdir(path)  # who tries again takes another name
+            raise
+
+
+def make_shared(name: str, around: int) -> None:
+    """Make a subfolder of a folder that others use, durably, given by its descriptor."""
+    os.mkdir(name, dir_fd=around)
+    folder = Path("/proc/self/fd", str(around))
+    _share(folder / name, folder=True)
+    sync_folder(folder)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both exist as regular files, and are one (two names) or have the same bytes."""
+    try:
+        stamps = _seen(one), _seen(other)
+        return stamps[0] == stamps[1] or filecmp.cmp(one, other, shallow=False)
+    except (NotAsSeenError, FileNotFoundError, PermissionError):
+        return False
+
+
+def holds(path: Path, data: bytes) -> bool:
+    """Whether a regular file at `path` holds exactly these bytes."""
+    try:
+        return _seen(path).size == len(data) and path.read_bytes() == data
+    except (NotAsSeenError, FileNotFoundError, PermissionError):  # what we may not read, we did not write
+        return False
+
+
+def remove(path: Path) -> None:
+    """Delete one file, durably. One that is gone already is no error."""
+    with machine_faults("delete", path):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        sync_folder(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder of our own with all it holds. One that is gone already is no error."""
+    with machine_faults("delete", path), suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def remove_own(path: Path, is_ours: Callable[[str], object]) -> list[str]:
+    """Delete what `is_ours` of a folder's files and folders, by their paths in it, and the folder if nothing is left.
+
+    Returns the names of the files that are left. A folder that is gone already is no error.
+    """
+    left = []
+    with machine_faults("delete", path), suppress(FileNotFoundError):
+        for here, folders, files, held in os.fwalk(path, topdown=False, onerror=_raised):
+            inside = os.path.relpath(here, path)
+            for name in files:
+                if is_ours(os.path.normpath(f"{inside}/{name}")):
+                    os.unlink(name, dir_fd=held)
+                else:
+                    left.append(name)
+            for name in folders:  # a link to a folder is among them
+                if is_ours(os.path.normpath(f"{inside}/{name}")):
+                    with suppress(NotADirectoryError), _not_empty():
+                        os.rmdir(name, dir_fd=held)
+        with _not_empty():
+            os.rmdir(path)
+    return left
+
+
+def remove_empty(path: Path) -> None:
+    """Delete a folder if it is empty; else, or if it is gone already, leave it."""
+    with machine_faults("delete", path):
+        with suppress(FileNotFoundError), _not_empty():
+            os.rmdir(path)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def _not_empty() -> Iterator[None]:
+    """Let a folder stay that is not empty, which rmdir(2) says in two ways."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def _raised(error: OSError) -> NoReturn:
+    raise error
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable (fsync(2) on the folder itself)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_mount(folder: Path, expected: Path) -> None:
+    """Raise MachineError if a folder lies no longer on what is mounted at `expected`, but on what was hidden below it.
+
+    What is written there then would vanish from sight when the share is mounted again.
+    """
+    with machine_faults("reach", folder):
+        now = mount_point(folder)
+    if now != expected and expected.is_relative_to(now):
+        raise MachineError(
+            f"Nothing is mounted any more at {shown(expected)}, where {shown(folder)} lay.",
+            f"Mount {shown(expected)} again; work resumes by itself.",
+        )
+
+
+def lock_folder(path: Path) -> int:
+    """Take the folder for this process alone, until the returned descriptor is closed or the process ends.
+
+    Raises SpoolError if another process has it.
+    """
+    with machine_faults("open", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise SpoolError(
+                f"Another ocrd is already working in {shown(path)}.", "Stop it first, or give this one its own folders."
+            ) from None
+    return descriptor
+
+
+def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
+    """Whether a file can be renamed from one folder to the other. Found by doing it: st_dev does not tell."""
+    probe, moved = folder / f".ocrd-{tag}.tmp", other / f".ocrd-{tag}.moved.tmp"
+    with machine_faults("write a probe into", folder):
+        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        try:
+            os.rename(probe, moved)
+        except OSError as error:
+            os.unlink(probe)
+            if error.errno == errno.EXDEV:
+                return False
+            raise
+        os.unlink(moved)
+    return True
+
+
+def flash(path: Path) -> None:
+    """Let an empty file appear and vanish: what watches its folder should notice. Raises MachineError."""
+    with machine_faults("write a probe into", path.parent):
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # ours, left by a crash
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        os.unlink(path)
+
+
+def _write_temporary(folder: Path, data: bytes, tag: str) -> Path:
+    temporary = folder / f".ocrd-{tag}.tmp"
+    _write(temporary, data)
+    return temporary
+
+
+def _write(path: Path, data: bytes) -> None:
+    with _open_new(path) as descriptor:
+        _share(descriptor)
+        _write_all(descriptor, data)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _copy_temporary(source: Path, folder: Path, tag: str, *, as_it_was: bool = False) -> Path:
+    temporary = folder / f".ocrd-{tag}.tmp"
+    original = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, and no waiting for a FIFO
+    with open(original, "rb") as reader, _open_new(temporary, 0o600 if as_it_was else 0o666) as descriptor:
+        status = os.fstat(original)
+        if as_it_was:  # open to nobody who could not read the original
+            with suppress(PermissionError):  # not our group
+                os.chown(descriptor, -1, status.st_gid)
+            os.chmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)
+        else:
+            _share(descriptor)
+        for start in range(0, status.st_size, _CHUNK):  # no more than there was: one that grows shows after
+            _write_all(descriptor, reader.read(min(_CHUNK, status.st_size - start)))
+        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return temporary
+
+
+@contextmanager
+def _open_new(path: Path, mode: int = 0o666) -> Iterator[int]:
+    """Open a file that was not there before, for writing; synced when done, deleted when that fails."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # ours, left by a crash
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode)
+    try:
+        yield descriptor
+        os.fsync(descriptor)
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _commit(temporary: Path, path: Path, rename: Callable[[Path, Path], None]) -> None:
+    try:
+        rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+def _rename_new(source: Path, target: Path) -> None:
+    """Rename without overwriting: renameat2(2) with RENAME_NOREPLACE, or what comes nearest on this file system."""
+    if _renamed(source, target, _RENAME_NOREPLACE):
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+        os.unlink(source)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Neither exists here (FAT, some network shares): look, then rename. A stranger could slip in between.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        os.rename(source, target)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Let two files take each other's place: renameat2(2) with RENAME_EXCHANGE.
+
+    Where the file system can't, the one replaces the other, which must be known elsewhere.
+    """
+    if not _renamed(one, other, _RENAME_EXCHANGE):
+        os.rename(one, other)
+
+
+def _renamed(source: Path, target: Path, flag: int) -> bool:
+    """Rename by renameat2(2) with a flag; return False where the file system does not know it. Raises OSError."""
+    old, new = os.fsencode(source), os.fsencode(target)
+    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, flag) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number not in _NO_FLAG:
+        raise OSError(number, os.strerror(number), old, None, new)
+    return False
+
+
+def _remedy(number: int | None, path: Path) -> str:
+    match number:
+        case errno.ENOSPC | errno.EDQUOT:
+            what = f"Free some space on the file system of {shown(_mount_of(path))}"
+        case errno.EROFS:
+            what = f"Mount {shown(_mount_of(path))} for writing"
+        case errno.EACCES | errno.EPERM:
+            what = f"Give the user that runs ocrd (uid {os.geteuid()}) permission to read and write there"
+        case errno.ENOTDIR | errno.ELOOP:
+            what = f"Move away the link or file that stands where {shown(path)} should be a folder"
+        case errno.ENOENT | errno.ENOTCONN | errno.ESTALE:
+            return "Is the share mounted, or was the folder deleted? Work resumes when it is back."
+        case errno.EMFILE | errno.ENFILE:
+            what = "Raise the limit of open files (LimitNOFILE= in the unit)"
+        case _:
+            return "Look at the disk and the kernel's log; work resumes when it can be done."
+    return f"{what}; work resumes by itself."
+
+
+def _mount_of(path: Path) -> Path:
+    """Say where the file system is mounted on which a path lies or would lie: the same for all that lies there."""
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    try:
+        return mount_point(path)
+    except OSError:
+        return path

@@ -1,0 +1,58 @@
+"""A finished result goes to the outbox: the delivery."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ocrd.model import DEFAULT_ACCESS, Access
+from ocrd.storage import durable
+from ocrd.storage.result import Piece, Result
+
+
+def publish(  # noqa: PLR0913 - what, where, and the memory of the name
+    result: Result,
+    outbox: Path,
+    stem: str,
+    *,
+    tag: str,
+    recorded: str | None,
+    record: Callable[[str], None],
+    access: Access = DEFAULT_ACCESS,
+) -> Path:
+    """Put a finished result into the outbox under this stem, or the next that is free for all its files.
+
+    The name of the last file, on which readers may wait, is made durable by `record` before any is put there. Called
+    again after a crash with the `recorded` name, it finds what it put there, and puts the rest. A stem of which a
+    stranger takes a part meanwhile is left again without a trace. Returns where the last file lies. Raises
+    MachineError.
+    """
+    pieces = result.pieces
+    last = pieces[-1].ending
+
+    def put(path: Path) -> None:
+        _put_all(pieces, path.with_name(path.name.removesuffix(last)), tag)
+
+    return durable.place(
+        outbox,
+        stem + last,
+        put,
+        is_ours=lambda _: False,  # what is ours was found by `put`
+        recorded=recorded,
+        record=record,
+        beside=[piece.ending for piece in pieces],
+        ending=last,
+        access=access,
+    )
+
+
+def _put_all(pieces: tuple[Piece, ...], stem: Path, tag: str) -> None:
+    for number, piece in enumerate(pieces):
+        target = stem.with_name(stem.name + piece.ending)
+        try:
+            piece.put(target, tag)
+        except FileExistsError:
+            with durable.machine_faults("read", target):
+                if piece.lies_at(target):
+                    continue
+            for ours in reversed(pieces[:number]):
+                ours.withdraw(stem.with_name(stem.name + ours.ending))
+            raise

@@ -1,0 +1,158 @@
+"""What a job brings forth: several named files, finished all at once.
+
+    FOLDER/figures/page-3-figure-1.jpg  pictures cropped from the pages, durable before their page's record counts
+    FOLDER/result/scan.json …           the other files, called by their endings
+    FOLDER/result.json                  the list of both; with it, and not before, the result is finished
+
+The files go out under one stem: `scan.md`, `scan.json`, `scan.assets/…`, and of a scan that was taken apart
+`scan-1.md`, `scan-2.md`, … Which stem is free shows only then, so the Markdown holds STEM in its place.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ocrd.storage import durable
+
+STEM = "\x1a"
+"""Stands in Markdown for the name that the files go out under: ASCII's own `substitute`, which no page's text has."""
+ASSETS = ".assets"
+"""Ending of the folder of figures."""
+ORDER = (ASSETS, ".pdf", ".txt", ".json", ".md")
+"""In which they go out: what links comes after what it links to, and the last one says that all are there."""
+_LIST = "result.json"
+
+
+class Result:
+    """The files of one job, in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep_figures(self, page: int, figures: Mapping[str, bytes]) -> None:
+        """Make the figures of a page (from 1) durable, in place of any from an earlier reading. Raises MachineError."""
+        folder = self._folder / "figures"
+        for old in folder.glob(f"page-{page}-*"):
+            durable.remove(old)
+        if figures:
+            durable.make_folders(folder, below=self._folder)
+        for name, data in figures.items():
+            durable.write_own(folder / name, data)
+
+    def finish(
+        self, files: Mapping[str, bytes], figures: Iterable[str] = (), facts: Mapping[str, str | int] | None = None
+    ) -> None:
+        """Make the result durable: files by ending, and names of figures that were kept. Raises MachineError.
+
+        `facts` are kept beside them, for the ledger.
+        """
+        folder = self._folder / "result"
+        durable.make_folders(folder, below=self._folder)
+        for ending, data in files.items():
+            durable.write_own(folder / f"scan{ending}", data)
+        listed = {"endings": sorted(files, key=_place), "figures": sorted(figures), "facts": dict(facts or {})}
+        durable.write_own(self._folder / _LIST, json.dumps(listed).encode())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was kept for the ledger; nothing as long as the result is not finished."""
+        facts: dict[str, Any] = self._listed().get("facts", {})
+        return facts
+
+    @property
+    def pieces(self) -> "tuple[Piece, ...]":
+        """What goes out, in its order; empty as long as the result is not finished."""
+        listed = self._listed()
+        if not listed:
+            return ()
+        figures = tuple(self._folder / "figures" / name for name in listed["figures"])
+        folders = (Folder(figures),) if figures else ()
+        return (*folders, *(_piece(ending, self._folder / "result" / f"scan{ending}") for ending in listed["endings"]))
+
+    def _listed(self) -> dict[str, Any]:
+        try:
+            listed: dict[str, Any] = json.loads((self._folder / _LIST).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return listed
+
+
+class Piece:
+    """One thing that goes out."""
+
+    def __init__(self, ending: str, source: Path) -> None:
+        self.ending = ending
+        self._source = source
+
+    def put(self, target: Path, tag: str) -> None:
+        """Put it at a free name. Raises FileExistsError, MachineError."""
+        durable.copy_new(self._source, target, tag=tag)
+
+    def lies_at(self, target: Path) -> bool:
+        """Whether it was put there before."""
+        return durable.same_file(self._source, target)
+
+    def withdraw(self, target: Path) -> None:
+        """Take away what was put there. Raises MachineError."""
+        durable.remove(target)
+
+
+class Text(Piece):
+    """Markdown, in which STEM becomes the name that it goes out under."""
+
+    def put(self, target: Path, tag: str) -> None:
+        durable.write_new(target, self._written(target), tag=tag)
+
+    def lies_at(self, target: Path) -> bool:
+        return durable.holds(target, self._written(target))
+
+    def _written(self, target: Path) -> bytes:
+        return with_stem(self._source.read_bytes(), target.name.removesuffix(self.ending))
+
+
+class Folder(Piece):
+    """The figures."""
+
+    def __init__(self, files: tuple[Path, ...]) -> None:
+        super().__init__(ASSETS, files[0].parent)
+        self._files = files
+
+    def put(self, target: Path, tag: str) -> None:
+        if self._is_remnant(target):
+            self.withdraw(target)
+        durable.folder_new(target, self._files, tag=tag)
+
+    def _is_remnant(self, target: Path) -> bool:
+        """Whether some of our files, and nothing else, lie there: what a death in the middle of `withdraw` leaves."""
+        ours = {file.name: file for file in self._files}
+        with durable.machine_faults("look into", target):
+            found = os.listdir(target) if target.is_dir() and not target.is_symlink() else []
+        return 0 < len(found) < len(ours) and all(
+            name in ours and durable.same_file(ours[name], target / name) for name in found
+        )
+
+    def lies_at(self, target: Path) -> bool:
+        return not target.is_symlink() and all(durable.same_file(file, target / file.name) for file in self._files)
+
+    def withdraw(self, target: Path) -> None:
+        for file in self._files:
+            durable.remove(target / file.name)
+        durable.remove_empty(target)
+
+
+def with_stem(text: bytes, stem: str) -> bytes:
+    """Put the name that a Markdown file goes out under into its links."""
+    return text.replace(STEM.encode(), quote(os.fsencode(stem)).encode())
+
+
+def _place(ending: str) -> tuple[int, int]:
+    """Tell which comes first; of several parts (`-2.md`) each by its number."""
+    number, dot, suffix = ending.rpartition(".")
+    return ORDER.index(dot + suffix), int(number.removeprefix("-") or 0)
+
+
+def _piece(ending: str, source: Path) -> Piece:
+    return Text(ending, source) if ending.endswith(".md") else Piece(ending, source)

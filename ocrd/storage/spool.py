@@ -1,0 +1,445 @@
+"""Job folders: one claimed source each, with all that is known of it. `ls work/` is the queue.
+
+    work/<id>/job.json        what the source was called, attempts, the names chosen for what goes out
+    work/<id>/source.pdf      the source itself, from the claim until it is archived or refused
+    work/<id>/source/         or, of a group, its files
+    work/<id>/source.ocrd.yaml its companion, if it has one, which goes wherever the source goes
+    work/<id>/pages/0001.json each page's result, as soon as it is there
+    work/<id>/figures/        the pictures cropped from it, before that page's result
+    work/<id>/result/         the files that go out: sidecar, and what is configured beside it
+    work/<id>/result.json     their list, from which moment nothing is read again
+
+A source, each file of a group, and a companion is in exactly one place at every instant. What a crash leaves, and what
+the next start makes of it:
+
+    crash after                     found                        rule
+    job.json written                no source                    delete the folder; the scan finds the file in the inbox
+    some files of a group moved     some of source/              give them back to the inbox, where they settle anew
+    CLAIMED (rename into the job)   source                       run it; a twin left in the inbox by a copy goes first
+    attempt charged                 source, attempts > 0         run it after the others; at the limit, refuse it
+    some pages read                 source, pages/               keep those of this source and engine, read the rest
+    refusal recorded                source, refusal              go on refusing: the note, then the source
+    some files of the result        no result.json               write them anew, from the pages
+    RESULT (its list written)       source, result.json          never read again: publish these bytes
+    name recorded                   names[…], nothing there      publish under it
+    some files published            names[…], some of ours       publish the others; if a stranger took one of the
+                                                                 names, withdraw ours, then record another name
+    PUBLISHED (the last file)       names[…], all of ours        go on to the archive
+    some files of a group archived  names[…], some of source/    move the others after them
+    ARCHIVED (or in error/)         no source                    delete the folder
+
+The capitals are the commit points: the claim, the result, the delivery, the end. The files of a result go out figures
+first and Markdown last; each is whole from the instant when it is seen.
+
+What no crash leaves, but a bad disk or a hand can: a record that is damaged, or a source that is not called as its
+record says. Such a source is refused under the name of its job's folder. A stranger's file in a job's folder stays
+there, and the folder with it, when the job ends.
+
+A rerun is a job without a source of its own: its original stays where it was archived. It is asked for by a file
+`rerun-<id>.json` beside the job folders, put there whole by another process, since the folder's lock is the daemon's;
+the daemon makes it a job (job.json), and then deletes the request. reread.py tells how it goes on.
+"""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from ocrd.config import overrides
+from ocrd.errors import DocumentError, MachineError
+from ocrd.model import COMPANION, DEFAULT_ACCESS, Access, FileStamp, Settled
+from ocrd.storage import durable, file_group
+from ocrd.storage.job import COMPANION_FILE, DAMAGE, RECORD, Job, JobRecord, refusal_of
+from ocrd.storage.safe_paths import NotRegularError, beneath, mount_point, regular, spelled
+
+log = structlog.get_logger("ocrd")
+
+_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
+_REQUEST = re.compile(rf"rerun-{_ID.pattern}\.json")
+_OURS = re.compile(
+    r"(.+/)?\.ocrd-.+\.tmp|(job|result|again)\.json|source|original(/.+)?"
+    r"|pages(/\d+\.json)?|figures(/page-.+)?|result(/scan.+)?|again(/(old|new)\..+)?"
+)
+"""What a job's folder holds of ours once its source is gone, by paths in it."""
+NOTE_SUFFIX = ".error.md"
+
+
+class Spool:
+    """The work folder of one watch."""
+
+    def __init__(self, watch: str, inbox: Path, work: Path) -> None:
+        self._watch = watch
+        self._inbox = inbox
+        self._work = work
+        self._lock: int | None = None
+        self._mounts: dict[Path, Path] = {}
+        self._begun: list[Job] = []
+
+    def open(self, *others: Path) -> None:
+        """Take the work folder for this process, and note where it, the inbox and the `others` are mounted.
+
+        Raises SpoolError if another process has it, MachineError.
+        """
+        with durable.machine_faults("make the work folder", self._work):
+            self._work.mkdir(parents=True, exist_ok=True)
+        self._lock = durable.lock_folder(self._work)
+        for folder in (self._inbox, self._work, *others):
+            with durable.machine_faults("reach", folder):
+                self._mounts[folder] = mount_point(folder)
+
+    def check_mount(self, folder: Path) -> None:
+        """Raise MachineError if what a folder lay on when the spool was opened is not mounted any more."""
+        if folder in self._mounts:
+            durable.check_mount(folder, self._mounts[folder])
+
+    def close(self) -> None:
+        """Give the work folder free."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a claim broke off, and what it had taken could not be given back yet."""
+        return bool(self._begun)
+
+    def claim(self, settled: Settled) -> Job | None:
+        """Take a settled source: from the rename on, of a group the last one, it is ours.
+
+        Returns None if it is not there any more, or not what settled: then it is left, or put back, for the next scan.
+        The same if a claim had broken off before, which is undone first. Raises DocumentError if this one source can't
+        be taken, MachineError if none can.
+        """
+        self.check_mount(self._work)
+        if self._begun:
+            while self._begun:
+                self._undo(self._begun.pop())
+            return None
+        name = str(settled.path.relative_to(self._inbox))
+        group = settled.group
+        several = {} if settled.single else group.members
+        record = JobRecord(self._watch, name, group.members.get(""), several, companion=group.companion)
+        if any(self._stamp_in_inbox(name + ending) != stamp for ending, stamp in record.stamps.items()):
+            return None
+        return self._claim(replace(record, settings=self._settings_for(record)))
+
+    def _settings_for(self, record: JobRecord) -> dict[str, str | None]:
+        """Read the settings of the folder that the source lies in, and its companion's. Raises MachineError."""
+        first = Path(record.name + next(iter(record.stamps)))
+        names = [str(first.with_name(COMPANION)), *([record.name + COMPANION] if record.companion else [])]
+        return {name: self._text_of(name) for name in names if os.path.lexists(self._inbox / name)}
+
+    def _text_of(self, name: str) -> str | None:
+        with durable.machine_faults("read", self._inbox / name):
+            try:
+                with beneath(self._inbox, name) as held, regular(held) as path, path.open("rb") as file:
+                    return file.read(overrides.MOST + 1).decode(errors="surrogateescape")
+            except FileNotFoundError:
+                return ""  # it went away meanwhile
+            except (NotRegularError, NotADirectoryError, PermissionError):
+                return None
+
+    def _stamp_in_inbox(self, name: str) -> FileStamp | None:
+        with suppress(FileNotFoundError, NotADirectoryError), beneath(self._inbox, name) as held:
+            return _stamped(held)
+        return None
+
+    def _claim(self, record: JobRecord) -> Job | None:
+        job = Job(self._new_folder(), record)
+        try:
+            job.begin()  # the name first: a source without one could not be given back
+        except MachineError:
+            with suppress(MachineError):  # a full disk is tried again and again, and must not fill with folders
+                clear(job.folder)
+            raise
+        try:
+            if record.members:
+                durable.make_new_folder(job.source)
+            for ending in record.stamps:
+                self._take(job, ending)
+        except durable.NotAsSeenError:
+            self._undo(job)
+            return None
+        except (MachineError, DocumentError):
+            with suppress(MachineError):  # the fault is told already
+                self._undo(job)
+            raise
+        if not all(map(_regular, job.files.values())) or not job.unchanged():
+            self._undo(job)
+            return None
+        return job
+
+    def _take(self, job: Job, ending: str) -> None:
+        """Move one file into its job. Raises NotAsSeenError, MachineError, DocumentError if it is not taken."""
+        target = job.files[ending]
+        try:
+            with beneath(self._inbox, job.record.name + ending) as held:
+                try:
+                    durable.move_new(held, target, tag=job.id)
+                except (durable.NotAsSeenError, MachineError) as error:
+                    if _stamped(held) == job.record.stamps[ending] or not os.path.lexists(target):
+                        self._blame(held, target, error)
+                        raise
+                    # moved, though the machine complained after: it is ours, and not to be left behind
+        except (FileNotFoundError, NotADirectoryError):  # its folder went away, or is a link now
+            raise durable.NotAsSeenError from None
+
+    def _undo(self, job: Job) -> None:
+        """Give back what a claim has taken so far. Raises MachineError; then the next claim tries that again first."""
+        try:
+            if job.held:
+                self.give_back(job)
+            else:
+                clear(job.folder)
+        except MachineError:
+            self._begun.append(job)
+            raise
+
+    def _new_folder(self) -> Path:
+        """Make a folder for one job alone: an id that another job has already is drawn again."""
+        while True:
+            folder = self._work / _new_id()
+            with suppress(FileExistsError):
+                durable.make_new_folder(folder)
+                return folder
+
+    def _blame(self, held: Path, target: Path, error: Exception) -> None:
+        """Tell a file that we may not take from a folder that we may not use. Raises DocumentError for the former."""
+        refused = isinstance(error, MachineError) and isinstance(error.__cause__, PermissionError)
+        if refused and all(os.access(folder, os.W_OK | os.X_OK) for folder in (self._inbox, target.parent)):
+            raise DocumentError(
+                f"{durable.shown(spelled(held))} may not be taken out of its folder: permission denied.",
+                f"Let the user that runs ocrd read it and write to its folder (uid {os.geteuid()}), and touch it.",
+            ) from error
+
+    def give_back(self, job: Job) -> Path:
+        """Put the source of a job back into the inbox, under a free name. Returns where. Raises MachineError.
+
+        Of a group, what was taken goes back to what was not: its folder may well be there.
+        """
+        held = job.held
+        beside = file_group.beside(Path(job.record.name), held)
+        return self._move_out(job, "inbox", self._inbox, put=lambda path: _put(job, path, held), beside=beside)
+
+    def archive(self, job: Job, folder: Path, access: Access = DEFAULT_ACCESS) -> Path:
+        """Move the source to the archive and forget the job. Returns where it lies now. Raises MachineError."""
+        return self._move_out(job, "archive", folder, beside=_taken_by(job), access=access)
+
+    def refuse(self, job: Job, folder: Path, note: bytes, access: Access = DEFAULT_ACCESS) -> Path:
+        """Move the source to `folder` with a note NAME.error.md beside it, and forget the job.
+
+        The note goes first: from the move on the source is no longer ours. Returns where the source lies now. Raises
+        MachineError.
+        """
+
+        def put(path: Path) -> None:
+            beside = path.with_name(path.name + NOTE_SUFFIX)
+            try:
+                durable.write_new(beside, note, tag=job.id)
+            except FileExistsError:
+                if not durable.holds(beside, note):  # else ours, from before a crash
+                    raise
+            try:
+                _put(job, path)
+            except FileExistsError:
+                durable.remove(beside)
+                raise
+
+        note_ending = ("" if job.record.members else Path(job.record.name).suffix) + NOTE_SUFFIX
+        beside = [*_taken_by(job), note_ending]
+        return self._move_out(job, "error", folder, put=put, beside=beside, access=access)
+
+    def clear_note(self, job: Job, folder: Path, is_ours: Callable[[bytes], bool]) -> None:
+        """Delete the note of an earlier refusal, once its source was brought back from `folder` to the inbox.
+
+        Only a note that `is_ours`, with no source beside it any more. Raises MachineError.
+        """
+        source = folder / job.record.name
+        note = source.with_name(source.name + NOTE_SUFFIX)
+        there = any(os.path.lexists(f"{source}{ending}") for ending in job.record.stamps)
+        if "error" in job.record.names or there or len(os.fsencode(note.name)) > durable.NAME_MAX:
+            return  # it may be the note of this very refusal, or of another file, or can't be there
+        with durable.machine_faults("read", note):
+            if note.is_file() and not note.is_symlink() and is_ours(note.read_bytes()):
+                durable.remove(note)
+
+    def _move_out(  # noqa: PLR0913 - all that `place` wants to know
+        self,
+        job: Job,
+        role: str,
+        folder: Path,
+        *,
+        put: Callable[[Path], None] | None = None,
+        beside: Iterable[str] = (),
+        access: Access = DEFAULT_ACCESS,
+    ) -> Path:
+        """Move the source to a free name in another folder, which is the end of the job."""
+        self.check_mount(folder)
+        path = durable.place(
+            folder,
+            job.record.name,
+            put or (lambda path: _put(job, path)),
+            is_ours=lambda _: False,  # what is ours was found by `put`
+            recorded=job.record.names.get(role),
+            record=lambda name: job.name_for(role, name),
+            beside=beside,
+            whole=bool(job.record.members),
+            access=access,
+        )
+        first = next(iter(job.files))
+        if not first.startswith("/"):  # a sequence has no path of its own
+            path = path.with_name(path.name + first)
+        with suppress(MachineError):  # what is left of a job without its source goes at the next start
+            clear(job.folder)
+        return path
+
+    def adopt(self) -> list[Job]:
+        """Make jobs of the reruns that were asked for since the last time. Raises MachineError."""
+        with durable.machine_faults("look into the work folder", self._work):
+            requests = sorted(filter(_REQUEST.fullmatch, os.listdir(self._work)))
+        return [job for name in requests if (job := self._adopt(self._work / name))]
+
+    def _adopt(self, request: Path) -> Job | None:
+        asked = _request(request)
+        job = None
+        if asked:
+            job = Job(request.with_name(request.stem.removeprefix("rerun-")), replace(asked, watch=self._watch))
+            with suppress(FileExistsError):  # from before a crash
+                durable.make_new_folder(job.folder)
+            job.begin()
+        durable.remove(request)
+        return job
+
+    def recover(self) -> Iterator[Job]:
+        """Go through what the last run left: yield the jobs to run, clean up the others. Raises MachineError."""
+        with durable.machine_faults("look into the work folder", self._work):
+            adopted = self.adopt()  # first, or a folder made for a request might be taken for one that a claim left
+            yield from (job for job in self._recover() if job.id not in {one.id for one in adopted})
+            yield from adopted
+
+    def _recover(self) -> Iterator[Job]:
+        for folder in sorted(path for path in self._work.iterdir() if _ID.fullmatch(path.name)):
+            job = self._job_in(folder)
+            if job is None:  # before the claim, or after the end
+                clear(folder)
+                continue
+            if job.record.rerun:
+                yield job
+                continue
+            if "inbox" not in job.record.names:
+                self._finish_claim(job)
+            if "inbox" in job.record.names or _half_claimed(job):
+                self.give_back(job)
+            else:
+                yield job
+
+    def _job_in(self, folder: Path) -> Job | None:
+        """Tell what is to be done with a folder; None if it has no source, and needs none."""
+        with suppress(FileNotFoundError, *DAMAGE):
+            job = Job(folder, JobRecord.parse((folder / RECORD).read_bytes()))
+            if job.record.rerun or job.held:
+                return job
+        return self._without_record(folder)
+
+    def _finish_claim(self, job: Job) -> None:
+        """Delete the twin that a claim by copy or link leaves in the inbox when it dies just before its last step."""
+        for ending, held in job.held.items():
+            with (
+                suppress(FileNotFoundError, NotADirectoryError),
+                beneath(self._inbox, job.record.name + ending) as twin,
+            ):
+                if _stamped(twin) == job.record.stamps[ending] and durable.same_file(twin, held):
+                    durable.remove(twin)
+
+    def _without_record(self, folder: Path) -> Job | None:
+        """Make a job of a source without a sound record of its own: it goes to error/, named after the folder."""
+        companion = folder / COMPANION_FILE
+        for source in sorted(folder.glob("source*"), key=lambda path: path == companion):
+            if source.is_dir() and not source.is_symlink():
+                whole = sorted(path for path in source.iterdir() if not path.name.startswith("."))  # no broken copy
+                group = {f"/{path.name}": FileStamp.of(path.lstat()) for path in whole}
+                if not group:
+                    continue
+                job = Job(folder, JobRecord(self._watch, folder.name, None, group))
+            elif _regular(source):
+                stamp = FileStamp.of(source.lstat())
+                job = Job(folder, JobRecord(self._watch, folder.name + source.suffix, stamp))
+            else:
+                continue
+            if source != job.source:
+                durable.move_new(source, job.source, tag=job.id)
+            if source != companion and _regular(companion):
+                job.record = replace(job.record, companion=FileStamp.of(companion.lstat()))
+            damage = DocumentError(
+                "The record of this job is damaged, its name and place lost.", "Drop the file again."
+            )
+            job.update(refusal=refusal_of(damage))
+            return job
+        return None
+
+
+def ask_for_rerun(work: Path, record: JobRecord) -> str:
+    """Leave a request in a work folder that may be another process's. Returns its id. Raises MachineError."""
+    number = _new_id()
+    durable.write_new(work / f"rerun-{number}.json", json.dumps(asdict(record)).encode(), tag=f"rerun-{number}")
+    return number
+
+
+def _request(path: Path) -> JobRecord | None:
+    """Read what is asked for; None if it can't be told, which the log says. Raises MachineError."""
+    with durable.machine_faults("read", path):
+        try:
+            with regular(path) as held:
+                asked = JobRecord.parse(held.read_bytes())
+        except (NotRegularError, PermissionError, *DAMAGE) as error:
+            log.warning("rerun refused", path=durable.shown(path), reason=f"its request can't be read: {error}")
+            return None
+    return JobRecord("", asked.name, asked.stamp, rerun=asked.rerun) if asked.rerun else None
+
+
+def clear(folder: Path) -> None:
+    """Delete what is left of a job without a source. What somebody else put there stays, and is told of.
+
+    Raises MachineError.
+    """
+    if left := durable.remove_own(folder, _OURS.fullmatch):
+        log.warning(
+            "foreign files in work stay", path=durable.shown(folder), files=[durable.shown(name) for name in left]
+        )
+
+
+def _half_claimed(job: Job) -> bool:
+    """Whether a group's claim broke off; what lacks may also have gone out already."""
+    return len(job.held) < len(job.files) and not job.record.names.keys() & {"archive", "error"}
+
+
+def _put(job: Job, path: Path, files: Mapping[str, Path] | None = None) -> None:
+    file_group.put_all(files or job.files, job.record.stamps, path, tag=job.id)
+
+
+def _taken_by(job: Job) -> list[str]:
+    """List what must be free beside a source's name: for each of its files; for those of a folder, the folder."""
+    endings = dict.fromkeys("/" if ending.startswith("/") else ending for ending in job.record.stamps)
+    return [one.rstrip("/") for one in file_group.beside(Path(job.record.name), endings)]
+
+
+def _stamped(path: Path) -> FileStamp | None:
+    try:
+        return FileStamp.of(path.lstat())
+    except OSError:
+        return None
+
+
+def _regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _new_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"  # sorts by time

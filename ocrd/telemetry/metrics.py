@@ -1,0 +1,243 @@
+"""Numbers for Prometheus, and answers to whoever asks whether the service lives and is ready. Off by default.
+
+The only user of prometheus-client. Served on a loopback port or a Unix socket: /metrics, /healthz, /readyz.
+"""
+
+import errno
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from ocrd.errors import ConfigError
+from ocrd.model import Verdict
+from ocrd.telemetry.events import Accepted, Ended, Event, PageDone, WatchAdded
+from ocrd.telemetry.status import STALE, EngineStatus, Status, WatchStatus
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from prometheus_client.core import Metric
+
+LATENCIES = (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
+"""Seconds; a scan is read within some seconds, a backlog overnight."""
+PAGE_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160)
+
+OUTCOMES = ("delivered", "partial", "refused", "returned", "skipped", "reread", "not reread")
+
+Look = Callable[[], Status]
+
+
+class Metrics:
+    """Counts what happens, and tells how things stand when it is asked. One registry of its own."""
+
+    def __init__(self, look: Look) -> None:
+        """Take what tells how things stand; it is called from other threads."""
+        self.registry = CollectorRegistry()
+        own: dict[str, Any] = {"registry": self.registry, "namespace": "ocrd"}
+        self._accepted = Counter("accepted", "Sources claimed", ["watch"], **own)
+        self._documents = Counter("documents", "Documents ended", ["watch", "outcome"], **own)
+        self._pages = Counter("pages", "Pages read or given up", ["watch", "verdict"], **own)
+        self._page_seconds = Histogram(
+            "page_seconds", "From the engine's taking a page to its answer", buckets=PAGE_SECONDS, **own
+        )
+        self._latency = Histogram(
+            "latency_seconds", "From first seen in the inbox to the sidecar", ["watch"], buckets=LATENCIES, **own
+        )
+        self.registry.register(_Standing(look))
+
+    def hear(self, event: Event) -> None:
+        """Count what happened."""
+        match event:
+            case WatchAdded():
+                self._begin(event.watch)
+            case Accepted(recovered=False):
+                self._accepted.labels(event.watch).inc()
+            case PageDone():
+                self._pages.labels(event.watch, str(event.result.verdict)).inc()
+                if event.result.reading:
+                    self._page_seconds.observe(event.result.reading.seconds)
+            case Ended():
+                outcome = "partial" if (event.kind, event.status) == ("delivered", "partial") else event.kind
+                self._documents.labels(event.watch, outcome).inc()
+                if event.kind == "delivered":
+                    self._latency.labels(event.watch).observe(event.latency)
+            case _:
+                pass
+
+    def _begin(self, watch: str) -> None:
+        """Let each of a watch's counters begin at zero: of one that begins at one, Prometheus sees no increase."""
+        self._accepted.labels(watch)
+        self._latency.labels(watch)
+        for outcome in OUTCOMES:
+            self._documents.labels(watch, outcome)
+        for verdict in Verdict:
+            self._pages.labels(watch, str(verdict))
+
+
+class _Standing:
+    """What is not counted but looked up: queue, engine, pauses."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+
+    def collect(self) -> "Iterable[Metric]":
+        """Yield the gauges, for prometheus_client's registry."""
+        status = self._look()
+        engine = status.engine
+        yield GaugeMetricFamily("ocrd_ready", "Whether it is ready", float(status.state == "ready"))
+        yield GaugeMetricFamily("ocrd_hanging", "Whether the heartbeat has ended", float(bool(status.complaint)))
+        yield GaugeMetricFamily("ocrd_pages_left", "Pages to read, as far as known", status.pages_left)
+        yield GaugeMetricFamily("ocrd_pages_per_second", "Pages read a second", status.pages_per_second)
+        yield GaugeMetricFamily("ocrd_engine_pages", "Pages with the engine", engine.inside)
+        yield GaugeMetricFamily("ocrd_engine_tokens_per_second", "Tokens read a second", engine.tokens_per_second)
+        yield CounterMetricFamily("ocrd_engine_restarts", "Engines built anew", engine.restarts)
+        yield GaugeMetricFamily("ocrd_start_time_seconds", "When the daemon began, since the epoch", status.since)
+        yield from _memory(engine)
+        for name, text, value in _OF_WATCHES:
+            family = GaugeMetricFamily(f"ocrd_{name}", text, labels=["watch"])
+            for watch in status.watches:
+                family.add_metric([watch.name], value(watch))
+            yield family
+        found = CounterMetricFamily(
+            "ocrd_found_by_scan", "Files that a scan found and no event had told of", labels=["watch"]
+        )
+        for watch in status.watches:
+            found.add_metric([watch.name], watch.found_by_scan)
+        yield found
+
+
+def _memory(engine: EngineStatus) -> Iterator["Metric"]:
+    """Yield what is known of the card; without one, nothing."""
+    for name, text, value in (
+        ("engine_memory_bytes", "Memory of the card that the engine holds", engine.memory),
+        ("card_memory_used_bytes", "Memory of the card that anyone holds", engine.memory_used),
+        ("card_memory_bytes", "Memory that the card has", engine.memory_total),
+    ):
+        if value is not None:
+            yield GaugeMetricFamily(f"ocrd_{name}", text, value)
+
+
+_OF_WATCHES: tuple[tuple[str, str, Callable[[WatchStatus], float]], ...] = (
+    ("settling", "Files in the inbox that may still change", lambda watch: watch.settling),
+    ("waiting", "Files in the inbox that are complete and not claimed", lambda watch: watch.waiting),
+    ("in_work", "Sources claimed and not ended", lambda watch: watch.in_work),
+    ("paused", "Whether a fault of the machine holds the watch up", lambda watch: float(watch.paused is not None)),
+    ("polling", "Whether the inbox gives no events", lambda watch: float(watch.how == "polling")),
+)
+
+
+class Server:
+    """Answers in a thread of its own."""
+
+    def __init__(self, metrics: Metrics, look: Look, listen: str) -> None:
+        """Listen at `HOST:PORT` on loopback, or at the path of a Unix socket. Raises ConfigError if that can't be."""
+        self._look = look
+        self._metrics: Any = make_wsgi_app(metrics.registry)
+        try:
+            self._server = _UnixServer(listen) if listen.startswith("/") else _TcpServer(listen)
+        except OSError as error:
+            raise ConfigError(
+                f"metrics.listen is {listen}, but that can't be listened at: {error.strerror}.",
+                "Take another port or path, or end what listens there.",
+            ) from error
+        self._server.set_app(self._answer)
+        self.address = self._server.server_address
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _answer(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                answer: Iterable[bytes] = self._metrics(environ, start_response)
+                return answer
+            case "/healthz":
+                code, told = _healthy(self._look(), time.time())
+            case "/readyz":
+                code, told = _ready(self._look(), time.time())
+            case _:
+                code, told = HTTPStatus.NOT_FOUND, "/metrics, /healthz and /readyz are here"
+        start_response(f"{code.value} {code.phrase}", [("Content-Type", "application/json")])
+        return [json.dumps({"status": told}).encode() + b"\n"]
+
+
+def _healthy(status: Status, now: float) -> tuple[HTTPStatus, str]:
+    """Say whether all that must move does."""
+    told = status.complaint or ("the event loop does not turn" if now - status.written > STALE else "")
+    return (HTTPStatus.SERVICE_UNAVAILABLE, told) if told else (HTTPStatus.OK, "ok")
+
+
+def _ready(status: Status, now: float) -> tuple[HTTPStatus, str]:
+    """Say whether what is dropped now will be read soon."""
+    health = _healthy(status, now)
+    if health[0] is not HTTPStatus.OK:
+        return health
+    paused = [f"watch {watch.name} is paused: {watch.paused.what}" for watch in status.watches if watch.paused]
+    told = "; ".join(paused) if status.state == "ready" else status.state
+    return (HTTPStatus.SERVICE_UNAVAILABLE, told) if told else (HTTPStatus.OK, "ok")
+
+
+class _Quiet(WSGIRequestHandler):
+    """Asked every few seconds by machines, it keeps that out of the log."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class _TcpServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def __init__(self, listen: str) -> None:
+        host, _, port = listen.rpartition(":")
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host.strip("[]"), int(port)), _Quiet)
+
+
+def _clear(path: Path) -> None:
+    """Take away the socket of a daemon that was killed. Raises OSError if it still answers, or is no socket."""
+    with suppress(FileNotFoundError), socket.socket(socket.AF_UNIX) as caller:
+        if not path.is_socket() and path.exists():
+            raise FileExistsError(errno.EEXIST, "A file that is no socket lies there")
+        try:
+            caller.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+class _UnixServer(ThreadingMixIn, WSGIServer):
+    address_family = socket.AF_UNIX
+    daemon_threads = True
+
+    def __init__(self, path: str) -> None:
+        _clear(Path(path))
+        super().__init__(path, _Quiet)  # type: ignore[arg-type]  # a path is the address of such a socket
+        os.chmod(path, 0o660)
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Accept, and name the client, who has no address."""
+        return self.socket.accept()[0], ("local", 0)
+
+    def server_bind(self) -> None:
+        """Bind without asking for a host name, which a path has not."""
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "localhost", 0
+        self.setup_environ()

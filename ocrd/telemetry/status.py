@@ -1,0 +1,403 @@
+"""How things stand: kept from the events, written to a file once a second, and read back by `ocrd status`.
+
+The file lies in the service's runtime folder, so that it costs no disk and can't be held up by a share; it is named for
+the configuration file.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from ocrd import __version__
+from ocrd.config.schema import Config
+from ocrd.engines.instrumented import Attended
+from ocrd.storage.durable import shown, write_scratch
+from ocrd.telemetry.events import (
+    Accepted,
+    Ended,
+    EngineReady,
+    EngineRestarted,
+    Event,
+    Looked,
+    Opened,
+    PageDone,
+    Paused,
+    Resumed,
+    WatchAdded,
+    WatchRemoved,
+)
+
+SPEED_OVER = 300.0
+"""Seconds over which pages a second are taken, at most."""
+SHOWN_DOCUMENTS = 16
+"""Documents in work that the status names; the others are only counted."""
+STALE = 15.0
+"""Seconds after which a status that should be written each second shows that its daemon hangs."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """The last document that went out of a watch."""
+
+    source: str
+    path: str
+    at: float
+    """Seconds since the epoch."""
+
+
+@dataclass(slots=True)
+class Pause:
+    """What holds a watch up."""
+
+    what: str
+    remedy: str
+    since: float
+    """Seconds since the epoch."""
+
+
+@dataclass(slots=True)
+class WatchStatus:
+    """One watch."""
+
+    name: str
+    inbox: str
+    how: str = ""
+    """`events` or `polling`; empty until it is watched."""
+    why: str = ""
+    """Why it is polled."""
+    settling: int = 0
+    """Files in the inbox that may still change."""
+    waiting: int = 0
+    """Files in the inbox that are complete, but not claimed yet."""
+    in_work: int = 0
+    """Sources claimed and not ended."""
+    pages_left: int = 0
+    """Pages of these that are not read; a source that was not opened yet counts as one."""
+    delivered: int = 0
+    """Since the daemon began, as are the next three."""
+    partial: int = 0
+    """Of the delivered, those with pages that a person should look at."""
+    refused: int = 0
+    returned: int = 0
+    skipped: int = 0
+    """Duplicates that were only archived."""
+    found_by_scan: int = 0
+    """Files that a scan found and no event had told of."""
+    last: Delivery | None = None
+    paused: Pause | None = None
+
+
+@dataclass(slots=True)
+class DocumentStatus:
+    """One document in work."""
+
+    watch: str
+    source: str
+    pages: int
+    done: int
+    problems: int = 0
+    """Pages done that a person should look at."""
+
+
+@dataclass(slots=True)
+class EngineStatus:
+    """The engine."""
+
+    kind: str
+    model: str = ""
+    doing: str = "loading"
+    """`loading`, `ready`, `resting`."""
+    restarts: int = 0
+    inside: int = 0
+    """Pages with the engine now."""
+    tokens_per_second: float = 0.0
+    memory: int | None = None
+    """Bytes of the card's memory that the engine holds, as far as known; None, as in the next two, without a card."""
+    memory_used: int | None = None
+    """Bytes of the card's memory that anyone holds."""
+    memory_total: int | None = None
+    """Bytes of memory that the card has."""
+
+
+@dataclass(slots=True)
+class Status:
+    """Everything at one moment."""
+
+    state: str
+    """`starting`, `ready`, `stopping`, `stopped`, `failed`; `dead`, `hung` and `down` are found out by who reads it."""
+    version: str
+    pid: int
+    started: int
+    """When the process started, clock ticks since boot (proc(5)): tells it from a later one with its number."""
+    since: float
+    """When the daemon began, seconds since the epoch."""
+    written: float
+    """When this was written, seconds since the epoch."""
+    engine: EngineStatus
+    pages_left: int = 0
+    pages_per_second: float = 0.0
+    eta: float | None = None
+    """Seconds until the pages that are left are read at this speed; None while nobody knows."""
+    complaint: str = ""
+    """Why it does not beat, or why it ended."""
+    watches: list[WatchStatus] = field(default_factory=list)
+    documents: list[DocumentStatus] = field(default_factory=list)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read it back. Raises ValueError, KeyError or TypeError if it is damaged."""
+        raw: dict[str, Any] = json.loads(data)
+        watches = [_watch(one) for one in raw.pop("watches")]
+        documents = [DocumentStatus(**one) for one in raw.pop("documents")]
+        return cls(engine=EngineStatus(**raw.pop("engine")), watches=watches, documents=documents, **raw)
+
+
+def _watch(raw: dict[str, Any]) -> WatchStatus:
+    last, paused = raw.pop("last"), raw.pop("paused")
+    return WatchStatus(**raw, last=Delivery(**last) if last else None, paused=Pause(**paused) if paused else None)
+
+
+class Board:
+    """Hears what happens, and knows at any moment how things stand. For one event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.state = "starting"
+        self._started = _started(os.getpid())
+        self.complaint = ""
+        self._since = time.time()
+        self._engine = EngineStatus(config.engine.kind)
+        self._watches: dict[str, WatchStatus] = {}
+        self._documents: dict[str, DocumentStatus] = {}
+        self._pages = deque[float]()
+        self._tokens = deque[tuple[float, int]](maxlen=60)
+        self._busy_since: float | None = None
+        self._now = time.monotonic()
+        self.configured(config)
+
+    def configured(self, config: Config) -> None:
+        """Take over the watches of a configuration; those that were there keep their numbers."""
+        known = self._watches
+        self._watches = {
+            watch.name: known.get(watch.name, WatchStatus(watch.name, shown(watch.inbox))) for watch in config.watches
+        }
+        for watch in config.watches:
+            self._watches[watch.name].inbox = shown(watch.inbox)
+
+    def hear(self, event: Event) -> None:
+        """Take in what happened."""
+        match event:
+            case EngineReady():
+                self._engine.model = event.model
+            case EngineRestarted() | WatchRemoved():
+                pass
+            case _:
+                watch = self._watches.setdefault(event.watch, WatchStatus(event.watch, ""))
+                self._hear_of_watch(watch, event)
+
+    def _hear_of_watch(
+        self,
+        watch: WatchStatus,
+        event: WatchAdded | Looked | Accepted | Opened | PageDone | Ended | Paused | Resumed,
+    ) -> None:
+        match event:
+            case WatchAdded():
+                watch.how = event.how
+            case Looked():
+                watch.settling, watch.waiting = event.settling, event.waiting
+                watch.why, watch.found_by_scan = event.why, event.found_by_scan
+            case Accepted():
+                self._documents[event.job] = DocumentStatus(event.watch, shown(event.source), 1, 0)
+                if not event.recovered:
+                    watch.waiting = max(0, watch.waiting - 1)
+            case Opened():
+                document = self._document(event)
+                document.pages, document.done = event.pages, event.kept
+            case PageDone():
+                self._document(event).done += 1
+                self._document(event).problems += not event.result.verdict.sound
+                self._pages.append(time.monotonic())
+            case Ended():
+                self._documents.pop(event.job, None)
+                _count_end(watch, event)
+            case Paused():
+                watch.paused = Pause(event.what, event.remedy, time.time())
+            case Resumed():
+                watch.paused = None
+
+    def _document(self, event: Opened | PageDone) -> DocumentStatus:
+        return self._documents.setdefault(event.job, DocumentStatus(event.watch, shown(event.source), 1, 0))
+
+    def observe(self, engine: Attended, complaint: str | None, now: float) -> None:
+        """Look at the engine, at `now` monotonic seconds; to be called about once a second."""
+        told = engine.state
+        self._engine.doing = "loading" if self.state == "starting" and not self._engine.model else told.doing
+        self._engine.restarts, self._engine.inside = told.restarts, engine.inside
+        self._engine.memory, self._engine.memory_used = told.memory, told.memory_used
+        self._engine.memory_total = told.memory_total
+        self.complaint = complaint or ""
+        self._now = now
+        if not self._documents:
+            self._busy_since = None
+            self._pages.clear()
+            self._tokens.clear()
+        elif self._busy_since is None:
+            self._busy_since = now
+        self._tokens.append((now, engine.tokens))
+        while self._pages and self._pages[0] < now - SPEED_OVER:
+            self._pages.popleft()
+        (first, before), (last, after) = self._tokens[0], self._tokens[-1]
+        self._engine.tokens_per_second = round((after - before) / (last - first), 1) if last > first else 0.0
+
+    def _speed(self) -> float:
+        """Pages a second while there was something to read."""
+        if self._busy_since is None or not self._pages:
+            return 0.0
+        return len(self._pages) / max(1.0, self._now - max(self._busy_since, self._now - SPEED_OVER))
+
+    def snapshot(self) -> Status:
+        """Tell how things stand."""
+        documents = self._documents.values()
+        for watch in self._watches.values():
+            mine = [one for one in documents if one.watch == watch.name]
+            watch.in_work, watch.pages_left = len(mine), sum(one.pages - one.done for one in mine)
+        left = sum(one.pages - one.done for one in documents) + sum(one.waiting for one in self._watches.values())
+        speed = self._speed()
+        begun = sorted(documents, key=lambda one: (one.done == 0, one.pages - one.done))
+        return Status(
+            state=self.state,
+            version=__version__,
+            pid=os.getpid(),
+            started=self._started,
+            since=self._since,
+            written=time.time(),
+            engine=self._engine,
+            pages_left=left,
+            pages_per_second=round(speed, 3),
+            eta=left / speed if speed else None,
+            complaint=self.complaint,
+            watches=list(self._watches.values()),
+            documents=begun[:SHOWN_DOCUMENTS],
+        )
+
+    def data(self) -> bytes:
+        """Return the status as it is written to the file."""
+        return json.dumps(asdict(self.snapshot())).encode()
+
+
+def _count_end(watch: WatchStatus, event: Ended) -> None:
+    match event.kind:
+        case "delivered":
+            watch.delivered += 1
+            watch.partial += event.status == "partial"
+            watch.last = Delivery(shown(event.source), shown(event.path), time.time())
+        case "refused":
+            watch.refused += 1
+        case "skipped":
+            watch.skipped += 1
+        case "returned":
+            watch.returned += 1
+        case _:
+            pass  # reruns deliver nothing new
+
+
+def line(status: Status) -> str:
+    """Say it in one line, for `systemctl status`."""
+    if status.complaint:
+        return f"Hanging: {status.complaint}"
+    engine = status.engine
+    if status.state != "ready":
+        doing = f", engine {engine.kind} loading" if engine.doing == "loading" else ""
+        return f"{status.state.capitalize()}{doing}; {backlog(status)}"
+    parts = [f"Engine {engine.doing}", backlog(status)]
+    parts += [f"watch {watch.name} paused: {watch.paused.what}" for watch in status.watches if watch.paused]
+    return "; ".join(parts)
+
+
+def backlog(status: Status) -> str:
+    """Say how much is left to read, how fast that goes, and how long it will take."""
+    if not status.pages_left:
+        return "nothing to read"
+    text = f"{status.pages_left} page{'s' * (status.pages_left != 1)} to read"
+    if status.eta is not None:
+        text += f", {status.pages_per_second:.2g} pages/s, {duration(status.eta)} left"
+    return text
+
+
+def duration(seconds: float) -> str:
+    """Write a time in its two largest units: `2 h 5 min`, `40 s`."""
+    whole = round(seconds)
+    for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"
+
+
+# -- the file -------------------------------------------------------------------------------------------------------
+
+
+def place(config: Path) -> Path:
+    """Return where a daemon with this configuration file writes its status."""
+    runtime = os.environ.get("RUNTIME_DIRECTORY")
+    return (Path(runtime) if runtime else _own_folder()) / _name(config)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put a status at its place; it needn't outlive a power cut. Raises MachineError."""
+    write_scratch(path, data)
+
+
+def read(config: Path) -> Status | None:
+    """Find the last status of a daemon with this configuration file, whether it still runs or not."""
+    found = [status for path in _places(config) if (status := _read(path))]
+    return max(found, key=lambda status: status.written, default=None)
+
+
+def judged(status: Status, now: float) -> Status:
+    """Set the state right if the daemon can no longer do that itself: `dead` or `hung`; `now` since the epoch."""
+    if status.state not in ("stopped", "failed", "down"):
+        if _started(status.pid) != status.started:
+            status.state = "dead"
+        elif now - status.written > STALE:
+            status.state = "hung"
+    return status
+
+
+def _own_folder() -> Path:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "ocrd" if runtime else Path(tempfile.gettempdir()) / f"ocrd-{os.getuid()}"
+
+
+def _name(config: Path) -> str:
+    return hashlib.sha256(os.fsencode(config.resolve())).hexdigest()[:16] + ".status.json"
+
+
+def _places(config: Path) -> Iterator[Path]:
+    """List where it may lie: that of a service, of an instance of it, and of one's own daemons."""
+    for folder in (Path("/run/ocrd"), *Path("/run").glob("ocrd-*"), _own_folder()):
+        yield folder / _name(config)
+
+
+def _read(path: Path) -> Status | None:
+    try:
+        if path.is_relative_to(tempfile.gettempdir()) and path.lstat().st_uid != os.getuid():
+            return None  # anyone can put a file there
+        return Status.parse(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _started(pid: int) -> int:
+    """Return when a process started, clock ticks since boot; -1 if it is gone or only waits to be reaped."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return -1
+    return -1 if fields[0] in "ZX" else int(fields[19])
