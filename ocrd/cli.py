@@ -75,18 +75,18 @@ def _options(
 @app.command()
 def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Watch the inboxes until stopped: the daemon."""
-    from ocrd.config import schema as configuration
+    from ocrd.config import loader
     from ocrd.telemetry import sd_notify, status
 
     manager = sd_notify.Manager.take()
-    settings = configuration.load(config)
+    settings = loader.load(config)
     place = status.place(config)
     with _all_logged(settings):
         _run_daemon(
             settings,
             manager=manager,
             # A terminal that is closed sends the signal that means a reload elsewhere, and would leave us without one.
-            reread=None if os.isatty(0) else lambda: configuration.load(config),
+            reread=None if os.isatty(0) else lambda: loader.load(config),
             status_file=place,
         )
 
@@ -94,9 +94,9 @@ def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 @app.command()
 def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Work off what lies in the inboxes, and end. Exit code 65 if a source was refused."""
-    from ocrd.config import schema as configuration
+    from ocrd.config import loader
 
-    settings = configuration.load(config)
+    settings = loader.load(config)
     if not sys.stderr.isatty():
         with _all_logged(settings):
             ended = _run_daemon(settings, once=True)
@@ -136,9 +136,9 @@ def convert(
     """Read files into Markdown at once. They stay where they are, and no daemon is needed."""
     from ocrd.commands.convert import convert_files
     from ocrd.commands.progress_bars import Bars
-    from ocrd.config import schema as configuration
+    from ocrd.config import loader
 
-    settings = configuration.load(config) if config else configuration.without_watches()
+    settings = loader.load(config) if config else loader.without_watches()
     with Bars() as bars:
         _configure_log(settings, level="warning")
         good = convert_files(files, output, settings, bars, split)
@@ -186,10 +186,10 @@ def history(
     from heapq import merge
     from itertools import repeat
 
-    from ocrd.config import schema as configuration
+    from ocrd.config import loader
     from ocrd.storage.ledger import Ledger
 
-    watches = configuration.load(config).watches
+    watches = loader.load(config).watches
     wide = max(len(watch.name) for watch in watches)
     entries = (zip(repeat(watch.name), Ledger(watch.work_folder, watch.outbox).entries()) for watch in watches)
     for name, one in merge(*entries, key=lambda told: told[1].date):
@@ -209,10 +209,10 @@ def review(
 ) -> None:
     """Write an HTML page: a scan beside its text. Pages with problems come first."""
     from ocrd.commands import review as reviews
-    from ocrd.config import schema as configuration
-    from ocrd.storage.durable import shown
+    from ocrd.config import loader
+    from ocrd.display import shown
 
-    print(shown(reviews.write(name, configuration.load(config), output)))
+    print(shown(reviews.write(name, loader.load(config), output)))
 
 
 @app.command()
@@ -226,12 +226,12 @@ def retry(
 ) -> None:
     """Bring refused files back to their inboxes. Whether the daemon runs does not matter."""
     from ocrd.commands.retry import bring_back
-    from ocrd.config import schema as configuration
-    from ocrd.storage.durable import shown
+    from ocrd.config import loader
+    from ocrd.display import shown
 
     if not names and not everything:
         raise typer.BadParameter("name files that lie in the error folders, or give --all.")
-    for path in bring_back(configuration.load(config).watches, None if everything else names):
+    for path in bring_back(loader.load(config).watches, None if everything else names):
         print(shown(path))
 
 
@@ -248,9 +248,9 @@ def rerun(
     The daemon does it, now or when it is started, or `ocrd once`.
     """
     from ocrd.commands.rerun import ask
-    from ocrd.config import schema as configuration
+    from ocrd.config import loader
 
-    print(ask(name, pages, configuration.load(config).watches))
+    print(ask(name, pages, loader.load(config).watches))
 
 
 @app.command("split-sheet")
@@ -259,14 +259,15 @@ def split_sheet(
     text: Annotated[str, typer.Option("--text", help="One of the watch's `separators`.")] = "PATCHT",
 ) -> None:
     """Make a separator sheet to print. Where `split: barcode` is set, a scan is taken apart at it."""
+    from ocrd import display
     from ocrd.rendering import barcodes
     from ocrd.storage import durable
 
     try:
         durable.write_new(output, barcodes.sheet(text), tag="sheet")
     except FileExistsError as error:
-        raise MachineError(f"There is already a file {durable.shown(output)}.", "Give another name.") from error
-    print(durable.shown(output))
+        raise MachineError(f"There is already a file {display.shown(output)}.", "Give another name.") from error
+    print(display.shown(output))
 
 
 @app.command("help")
@@ -288,9 +289,9 @@ def service_install(
 ) -> None:
     """Make ocrd a service with this configuration. Each step is shown before it is done."""
     from ocrd.commands import systemd_install
-    from ocrd.config import schema as configuration
+    from ocrd.config import loader
 
-    settings = configuration.load(config)
+    settings = loader.load(config)
     place = systemd_install.Place(user)
     _carry_out(systemd_install.install(settings, config, place), place, yes=yes, dry_run=dry_run)
 
@@ -324,9 +325,9 @@ def _carry_out(plan: "Plan", place: "Place", *, yes: bool, dry_run: bool) -> Non
 @config_app.command("init")
 def config_init() -> None:
     """Write a configuration with every setting. Each has its meaning and its default."""
-    from ocrd.config import schema as configuration
+    from ocrd.config import example
 
-    print(configuration.example(), end="")
+    print(example.example(), end="")
 
 
 @config_app.command("schema")
@@ -334,17 +335,17 @@ def config_schema() -> None:
     """Write the JSON schema of the configuration, for editors."""
     import json
 
-    from ocrd.config import schema as configuration
+    from ocrd.config import example
 
-    print(json.dumps(configuration.schema(), indent=2))
+    print(json.dumps(example.schema(), indent=2))
 
 
 @config_app.command("show")
 def config_show(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Show what a configuration means, defaults included."""
-    from ocrd.config import schema as configuration
+    from ocrd.config import example, loader
 
-    print(configuration.dump(configuration.load(config)), end="")
+    print(example.dump(loader.load(config)), end="")
 
 
 def _configure_log(settings: "Config", level: str | None = None) -> None:
@@ -358,9 +359,9 @@ def _all_logged(settings: "Config") -> Iterator[None]:
     """Log all that happens inside, what is printed there and how it ends included."""
     import structlog
 
-    from ocrd.telemetry import logs
+    from ocrd.telemetry import logs, output_capture
 
-    with logs.captured() as terminal:
+    with output_capture.captured() as terminal:
         logs.configure(settings.log.level, settings.log.format, terminal)
         try:
             yield

@@ -448,3 +448,19 @@ class Document:
     def status(self) -> str:
         """`complete`, or `partial` where pages have problems."""
         return "partial" if self.problems else "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """How a running engine is. An engine may have a property `state` that tells it; it is asked every second."""
+
+    doing: str = "ready"
+    """`ready`, `loading` (being built anew), or `resting` (the device is free until the next page)."""
+    restarts: int = 0
+    """How often it was built anew because it had died."""
+    memory: int | None = None
+    """Bytes of the card's memory that the engine holds; None where there is no card, or nobody knows."""
+    memory_used: int | None = None
+    """Bytes of the card's memory that anyone holds."""
+    memory_total: int | None = None
+    """Bytes of memory that the card has."""

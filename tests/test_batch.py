@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd.daemon.batching import Batch, BatchPolicy, Turns
+from ocrd.concurrency.fair_window import Turns
+from ocrd.daemon.batching import Batch, BatchPolicy
 
 POLICY = BatchPolicy(quiet=2.0, max_wait=10.0, max_pages=100)
 

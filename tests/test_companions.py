@@ -26,9 +26,10 @@ from ocrd.intake.inbox import Inbox
 from ocrd.intake.scanner import scan
 from ocrd.intake.settling import SettleTracker
 from ocrd.model import Approach, Settled, SourceFacts
-from ocrd.output import markdown
+from ocrd.output import front_matter, markdown
 from ocrd.pipeline import page_replacement
-from ocrd.pipeline.job_runner import Outcome, Tools, approach_of, provenance, run_job
+from ocrd.pipeline.document import Tools, approach_of, provenance
+from ocrd.pipeline.job_runner import Outcome, run_job
 from ocrd.storage.job import Job, JobRecord
 
 SCAN, OWN = "s/a.pdf", "s/a.pdf.ocrd.yaml"
@@ -68,7 +69,7 @@ def test_a_companion_sets_what_its_scan_is_read_by_and_goes_with_it(house: House
     assert house.lie("work") == []
     assert set(engine.approaches) == {Approach(prompt="<image>\nFree OCR.", languages=("deu",))}
     told = {"prompt": "<image>\nFree OCR.", "outputs": ["json", "markdown"], "languages": ["deu"]}
-    facts = markdown.facts_of((house.root / "outbox/s/a.md").read_bytes())
+    facts = front_matter.facts_of((house.root / "outbox/s/a.md").read_bytes())
     assert facts is not None
     assert facts["settings"] == told
     assert json.loads((house.root / "outbox/s/a.json").read_text())["settings"] == told
@@ -78,10 +79,10 @@ def test_a_rerun_finds_the_settings_and_keeps_them(house: House) -> None:
     drop(house, "languages: [deu]\n")
     run(house, house.claim())
     sidecar = (house.root / "outbox/s/a.md").read_text()
-    options = overrides.told(markdown.facts_of(sidecar.encode()) or {})
+    options = overrides.told(front_matter.facts_of(sidecar.encode()) or {})
     assert overrides.approach(options) == Approach(languages=("deu",))
     new = page_replacement.in_markdown(sidecar, [], markdown.Style(), {"date": "2026-01-01T00:00:00+00:00"}, "a")
-    assert overrides.told(markdown.facts_of(new.encode()) or {}) == options
+    assert overrides.told(front_matter.facts_of(new.encode()) or {}) == options
 
 
 def test_facts_that_somebody_wrote_are_checked_like_a_companion() -> None:

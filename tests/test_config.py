@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocrd.config import example, loader
 from ocrd.config import schema as config
 from ocrd.errors import ConfigError
 
@@ -22,7 +23,7 @@ GOOD = f"watches:\n  - {WATCH}\n"
 
 def problems(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        config.parse(dedent(text), FILE)
+        loader.parse(dedent(text), FILE)
     assert caught.value.exit_code == 78
     assert str(FILE) in caught.value.what
     assert caught.value.remedy
@@ -30,7 +31,7 @@ def problems(text: str) -> str:
 
 
 def test_the_smallest_configuration_is_its_watches() -> None:
-    read = config.parse(GOOD, FILE)
+    read = loader.parse(GOOD, FILE)
     assert read.settle.quiet == 3.0
     assert read.batch == config.Batch(quiet="2s", max_wait="10s", max_pages=512)
     assert read.watches[0].inbox == Path("/o/inbox")
@@ -128,7 +129,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     latin.write_bytes(b"# \xe9\n")
     for path in (tmp_path / "none.yaml", tmp_path, latin):
         with pytest.raises(ConfigError, match=f"{re.escape(str(path))} can't be read") as caught:
-            config.load(path)
+            loader.load(path)
         assert "ocrd config init" in caught.value.remedy
 
 
@@ -137,12 +138,12 @@ def test_relative_folders_start_at_the_file(tmp_path: Path, monkeypatch: pytest.
     file.write_text("watches: [{name: s, inbox: in, outbox: ./sub/out, archive: /abs, error: ~/err, work: w}]")
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.chdir("/")
-    watch = config.load(file).watches[0]
+    watch = loader.load(file).watches[0]
     assert (watch.inbox, watch.outbox, watch.archive, watch.error, watch.work_folder) == (
         tmp_path / "in", tmp_path / "sub/out", Path("/abs"), Path("/home/someone/err"), tmp_path / "w",
     )  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    assert config.load(Path("ocrd.yaml")).watches[0].inbox == tmp_path / "in"
+    assert loader.load(Path("ocrd.yaml")).watches[0].inbox == tmp_path / "in"
 
 
 def two(**folders: str) -> str:
@@ -183,8 +184,8 @@ def test_a_folder_that_links_to_itself_is_told(tmp_path: Path) -> None:
 
 
 def test_watches_may_share_outbox_archive_and_error_and_hand_on_to_each_other() -> None:
-    config.parse(two(outbox="/two/outbox", archive="/two/archive", error="/two/error"), FILE)
-    config.parse(two(outbox="/pipe", archive="/pipe", error="/pipe"), FILE)
+    loader.parse(two(outbox="/two/outbox", archive="/two/archive", error="/two/error"), FILE)
+    loader.parse(two(outbox="/pipe", archive="/pipe", error="/pipe"), FILE)
 
 
 @given(st.integers(0, 10**7), st.sampled_from(["ms", "s", "min", "h", "d"]))
@@ -214,9 +215,9 @@ def test_sizes_are_written_with_a_unit(written: str, bytes_: int) -> None:
 
 @pytest.mark.parametrize("written", ["0664", "'0664'", "'664'", "0o664", "'0o664'"])
 def test_permissions_are_read_as_everybody_writes_them(written: str) -> None:
-    read = config.parse(GOOD.replace("error: /o/error}", f"error: /o/error, mode: {written}}}"), FILE)
+    read = loader.parse(GOOD.replace("error: /o/error}", f"error: /o/error, mode: {written}}}"), FILE)
     assert read.watches[0].mode == read.watches[0].access.mode == 0o664
-    assert config.parse(config.dump(read), FILE) == read
+    assert loader.parse(example.dump(read), FILE) == read
 
 
 @pytest.mark.parametrize(
@@ -235,8 +236,8 @@ def test_access_that_makes_no_sense_is_refused(setting: str, told: str) -> None:
 
 def test_what_is_shown_can_be_read_again() -> None:
     text = two(inbox="/one/ü", work="/w").replace("watches:", "settle: {quiet: 1234567ms}\nwatches:")
-    read = config.parse(text, FILE)
-    assert config.parse(config.dump(read), FILE) == read
+    read = loader.parse(text, FILE)
+    assert loader.parse(example.dump(read), FILE) == read
 
 
 def settings(section: type[config.Section], where: str = "") -> Iterator[str]:
@@ -247,21 +248,21 @@ def settings(section: type[config.Section], where: str = "") -> Iterator[str]:
 
 
 def test_the_example_in_the_repository_is_the_one_that_is_written() -> None:
-    assert (Path(__file__).parents[1] / "config.example.yaml").read_text(encoding="utf-8") == config.example()
+    assert (Path(__file__).parents[1] / "config.example.yaml").read_text(encoding="utf-8") == example.example()
 
 
 def test_the_example_has_every_setting_with_its_default_and_meaning() -> None:
-    example = config.parse(config.example(), FILE)
-    raw = yaml.safe_load(config.example())
+    parsed = loader.parse(example.example(), FILE)
+    raw = yaml.safe_load(example.example())
     for dotted in settings(config.Config):
         inner = raw
         for key in dotted.split("."):
             assert key in inner, dotted
             inner = inner[key]
     assert set(raw["watches"][0]) == set(config.Watch.model_fields)
-    assert example == config.Config(watches=example.watches)
+    assert parsed == config.Config(watches=parsed.watches)
     for section in (config.Config, config.Watch, config.Render):
-        assert all(f"# {field.description}\n" in config.example() for field in section.model_fields.values())
+        assert all(f"# {field.description}\n" in example.example() for field in section.model_fields.values())
 
 
 def test_every_setting_is_described() -> None:
@@ -282,12 +283,12 @@ def test_the_schema_is_json_and_knows_every_key(run_python: Callable[..., Any]) 
 
 
 def test_without_a_file_there_is_an_engine_and_no_watch() -> None:
-    assert config.without_watches().watches == ()
-    assert config.without_watches().engine.kind in ("vllm", "cpu")
-    assert config.without_watches().render == config.Render()
+    assert loader.without_watches().watches == ()
+    assert loader.without_watches().engine.kind in ("vllm", "cpu")
+    assert loader.without_watches().render == config.Render()
 
 
 @pytest.mark.parametrize("text", ["watches: &loop [*loop]", "watches: " + "[" * 10_000])
 def test_a_file_without_an_end_is_refused_like_any_other(text: str) -> None:
     with pytest.raises(ConfigError, match="is nested without end"):
-        config.parse(text, Path("/etc/ocrd/ocrd.yaml"))
+        loader.parse(text, Path("/etc/ocrd/ocrd.yaml"))

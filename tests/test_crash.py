@@ -16,7 +16,7 @@ from crash.house import Change, Scenario
 from crash.reaper import Step
 from mounts import why_not_private
 
-from ocrd.output import markdown
+from ocrd.output import front_matter
 from ocrd.storage.job import Rerun
 
 ORIGINAL = b"illustrated original"
@@ -25,7 +25,7 @@ FACTS = {"source": "a.pdf", "sha256": DIGEST, "pages": 2, "status": "complete", 
 PAGES = "<!-- page 1 -->\n\nold\n\n![](a.assets/page-1-figure-1.jpg)\n\n<!-- page 2 -->\n\nmine\n"
 OLD = {
     "archive/a.pdf": ORIGINAL,
-    "outbox/a.md": f"{markdown.front_matter(FACTS | {'problems': []})}\n{PAGES}".encode(),
+    "outbox/a.md": f"{front_matter.front_matter(FACTS | {'problems': []})}\n{PAGES}".encode(),
     "outbox/a.json": json.dumps(FACTS | {"form": 1, "pages": [{"page": 1, "verdict": "ok"}]}).encode(),
     "outbox/a.pdf": b"old pdf",
     "outbox/a.assets/page-1-figure-1.jpg": b"old figure",

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocrd import display
 from ocrd.errors import MachineError, SpoolError
-from ocrd.storage import durable
+from ocrd.storage import durable, naming
 
 Refuse = Callable[[int], None]
 
@@ -38,7 +39,7 @@ def test_a_dangling_link_counts_as_taken(tmp_path: Path) -> None:
     (tmp_path / "a.md").symlink_to("nowhere")
     with pytest.raises(FileExistsError):
         durable.write_new(tmp_path / "a.md", b"ours", tag="job")
-    assert durable.free_name(tmp_path, "a.md") == "a (2).md"
+    assert naming.free_name(tmp_path, "a.md") == "a (2).md"
     assert os.listdir(tmp_path) == ["a.md"]
 
 
@@ -248,15 +249,15 @@ def test_a_share_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
 def test_a_free_name_is_the_first_that_is_not_taken(tmp_path: Path) -> None:
     for name in ("scan.pdf", "scan (2).pdf", "scan (4).pdf"):
         (tmp_path / name).touch()
-    assert durable.free_name(tmp_path, "other.pdf") == "other.pdf"
-    assert durable.free_name(tmp_path, "scan.pdf") == "scan (3).pdf"
-    assert durable.free_name(tmp_path, "not/there/scan.pdf") == "not/there/scan.pdf"
+    assert naming.free_name(tmp_path, "other.pdf") == "other.pdf"
+    assert naming.free_name(tmp_path, "scan.pdf") == "scan (3).pdf"
+    assert naming.free_name(tmp_path, "not/there/scan.pdf") == "not/there/scan.pdf"
 
 
 def test_a_free_name_has_room_for_its_companion(tmp_path: Path) -> None:
     (tmp_path / "scan.pdf.error.md").touch()
-    assert durable.free_name(tmp_path, "scan.pdf", [".pdf.error.md"]) == "scan (2).pdf"
-    name = durable.free_name(tmp_path, "x" * 251 + ".pdf", [".pdf.error.md"])
+    assert naming.free_name(tmp_path, "scan.pdf", [".pdf.error.md"]) == "scan (2).pdf"
+    name = naming.free_name(tmp_path, "x" * 251 + ".pdf", [".pdf.error.md"])
     assert name == "x" * (255 - 13) + ".pdf"
     (tmp_path / f"{name}.error.md").touch()
 
@@ -265,20 +266,20 @@ def test_a_free_name_has_room_for_its_companion(tmp_path: Path) -> None:
     "name", ["y" * 251 + ".pdf", "é" * 125 + "a.pdf", "😀" * 62 + "abc.pdf", "\udce9" * 251 + ".pdf"]
 )
 def test_a_name_of_255_bytes_is_cut_at_a_character_to_be_free(tmp_path: Path, name: str) -> None:
-    assert len(os.fsencode(name)) == durable.NAME_MAX
-    assert durable.free_name(tmp_path, name) == name
+    assert len(os.fsencode(name)) == naming.NAME_MAX
+    assert naming.free_name(tmp_path, name) == name
     for _ in range(3):
-        free = durable.free_name(tmp_path, name)
+        free = naming.free_name(tmp_path, name)
         (tmp_path / free).touch(exist_ok=False)
     assert free.endswith(" (3).pdf")
     assert name.startswith(free.removesuffix(" (3).pdf"))
-    assert len(os.fsencode(free)) > durable.NAME_MAX - 4
+    assert len(os.fsencode(free)) > naming.NAME_MAX - 4
 
 
 @given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), max_size=200), st.integers(0, 20))
 def test_a_fitted_name_is_as_long_as_it_may_be(stem: str, spare: int) -> None:
-    fitted = durable.fitted(stem, " (2).pdf", spare=spare)
-    room = durable.NAME_MAX - spare
+    fitted = naming.fitted(stem, " (2).pdf", spare=spare)
+    room = naming.NAME_MAX - spare
     assert len(os.fsencode(fitted)) <= room
     kept = fitted.removesuffix(" (2).pdf")
     assert stem.startswith(kept)
@@ -297,7 +298,7 @@ class Chosen:
         self.history.append(name)
 
     def place(self, folder: Path, wanted: str, put: Callable[[Path], None], data: bytes = b"ours") -> Path:
-        return durable.place(
+        return naming.place(
             folder, wanted, put, is_ours=lambda path: durable.holds(path, data), recorded=self.name, record=self.record
         )
 
@@ -409,13 +410,13 @@ def test_only_what_is_ours_is_deleted(tmp_path: Path) -> None:
      ("\u202egpj", r"\u202egpj"), ("\ud800", r"\ud800")],
 )  # fmt: skip
 def test_a_path_is_shown_so_that_it_disturbs_nobody(path: str, told: str) -> None:
-    assert durable.shown(path) == told
+    assert display.shown(path) == told
 
 
 def test_names_that_are_not_utf_8_are_written_moved_and_numbered_like_others(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.pdf")
     durable.write_new(tmp_path / name, b"one", tag="job")
-    assert durable.free_name(tmp_path, name) == os.fsdecode(b"caf\xe9 (2).pdf")
+    assert naming.free_name(tmp_path, name) == os.fsdecode(b"caf\xe9 (2).pdf")
     durable.move_new(tmp_path / name, tmp_path / os.fsdecode(b"caf\xe9 (2).pdf"), tag="job")
     assert os.listdir(os.fsencode(tmp_path)) == [b"caf\xe9 (2).pdf"]
     with pytest.raises(MachineError) as caught:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ocrd.intake.grouping import in_order, units
-from ocrd.intake.scanner import is_source_name, name_to_come
+from ocrd.filetypes import in_order, is_source_name
+from ocrd.intake.grouping import units
+from ocrd.intake.scanner import name_to_come
 from ocrd.intake.settling import SettleTracker
 from ocrd.model import FileStamp, Group, Join, Settled
 

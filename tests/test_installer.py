@@ -8,7 +8,7 @@ import pytest
 
 from ocrd.commands import systemd_install
 from ocrd.commands.systemd_install import Place
-from ocrd.config import schema
+from ocrd.config import loader, schema
 from ocrd.errors import ConfigError
 
 FOLDERS = "inbox: {0}/in, outbox: {0}/out, archive: {0}/ar, error: {0}/er"
@@ -17,7 +17,7 @@ FILE = Path("/etc/ocrd/ocrd.yaml")
 
 def settings(*roots: str) -> schema.Config:
     watches = [f"  - {{name: w{number}, {FOLDERS.format(root)}}}\n" for number, root in enumerate(roots)]
-    return schema.parse("watches:\n" + "".join(watches), FILE)
+    return loader.parse("watches:\n" + "".join(watches), FILE)
 
 
 def files(plan: systemd_install.Plan) -> list[systemd_install.Step]:
@@ -82,7 +82,7 @@ def test_each_watch_is_open_through_one_parent(roots: list[str], expected: list[
 
 
 def test_folders_far_apart_are_opened_one_by_one() -> None:
-    apart = schema.parse(
+    apart = loader.parse(
         "watches: [{name: a, inbox: /mnt/nas/in, outbox: /home/x/out, archive: /mnt/nas/ar, error: /var/e/er}]", FILE
     )
     assert [str(path) for path in systemd_install.roots(apart)] == ["/home/x/out", "/mnt/nas", "/var/e/er"]
@@ -112,9 +112,8 @@ def test_a_users_own_service_asks_for_nothing_that_needs_root(tmp_path: Path) ->
 
 
 def test_the_template_is_the_unit_for_any_instance() -> None:
-    lines = zip(systemd_install.shipped("ocrd.service").splitlines(), systemd_install.shipped("ocrd@.service").splitlines(),
-                strict=True)  # fmt: skip
-    assert [other for one, other in lines if one != other] == [
+    unit, template = (systemd_install.shipped(name).splitlines() for name in ("ocrd.service", "ocrd@.service"))
+    assert [other for one, other in zip(unit, template, strict=True) if one != other] == [
         "Description=ocrd, scans to Markdown (%i)",
         "ExecStart=/opt/ocrd/.venv/bin/ocrd run -c /etc/ocrd/%i.yaml",
         "RuntimeDirectory=ocrd-%i",

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from house import House, stop, wait_for
 
-from ocrd.output import markdown
+from ocrd.output import front_matter
 from ocrd.pipeline.in_flight import Twins
 from ocrd.storage.ledger import NAME, Entry, Ledger
 
@@ -52,7 +52,7 @@ def test_a_damaged_ledger_is_set_aside_and_made_anew_from_the_sidecars(
 ) -> None:
     front = {"source": "a/ü.pdf", "sha256": "aa", "pages": 3, "status": "complete", "date": "2026-01-01T00:00:00+00:00"}
     (tmp_path / "outbox/a").mkdir()
-    (tmp_path / "outbox/a/ü.md").write_text(markdown.front_matter(front) + "\n<!-- page 1 -->\n")
+    (tmp_path / "outbox/a/ü.md").write_text(front_matter.front_matter(front) + "\n<!-- page 1 -->\n")
     (tmp_path / "outbox/mine.md").write_text("---\ntitle: mine\n---\n")
     (tmp_path / "outbox/other.md").write_bytes(b"---\n\xff: [\n---\n")
     (tmp_path / "work" / NAME).write_bytes(damage)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import structlog
 
-from ocrd.telemetry import logs
+from ocrd.telemetry import journal, log_throttle, logs
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -36,7 +36,7 @@ def sent() -> Iterator[list[dict[str, list[str]]]]:
     root = logging.getLogger()
     before = root.handlers[:], root.level
     logs.configure("info", "json")
-    root.handlers[:] = [logs.Journal(send)]
+    root.handlers[:] = [journal.Journal(send)]
     yield lines
     root.handlers[:], root.level = before
     logging.captureWarnings(False)
@@ -52,7 +52,7 @@ def test_a_document_has_its_fields_and_a_line_for_people(sent: list[dict[str, li
         'delivered watch=scans source="a b.pdf" job=j1 pages=3 ok=2 failed=1 seconds=4.2 status=partial'
     ]
     assert line["OCRD_VERDICT"] == ["ok", "failed"]
-    assert line["MESSAGE_ID"] == [logs.MESSAGE_IDS["partial"]]
+    assert line["MESSAGE_ID"] == [journal.MESSAGE_IDS["partial"]]
     told = {name: value[0] for name, value in line.items()}
     assert (told["OCRD_JOB"], told["OCRD_WATCH"], told["OCRD_SOURCE"]) == ("j1", "scans", "a b.pdf")
     assert (told["OCRD_PAGES"], told["OCRD_SECONDS"], told["PRIORITY"]) == ("3", "4.2", "4")
@@ -103,9 +103,9 @@ def test_a_defect_comes_with_its_traceback(sent: list[dict[str, list[str]]]) -> 
 def test_every_message_is_explained_in_the_catalog() -> None:
     catalog = (REPOSITORY / "systemd/ocrd.catalog").read_text()
     entries = re.findall(r"^-- ([0-9a-f]{32})\nSubject: .+\nDefined-By: ocrd\n\n.+", catalog, re.MULTILINE)
-    assert sorted(entries) == sorted(logs.MESSAGE_IDS.values())
+    assert sorted(entries) == sorted(journal.MESSAGE_IDS.values())
     fields = set(re.findall(r"@OCRD_([A-Z]+)@", catalog))
-    assert fields <= {name.upper() for name in logs.FIELDS}
+    assert fields <= {name.upper() for name in journal.FIELDS}
 
 
 def fault(message: str = "no page for %d s", *args: object, level: int = logging.WARNING) -> logging.LogRecord:
@@ -114,33 +114,33 @@ def fault(message: str = "no page for %d s", *args: object, level: int = logging
 
 def test_a_fault_that_repeats_itself_is_counted() -> None:
     now = [0.0]
-    repeats = logs.Repeats(lambda: now[0])
-    assert [repeats.filter(fault("no page for %d s", number)) for number in range(20)].count(True) == logs.BURST
-    now[0] = logs.PERIOD
+    repeats = log_throttle.Repeats(lambda: now[0])
+    assert [repeats.filter(fault("no page for %d s", number)) for number in range(20)].count(True) == log_throttle.BURST
+    now[0] = log_throttle.PERIOD
     again = fault("no page for %d s", 99)
     assert repeats.filter(again)
-    assert again.__dict__["suppressed"] == 20 - logs.BURST
+    assert again.__dict__["suppressed"] == 20 - log_throttle.BURST
 
 
 def test_the_count_comes_also_if_the_fault_does_not_come_again(sent: list[dict[str, list[str]]]) -> None:
     now = [0.0]
-    repeats = logs.Repeats(lambda: now[0])
+    repeats = log_throttle.Repeats(lambda: now[0])
     for _ in range(8):
         repeats.filter(fault())
     repeats.tell()
     assert not sent
-    now[0] = logs.PERIOD
+    now[0] = log_throttle.PERIOD
     repeats.tell()
     repeats.tell()
-    assert [line["OCRD_SUPPRESSED"] for line in sent] == [[str(8 - logs.BURST)]]
+    assert [line["OCRD_SUPPRESSED"] for line in sent] == [[str(8 - log_throttle.BURST)]]
 
 
 @pytest.mark.parametrize("facts", [{"event": "refused", "job": "j"}, {"event": "paused", "watch": "w", "what": "x"}])
 def test_the_line_of_a_document_is_never_counted_away(facts: dict[str, str]) -> None:
-    repeats = logs.Repeats(lambda: 0.0)
+    repeats = log_throttle.Repeats(lambda: 0.0)
     records = [logging.LogRecord("ocrd", logging.WARNING, "f", 1, facts, None, None) for _ in range(50)]
     passed = [repeats.filter(record) for record in records].count(True)
-    assert passed == (50 if "job" in facts else logs.BURST)
+    assert passed == (50 if "job" in facts else log_throttle.BURST)
 
 
 PRINTS = """
@@ -202,10 +202,10 @@ def test_lines_lost_while_journald_was_gone_are_counted() -> None:
             raise ConnectionRefusedError(111, "Connection refused")
         sent.append(next(field.decode() for field in fields if field.startswith(b"MESSAGE=")))
 
-    journal = logs.Journal(send)
+    handler = journal.Journal(send)
     for number in range(4):
         gone[0] = number < 2
-        journal.handle(logging.LogRecord("ocrd", logging.INFO, "", 0, f"line {number}", None, None))
+        handler.handle(logging.LogRecord("ocrd", logging.INFO, "", 0, f"line {number}", None, None))
     assert sent == ["MESSAGE=line 2", "MESSAGE=2 lines before the last one are lost", "MESSAGE=line 3"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import Access, FileStamp, Settled
-from ocrd.storage import durable, safe_paths
+from ocrd.storage import durable, naming, safe_paths
 from ocrd.storage.job import Job
 from ocrd.storage.spool import Spool
 
@@ -145,7 +145,7 @@ def test_a_folder_that_may_not_be_used_is_not_blamed_on_the_file(
 def test_what_is_made_gets_the_mode_and_group_of_the_watch(tmp_path: Path) -> None:
     group = 4242 if os.geteuid() == 0 else os.getegid()
     access = Access(0o664, group)
-    durable.place(
+    naming.place(
         tmp_path,
         "sub/deep/a.md",
         lambda path: durable.write_new(path, b"text", tag="x"),

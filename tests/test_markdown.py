@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ocrd.model import Document, PageResult, Reading, SourceFacts, Verdict
-from ocrd.output import markdown
+from ocrd.output import front_matter, markdown
 from ocrd.output.markdown import Style
-from ocrd.storage.result import STEM
+from ocrd.output.result_names import STEM
 
 MARKER = re.compile(r"^<!-- page (\d+) -->$", re.MULTILINE)
 SPITEFUL = [
@@ -152,7 +152,7 @@ def test_a_name_that_is_not_utf_8_is_shown_as_escapes() -> None:
 
 
 def test_a_note_says_what_happened_and_what_to_do() -> None:
-    text = markdown.note("scan.pdf", "This file is empty (0 bytes).", "Scan it again.", "2026-01-02T03:04:05+00:00")
+    text = front_matter.note("scan.pdf", "This file is empty (0 bytes).", "Scan it again.", "2026-01-02T03:04:05+00:00")
     assert text.startswith("# scan.pdf was not read\n")
     assert "**What happened:** This file is empty (0 bytes).\n" in text
     assert "**What to do:** Scan it again.\n" in text
@@ -164,9 +164,9 @@ def test_a_note_says_what_happened_and_what_to_do() -> None:
 @example("*b* _i_ [x](y) <b>.pdf", "\ud800")
 @example("a\n# b", "")
 def test_a_note_keeps_its_form_whatever_the_name_and_the_reason(name: str, what: str) -> None:
-    text = markdown.note(name, what, "Do it.", "2026")
+    text = front_matter.note(name, what, "Do it.", "2026")
     text.encode()
-    assert len(text.splitlines()) == len(markdown.note("x", "y", "Do it.", "2026").splitlines())
+    assert len(text.splitlines()) == len(front_matter.note("x", "y", "Do it.", "2026").splitlines())
     assert not re.search(r"(?<!\\)[<*_`\[#]", text.splitlines()[0].removeprefix("# ").replace("\\\\", ""))
 
 

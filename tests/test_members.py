@@ -17,7 +17,8 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.intake.grouping import units
 from ocrd.intake.scanner import scan
 from ocrd.model import Group, Settled, SourceFacts
-from ocrd.pipeline.job_runner import Outcome, Tools, run_job
+from ocrd.pipeline.document import Tools
+from ocrd.pipeline.job_runner import Outcome, run_job
 from ocrd.storage import durable, file_group
 from ocrd.storage.durable import move_new
 from ocrd.storage.job import Job, JobRecord

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from ocrd.config import schema
+from ocrd.config import loader
 from ocrd.errors import ConfigError
 from ocrd.model import PageResult, Verdict
 from ocrd.telemetry import metrics
@@ -22,7 +22,7 @@ from ocrd.telemetry.status import STALE, Board
 
 REPOSITORY = Path(__file__).parents[1]
 WATCHES = "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]"
-CONFIG = schema.parse(WATCHES, Path("/etc/ocrd/ocrd.yaml"))
+CONFIG = loader.parse(WATCHES, Path("/etc/ocrd/ocrd.yaml"))
 WHO = ("scans", "j1", "a.pdf")
 
 
@@ -151,13 +151,13 @@ def test_a_taken_port_is_one_clear_error(server: Server, numbers: Metrics, board
 @pytest.mark.parametrize("port", [0, 65536, 99999])
 def test_a_port_that_no_socket_has_is_a_fault_of_the_configuration(port: int) -> None:
     with pytest.raises(ConfigError, match="must have a port from 1 to 65535"):
-        schema.parse(f'metrics: {{listen: "127.0.0.1:{port}"}}\n{WATCHES}', Path("/etc/ocrd/ocrd.yaml"))
+        loader.parse(f'metrics: {{listen: "127.0.0.1:{port}"}}\n{WATCHES}', Path("/etc/ocrd/ocrd.yaml"))
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:9464", "9464", "example.org:80", "192.168.1.1:80"])
 def test_nobody_outside_this_machine_can_ask(listen: str) -> None:
     with pytest.raises(ConfigError, match="must be a loopback address"):
-        schema.parse(f'metrics: {{listen: "{listen}"}}\n{WATCHES}', Path("/etc/ocrd/ocrd.yaml"))
+        loader.parse(f'metrics: {{listen: "{listen}"}}\n{WATCHES}', Path("/etc/ocrd/ocrd.yaml"))
 
 
 def test_the_dashboard_asks_only_for_what_is_told(numbers: Metrics, board: Board) -> None:

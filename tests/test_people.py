@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from house import House, stop, wait_for
 
-from ocrd.output import markdown
+from ocrd.output import front_matter
 
 MakePdf = Callable[..., Path]
 
@@ -23,10 +23,10 @@ def refuse(house: House, name: str) -> None:
 
 
 def test_a_note_knows_whether_it_was_changed() -> None:
-    note = markdown.note("scan.pdf", "what", "remedy", "date").encode()
-    assert markdown.is_own_note(note)
+    note = front_matter.note("scan.pdf", "what", "remedy", "date").encode()
+    assert front_matter.is_own_note(note)
     for changed in (note[1:], note + b"\n", note.replace(b"remedy", b"Remedy"), b"", b"mine"):
-        assert not markdown.is_own_note(changed)
+        assert not front_matter.is_own_note(changed)
 
 
 def test_a_file_dragged_back_is_tried_again_and_its_note_goes_away(house: House, make_pdf: MakePdf) -> None:

@@ -1,4 +1,4 @@
-"""Verdicts and blank pages, measured on a fixed sample of made-up sheets: what `bench/quality/quality.py` tells at length."""
+"""Verdicts and blank pages, measured on a fixed sample of made-up sheets: `bench/quality/quality.py` in short."""
 
 import sys
 from pathlib import Path

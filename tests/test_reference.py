@@ -8,11 +8,10 @@ import pytest
 
 from ocrd import errors
 from ocrd.commands import help_topics
-from ocrd.config import schema
+from ocrd.config import example
 from ocrd.config.schema import Config
 from ocrd.config.units import Section
 from ocrd.errors import ConfigError
-from ocrd.telemetry import logs
 
 
 def leaves(section: type[Section], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -42,7 +41,7 @@ def test_every_setting_is_in_the_reference_and_in_the_example(name: str, descrip
     assert told[name].meaning == description
     assert f"\n{name}\n" in "\n" + help_topics.about("configuration")
     key = name.rpartition(".")[2]
-    assert re.search(rf"# {re.escape(description)}\n\s*(- )?{key}:", schema.example())
+    assert re.search(rf"# {re.escape(description)}\n\s*(- )?{key}:", example.example())
 
 
 def test_defaults_are_written_as_the_file_writes_them() -> None:
@@ -65,7 +64,7 @@ def test_the_topics_know_every_exit_code_field_and_message() -> None:
     codes = {int(code) for code in re.findall(r"^ *(\d+)$", help_topics.about("exit-codes"), re.MULTILINE)}
     assert codes == {0, 2, *(kind.exit_code for kind in [errors.OcrdError, *errors.OcrdError.__subclasses__()])}
     journal = help_topics.about("journal")
-    assert all(message in journal for message in logs.MESSAGE_IDS.values())
+    assert all(message in journal for message in journal.MESSAGE_IDS.values())
     assert "OCRD_JOB" in journal
 
 

@@ -17,7 +17,7 @@ from ocrd.commands.rerun import parse
 from ocrd.config.schema import Watch
 from ocrd.errors import DocumentError
 from ocrd.model import FileStamp, PageResult, Reading, Verdict
-from ocrd.output import markdown
+from ocrd.output import front_matter
 from ocrd.output.markdown import Style
 from ocrd.pipeline import page_replacement
 from ocrd.storage import deliveries, spool
@@ -81,7 +81,7 @@ def test_only_the_section_of_the_page_changes_and_the_front_matter_tells_of_it()
         "<!-- page 2 -->\n\nbad\n",
         "<!-- page 3 -->\n\n3\n\n\nend",
     )
-    before = "\n".join([markdown.front_matter(facts).rstrip("\n"), *pages])
+    before = "\n".join([front_matter.front_matter(facts).rstrip("\n"), *pages])
     after = page_replacement.in_markdown(before, [result(2, "good")], Style(), TOLD, "a")
     assert after.split("---\n", 2)[2] == before.split("---\n", 2)[2].replace("bad", "good")
     assert yaml.safe_load(after.split("---\n")[1]) == facts | {
@@ -160,7 +160,7 @@ def test_once_reads_only_these_pages_again_and_keeps_the_old_sidecar(house: Hous
     assert "page 1, my words\n" in text
     assert "page 2, lost" not in text
     assert "\npage 4\n" in text
-    assert markdown.pages_of(text) == [1, 2, 3, 4]
+    assert front_matter.pages_of(text) == [1, 2, 3, 4]
     facts = front(sidecar)
     assert (facts["status"], facts["problems"], facts["reruns"][0]["pages"]) == ("complete", [], [2, 3])
     assert house.files("outbox") == ["sub/a.md", "sub/a.md.bak"]

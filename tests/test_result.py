@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from ocrd.errors import MachineError
+from ocrd.output.result_names import STEM
 from ocrd.storage import durable
 from ocrd.storage.publish import publish
-from ocrd.storage.result import STEM, Result
+from ocrd.storage.result import Result
 
 FILES = {".md": f"![x]({STEM}.assets/page-1-figure-1.jpg)".encode(), ".json": b"{}", ".pdf": b"%PDF"}
 FIGURE = "page-1-figure-1.jpg"

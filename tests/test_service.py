@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from house import House, stop, wait_for
 
-from ocrd.config import schema
+from ocrd.config import loader
 from ocrd.config.schema import Config
-from ocrd.daemon import reload
-from ocrd.engines.base import EngineState
+from ocrd.daemon import health, reload
 from ocrd.engines.instrumented import Attended
-from ocrd.model import PageImage, PixelSize
+from ocrd.model import EngineState, PageImage, PixelSize
 from ocrd.telemetry import sd_notify
 
 PAGE = PageImage(0, PixelSize(1, 1), b"\0\0\0", 72.0, 0.5)
@@ -74,7 +73,7 @@ def test_a_reload_is_told_with_its_time(systemd: socket.socket) -> None:
 
 
 def test_the_heart_beats_only_while_every_sign_is_good(systemd: socket.socket) -> None:
-    heart = sd_notify.Heart(sd_notify.Manager.take())
+    heart = health.Heart(sd_notify.Manager.take())
     wrong: list[str] = []
     heart.needs(lambda _: None)
     heart.needs(lambda now: f"{wrong[0]} at {now:g}" if wrong else None)
@@ -231,7 +230,7 @@ def test_the_engines_own_word_is_passed_on_where_it_has_one() -> None:
 
 
 def settings(text: str) -> Config:
-    return schema.parse(text, Path("/etc/ocrd/ocrd.yaml"))
+    return loader.parse(text, Path("/etc/ocrd/ocrd.yaml"))
 
 
 def watch(name: str, inbox: str = "", **more: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocrd import filetypes
 from ocrd.intake import scanner
 from ocrd.intake.settling import SettleTracker
 from ocrd.model import FileStamp, Settled
@@ -163,7 +164,7 @@ def test_what_is_told_had_not_changed_for_the_quiet_time_and_is_told_once(
 
 @pytest.mark.parametrize("name", ["scan.pdf", "SCAN.PDF", "a.b.tif", "x.tiff", "x.jpg", "x.PNG", "ü\udcff.pdf"])
 def test_a_source_is_known_by_its_suffix(name: str) -> None:
-    assert scanner.is_source_name(name)
+    assert filetypes.is_source_name(name)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_source_is_known_by_its_suffix(name: str) -> None:
      "Thumbs.db", "scan.txt", "pdf", ".pdf", "scan", "scan.pdf.filepart", "scan.tmp"],
 )  # fmt: skip
 def test_a_temporary_or_foreign_name_is_no_source(name: str) -> None:
-    assert not scanner.is_source_name(name)
+    assert not filetypes.is_source_name(name)
 
 
 @pytest.mark.parametrize("name", [".stfolder", "@eaDir", "__MACOSX", "#recycle", "lost+found"])

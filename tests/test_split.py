@@ -24,7 +24,7 @@ from ocrd.engines.cpu import page_size as large
 from ocrd.engines.vllm.deepseek import page_size
 from ocrd.errors import DocumentError
 from ocrd.model import Document, PageFacts, PageImage, PageResult, Reading, SourceFacts, Verdict, View
-from ocrd.output import markdown, split
+from ocrd.output import front_matter, markdown, split
 from ocrd.rendering import barcodes
 from ocrd.rendering.renderer import Renderer
 
@@ -203,7 +203,7 @@ def drop(house: House, name: str, pages: str) -> None:
 
 
 def markers(house: House, name: str) -> list[int]:
-    return markdown.pages_of(house.path(f"outbox/{name}").read_text())
+    return front_matter.pages_of(house.path(f"outbox/{name}").read_text())
 
 
 ALL = ["markdown", "json", "text", "pdf"]

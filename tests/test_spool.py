@@ -32,8 +32,9 @@ from ocrd.model import (
     Verdict,
     View,
 )
-from ocrd.output import markdown
-from ocrd.pipeline.job_runner import Outcome, Tools, run_job
+from ocrd.output import front_matter
+from ocrd.pipeline.document import Tools
+from ocrd.pipeline.job_runner import Outcome, run_job
 from ocrd.storage import durable, spool
 from ocrd.storage.job import Job, JobRecord, refusal_of
 from ocrd.storage.spool import Spool
@@ -222,7 +223,7 @@ def test_refusal_recorded_the_refusing_goes_on_without_reading(house: House) -> 
 def test_refusal_noted_and_perhaps_copied_the_source_follows_its_note(house: House, *, copied: bool) -> None:
     job = house.left(refusal=refusal_of(BAD), names={"error": "scan.pdf"})
     assert job.record.refusal
-    note = markdown.note("scan.pdf", BAD.what, BAD.remedy, job.record.refusal.date).encode()
+    note = front_matter.note("scan.pdf", BAD.what, BAD.remedy, job.record.refusal.date).encode()
     (house.error / "scan.pdf.error.md").write_bytes(note)
     if copied:
         shutil.copy2(job.source, house.error / "scan.pdf")

@@ -14,10 +14,9 @@ from prometheus_client import generate_latest
 from simulated import SimulatedEngine
 
 from ocrd.commands import status_view
-from ocrd.config import schema
-from ocrd.engines.base import EngineState
+from ocrd.config import loader
 from ocrd.engines.instrumented import Attended
-from ocrd.model import PageResult, Verdict
+from ocrd.model import EngineState, PageResult, Verdict
 from ocrd.telemetry import status
 from ocrd.telemetry.events import (
     Accepted,
@@ -34,7 +33,7 @@ from ocrd.telemetry.events import (
 from ocrd.telemetry.metrics import Metrics
 from ocrd.telemetry.status import Board
 
-CONFIG = schema.parse(
+CONFIG = loader.parse(
     "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]", Path("/etc/ocrd/ocrd.yaml")
 )
 WHO = ("scans", "j1", "a.pdf")

@@ -35,10 +35,10 @@ from engines import CardEngine, InstantEngine  # noqa: E402
 
 from ocrd.concurrency import worker_pool  # noqa: E402
 from ocrd.concurrency.worker_pool import Limits  # noqa: E402
-from ocrd.config import schema
+from ocrd.config import loader  # noqa: E402
 from ocrd.daemon.supervisor import Daemon  # noqa: E402
 from ocrd.rendering.renderer import Renderer  # noqa: E402
-from ocrd.telemetry import logs
+from ocrd.telemetry import logs  # noqa: E402
 
 FIGURES: dict[str, Any] = {}
 IDLE = worker_pool._IDLE
@@ -82,7 +82,7 @@ class House:
     @contextlib.asynccontextmanager
     async def running(self, engine: InstantEngine) -> AsyncIterator[Daemon]:
         """Let a daemon run until the block ends."""
-        daemon = self._daemon = Daemon(schema.load(self.root / "ocrd.yaml"), engine)
+        daemon = self._daemon = Daemon(loader.load(self.root / "ocrd.yaml"), engine)
         task = asyncio.create_task(daemon.run())
         try:
             yield daemon

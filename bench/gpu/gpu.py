@@ -41,7 +41,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench/quality"), str(ROOT / "tests/vllm")
 
 import drawn  # noqa: E402 - found through the path above
 
-from ocrd.config import schema  # noqa: E402
+from ocrd.config import loader  # noqa: E402
 from ocrd.config.vllm import VllmSettings  # noqa: E402
 from ocrd.daemon.supervisor import Daemon  # noqa: E402
 from ocrd.engines.vllm import deepseek, setup  # noqa: E402
@@ -362,7 +362,7 @@ class Bench:
         for number in range(count // DOCUMENT):
             shutil.copy(self.sources[number % len(self.sources)], folder / "inbox" / f"{number}.pdf")
         self.watch = Stopwatch(self.engines, flight + 16)
-        daemon = Daemon(schema.load(folder / "ocrd.yaml"), self.watch, once=True)
+        daemon = Daemon(loader.load(folder / "ocrd.yaml"), self.watch, once=True)
         began = time.monotonic()
         try:
             async with Watcher([engine._home.pid for engine in self.engines], self.part).watch():

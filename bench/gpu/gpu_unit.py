@@ -1,7 +1,7 @@
 """Tries the shipped unit, its sandbox and all, over the real engine on a GPU: a real systemd in a machine of its own.
 
-    python3 bench/gpu/gpu_unit.py pack                                    # where Debian's systemd is: copies it into .sd/
-    python3 bench/gpu/gpu_unit.py run [--seconds 420] [--eager] [--extra MemoryDenyWriteExecute=yes]    # where the card is
+    python3 bench/gpu/gpu_unit.py pack    # where Debian's systemd is: copies it into .sd/
+    python3 bench/gpu/gpu_unit.py run [--seconds 420] [--eager] [--extra MemoryDenyWriteExecute=yes]
 
 The model has DeepSeek-OCR's real size and random weights. `ocrd service install` sets the service up; a scan is
 dropped; `kill -9` must leave neither process nor memory of the card; systemd brings the service back; a stop in the

@@ -1,6 +1,7 @@
 """How well verdicts tell good readings from bad ones, and blank pages from others.
 
-`python bench/quality/quality.py [SEED] [COUNT] [JSON]`; SEED COUNT --held-out measures the kinds that nothing was chosen by.
+`python bench/quality/quality.py [SEED] [COUNT] [JSON]`; SEED COUNT --held-out measures the kinds that no rule was
+chosen by.
 
 Sheets are made by `sheets.py`, `lookalikes.py` and `stains.py` and looked at like any page; their readings are the
 truth, or the truth as engines spoil it (`spoiled.py`). Prints a table and, with a third argument, writes the same as

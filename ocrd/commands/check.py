@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from ocrd import engines
-from ocrd.config import schema
+from ocrd import display, engines
+from ocrd.config import loader, schema
 from ocrd.engines.base import Engine
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, OcrdError
@@ -23,9 +23,9 @@ _console = Console(soft_wrap=True, highlight=False)
 
 def run(path: Path) -> int:
     """Check everything and print a line for each; returns the exit code: 0, or that of the first thing wrong."""
-    settings = schema.load(path)
+    settings = loader.load(path)
     watches = f"{len(settings.watches)} watch{'es' * (len(settings.watches) != 1)}"
-    _say(f"configuration {durable.shown(path)}", f"{watches}, engine {settings.engine.kind}")
+    _say(f"configuration {display.shown(path)}", f"{watches}, engine {settings.engine.kind}")
     problems = [*_check_folders(settings), *_check_hooks(settings), *_check_engine(settings)]
     return problems[0].exit_code if problems else 0
 
@@ -34,14 +34,14 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
     for watch in settings.watches:
         for role in ("inbox", "outbox", "archive", "error"):
             folder: Path = getattr(watch, role)
-            what = f"{watch.name}: {role} {durable.shown(folder)}"
+            what = f"{watch.name}: {role} {display.shown(folder)}"
             try:
                 exists = _writable(folder)
             except OcrdError as error:
                 yield _complain(what, error)
             else:
                 _say(what, "can be written" if exists else "will be made at the start")
-        what = f"{watch.name}: work {durable.shown(watch.work_folder)}"
+        what = f"{watch.name}: work {display.shown(watch.work_folder)}"
         try:
             same = durable.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder), tag="check")
         except OcrdError as error:
@@ -53,7 +53,7 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
 def _check_hooks(settings: schema.Config) -> Iterator[OcrdError]:
     for watch in settings.watches:
         for name, command in (("on_delivered", watch.on_delivered), ("on_refused", watch.on_refused)):
-            what = f"{watch.name}: {name} {durable.shown(command[0])}" if command else ""
+            what = f"{watch.name}: {name} {display.shown(command[0])}" if command else ""
             if command and shutil.which(command[0]):
                 _say(what, "can be run")
             elif command:

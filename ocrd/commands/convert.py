@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ocrd import engines
+from ocrd import display, engines
 from ocrd.concurrency.fair_window import Window
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Config, Watch
@@ -15,9 +15,9 @@ from ocrd.errors import DocumentError
 from ocrd.model import PageResult
 from ocrd.output import files as outputs
 from ocrd.output.split import How
-from ocrd.pipeline.job_runner import Figures, Progress, Tools, read_document
+from ocrd.pipeline.document import Figures, Progress, Tools, read_document
 from ocrd.rendering.renderer import Renderer
-from ocrd.storage import durable, publish
+from ocrd.storage import os_errors, publish
 from ocrd.storage.result import Result
 
 
@@ -94,15 +94,15 @@ async def _one(path: Path, folder: Path, tools: Tools, watch: Watch) -> bool:
         return False
     finally:
         tools.progress.ended(path.name)
-    print(durable.shown(target))
+    print(display.shown(target))
     return True
 
 
 def _refuse(path: Path, error: DocumentError) -> None:
-    print(f"ocrd: {durable.shown(path)}: {error.what}\n{error.remedy}", file=sys.stderr)
+    print(f"ocrd: {display.shown(path)}: {error.what}\n{error.remedy}", file=sys.stderr)
 
 
 def _delivered(result: Result, folder: Path, stem: str) -> Path:
-    with durable.machine_faults("make the folder", folder):
+    with os_errors.machine_faults("make the folder", folder):
         folder.mkdir(parents=True, exist_ok=True)
     return publish.publish(result, folder, stem, tag="convert", recorded=None, record=lambda _: None)

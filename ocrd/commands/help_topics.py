@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocrd import errors
-from ocrd.config import overrides
+from ocrd.config import example, overrides
 from ocrd.config import schema as config
 from ocrd.errors import ConfigError, OcrdError
-from ocrd.telemetry import logs
+from ocrd.telemetry import journal
 
 WIDTH = 96
 
@@ -30,7 +30,7 @@ class Setting:
 
 def settings() -> list[Setting]:
     """List all settings and sections, in the file's order."""
-    schema = config.schema()
+    schema = example.schema()
     return list(_of_section(schema, schema["$defs"], ""))
 
 
@@ -139,7 +139,7 @@ def _exit_codes() -> str:
 
 
 def _journal() -> str:
-    fields = _wrapped("Fields: " + ", ".join(f"OCRD_{name.upper()}" for name in logs.FIELDS) + ".", "")
-    messages = "".join(f"  {message}  {name}\n" for name, message in logs.MESSAGE_IDS.items())
+    fields = _wrapped("Fields: " + ", ".join(f"OCRD_{name.upper()}" for name in journal.FIELDS) + ".", "")
+    messages = "".join(f"  {message}  {name}\n" for name, message in journal.MESSAGE_IDS.items())
     example = "  journalctl -u ocrd OCRD_SOURCE=scan.pdf\n  journalctl -x MESSAGE_ID={}\n"
-    return f"{fields}\nMessages:\n{messages}\nFor instance:\n{example.format(logs.MESSAGE_IDS['refused'])}"
+    return f"{fields}\nMessages:\n{messages}\nFor instance:\n{example.format(journal.MESSAGE_IDS['refused'])}"

@@ -17,9 +17,9 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from ocrd.display import shown
 from ocrd.model import PageResult
-from ocrd.pipeline import job_runner
-from ocrd.storage.durable import shown
+from ocrd.pipeline import document
 
 _BAR = 20
 """Characters of a bar, as in `ocrd status`."""
@@ -43,7 +43,7 @@ class _Bar:
     problems: int = 0
 
 
-class Bars(job_runner.Progress):
+class Bars(document.Progress):
     """Draws on stderr; without a terminal it draws nothing."""
 
     def __init__(self) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from ocrd.config.schema import Watch
+from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import FileStamp
 from ocrd.storage import deliveries
 from ocrd.storage.deliveries import Delivered
-from ocrd.storage.durable import flash, shown
+from ocrd.storage.durable import flash
 from ocrd.storage.job import JobRecord, Rerun
 from ocrd.storage.spool import ask_for_rerun
 

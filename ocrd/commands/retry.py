@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ocrd.config.schema import Watch
+from ocrd.display import shown
 from ocrd.errors import DocumentError
 from ocrd.intake import grouping
 from ocrd.intake.scanner import scan
 from ocrd.model import Settled
-from ocrd.output import markdown
-from ocrd.storage import durable, file_group
-from ocrd.storage.durable import shown
+from ocrd.output import front_matter
+from ocrd.storage import durable, file_group, naming
 from ocrd.storage.spool import NOTE_SUFFIX
 
 
@@ -53,7 +53,7 @@ def _bring_back(watch: Watch, source: Settled) -> Path:
     files = {str(file).removeprefix(str(path)): file for file in source.files}
     stamps = dict(zip(files, source.files.values(), strict=True))
     while True:
-        target = watch.inbox / durable.free_name(watch.inbox, wanted, file_group.beside(path, files), whole=group)
+        target = watch.inbox / naming.free_name(watch.inbox, wanted, file_group.beside(path, files), whole=group)
         durable.make_folders(target.parent, below=watch.inbox)
         try:
             file_group.put_all(files, stamps, target, tag=f"retry-{os.getpid()}")
@@ -62,6 +62,6 @@ def _bring_back(watch: Watch, source: Settled) -> Path:
         if group and path.is_dir():
             durable.remove_empty(path)  # or it would take the name from the next refusal
         note = path.with_name(path.name + NOTE_SUFFIX)
-        if target != watch.inbox / wanted and note.is_file() and markdown.is_own_note(note.read_bytes()):
+        if target != watch.inbox / wanted and note.is_file() and front_matter.is_own_note(note.read_bytes()):
             durable.remove(note)  # under its new name the file would not find it
         return target

@@ -13,13 +13,13 @@ import yaml
 from ocrd.commands.review_html import ReviewPage, html
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Config, Watch
+from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import Box, Placement, Verdict
 from ocrd.output import files, layout_blocks
 from ocrd.output.layout_blocks import Block
 from ocrd.rendering.renderer import Renderer
-from ocrd.storage import deliveries, durable
-from ocrd.storage.durable import shown
+from ocrd.storage import deliveries, durable, naming
 
 _MARKER = re.compile(r"^<!-- page (\d+) -->$", re.MULTILINE)
 _FRONT = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
@@ -56,7 +56,7 @@ def write(name: str, settings: Config, output: Path | None) -> Path:
     facts = [(fact, str(told.facts[fact])) for fact in _SHOWN if told.facts.get(fact) not in (None, "")]
     data = html(sidecar.with_suffix("").name, facts, pages).encode()
     target = output or Path(f"{sidecar.stem}.review.html")
-    path = target.parent / durable.free_name(target.parent, target.name)
+    path = target.parent / naming.free_name(target.parent, target.name)
     durable.write_new(path, data, tag="review")
     return path
 

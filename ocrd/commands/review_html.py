@@ -13,11 +13,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocrd.display import shown
 from ocrd.model import Verdict
 from ocrd.output import markdown, sanitize
 from ocrd.output.layout_blocks import PICTURES, Block
 from ocrd.output.markdown import Style
-from ocrd.storage.durable import shown
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

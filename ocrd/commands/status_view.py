@@ -12,10 +12,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ocrd.config import schema
+from ocrd.config import loader, schema
+from ocrd.display import shown
 from ocrd.errors import MachineError
 from ocrd.intake.scanner import Wanted, scan
-from ocrd.storage.durable import shown
 from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog, duration, judged, read
 
 OK, ATTENTION, DOWN = 0, 1, 2
@@ -52,7 +52,7 @@ def watch(path: Path, every: float = 1.0) -> None:
 
 def look(path: Path, now: float) -> Status:
     """Find out how things stand, at `now` seconds since the epoch: from the daemon's own word, or the folders."""
-    settings = schema.load(path)
+    settings = loader.load(path)
     status = read(path)
     if status is None:
         status = Status("down", "", 0, 0, 0.0, 0.0, EngineStatus(settings.engine.kind, doing="down"))

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ocrd.config.schema import Config, Watch
+from ocrd.display import shown
 from ocrd.errors import ConfigError, MachineError
-from ocrd.storage.durable import machine_faults, shown
+from ocrd.storage.os_errors import machine_faults
 
 _MARK = "# Written by `ocrd service install`; edit it as you like, an edited file is left alone. sha256:"
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))

@@ -7,10 +7,11 @@ are told by what is delivered, where a rerun finds them again. Pure.
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocrd.config.schema import Options, Watch, options_of, parse_options
+from ocrd.config.loader import options_of, parse_options
+from ocrd.config.schema import Options, Watch
+from ocrd.display import shown
 from ocrd.errors import ConfigError, DocumentError
 from ocrd.model import Approach
-from ocrd.storage.durable import shown
 
 MOST = 2**14
 """Bytes of such a file."""

@@ -14,11 +14,12 @@ import structlog
 from ocrd.config.schema import Config
 from ocrd.daemon.pause import RETRY_SECONDS
 from ocrd.daemon.watch_runner import Flow
+from ocrd.display import shown
 from ocrd.engines.instrumented import Attended
 from ocrd.errors import MachineError
-from ocrd.storage.durable import shown
-from ocrd.telemetry import logs, sd_notify, status
+from ocrd.telemetry import log_throttle, sd_notify, status
 from ocrd.telemetry.events import EngineRestarted, Events
+from ocrd.telemetry.sd_notify import Manager
 
 log = structlog.get_logger("ocrd")
 
@@ -50,7 +51,7 @@ class Pulse:
         self._file = status_file
         self._board = status.Board(config)
         self._seen = self._board.snapshot()
-        self._heart = sd_notify.Heart(manager)
+        self._heart = Heart(manager)
         self._heart.needs(self._look_outs_move)
         self._heart.needs(self._engine_answers)
         self._ready = False
@@ -102,7 +103,7 @@ class Pulse:
         began, restarts = time.monotonic(), 0
         while True:
             now = time.monotonic()
-            logs.repeats.tell()
+            log_throttle.repeats.tell()
             self._find_hung_scans(now)
             state = self._engine.state
             if state.restarts > restarts:
@@ -181,3 +182,32 @@ class Pulse:
     def _standing(self) -> status.Status:
         """Tell another thread how things stood at the last look."""
         return self._seen
+
+
+Sign = Callable[[float], str | None]
+"""Looks at one thing that must move, at a time in monotonic seconds: what is wrong with it, or None."""
+
+
+class Heart:
+    """Beats only while all that must move does, so that a daemon that merely exists is not taken for one that works.
+
+    That the event loop turns is proven by the call itself; look-outs and engine give their signs.
+    """
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._signs: list[Sign] = []
+        self.complaint: str | None = None
+        """Why it does not beat; None while it does."""
+
+    def needs(self, sign: Sign) -> None:
+        """Beat only while this sign is good, too."""
+        self._signs.append(sign)
+
+    def beat(self, now: float) -> str | None:
+        """Beat if every sign is good. Returns what is wrong when that is new, for the log."""
+        before, self.complaint = self.complaint, next(filter(None, (sign(now) for sign in self._signs)), None)
+        if self.complaint is None:
+            self._manager.beat()
+            return None
+        return self.complaint if before is None else None

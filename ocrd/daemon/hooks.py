@@ -12,7 +12,7 @@ from contextlib import suppress
 import structlog
 
 from ocrd.config.schema import Config, Watch
-from ocrd.storage.durable import shown
+from ocrd.display import shown
 from ocrd.storage.spool import NOTE_SUFFIX
 from ocrd.telemetry.events import Ended, Event
 

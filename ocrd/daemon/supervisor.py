@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.threads import durably
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Config
 from ocrd.daemon import reload
@@ -27,15 +28,17 @@ from ocrd.daemon.health import Pulse
 from ocrd.daemon.hooks import Hooks
 from ocrd.daemon.pause import CLAIM, RETRY_SECONDS
 from ocrd.daemon.watch_runner import Flow
+from ocrd.display import shown
 from ocrd.engines.base import Engine
 from ocrd.engines.instrumented import Attended
 from ocrd.errors import ConfigError, DocumentError, EngineError, MachineError, cause_of
 from ocrd.model import PageResult, Settled
-from ocrd.pipeline.job_runner import Interrupted, Outcome, Progress, Tools, durably, run_job
+from ocrd.pipeline.document import Interrupted, Progress, Tools
+from ocrd.pipeline.job_runner import Outcome, run_job
 from ocrd.pipeline.rerun import run_rerun
 from ocrd.rendering.renderer import Renderer
-from ocrd.storage.durable import machine_faults, shown
 from ocrd.storage.job import Job, refusal_of
+from ocrd.storage.os_errors import machine_faults
 from ocrd.telemetry import event_log, logs, sd_notify
 from ocrd.telemetry.events import Accepted, Ended, EngineReady, Events, Opened, PageDone, WatchRemoved
 

@@ -12,8 +12,9 @@ from ocrd.daemon.pause import Pause
 from ocrd.errors import MachineError
 from ocrd.intake.inbox import Inbox
 from ocrd.model import Settled
-from ocrd.storage.durable import machine_faults, one_mount
+from ocrd.storage.durable import one_mount
 from ocrd.storage.job import Job
+from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.spool import Spool
 from ocrd.telemetry.events import Events, Looked, Paused, Resumed, WatchAdded
 

@@ -1,4 +1,8 @@
-"""Engines turn page images into readings. Each is the only importer of its library, and imports it late."""
+"""Engines turn page images into readings. `base` is what each keeps to, and what an engine of one's own imports.
+
+In: a `PageImage`. Out: a `Reading`, or PageError where this page alone is at fault. Each engine is the only importer
+of its library, and imports it late. May import telemetry's output capture, concurrency, config and what lies below.
+"""
 
 import importlib
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PagePreparer, PageSizer, Reading, Rung
+from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PagePreparer, PageSizer, Reading, Rung
+
+__all__ = ["Engine", "EngineInfo", "EngineState"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +24,6 @@ class EngineInfo:
     A page that was read before a restart is kept only if this is the same."""
     facts: tuple[str, ...] = ()
     """What else a person should know of the running engine, for instance that its caches are off."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineState:
-    """How a running engine is. An engine may have a property `state` that tells it; it is asked every second."""
-
-    doing: str = "ready"
-    """`ready`, `loading` (being built anew), or `resting` (the device is free until the next page)."""
-    restarts: int = 0
-    """How often it was built anew because it had died."""
-    memory: int | None = None
-    """Bytes of the card's memory that the engine holds; None where there is no card, or nobody knows."""
-    memory_used: int | None = None
-    """Bytes of the card's memory that anyone holds."""
-    memory_total: int | None = None
-    """Bytes of memory that the card has."""
 
 
 class Engine(Protocol):

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable, Mapping
 
-from ocrd.engines.base import Engine, EngineInfo, EngineState
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PagePreparer, PageSizer, Reading, Rung
+from ocrd.engines.base import Engine, EngineInfo
+from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PagePreparer, PageSizer, Reading, Rung
 
 
 class Attended:

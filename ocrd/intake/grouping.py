@@ -8,21 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, Group, Join, Settled
 
-IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
-
 _NUMBERED = re.compile(r"(?P<stem>.*[^-_ ])(?P<number>[-_ ][0-9]{1,9})")
-_NUMBER = re.compile(r"([0-9]+)")
 
 Place = tuple[Path, str]
 """Where a file belongs: the path of its group, and its ending."""
-
-
-def in_order(name: str) -> tuple[tuple[object, ...], str]:
-    """Give the key by which names are sorted as people count: `page-2` before `page-10`."""
-    parts = _NUMBER.split(name.casefold())
-    return tuple(int(part) if at % 2 else part for at, part in enumerate(parts)), name
 
 
 def units(

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from ocrd.config.schema import Settle, Watch
+from ocrd.display import shown
 from ocrd.errors import IncompleteError, MachineError
 from ocrd.intake import grouping
 from ocrd.intake.inotify import Watching
@@ -20,7 +21,7 @@ from ocrd.intake.scanner import Scan, Wanted, scan
 from ocrd.intake.settling import SettleTracker
 from ocrd.model import COMPANION, Join, Settled
 from ocrd.storage import mounts
-from ocrd.storage.durable import machine_faults, shown
+from ocrd.storage.os_errors import machine_faults
 
 _TRY_AGAIN = 600.0
 """Seconds until an inbox that can't be watched is tried again."""

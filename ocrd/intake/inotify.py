@@ -20,8 +20,10 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
+from ocrd.display import shown
 from ocrd.errors import MachineError
-from ocrd.storage.durable import flash, machine_faults, shown
+from ocrd.storage.durable import flash
+from ocrd.storage.os_errors import machine_faults
 
 CANARY = ".ocrd-canary.tmp"
 """A file that appears in an inbox for an instant, to see whether its event arrives."""

@@ -10,35 +10,21 @@ from fnmatch import translate
 from pathlib import Path
 
 from ocrd.errors import MachineError
+from ocrd.filetypes import _SUFFIXES, _TEMPORARY_STARTS, is_source_name
 from ocrd.model import COMPANION, FileStamp
-from ocrd.storage.durable import machine_faults
+from ocrd.storage.os_errors import machine_faults
 
-SOURCE_SUFFIXES = frozenset({".pdf", ".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
-"""What is taken for a source, by its name; what it really is shows only when it is opened."""
-
-_SUFFIXES = frozenset(suffix.removeprefix(".") for suffix in SOURCE_SUFFIXES)
 _LATER = rf".+?\.(?:{'|'.join(sorted(_SUFFIXES))})"
 _COMING = re.compile(
     rf"(?!\._)\.(?:syncthing\.)?(?P<hidden>{_LATER})(?:\..+)?"
     rf"|(?P<named>{_LATER})(?:\..+)?\.(?:part|partial|filepart|crdownload|download|opdownload|tmp|temp)",
     re.IGNORECASE,
 )
-_TEMPORARY_STARTS = (".", "~$")
 _SYSTEM_FOLDERS = frozenset({
     "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found",
     "system volume information",
 })  # fmt: skip
 _TEMPORARY_FOLDER = ".download"  # Safari keeps a download in a folder scan.pdf.download/
-
-
-def is_source_name(name: str) -> bool:
-    """Whether a file of this name can be a source.
-
-    Names of copies under way (`scan.pdf.part`, `.scan.pdf.x8Ff2a`, `~$scan.pdf`) are not: their own suffix or their
-    first character gives them away.
-    """
-    stem, _, suffix = name.rpartition(".")
-    return suffix.lower() in _SUFFIXES and bool(stem) and not name.startswith(_TEMPORARY_STARTS)
 
 
 def is_companion_name(name: str) -> bool:

@@ -4,26 +4,20 @@ What the engine read is text, never markup of ours: it can't end the front matte
 what it leaves open ends with its page.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
-import yaml
-
+from ocrd.display import shown
 from ocrd.model import Document, PageResult, Verdict
 from ocrd.output import layout_blocks, sanitize, tables
+from ocrd.output.front_matter import front_matter, inline, problem
 from ocrd.output.layout_blocks import Block
 from ocrd.output.reflow import Part, joined
-from ocrd.storage.durable import shown
-from ocrd.storage.result import ASSETS, STEM
+from ocrd.output.result_names import ASSETS, STEM
 
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's, where PyYAML was built with it: five times as fast
-_SEALED = re.compile(rb"<!-- ocrd ([0-9a-f]{16}) -->\n\Z")
-MARKER = re.compile(r"<!-- page (\d+) -->")
-"""Where a page begins; its number counts in the source."""
 _HEADINGS = {"title": "# ", "sub_title": "## "}
 _RUNNING = {"header": "header", "footer": "footer", "page_number": "number"}
 _CAPTIONS = {"image_caption", "figure_caption", "chart_caption", "table_caption"}
@@ -72,56 +66,15 @@ def words(block: Block, style: Style) -> str:
     return "\n\n".join(part.text for part in _block(block, style))
 
 
-def note(name: str, what: str, remedy: str, date: str) -> str:
-    """Write NAME.error.md: what is wrong with a refused source and what a person can do. It ends with its seal."""
-    text = (
-        f"# {_inline(name)} was not read\n\n"
-        f"**What happened:** {_inline(what)}\n\n"
-        f"**What to do:** {_inline(remedy)}\n\n"
-        f"What was dropped lies beside this note, unchanged. To try it again, move it back into the inbox.\n\n"
-        f"ocrd, {date}\n"
-    )
-    return f"{text}<!-- ocrd {_seal(text.encode())} -->\n"
-
-
 def duplicate(told: Mapping[str, str | int], earlier: str, links: Sequence[str], style: Style) -> str:
     """Write the sidecar of a scan whose content was delivered before: `told` of it, and links to the earlier one's."""
     facts = {"source": told["source"], "sha256": told["sha256"], "pages": told["pages"], "status": "duplicate"}
     facts |= {"date": told["date"], "duplicate_of": shown(earlier)}
     head = front_matter(facts) if style.front_matter else ""
     if len(links) == 1:
-        return f"{head}\nThe same file was read before, as [{_inline(earlier)}]({quote(links[0])}).\n"
+        return f"{head}\nThe same file was read before, as [{inline(earlier)}]({quote(links[0])}).\n"
     parts = ", ".join(f"[{number}]({quote(link)})" for number, link in enumerate(links, 1))
-    return f"{head}\nThe same file was read before, as {_inline(earlier)}, in {len(links)} parts: {parts}.\n"
-
-
-def pages_of(sidecar: str) -> list[int]:
-    """List the numbers of the pages whose markers a sidecar has."""
-    return [int(number) for number in MARKER.findall(sidecar)]
-
-
-def facts_of(sidecar: bytes) -> dict[str, Any] | None:
-    """Read back the front matter of a sidecar of ours; None if there is none."""
-    head, end, _ = sidecar.removeprefix(b"---\n").partition(b"\n---\n")
-    if not end or not sidecar.startswith(b"---\n"):
-        return None
-    try:
-        facts = yaml.safe_load(head)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError):
-        return None
-    wanted = {"source": str, "sha256": str, "pages": int, "status": str, "date": str}
-    sound = isinstance(facts, dict) and all(isinstance(facts.get(key), kind) for key, kind in wanted.items())
-    return facts if sound else None
-
-
-def is_own_note(data: bytes) -> bool:
-    """Whether this is a note of ours that nobody has changed."""
-    found = _SEALED.search(data)
-    return found is not None and found[1].decode() == _seal(data[: found.start()])
-
-
-def _seal(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()[:16]
+    return f"{head}\nThe same file was read before, as {inline(earlier)}, in {len(links)} parts: {parts}.\n"
 
 
 def _facts(document: Document) -> str:
@@ -140,17 +93,6 @@ def _facts(document: Document) -> str:
         "problems": [problem(page) for page in document.problems],
     }
     return front_matter(facts)
-
-
-def problem(page: PageResult) -> dict[str, object]:
-    """Tell in the front matter of a page that a person should look at."""
-    return {"page": page.index + 1, "verdict": str(page.verdict), "reason": shown(page.reason)}
-
-
-def front_matter(facts: Mapping[str, object]) -> str:
-    """Write facts as a sidecar begins with them."""
-    text = yaml.dump(facts, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return f"---\n{text}---\n"
 
 
 def _page(page: PageResult, style: Style) -> list[Part]:
@@ -218,18 +160,13 @@ def _unbroken(text: str) -> str:
 
 
 def _told(page: PageResult) -> str:
-    reason = _inline(page.reason).rstrip(".")
+    reason = inline(page.reason).rstrip(".")
     match page.verdict:
         case Verdict.BLANK if page.facts and page.facts.separator:
-            return f"is a separator sheet ({_inline(page.facts.separator)})"
+            return f"is a separator sheet ({inline(page.facts.separator)})"
         case Verdict.BLANK:
             return "is blank"
         case Verdict.FAILED:
             return f"could not be read: {reason}"
         case _:
             return f"may be wrong or incomplete: {reason}"
-
-
-def _inline(text: str) -> str:
-    """Make a file name or a library's message fit into one line of Markdown."""
-    return re.sub(r"([\\`*_\[\]<>#])", r"\\\1", " ".join(shown(text).split()))

@@ -11,7 +11,7 @@ from typing import Any
 
 from ocrd.errors import DocumentError
 from ocrd.model import PageResult, Verdict
-from ocrd.output import files, markdown
+from ocrd.output import files, front_matter, markdown
 from ocrd.output.markdown import Style
 from ocrd.storage.result import with_stem
 
@@ -24,7 +24,7 @@ def in_markdown(sidecar: str, pages: Sequence[PageResult], style: Style, told: M
     `told` is what the front matter is to say of this rerun, `date` among it; `stem` the name of the sidecar, for links.
     Raises DocumentError if a page's marker is not there, or twice, or the front matter can't be read.
     """
-    found = markdown.pages_of(sidecar)
+    found = front_matter.pages_of(sidecar)
     for page in pages:
         if found.count(page.index + 1) != 1:
             raise DocumentError(
@@ -32,7 +32,7 @@ def in_markdown(sidecar: str, pages: Sequence[PageResult], style: Style, told: M
                 f"Write the line <!-- page {page.index + 1} --> where that page begins, once, or drop the scan again.",
             )
     fresh = {page.index + 1: with_stem(markdown.body(page, style).encode(), stem).decode() for page in pages}
-    head, *pieces = markdown.MARKER.split(sidecar)
+    head, *pieces = front_matter.MARKER.split(sidecar)
     front = _FRONT.match(head)
     written = _renewed(front[0], pages, told) + head[front.end() :] if front else head
     after_fresh = False
@@ -50,16 +50,16 @@ def in_markdown(sidecar: str, pages: Sequence[PageResult], style: Style, told: M
 
 
 def _renewed(front: str, pages: Sequence[PageResult], told: Mapping[str, object]) -> str:
-    facts = markdown.facts_of(front.replace("\r\n", "\n").encode())
+    facts = front_matter.facts_of(front.replace("\r\n", "\n").encode())
     problems = facts and facts.get("problems", [])
     if facts is None or not isinstance(problems, list):
         raise DocumentError("The front matter of the sidecar is damaged.", "Mend it, or delete it, and try again.")
     numbers = {page.index + 1 for page in pages}
     left = [one for one in problems if not (isinstance(one, dict) and one.get("page") in numbers)]
-    left += [markdown.problem(page) for page in pages if not page.verdict.sound]
+    left += [front_matter.problem(page) for page in pages if not page.verdict.sound]
     left.sort(key=lambda one: one.get("page", 0) if isinstance(one, dict) else 0)
     facts |= {"status": "partial" if left else "complete", "date": told["date"], "problems": left}
-    return markdown.front_matter(facts | {"reruns": [*facts.get("reruns", []), dict(told)]})
+    return front_matter.front_matter(facts | {"reruns": [*facts.get("reruns", []), dict(told)]})
 
 
 def in_json(text: str, pages: Sequence[PageResult], told: Mapping[str, object]) -> str:

@@ -21,29 +21,23 @@ from typing import Any
 
 import structlog
 
+from ocrd.concurrency.threads import durably
 from ocrd.config import overrides
 from ocrd.config.schema import Watch
+from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.model import Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.output import files
+from ocrd.output.result_names import ASSETS
 from ocrd.pipeline import page_replacement
-from ocrd.pipeline.job_runner import (
-    Figures,
-    Outcome,
-    Tools,
-    approach_of,
-    charged,
-    durably,
-    earlier_attempts,
-    provenance,
-    read_document,
-)
-from ocrd.storage import deliveries, durable
+from ocrd.pipeline.attempts import charged, earlier_attempts
+from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read_document
+from ocrd.pipeline.job_runner import Outcome
+from ocrd.storage import deliveries, durable, naming, os_errors
 from ocrd.storage.deliveries import Delivered
-from ocrd.storage.durable import NotAsSeenError, shown
+from ocrd.storage.durable import NotAsSeenError
 from ocrd.storage.job import RECORD, Job, Rerun
 from ocrd.storage.ledger import Entry, Ledger
-from ocrd.storage.result import ASSETS
 from ocrd.storage.safe_paths import beneath
 from ocrd.storage.spool import Spool, clear
 
@@ -266,7 +260,7 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
         kept = _put(job, watch, old, f"{name}.bak", role, job.record.names.get(role))
         try:
             with (
-                durable.machine_faults("reach", watch.outbox / name),
+                os_errors.machine_faults("reach", watch.outbox / name),
                 durable.sharing(watch.access),
                 beneath(watch.outbox, name) as target,
             ):
@@ -282,7 +276,7 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
 def _put(  # noqa: PLR0913, PLR0917 - what, where, and the memory of the name
     job: Job, watch: Watch, file: Path, wanted: str, role: str, recorded: str | None
 ) -> Path:
-    return durable.place(
+    return naming.place(
         watch.outbox,
         wanted,
         lambda path: durable.copy_new(file, path, tag=job.id),

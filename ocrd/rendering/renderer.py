@@ -18,7 +18,7 @@ from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.errors import DocumentError, IncompleteError, MachineError, PageError
 from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, Placement, SourceFacts, View
 from ocrd.rendering import tasks
-from ocrd.storage.durable import machine_faults
+from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import NotRegularError
 
 R = TypeVar("R")

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
-from ocrd.intake.grouping import IMAGE_SUFFIXES, in_order
+from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, PixelSize, Placement, TextLayer
 from ocrd.rendering import text_layer, truncation
-from ocrd.storage.durable import shown
 
 if TYPE_CHECKING:
     import pymupdf

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ocrd.config.schema import Watch
+from ocrd.display import shown
 from ocrd.errors import DocumentError
-from ocrd.intake.scanner import is_source_name
-from ocrd.output import markdown
-from ocrd.storage.durable import copy_scratch, machine_faults, remove_folder, shown
+from ocrd.filetypes import is_source_name
+from ocrd.output import front_matter
+from ocrd.storage.durable import copy_scratch, remove_folder
+from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regular
 
 _SIDECARS = (".md", ".json")
@@ -120,14 +122,14 @@ def numbers(known: Delivered) -> list[int]:
     """List the pages of the source that a sidecar holds. Raises DocumentError if it is gone, MachineError."""
     if known.sidecar.endswith(".md"):
         text = read(known.watch.outbox, known.sidecar).decode(errors="replace")
-        return sorted(set(markdown.pages_of(text)))
+        return sorted(set(front_matter.pages_of(text)))
     return sorted({int(page["page"]) for page in known.facts.get("pages", [])})
 
 
 def facts_in(sidecar: str, data: bytes) -> dict[str, Any]:
     """Take from a sidecar what it says of itself, and nothing from one that is damaged."""
     if sidecar.endswith(".md"):
-        return markdown.facts_of(data.replace(b"\r\n", b"\n")) or {}
+        return front_matter.facts_of(data.replace(b"\r\n", b"\n")) or {}
     try:
         raw = json.loads(data)
     except ValueError:

@@ -16,16 +16,15 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from itertools import chain, count
 from pathlib import Path
 from typing import NoReturn
 
+from ocrd.display import shown
 from ocrd.errors import MachineError, SpoolError
 from ocrd.model import DEFAULT_ACCESS, Access, FileStamp
-from ocrd.storage.safe_paths import beneath, mount_point, spelled
-
-NAME_MAX = 255
-"""Bytes in a file name, on every file system that matters here (statvfs(3), f_namemax)."""
+from ocrd.storage.mounts import mount_point
+from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.safe_paths import spelled
 
 _AT_FDCWD = -100
 _CHUNK = 2**20
@@ -39,36 +38,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class NotAsSeenError(Exception):
     """The file to move is gone, or is not the file that was seen before."""
-
-
-@contextmanager
-def machine_faults(what: str, path: Path) -> Iterator[None]:
-    """Turn an OSError into a MachineError that says what could not be done, where, and why.
-
-    FileExistsError passes, since a taken name is no fault: the caller picks another.
-    """
-    try:
-        yield
-    except FileExistsError:
-        raise
-    except OSError as error:
-        where = spelled(path)
-        raise MachineError(
-            f"Could not {what} {shown(where)}: {os.strerror(error.errno) if error.errno else error}.",
-            _remedy(error.errno, where),
-        ) from error
-
-
-def shown(path: Path | str) -> str:
-    """Spell a path for a person: what is not UTF-8 or would disturb a terminal is shown as an escape."""
-    text = str(path)
-    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    if "\udc80" <= char <= "\udcff":  # how Python spells a byte of a name that is not UTF-8 (PEP 383)
-        return f"\\x{ord(char) - 0xDC00:02x}"
-    return char.encode("unicode_escape").decode()
 
 
 _access: ContextVar[Access] = ContextVar("access", default=DEFAULT_ACCESS)
@@ -225,71 +194,6 @@ def _seen(path: Path) -> FileStamp:
     if not stat.S_ISREG(status.st_mode):
         raise NotAsSeenError
     return FileStamp.of(status)
-
-
-def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place instead of three
-    folder: Path,
-    wanted: str,
-    put: Callable[[Path], None],
-    *,
-    is_ours: Callable[[Path], bool],
-    recorded: str | None,
-    record: Callable[[str], None],
-    beside: Iterable[str] = (),
-    ending: str | None = None,
-    whole: bool = False,
-    access: Access = DEFAULT_ACCESS,
-) -> Path:
-    """Put something into a shared folder under a free name that is recorded before it is used.
-
-    `wanted` and the recorded name are relative to `folder`. If the recorded name is taken, either we put it there
-    before a crash (`is_ours`), or a stranger did meanwhile, and another name is recorded first. No link is followed
-    below `folder`, and what is made there gets the `access`.
-    Returns where it lies. Raises MachineError.
-    """
-    name = recorded
-    while True:
-        if name is None:
-            name = free_name(folder, wanted, beside, ending, whole=whole)
-            record(name)
-        path = folder / name
-        with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, make_shared) as held:
-            try:
-                put(held)
-            except FileExistsError:
-                if not is_ours(held):
-                    name = None
-                    continue
-        return path
-
-
-def free_name(
-    folder: Path, wanted: str, beside: Iterable[str] = (), ending: str | None = None, *, whole: bool = False
-) -> str:
-    """Find the first of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
-
-    The same name with any of the endings `beside` in place of its own (`scan.json`, `scan.assets`) must be free too,
-    and fit. Its own `ending` is its suffix, unless another is given. Names are shortened to the file system's limit.
-    With `whole`, the wanted name has no ending: what must be free is all of it with each of those `beside`.
-    """
-    path = Path(wanted)
-    ending = "" if whole else path.suffix if ending is None else ending
-    endings = set(beside) if whole else {ending, *beside}
-    longest = max(len(os.fsencode(one.partition("/")[0])) for one in endings)
-    with machine_faults("look into", folder):
-        for mark in chain([""], (f" ({number})" for number in count(2))):
-            stem = path.with_name(fitted(path.name.removesuffix(ending), mark, spare=longest))
-            if not any(os.path.lexists(folder / f"{stem}{one}") for one in endings):
-                return f"{stem}{ending}"
-    raise AssertionError  # the count has no end
-
-
-def fitted(stem: str, ending: str, *, spare: int = 0) -> str:
-    """Join stem and ending, with the stem cut at a character so that the name, plus `spare` bytes, fits NAME_MAX."""
-    room = NAME_MAX - spare - len(os.fsencode(ending))
-    while len(os.fsencode(stem)) > room:
-        stem = stem[:-1]
-    return stem + ending
 
 
 def make_folders(path: Path, *, below: Path) -> None:
@@ -557,32 +461,3 @@ def _renamed(source: Path, target: Path, flag: int) -> bool:
     if number not in _NO_FLAG:
         raise OSError(number, os.strerror(number), old, None, new)
     return False
-
-
-def _remedy(number: int | None, path: Path) -> str:
-    match number:
-        case errno.ENOSPC | errno.EDQUOT:
-            what = f"Free some space on the file system of {shown(_mount_of(path))}"
-        case errno.EROFS:
-            what = f"Mount {shown(_mount_of(path))} for writing"
-        case errno.EACCES | errno.EPERM:
-            what = f"Give the user that runs ocrd (uid {os.geteuid()}) permission to read and write there"
-        case errno.ENOTDIR | errno.ELOOP:
-            what = f"Move away the link or file that stands where {shown(path)} should be a folder"
-        case errno.ENOENT | errno.ENOTCONN | errno.ESTALE:
-            return "Is the share mounted, or was the folder deleted? Work resumes when it is back."
-        case errno.EMFILE | errno.ENFILE:
-            what = "Raise the limit of open files (LimitNOFILE= in the unit)"
-        case _:
-            return "Look at the disk and the kernel's log; work resumes when it can be done."
-    return f"{what}; work resumes by itself."
-
-
-def _mount_of(path: Path) -> Path:
-    """Say where the file system is mounted on which a path lies or would lie: the same for all that lies there."""
-    while not path.is_dir() and path != path.parent:
-        path = path.parent
-    try:
-        return mount_point(path)
-    except OSError:
-        return path

@@ -14,10 +14,11 @@ from typing import TypeVar
 
 import structlog
 
+from ocrd.display import shown
 from ocrd.errors import MachineError
 from ocrd.model import Document
-from ocrd.output import markdown
-from ocrd.storage.durable import NotAsSeenError, move_new, remove, shown
+from ocrd.output import front_matter
+from ocrd.storage.durable import NotAsSeenError, move_new, remove
 
 log = structlog.get_logger("ocrd")
 
@@ -133,7 +134,7 @@ class Ledger:
         for path in sorted(self._outbox.rglob("*.md")):
             try:
                 with path.open("rb") as file:
-                    facts = markdown.facts_of(file.read(_HEAD))
+                    facts = front_matter.facts_of(file.read(_HEAD))
             except OSError:
                 continue  # collected meanwhile, or not for us
             if facts and len(set(str(facts.get("part", "1 of 1")).split(" of "))) == 1:  # of several parts the last

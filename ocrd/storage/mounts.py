@@ -43,3 +43,21 @@ def _kind(number: str, table: str) -> str:
 def is_shared(kind: str) -> bool:
     """Whether other machines write to a file system of this kind: then events and leases tell of this one only."""
     return kind in _SHARED or kind.startswith("fuse.")
+
+
+def mount_point(folder: Path) -> Path:
+    """Say where the file system is mounted that a folder lies on now. Raises OSError if the folder can't be reached.
+
+    By the mount's number, since a mount can be hidden below another (proc(5), /proc/PID/fdinfo and mountinfo).
+    """
+    held = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    try:
+        facts = Path(f"/proc/self/fdinfo/{held}").read_text(encoding="ascii")
+    finally:
+        os.close(held)
+    number = next(line.split()[1] for line in facts.splitlines() if line.startswith("mnt_id:"))
+    for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).splitlines():
+        fields = line.split(" ")
+        if fields[0] == number:
+            return Path(os.fsdecode(os.fsencode(fields[4]).decode("unicode_escape").encode("latin-1")))
+    return Path("/")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ocrd.model import DEFAULT_ACCESS, Access
-from ocrd.storage import durable
+from ocrd.storage import naming, os_errors
 from ocrd.storage.result import Piece, Result
 
 
@@ -31,7 +31,7 @@ def publish(  # noqa: PLR0913 - what, where, and the memory of the name
     def put(path: Path) -> None:
         _put_all(pieces, path.with_name(path.name.removesuffix(last)), tag)
 
-    return durable.place(
+    return naming.place(
         outbox,
         stem + last,
         put,
@@ -50,7 +50,7 @@ def _put_all(pieces: tuple[Piece, ...], stem: Path, tag: str) -> None:
         try:
             piece.put(target, tag)
         except FileExistsError:
-            with durable.machine_faults("read", target):
+            with os_errors.machine_faults("read", target):
                 if piece.lies_at(target):
                     continue
             for ours in reversed(pieces[:number]):

@@ -15,12 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ocrd.storage import durable
+from ocrd.output.result_names import ASSETS, STEM
+from ocrd.storage import durable, os_errors
 
-STEM = "\x1a"
-"""Stands in Markdown for the name that the files go out under: ASCII's own `substitute`, which no page's text has."""
-ASSETS = ".assets"
-"""Ending of the folder of figures."""
 ORDER = (ASSETS, ".pdf", ".txt", ".json", ".md")
 """In which they go out: what links comes after what it links to, and the last one says that all are there."""
 _LIST = "result.json"
@@ -128,7 +125,7 @@ class Folder(Piece):
     def _is_remnant(self, target: Path) -> bool:
         """Whether some of our files, and nothing else, lie there: what a death in the middle of `withdraw` leaves."""
         ours = {file.name: file for file in self._files}
-        with durable.machine_faults("look into", target):
+        with os_errors.machine_faults("look into", target):
             found = os.listdir(target) if target.is_dir() and not target.is_symlink() else []
         return 0 < len(found) < len(ours) and all(
             name in ours and durable.same_file(ours[name], target / name) for name in found

@@ -52,12 +52,14 @@ from pathlib import Path
 
 import structlog
 
+from ocrd import display
 from ocrd.config import overrides
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import COMPANION, DEFAULT_ACCESS, Access, FileStamp, Settled
-from ocrd.storage import durable, file_group
+from ocrd.storage import durable, file_group, naming, os_errors
 from ocrd.storage.job import COMPANION_FILE, DAMAGE, RECORD, Job, JobRecord, refusal_of
-from ocrd.storage.safe_paths import NotRegularError, beneath, mount_point, regular, spelled
+from ocrd.storage.mounts import mount_point
+from ocrd.storage.safe_paths import NotRegularError, beneath, regular, spelled
 
 log = structlog.get_logger("ocrd")
 
@@ -87,11 +89,11 @@ class Spool:
 
         Raises SpoolError if another process has it, MachineError.
         """
-        with durable.machine_faults("make the work folder", self._work):
+        with os_errors.machine_faults("make the work folder", self._work):
             self._work.mkdir(parents=True, exist_ok=True)
         self._lock = durable.lock_folder(self._work)
         for folder in (self._inbox, self._work, *others):
-            with durable.machine_faults("reach", folder):
+            with os_errors.machine_faults("reach", folder):
                 self._mounts[folder] = mount_point(folder)
 
     def check_mount(self, folder: Path) -> None:
@@ -137,7 +139,7 @@ class Spool:
         return {name: self._text_of(name) for name in names if os.path.lexists(self._inbox / name)}
 
     def _text_of(self, name: str) -> str | None:
-        with durable.machine_faults("read", self._inbox / name):
+        with os_errors.machine_faults("read", self._inbox / name):
             try:
                 with beneath(self._inbox, name) as held, regular(held) as path, path.open("rb") as file:
                     return file.read(overrides.MOST + 1).decode(errors="surrogateescape")
@@ -215,7 +217,7 @@ class Spool:
         refused = isinstance(error, MachineError) and isinstance(error.__cause__, PermissionError)
         if refused and all(os.access(folder, os.W_OK | os.X_OK) for folder in (self._inbox, target.parent)):
             raise DocumentError(
-                f"{durable.shown(spelled(held))} may not be taken out of its folder: permission denied.",
+                f"{display.shown(spelled(held))} may not be taken out of its folder: permission denied.",
                 f"Let the user that runs ocrd read it and write to its folder (uid {os.geteuid()}), and touch it.",
             ) from error
 
@@ -264,9 +266,9 @@ class Spool:
         source = folder / job.record.name
         note = source.with_name(source.name + NOTE_SUFFIX)
         there = any(os.path.lexists(f"{source}{ending}") for ending in job.record.stamps)
-        if "error" in job.record.names or there or len(os.fsencode(note.name)) > durable.NAME_MAX:
+        if "error" in job.record.names or there or len(os.fsencode(note.name)) > naming.NAME_MAX:
             return  # it may be the note of this very refusal, or of another file, or can't be there
-        with durable.machine_faults("read", note):
+        with os_errors.machine_faults("read", note):
             if note.is_file() and not note.is_symlink() and is_ours(note.read_bytes()):
                 durable.remove(note)
 
@@ -282,7 +284,7 @@ class Spool:
     ) -> Path:
         """Move the source to a free name in another folder, which is the end of the job."""
         self.check_mount(folder)
-        path = durable.place(
+        path = naming.place(
             folder,
             job.record.name,
             put or (lambda path: _put(job, path)),
@@ -302,7 +304,7 @@ class Spool:
 
     def adopt(self) -> list[Job]:
         """Make jobs of the reruns that were asked for since the last time. Raises MachineError."""
-        with durable.machine_faults("look into the work folder", self._work):
+        with os_errors.machine_faults("look into the work folder", self._work):
             requests = sorted(filter(_REQUEST.fullmatch, os.listdir(self._work)))
         return [job for name in requests if (job := self._adopt(self._work / name))]
 
@@ -319,7 +321,7 @@ class Spool:
 
     def recover(self) -> Iterator[Job]:
         """Go through what the last run left: yield the jobs to run, clean up the others. Raises MachineError."""
-        with durable.machine_faults("look into the work folder", self._work):
+        with os_errors.machine_faults("look into the work folder", self._work):
             adopted = self.adopt()  # first, or a folder made for a request might be taken for one that a claim left
             yield from (job for job in self._recover() if job.id not in {one.id for one in adopted})
             yield from adopted
@@ -394,12 +396,12 @@ def ask_for_rerun(work: Path, record: JobRecord) -> str:
 
 def _request(path: Path) -> JobRecord | None:
     """Read what is asked for; None if it can't be told, which the log says. Raises MachineError."""
-    with durable.machine_faults("read", path):
+    with os_errors.machine_faults("read", path):
         try:
             with regular(path) as held:
                 asked = JobRecord.parse(held.read_bytes())
         except (NotRegularError, PermissionError, *DAMAGE) as error:
-            log.warning("rerun refused", path=durable.shown(path), reason=f"its request can't be read: {error}")
+            log.warning("rerun refused", path=display.shown(path), reason=f"its request can't be read: {error}")
             return None
     return JobRecord("", asked.name, asked.stamp, rerun=asked.rerun) if asked.rerun else None
 
@@ -411,7 +413,7 @@ def clear(folder: Path) -> None:
     """
     if left := durable.remove_own(folder, _OURS.fullmatch):
         log.warning(
-            "foreign files in work stay", path=durable.shown(folder), files=[durable.shown(name) for name in left]
+            "foreign files in work stay", path=display.shown(folder), files=[display.shown(name) for name in left]
         )
 
 

@@ -7,7 +7,7 @@ from typing import assert_never
 
 import structlog
 
-from ocrd.storage.durable import shown
+from ocrd.display import shown
 from ocrd.telemetry.events import (
     Accepted,
     Ended,

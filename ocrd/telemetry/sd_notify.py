@@ -3,7 +3,6 @@
 import os
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -55,32 +54,3 @@ class Manager:
     def beat(self) -> None:
         """Send one heartbeat."""
         self.notify("WATCHDOG=1")
-
-
-Sign = Callable[[float], str | None]
-"""Looks at one thing that must move, at a time in monotonic seconds: what is wrong with it, or None."""
-
-
-class Heart:
-    """Beats only while all that must move does, so that a daemon that merely exists is not taken for one that works.
-
-    That the event loop turns is proven by the call itself; look-outs and engine give their signs.
-    """
-
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
-        self._signs: list[Sign] = []
-        self.complaint: str | None = None
-        """Why it does not beat; None while it does."""
-
-    def needs(self, sign: Sign) -> None:
-        """Beat only while this sign is good, too."""
-        self._signs.append(sign)
-
-    def beat(self, now: float) -> str | None:
-        """Beat if every sign is good. Returns what is wrong when that is new, for the log."""
-        before, self.complaint = self.complaint, next(filter(None, (sign(now) for sign in self._signs)), None)
-        if self.complaint is None:
-            self._manager.beat()
-            return None
-        return self.complaint if before is None else None

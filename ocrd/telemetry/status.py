@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from ocrd import __version__
 from ocrd.config.schema import Config
-from ocrd.engines.instrumented import Attended
-from ocrd.storage.durable import shown, write_scratch
+from ocrd.display import shown
+from ocrd.model import EngineState
+from ocrd.storage.durable import write_scratch
 from ocrd.telemetry.events import (
     Accepted,
     Ended,
@@ -164,6 +165,25 @@ def _watch(raw: dict[str, Any]) -> WatchStatus:
     return WatchStatus(**raw, last=Delivery(**last) if last else None, paused=Pause(**paused) if paused else None)
 
 
+class ObservedEngine(Protocol):
+    """What is to be seen of an engine from outside."""
+
+    @property
+    def state(self) -> EngineState:
+        """How it is."""
+        ...
+
+    @property
+    def inside(self) -> int:
+        """Pages that are with it now."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read so far."""
+        ...
+
+
 class Board:
     """Hears what happens, and knows at any moment how things stand. For one event loop."""
 
@@ -234,7 +254,7 @@ class Board:
     def _document(self, event: Opened | PageDone) -> DocumentStatus:
         return self._documents.setdefault(event.job, DocumentStatus(event.watch, shown(event.source), 1, 0))
 
-    def observe(self, engine: Attended, complaint: str | None, now: float) -> None:
+    def observe(self, engine: ObservedEngine, complaint: str | None, now: float) -> None:
         """Look at the engine, at `now` monotonic seconds; to be called about once a second."""
         told = engine.state
         self._engine.doing = "loading" if self.state == "starting" and not self._engine.model else told.doing

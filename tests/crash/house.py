@@ -46,7 +46,8 @@ from ocrd.model import (
     View,
 )
 from ocrd.pipeline import job_runner
-from ocrd.pipeline.job_runner import Tools, run_job
+from ocrd.pipeline.document import Tools
+from ocrd.pipeline.job_runner import run_job
 from ocrd.pipeline.rerun import run_rerun
 from ocrd.storage import spool
 from ocrd.storage.job import Job, JobRecord, Rerun

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ocrd.config.schema import Watch
+from ocrd.output import result_names
 from ocrd.pipeline import job_runner, rerun
-from ocrd.storage import durable, file_group, result, spool
+from ocrd.storage import durable, file_group, naming, result, spool
 from ocrd.storage.job import Job
 
 
@@ -52,13 +53,13 @@ def overwrite() -> None:
     def free_name(folder: Path, wanted: str, *_: object, **__: object) -> str:  # noqa: ARG001
         return wanted
 
-    durable.free_name = free_name
+    naming.free_name = free_name
     durable._rename_new = os.rename
 
 
 def publish_the_sidecar_first() -> None:
     """Put the Markdown into the outbox before what it links to."""
-    result.ORDER = (".md", result.ASSETS, ".json")
+    result.ORDER = (".md", result_names.ASSETS, ".json")
 
 
 def leave_a_part() -> None:

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ocrd.config.vllm import VllmSettings
-from ocrd.engines.base import EngineInfo, EngineState
+from ocrd.engines.base import EngineInfo
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.engines.vllm import deepseek, process_guard, setup
 from ocrd.engines.vllm.core_supervisor import CoreDied, Residence, Rest
 from ocrd.engines.vllm.gpu_memory import Card
 from ocrd.engines.vllm.inputs import Inputs
 from ocrd.errors import DocumentError, EngineError, PageError
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
+from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageSizer, PixelSize, Reading, Rung
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -4,9 +4,9 @@ Upstream is vllm/model_executor/models/deepseek_ocr.py (`NoRepeatNGramLogitsProc
 searches the window of every request anew for every token. Here what was found is kept from token to token and
 counted on for the whole batch at once, and one write sets all of its bans.
 
-vLLM loads `ocrd.engines.vllm.ngram:NGramProcessor` by name in its own processes, or for its model runner V2
-`ocrd.engines.vllm.ngram:NGramProcessorV2`. Both come to be when they are asked for, since their base classes are vLLM's and
-this module is also read where there is none.
+vLLM loads `ocrd.engines.vllm.ngram:NGramProcessor` by name in its own processes, or `NGramProcessorV2` for its model
+runner V2. Both come to be when they are asked for, since their base classes are vLLM's and this module is also read
+where there is none.
 """
 
 import math

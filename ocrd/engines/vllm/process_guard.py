@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ocrd.errors import MachineError
-from ocrd.telemetry import logs
+from ocrd.telemetry import output_capture
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Printed(logging.StreamHandler[TextIO]):
     """Prints the messages of the engine's processes where the daemon logs them; does nothing in the daemon."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if logs.CAPTURED in os.environ and os.environ.get(PARENT) != str(os.getpid()):
+        if output_capture.CAPTURED in os.environ and os.environ.get(PARENT) != str(os.getpid()):
             super().emit(record)
 
 

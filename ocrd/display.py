@@ -1,0 +1,15 @@
+"""Paths and names as they may be shown to a person."""
+
+from pathlib import Path
+
+
+def shown(path: Path | str) -> str:
+    """Spell a path for a person: what is not UTF-8 or would disturb a terminal is shown as an escape."""
+    text = str(path)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # how Python spells a byte of a name that is not UTF-8 (PEP 383)
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()

@@ -1,0 +1,178 @@
+"""One document: every page of a source read, judged and illustrated, as far as it was not before."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from ocrd.concurrency.fair_window import Window
+from ocrd.config import overrides
+from ocrd.config.schema import Options, Pages, Watch
+from ocrd.display import shown
+from ocrd.engines.base import Engine
+from ocrd.errors import DocumentError, PageError, cause_of
+from ocrd.model import DEFAULT_APPROACH, Approach, Document, PageResult, SourceFacts, Verdict
+from ocrd.output import layout_blocks
+from ocrd.pipeline.in_flight import Twins
+from ocrd.pipeline.page_reader import PageReader
+from ocrd.rendering.renderer import Renderer
+
+log = structlog.get_logger("ocrd")
+
+Figures = Mapping[str, bytes]
+"""Pictures cropped from a page, by name."""
+
+
+MOST_FIGURES = 48
+"""On one page; an engine that loops can name thousands."""
+
+
+class Interrupted(Exception):  # noqa: N818 - a wish of the owner's, not an error
+    """The window was closed before the last page: what was read is kept, and the rest left for the next start."""
+
+
+class Progress:
+    """Hears how documents get on; does nothing by itself."""
+
+    def opened(self, name: str, pages: int, kept: int) -> None:
+        """Tell that a source turned out to have so many pages, some of them read before a restart."""
+
+    def page(self, name: str, result: PageResult) -> None:
+        """Tell that one page is done."""
+
+    def ended(self, name: str) -> None:
+        """Tell that a document is delivered, refused or given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every document is read with."""
+
+    engine: Engine
+    """Started."""
+    renderer: Renderer
+    """The render workers."""
+    window: Window
+    """The pages in flight, of all documents together."""
+    max_attempts: int = 3
+    """Unexplained deaths after which a source is refused."""
+    progress: Progress = field(default_factory=Progress)
+    """Who wants to know."""
+    twins: Twins = field(default_factory=Twins)
+    """What content is in work, for watches that do not read the same twice."""
+
+
+async def read_document(  # noqa: PLR0913 - a job has more to say than a file on the command line
+    path: Path,
+    name: str,
+    facts: SourceFacts,
+    tools: Tools,
+    *,
+    attempts: int = 0,
+    kept: dict[int, PageResult] | None = None,
+    keep: Callable[[PageResult, Figures], Awaitable[None]],
+    settings: Pages,
+    separators: tuple[str, ...] = (),
+    illustrate: bool = True,
+    approach: Approach = DEFAULT_APPROACH,
+) -> Document:
+    """Read every page of a source that `kept` does not hold yet; `keep` makes each result durable with its figures.
+
+    Raises DocumentError if not one page could be read, Interrupted, and whatever `keep` and the engine raise.
+    """
+    began = time.monotonic()
+    pages = dict(kept or {})
+    reader = PageReader(tools.engine, tools.renderer, settings, separators, approach)
+    tools.progress.opened(name, facts.pages, len(pages))
+
+    async def read(index: int) -> None:
+        page = await reader.read(path, index, priority=len(missing))  # the same for all, so that they keep their order
+        figures: Figures = {}
+        if illustrate:
+            page, figures = await _illustrated(path, page, tools)
+        await keep(page, figures)
+        pages[index] = page
+        tools.progress.page(name, page)
+
+    missing = [index for index in range(facts.pages) if index not in pages]
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number, index in enumerate(missing):
+                pages_left = len(missing) - number
+                if not await tools.window.enter(path, attempts=attempts, pages_left=pages_left):
+                    break  # we are to stop: the pages in flight are the last
+                task = group.create_task(read(index))
+                task.add_done_callback(lambda _: tools.window.leave())  # also when it is cancelled before it began
+    except BaseExceptionGroup as several:
+        raise cause_of(several) from None
+    if len(pages) < facts.pages:
+        raise Interrupted
+    results = tuple(pages[index] for index in range(facts.pages))
+    _refuse_if_nothing_was_read(results)
+    info = tools.engine.info
+    return Document(
+        name,
+        facts,
+        results,
+        info.kind,
+        f"{info.model} ({info.version})",
+        datetime.now(UTC).astimezone(),
+        time.monotonic() - began,
+    )
+
+
+def approach_of(options: Options, engine: Engine, where: str) -> Approach:
+    """Say how the engine is to read a scan with these settings, which stand `where` a person can find them.
+
+    Raises DocumentError if it can't read so.
+    """
+    approach = overrides.approach(options)
+    if approach == DEFAULT_APPROACH:
+        return approach
+    accept = getattr(engine, "accept", None)
+    if accept is None:
+        raise DocumentError(
+            f"{where}: the engine {engine.info.kind} takes neither prompt nor languages of a single scan.",
+            "Take them out.",
+        )
+    try:
+        accept(approach)
+    except DocumentError as error:
+        raise DocumentError(f"{where}: {error.what}", error.remedy) from error
+    return approach
+
+
+def provenance(facts: SourceFacts, watch: Watch, approach: Approach, tools: Tools) -> str:
+    """Name all that a reading depends on: a page that was kept counts only for the same."""
+    sheets = f" {watch.sheets}" if watch.sheets else ""
+    own = f" {approach}" if approach != DEFAULT_APPROACH else ""
+    return f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}{sheets}{own}"
+
+
+async def _illustrated(path: Path, page: PageResult, tools: Tools) -> tuple[PageResult, Figures]:
+    """Crop the pictures of a page. One that can't be cropped costs only itself."""
+    boxes = layout_blocks.pictures(page.reading.text)[:MOST_FIGURES] if page.reading else []
+    if not boxes or page.facts is None:
+        return page, {}
+    reason = "they are too small to show anything"
+    try:
+        images = await tools.renderer.figures(path, page.index, boxes, page.facts.placement)
+    except PageError as error:
+        images, reason = [b"" for _ in boxes], str(error)
+    if b"" in images:
+        log.warning("figures lost", source=shown(path), page=page.index + 1, figures=images.count(b""), reason=reason)
+    names = [f"page-{page.index + 1}-figure-{number}.jpg" for number in range(1, len(images) + 1)]
+    figures = {name: image for name, image in zip(names, images, strict=True) if image}
+    return replace(page, figures=tuple(name if name in figures else "" for name in names)), figures
+
+
+def _refuse_if_nothing_was_read(pages: tuple[PageResult, ...]) -> None:
+    """Keep a sidecar of placeholders alone from going out: it would look delivered and hold nothing."""
+    if all(page.verdict is Verdict.FAILED for page in pages):
+        whose = "Its only page" if len(pages) == 1 else f"None of its {len(pages)} pages"
+        verb = "could not be read" if len(pages) == 1 else "could be read; the first"
+        raise DocumentError(f"{whose} {verb}: {pages[0].reason}", "The pages' own reasons tell what to do.")

@@ -1,0 +1,79 @@
+"""Free names in folders that others use, recorded before they are taken."""
+
+import os
+from collections.abc import Callable, Iterable
+from itertools import chain, count
+from pathlib import Path
+
+from ocrd.model import DEFAULT_ACCESS, Access
+from ocrd.storage.durable import make_shared, sharing
+from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.safe_paths import beneath
+
+NAME_MAX = 255
+"""Bytes in a file name, on every file system that matters here (statvfs(3), f_namemax)."""
+
+
+def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place instead of three
+    folder: Path,
+    wanted: str,
+    put: Callable[[Path], None],
+    *,
+    is_ours: Callable[[Path], bool],
+    recorded: str | None,
+    record: Callable[[str], None],
+    beside: Iterable[str] = (),
+    ending: str | None = None,
+    whole: bool = False,
+    access: Access = DEFAULT_ACCESS,
+) -> Path:
+    """Put something into a shared folder under a free name that is recorded before it is used.
+
+    `wanted` and the recorded name are relative to `folder`. If the recorded name is taken, either we put it there
+    before a crash (`is_ours`), or a stranger did meanwhile, and another name is recorded first. No link is followed
+    below `folder`, and what is made there gets the `access`.
+    Returns where it lies. Raises MachineError.
+    """
+    name = recorded
+    while True:
+        if name is None:
+            name = free_name(folder, wanted, beside, ending, whole=whole)
+            record(name)
+        path = folder / name
+        with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, make_shared) as held:
+            try:
+                put(held)
+            except FileExistsError:
+                if not is_ours(held):
+                    name = None
+                    continue
+        return path
+
+
+def free_name(
+    folder: Path, wanted: str, beside: Iterable[str] = (), ending: str | None = None, *, whole: bool = False
+) -> str:
+    """Find the first of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
+
+    The same name with any of the endings `beside` in place of its own (`scan.json`, `scan.assets`) must be free too,
+    and fit. Its own `ending` is its suffix, unless another is given. Names are shortened to the file system's limit.
+    With `whole`, the wanted name has no ending: what must be free is all of it with each of those `beside`.
+    """
+    path = Path(wanted)
+    ending = "" if whole else path.suffix if ending is None else ending
+    endings = set(beside) if whole else {ending, *beside}
+    longest = max(len(os.fsencode(one.partition("/")[0])) for one in endings)
+    with machine_faults("look into", folder):
+        for mark in chain([""], (f" ({number})" for number in count(2))):
+            stem = path.with_name(fitted(path.name.removesuffix(ending), mark, spare=longest))
+            if not any(os.path.lexists(folder / f"{stem}{one}") for one in endings):
+                return f"{stem}{ending}"
+    raise AssertionError  # the count has no end
+
+
+def fitted(stem: str, ending: str, *, spare: int = 0) -> str:
+    """Join stem and ending, with the stem cut at a character so that the name, plus `spare` bytes, fits NAME_MAX."""
+    room = NAME_MAX - spare - len(os.fsencode(ending))
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return stem + ending

@@ -1,0 +1,59 @@
+"""Errors of the operating system, made sentences: what could not be done, where, why, and what to do about it."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ocrd.display import shown
+from ocrd.errors import MachineError
+from ocrd.storage.mounts import mount_point
+from ocrd.storage.safe_paths import spelled
+
+
+@contextmanager
+def machine_faults(what: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into a MachineError that says what could not be done, where, and why.
+
+    FileExistsError passes, since a taken name is no fault: the caller picks another.
+    """
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        where = spelled(path)
+        raise MachineError(
+            f"Could not {what} {shown(where)}: {os.strerror(error.errno) if error.errno else error}.",
+            _remedy(error.errno, where),
+        ) from error
+
+
+def _remedy(number: int | None, path: Path) -> str:
+    match number:
+        case errno.ENOSPC | errno.EDQUOT:
+            what = f"Free some space on the file system of {shown(_mount_of(path))}"
+        case errno.EROFS:
+            what = f"Mount {shown(_mount_of(path))} for writing"
+        case errno.EACCES | errno.EPERM:
+            what = f"Give the user that runs ocrd (uid {os.geteuid()}) permission to read and write there"
+        case errno.ENOTDIR | errno.ELOOP:
+            what = f"Move away the link or file that stands where {shown(path)} should be a folder"
+        case errno.ENOENT | errno.ENOTCONN | errno.ESTALE:
+            return "Is the share mounted, or was the folder deleted? Work resumes when it is back."
+        case errno.EMFILE | errno.ENFILE:
+            what = "Raise the limit of open files (LimitNOFILE= in the unit)"
+        case _:
+            return "Look at the disk and the kernel's log; work resumes when it can be done."
+    return f"{what}; work resumes by itself."
+
+
+def _mount_of(path: Path) -> Path:
+    """Say where the file system is mounted on which a path lies or would lie: the same for all that lies there."""
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    try:
+        return mount_point(path)
+    except OSError:
+        return path
