@@ -101,9 +101,9 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
         with _all_logged(settings):
             ended = _run_daemon(settings, once=True)
     else:
-        from ocrd.commands.progress_bars import Bars
+        from ocrd.commands.progress_bars import ProgressBars
 
-        with Bars() as bars:
+        with ProgressBars() as bars:
             _configure_log(settings)
             ended = _run_daemon(settings, once=True, progress=bars)
     if ended["refused"] or ended["not reread"]:
@@ -135,11 +135,11 @@ def convert(
 ) -> None:
     """Read files into Markdown at once. They stay where they are, and no daemon is needed."""
     from ocrd.commands.convert import convert_files
-    from ocrd.commands.progress_bars import Bars
+    from ocrd.commands.progress_bars import ProgressBars
     from ocrd.config import loader
 
     settings = loader.load(config) if config else loader.without_watches()
-    with Bars() as bars:
+    with ProgressBars() as bars:
         _configure_log(settings, level="warning")
         good = convert_files(files, output, settings, bars, split)
     if not good:

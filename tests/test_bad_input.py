@@ -316,7 +316,7 @@ def test_a_claim_that_the_machine_refused_is_tried_again_by_itself(
         return real(spool, settled)
 
     monkeypatch.setattr(Spool, "claim", claim)
-    monkeypatch.setattr("ocrd.daemon.supervisor.RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("ocrd.daemon.pause.RETRY_SECONDS", 0.1)
     watch = {"name": "scans"} | {role: str(tmp_path / role) for role in ROLES}
     settings = {"settle": {"quiet": "10ms"}, "batch": {"quiet": "10ms"}, "render": {"workers": 1}, "watches": [watch]}
 

@@ -26,7 +26,7 @@ def page(verdict: Verdict = Verdict.OK) -> PageResult:
 
 
 def test_a_long_name_is_cut_and_what_it_is_about_is_not(terminal: Console) -> None:
-    with progress_bars.Bars() as shown:
+    with progress_bars.ProgressBars() as shown:
         shown.opened("a name " * 20, 12, kept=2)
         shown.page("a name " * 20, page())
         shown.page("a name " * 20, page(Verdict.SUSPECT))
@@ -35,7 +35,7 @@ def test_a_long_name_is_cut_and_what_it_is_about_is_not(terminal: Console) -> No
 
 
 def test_documents_of_one_name_share_a_bar(terminal: Console) -> None:
-    with progress_bars.Bars() as shown:
+    with progress_bars.ProgressBars() as shown:
         shown.opened("scan.pdf", 2, kept=0)
         shown.opened("scan.pdf", 3, kept=0)
         shown.ended("scan.pdf")
@@ -44,7 +44,7 @@ def test_documents_of_one_name_share_a_bar(terminal: Console) -> None:
 
 
 def test_a_page_of_which_no_bar_is_left_stops_nothing(terminal: Console) -> None:
-    with progress_bars.Bars() as shown:
+    with progress_bars.ProgressBars() as shown:
         shown.opened("scan.pdf", 2, kept=0)
         shown.ended("scan.pdf")  # of another one, that was refused before it was opened
         shown.page("scan.pdf", page())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd.concurrency.fair_window import Turns
+from ocrd.concurrency.fair_window import FairQueue
 from ocrd.daemon.batching import Batch, BatchPolicy
 
 POLICY = BatchPolicy(quiet=2.0, max_wait=10.0, max_pages=100)
@@ -80,21 +80,21 @@ def test_each_source_is_admitted_exactly_once_in_order_and_never_too_late(
 
 
 def test_fewest_pages_left_goes_first() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     for who, pages in (("book", 2000), ("letter", 3), ("note", 1)):
         turns.wait(who, attempts=0, pages_left=pages)
     assert [turns.next() for _ in range(4)] == ["note", "letter", "book", None]
 
 
 def test_among_equals_the_longest_waiting_goes_first() -> None:
-    turns: Turns[int] = Turns()
+    turns: FairQueue[int] = FairQueue()
     for who in range(9):
         turns.wait(who, attempts=0, pages_left=1)
     assert [turns.next() for _ in range(9)] == list(range(9))
 
 
 def test_every_fourth_turn_is_the_longest_waiting_ones() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     turns.wait("book", attempts=0, pages_left=2000)
     chosen = []
     for number in range(8):
@@ -105,7 +105,7 @@ def test_every_fourth_turn_is_the_longest_waiting_ones() -> None:
 
 
 def test_who_was_tried_before_comes_after_all_others() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     turns.wait("poison", attempts=1, pages_left=1)
     for number in range(8):
         turns.wait(f"book {number}", attempts=0, pages_left=500)
@@ -113,7 +113,7 @@ def test_who_was_tried_before_comes_after_all_others() -> None:
 
 
 def test_who_left_is_not_called() -> None:
-    turns: Turns[str] = Turns()
+    turns: FairQueue[str] = FairQueue()
     turns.wait("a", attempts=0, pages_left=1)
     turns.leave("a")
     turns.leave("stranger")
@@ -122,7 +122,7 @@ def test_who_left_is_not_called() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 50)), max_size=30))
 def test_everyone_who_waits_is_called_exactly_once(waiting: list[tuple[int, int]]) -> None:
-    turns: Turns[int] = Turns()
+    turns: FairQueue[int] = FairQueue()
     for who, (attempts, pages) in enumerate(waiting):
         turns.wait(who, attempts=attempts, pages_left=pages)
     order = [turns.next() for _ in waiting]
@@ -134,11 +134,11 @@ def test_everyone_who_waits_is_called_exactly_once(waiting: list[tuple[int, int]
 @pytest.mark.parametrize("newcomers", [1, 3])
 @given(documents=st.lists(st.integers(2, 40), min_size=1, max_size=6))
 def test_nobody_starves_however_many_single_pages_keep_coming(newcomers: int, documents: list[int]) -> None:
-    turns: Turns[object] = Turns()
+    turns: FairQueue[object] = FairQueue()
     for who, pages in enumerate(documents):
         turns.wait(who, attempts=0, pages_left=pages)
     unheard = set(range(len(documents)))
-    for number in range(Turns.EVERY * len(documents)):
+    for number in range(FairQueue.EVERY * len(documents)):
         for newcomer in range(newcomers):
             turns.wait((number, newcomer), attempts=0, pages_left=1)
         unheard.discard(turns.next())  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from ocrd.config.schema import Options, Watch
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import Engine
 from ocrd.engines.cpu import CpuEngine
-from ocrd.engines.instrumented import Attended
+from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.engines.vllm.engine import VllmEngine
 from ocrd.errors import DocumentError
 from ocrd.intake.inbox import Inbox
@@ -272,8 +272,8 @@ def test_each_engine_says_what_it_can_be_told() -> None:
         with pytest.raises(DocumentError, match="in the scan's settings can't be read"):
             cpu.accept(Approach(languages=(language,)))
     with pytest.raises(DocumentError, match="takes neither prompt nor languages"):
-        approach_of(Options(languages=("deu",)), Attended(SimulatedEngine()), "f")
-    assert approach_of(Options(languages=("deu",)), Attended(TellingEngine()), "f").languages == ("deu",)
+        approach_of(Options(languages=("deu",)), InstrumentedEngine(SimulatedEngine()), "f")
+    assert approach_of(Options(languages=("deu",)), InstrumentedEngine(TellingEngine()), "f").languages == ("deu",)
 
 
 def test_a_second_reading_keeps_what_the_scan_wants() -> None:

@@ -13,7 +13,7 @@ import structlog
 from house import House, stop, wait_for
 
 from ocrd.output import front_matter
-from ocrd.pipeline.in_flight import Twins
+from ocrd.pipeline.in_flight import InFlight
 from ocrd.storage.ledger import NAME, Entry, Ledger
 
 
@@ -75,7 +75,7 @@ def test_a_ledger_that_cannot_be_written_costs_nothing_but_itself(tmp_path: Path
 
 
 def test_the_second_of_two_twins_waits_for_the_first() -> None:
-    twins, order = Twins(), []
+    twins, order = InFlight(), []
 
     async def job(name: str) -> None:
         await twins.turn("content", name)

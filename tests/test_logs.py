@@ -114,7 +114,7 @@ def fault(message: str = "no page for %d s", *args: object, level: int = logging
 
 def test_a_fault_that_repeats_itself_is_counted() -> None:
     now = [0.0]
-    repeats = log_throttle.Repeats(lambda: now[0])
+    repeats = log_throttle.RepeatFilter(lambda: now[0])
     assert [repeats.filter(fault("no page for %d s", number)) for number in range(20)].count(True) == log_throttle.BURST
     now[0] = log_throttle.PERIOD
     again = fault("no page for %d s", 99)
@@ -124,7 +124,7 @@ def test_a_fault_that_repeats_itself_is_counted() -> None:
 
 def test_the_count_comes_also_if_the_fault_does_not_come_again(sent: list[dict[str, list[str]]]) -> None:
     now = [0.0]
-    repeats = log_throttle.Repeats(lambda: now[0])
+    repeats = log_throttle.RepeatFilter(lambda: now[0])
     for _ in range(8):
         repeats.filter(fault())
     repeats.tell()
@@ -137,7 +137,7 @@ def test_the_count_comes_also_if_the_fault_does_not_come_again(sent: list[dict[s
 
 @pytest.mark.parametrize("facts", [{"event": "refused", "job": "j"}, {"event": "paused", "watch": "w", "what": "x"}])
 def test_the_line_of_a_document_is_never_counted_away(facts: dict[str, str]) -> None:
-    repeats = log_throttle.Repeats(lambda: 0.0)
+    repeats = log_throttle.RepeatFilter(lambda: 0.0)
     records = [logging.LogRecord("ocrd", logging.WARNING, "f", 1, facts, None, None) for _ in range(50)]
     passed = [repeats.filter(record) for record in records].count(True)
     assert passed == (50 if "job" in facts else log_throttle.BURST)

@@ -18,7 +18,7 @@ from ocrd.model import PageResult, Verdict
 from ocrd.telemetry import metrics
 from ocrd.telemetry.events import Accepted, Ended, PageDone, Paused, WatchAdded
 from ocrd.telemetry.metrics import Metrics, Server
-from ocrd.telemetry.status import STALE, Board
+from ocrd.telemetry.status import STALE, StatusBoard
 
 REPOSITORY = Path(__file__).parents[1]
 WATCHES = "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]"
@@ -27,14 +27,14 @@ WHO = ("scans", "j1", "a.pdf")
 
 
 @pytest.fixture
-def board() -> Board:
-    made = Board(CONFIG)
+def board() -> StatusBoard:
+    made = StatusBoard(CONFIG)
     made.state = "ready"
     return made
 
 
 @pytest.fixture
-def numbers(board: Board) -> Metrics:
+def numbers(board: StatusBoard) -> Metrics:
     made = Metrics(board.snapshot)
     for event in (
         Accepted(*WHO),
@@ -48,7 +48,7 @@ def numbers(board: Board) -> Metrics:
 
 
 @pytest.fixture
-def server(board: Board, numbers: Metrics) -> Iterator[Server]:
+def server(board: StatusBoard, numbers: Metrics) -> Iterator[Server]:
     made = Server(numbers, board.snapshot, "127.0.0.1:0")
     yield made
     made.close()
@@ -64,7 +64,7 @@ def ask(server: Server, path: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-def test_documents_pages_latency_and_queue_are_told(server: Server, board: Board) -> None:
+def test_documents_pages_latency_and_queue_are_told(server: Server, board: StatusBoard) -> None:
     board.hear(Paused("scans", "The disk is full.", "Free some space."))
     code, told = ask(server, "/metrics")
     assert code == 200
@@ -95,7 +95,7 @@ def test_each_counter_of_a_watch_begins_at_zero(server: Server, numbers: Metrics
         assert line in told.splitlines(), line
 
 
-def test_health_is_the_heartbeats_and_ready_is_the_owners(server: Server, board: Board) -> None:
+def test_health_is_the_heartbeats_and_ready_is_the_owners(server: Server, board: StatusBoard) -> None:
     assert ask(server, "/healthz")[0] == ask(server, "/readyz")[0] == 200
     board.hear(Paused("scans", "The disk is full.", "Free some space."))
     assert ask(server, "/healthz")[0] == 200
@@ -105,13 +105,13 @@ def test_health_is_the_heartbeats_and_ready_is_the_owners(server: Server, board:
     assert ask(server, "/")[0] == 404
 
 
-def test_a_loop_that_no_longer_turns_is_no_health(board: Board) -> None:
+def test_a_loop_that_no_longer_turns_is_no_health(board: StatusBoard) -> None:
     status = board.snapshot()
     assert metrics._healthy(status, time.time())[0] == 200
     assert metrics._healthy(status, status.written + STALE + 1)[0] == 503
 
 
-def test_a_unix_socket_serves_the_same(numbers: Metrics, board: Board, tmp_path: Path) -> None:
+def test_a_unix_socket_serves_the_same(numbers: Metrics, board: StatusBoard, tmp_path: Path) -> None:
     path = tmp_path / "metrics.sock"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))  # by one that was killed
@@ -127,7 +127,9 @@ def test_a_unix_socket_serves_the_same(numbers: Metrics, board: Board, tmp_path:
     assert b"ocrd_pages_left" in told
 
 
-def test_a_socket_takes_the_place_of_no_file_and_of_no_daemon(numbers: Metrics, board: Board, tmp_path: Path) -> None:
+def test_a_socket_takes_the_place_of_no_file_and_of_no_daemon(
+    numbers: Metrics, board: StatusBoard, tmp_path: Path
+) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("mine")
     with pytest.raises(ConfigError, match="A file that is no socket lies there"):
@@ -142,7 +144,7 @@ def test_a_socket_takes_the_place_of_no_file_and_of_no_daemon(numbers: Metrics, 
         server.close()
 
 
-def test_a_taken_port_is_one_clear_error(server: Server, numbers: Metrics, board: Board) -> None:
+def test_a_taken_port_is_one_clear_error(server: Server, numbers: Metrics, board: StatusBoard) -> None:
     port = server.address[1]
     with pytest.raises(ConfigError, match=r"Address already in use"):
         Server(numbers, board.snapshot, f"127.0.0.1:{port}")
@@ -160,7 +162,7 @@ def test_nobody_outside_this_machine_can_ask(listen: str) -> None:
         loader.parse(f'metrics: {{listen: "{listen}"}}\n{WATCHES}', Path("/etc/ocrd/ocrd.yaml"))
 
 
-def test_the_dashboard_asks_only_for_what_is_told(numbers: Metrics, board: Board) -> None:
+def test_the_dashboard_asks_only_for_what_is_told(numbers: Metrics, board: StatusBoard) -> None:
     board._engine.memory = board._engine.memory_used = board._engine.memory_total = 1
     told = set(re.findall(r"^(ocrd_\w+)", generate_latest(numbers.registry).decode(), re.MULTILINE))
     dashboard = json.loads((REPOSITORY / "monitoring/grafana.json").read_text())

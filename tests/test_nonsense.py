@@ -5,7 +5,7 @@ import random
 import pytest
 
 from ocrd.quality import gibberish
-from ocrd.quality.words import Wording
+from ocrd.quality.words import Words
 
 TEXTS = {
     "english": "When the town of Harrow Quay closed its customs house nobody asked what should become of the papers, "
@@ -27,13 +27,13 @@ def shuffled(text: str) -> str:
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_letters_of_a_language_make_words_until_they_are_shuffled(text: str) -> None:
-    assert gibberish.found(Wording.of(text)) == ""
-    assert gibberish.found(Wording.of(shuffled(text))) == "its letters make no words"
+    assert gibberish.found(Words.of(text)) == ""
+    assert gibberish.found(Words.of(shuffled(text))) == "its letters make no words"
 
 
 @pytest.mark.parametrize("text", ["", "XKR 17 B", "GmbH & Co. KG", "0x1f " * 400, "brrr " * 300, "т.д. " * 99])
 def test_too_few_different_words_prove_nothing(text: str) -> None:
-    assert gibberish.found(Wording.of(text)) == ""
+    assert gibberish.found(Words.of(text)) == ""
 
 
 def test_an_alphabet_without_vowels_is_told_by_its_neighbours() -> None:
@@ -44,37 +44,34 @@ def test_an_alphabet_without_vowels_is_told_by_its_neighbours() -> None:
         "המורה חשב שהיא בונה סירה מנייר הדייגים אמרו שהיא מחפשת מכתב ישן של סבתה ובעל החנות היה בטוח שתמכור הכול "
         "לאספנים מחוץ לעיר רק הילדים שאלו אותה ישר והיא ענתה שמישהו צריך לזכור מה נכנס לנמל ומה יצא ממנו"
     )
-    assert gibberish.found(Wording.of(text)) == ""
-    assert gibberish.found(Wording.of(shuffled(text))) == "its letters make no words"
+    assert gibberish.found(Words.of(text)) == ""
+    assert gibberish.found(Words.of(shuffled(text))) == "its letters make no words"
 
 
 def test_characters_that_never_come_back_make_no_text() -> None:
     chance = random.Random(4)  # noqa: S311
     assert (
-        gibberish.found(Wording.of("海关关门的时候没有人问那些文件该怎么办书架一共四十一层上面放着的是潮汐表" * 4))
-        == ""
+        gibberish.found(Words.of("海关关门的时候没有人问那些文件该怎么办书架一共四十一层上面放着的是潮汐表" * 4)) == ""
     )
-    assert gibberish.found(Wording.of("".join(chr(chance.randrange(0x4E00, 0x9FA0)) for _ in range(200))))
+    assert gibberish.found(Words.of("".join(chr(chance.randrange(0x4E00, 0x9FA0)) for _ in range(200))))
 
 
 def test_characters_that_are_common_nowhere_make_no_text() -> None:
     few = "海关关门的时候没有人问那些文件该怎么办書架一共四十一層"
-    assert gibberish.found(Wording.of(few)) == ""
+    assert gibberish.found(Words.of(few)) == ""
     rare = "".join(chr(0x4E00 + 83 * n) for n in range(40))
-    assert gibberish.found(Wording.of(rare)) == "its characters are common nowhere"
+    assert gibberish.found(Words.of(rare)) == "its characters are common nowhere"
 
 
 @pytest.mark.parametrize("sign", ["\ufffd", "(cid:12)", "&#1090;"])
 def test_characters_that_were_not_decoded_are_none(sign: str) -> None:
-    assert gibberish.found(Wording.of(f"Caf{sign} " * 9)) == ""
-    assert gibberish.found(Wording.of(sign * 40)) == "its characters were not decoded"
+    assert gibberish.found(Words.of(f"Caf{sign} " * 9)) == ""
+    assert gibberish.found(Words.of(sign * 40)) == "its characters were not decoded"
 
 
 def test_what_stands_on_its_head_looks_like_two_scripts() -> None:
     read = (
         "pres Jey} HI ur OUTe puy Pjno лэчиэи рие ansojejed sures ay рaje quotd sıde 4304 SuULIOOU лэлo uNOD 0з зиэм "
     )
-    assert gibberish.found(Wording.of(read * 2)) == "it mixes letters of two scripts"
-    assert (
-        gibberish.found(Wording.of("дом house окно window кот cat лес wood снег snow год year мост bridge " * 3)) == ""
-    )
+    assert gibberish.found(Words.of(read * 2)) == "it mixes letters of two scripts"
+    assert gibberish.found(Words.of("дом house окно window кот cat лес wood снег snow год year мост bridge " * 3)) == ""

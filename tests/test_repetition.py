@@ -5,7 +5,7 @@ import random
 import pytest
 
 from ocrd.quality import repetition
-from ocrd.quality.words import Wording
+from ocrd.quality.words import Words
 
 PAGE = (
     "When the town closed its customs house, nobody asked what should become of the papers. There were forty-one "
@@ -15,7 +15,7 @@ PAGE = (
 
 
 def said(text: str, *, room: int = 0, lines: int = 0) -> str:
-    return repetition.found(Wording.of(text), repetition.Room(room, lines))
+    return repetition.found(Words.of(text), repetition.Room(room, lines))
 
 
 @pytest.mark.parametrize(

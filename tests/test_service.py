@@ -12,7 +12,7 @@ from house import House, stop, wait_for
 from ocrd.config import loader
 from ocrd.config.schema import Config
 from ocrd.daemon import health, reload
-from ocrd.engines.instrumented import Attended
+from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.model import EngineState, PageImage, PixelSize
 from ocrd.telemetry import sd_notify
 
@@ -73,7 +73,7 @@ def test_a_reload_is_told_with_its_time(systemd: socket.socket) -> None:
 
 
 def test_the_heart_beats_only_while_every_sign_is_good(systemd: socket.socket) -> None:
-    heart = health.Heart(sd_notify.Manager.take())
+    heart = health.Heartbeat(sd_notify.Manager.take())
     wrong: list[str] = []
     heart.needs(lambda _: None)
     heart.needs(lambda now: f"{wrong[0]} at {now:g}" if wrong else None)
@@ -210,7 +210,7 @@ def test_an_engine_is_silent_only_while_it_has_pages() -> None:
                 await gate.wait()
                 return await super().read(page)
 
-        engine = Attended(Waiting(), lambda: now[0])  # type: ignore[arg-type]
+        engine = InstrumentedEngine(Waiting(), lambda: now[0])  # type: ignore[arg-type]
         now[0] = 100.0
         assert engine.silence() == 0.0
         reading = asyncio.create_task(engine.read(PAGE))
@@ -225,8 +225,8 @@ def test_an_engine_is_silent_only_while_it_has_pages() -> None:
 
 
 def test_the_engines_own_word_is_passed_on_where_it_has_one() -> None:
-    assert Attended(Slow()).state == EngineState("loading", restarts=2)  # type: ignore[arg-type]
-    assert Attended(object()).state == EngineState()  # type: ignore[arg-type]
+    assert InstrumentedEngine(Slow()).state == EngineState("loading", restarts=2)  # type: ignore[arg-type]
+    assert InstrumentedEngine(object()).state == EngineState()  # type: ignore[arg-type]
 
 
 def settings(text: str) -> Config:

@@ -15,7 +15,7 @@ from simulated import SimulatedEngine
 
 from ocrd.commands import status_view
 from ocrd.config import loader
-from ocrd.engines.instrumented import Attended
+from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.model import EngineState, PageResult, Verdict
 from ocrd.telemetry import status
 from ocrd.telemetry.events import (
@@ -31,7 +31,7 @@ from ocrd.telemetry.events import (
     WatchAdded,
 )
 from ocrd.telemetry.metrics import Metrics
-from ocrd.telemetry.status import Board
+from ocrd.telemetry.status import StatusBoard
 
 CONFIG = loader.parse(
     "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]", Path("/etc/ocrd/ocrd.yaml")
@@ -47,8 +47,8 @@ def ended(kind: str = "delivered", document: str = "complete") -> Ended:
     return Ended(*WHO, kind, Path("/o/out/a.md"), Path("/o/ar/a.pdf"), 1.0, 2.0, 4, document)
 
 
-def board(*events: Event) -> Board:
-    made = Board(CONFIG)
+def board(*events: Event) -> StatusBoard:
+    made = StatusBoard(CONFIG)
     for event in events:
         made.hear(event)
     return made
@@ -90,7 +90,7 @@ def test_a_paused_watch_says_why_until_it_resumes() -> None:
 def test_speed_and_time_left_count_only_the_time_with_work(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("ocrd.telemetry.status.time.monotonic", lambda: now[0])
-    engine = Attended(SimulatedEngine())
+    engine = InstrumentedEngine(SimulatedEngine())
     heard = board(Accepted(*WHO), Opened(*WHO, pages=100, kept=0))
     heard.observe(engine, None, now[0])
     for number in range(20):
@@ -239,7 +239,7 @@ def test_an_inbox_that_is_polled_says_why() -> None:
     ],
 )
 def test_the_cards_memory_is_told_as_far_as_it_is_known(memory: EngineState, shown: str) -> None:
-    engine, heard = Attended(SimulatedEngine()), board()
+    engine, heard = InstrumentedEngine(SimulatedEngine()), board()
     engine._engine.state = memory  # type: ignore[attr-defined]
     heard.observe(engine, None, 0.0)
     read = status.Status.parse(heard.data())

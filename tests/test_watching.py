@@ -19,7 +19,7 @@ from writers import program
 from ocrd.config.schema import Settle, Watch
 from ocrd.intake import inotify
 from ocrd.intake.inbox import Inbox
-from ocrd.intake.inotify import Watching
+from ocrd.intake.inotify import FolderEvents
 from ocrd.model import Settled
 from ocrd.storage import mounts
 
@@ -65,7 +65,7 @@ def named(told: list[dict[str, Any]], *names: str) -> list[str]:
 
 def test_the_canary_flies_and_leaves_no_trace(folder: Path, eventually: Eventually) -> None:
     woken: list[int] = []
-    watched = Watching(folder, lambda: woken.append(1))
+    watched = FolderEvents(folder, lambda: woken.append(1))
     try:
         assert watched.arrive(folder)
         assert list(folder.iterdir()) == []

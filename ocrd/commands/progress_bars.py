@@ -43,7 +43,7 @@ class _Bar:
     problems: int = 0
 
 
-class Bars(document.Progress):
+class ProgressBars(document.Progress):
     """Draws on stderr; without a terminal it draws nothing."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.model import FileStamp
 from ocrd.storage import deliveries
 from ocrd.storage.deliveries import Delivered
-from ocrd.storage.durable import flash
+from ocrd.storage.durable import make_and_delete
 from ocrd.storage.job import JobRecord, Rerun
 from ocrd.storage.spool import ask_for_rerun
 
@@ -38,7 +38,7 @@ def ask(name: str, pages: str, watches: Iterable[Watch]) -> str:
     )
     job = ask_for_rerun(watch.work_folder, record)
     with suppress(MachineError):  # only a hint, so that the daemon looks now and not in a minute
-        flash(watch.inbox / ".ocrd-rerun.tmp")
+        make_and_delete(watch.inbox / ".ocrd-rerun.tmp")
     return f"Asked for {len(numbers)} page(s) of {shown(watch.outbox / found.sidecar)} to be read again (job {job})."
 
 

@@ -10,7 +10,7 @@ class Window:
 
     def __init__(self, places: int) -> None:
         self._free = places
-        self._turns: Turns[Hashable] = Turns()
+        self._turns: FairQueue[Hashable] = FairQueue()
         self._called: dict[Hashable, asyncio.Future[bool]] = {}
         self._closed = False
 
@@ -60,7 +60,7 @@ class Window:
 K = TypeVar("K", bound=Hashable)
 
 
-class Turns(Generic[K]):
+class FairQueue(Generic[K]):
     """Decides whose page goes next among the documents that wait for a place in the window.
 
     Fewest pages left goes first, so that a single page does not wait for two thousand; but every fourth turn is that

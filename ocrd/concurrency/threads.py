@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 R = TypeVar("R")
 
 
-async def durably(step: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - passed through
+async def finish_in_thread(step: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - passed through
     """Run a step on the disk beside the event loop. A cancel waits for its end: no step is left half known."""
     task = asyncio.ensure_future(asyncio.to_thread(step, *args, **kwargs))
     try:

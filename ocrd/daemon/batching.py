@@ -1,4 +1,4 @@
-"""Which settled sources to admit now, and whose page is next. Pure: the time is passed in."""
+"""Which settled sources to admit together, and when. Pure: the time is passed in."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar

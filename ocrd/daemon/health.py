@@ -12,10 +12,10 @@ from pathlib import Path
 import structlog
 
 from ocrd.config.schema import Config
-from ocrd.daemon.pause import RETRY_SECONDS
-from ocrd.daemon.watch_runner import Flow
+from ocrd.daemon import pause
+from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.display import shown
-from ocrd.engines.instrumented import Attended
+from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.errors import MachineError
 from ocrd.telemetry import log_throttle, sd_notify, status
 from ocrd.telemetry.events import EngineRestarted, Events
@@ -29,29 +29,29 @@ SCAN_SECONDS = 120.0
 """A scan that takes longer stands for a share that no longer answers."""
 
 
-class Pulse:
+class Health:
     """Knows how things stand, and tells it. For one event loop."""
 
     def __init__(  # noqa: PLR0913 - what is looked at, and who is told
         self,
         config: Config,
-        engine: Attended,
-        flows: list[Flow],
+        engine: InstrumentedEngine,
+        runners: list[WatchRunner],
         events: Events,
         *,
         manager: sd_notify.Manager,
         status_file: Path | None,
     ) -> None:
-        """Take what is looked at and who is told; the list of flows is the daemon's own, which it keeps up to date."""
+        """Take what is looked at and who is told; the list of runners is the daemon's own, kept up to date."""
         self._config = config
         self._engine = engine
-        self._flows = flows
+        self._runners = runners
         self._events = events
         self._manager = manager
         self._file = status_file
-        self._board = status.Board(config)
+        self._board = status.StatusBoard(config)
         self._seen = self._board.snapshot()
-        self._heart = Heart(manager)
+        self._heart = Heartbeat(manager)
         self._heart.needs(self._look_outs_move)
         self._heart.needs(self._engine_answers)
         self._ready = False
@@ -129,11 +129,11 @@ class Pulse:
     def _look_outs_move(self, now: float) -> str | None:
         if self._board.state == "stopping":
             return None
-        longest = self._config.settle.rescan + RETRY_SECONDS + 2 * SCAN_SECONDS
-        for flow in self._flows:
-            ended = flow.look_out is not None and flow.look_out.done()
-            if ended or (now - flow.sign > longest and not flow.pause.reason):
-                return f"the look-out of watch {flow.watch.name} has not moved for {now - flow.sign:.0f} s"
+        longest = self._config.settle.rescan + pause.RETRY_SECONDS + 2 * SCAN_SECONDS
+        for runner in self._runners:
+            ended = runner.look_out is not None and runner.look_out.done()
+            if ended or (now - runner.sign > longest and not runner.pause.reason):
+                return f"the look-out of watch {runner.watch.name} has not moved for {now - runner.sign:.0f} s"
         return None
 
     def _engine_answers(self, _now: float) -> str | None:
@@ -144,12 +144,12 @@ class Pulse:
 
     def _find_hung_scans(self, now: float) -> None:
         """Pause a watch whose share hangs: no error will come from it, and a restart would hang as well."""
-        for flow in self._flows:
-            if flow.scanning and now - flow.sign > SCAN_SECONDS:
-                flow.fault(
+        for runner in self._runners:
+            if runner.scanning and now - runner.sign > SCAN_SECONDS:
+                runner.fault(
                     "scan",
                     MachineError(
-                        f"The inbox {shown(flow.watch.inbox)} has not answered for {SCAN_SECONDS:.0f} s.",
+                        f"The inbox {shown(runner.watch.inbox)} has not answered for {SCAN_SECONDS:.0f} s.",
                         "Is the share's server up? Work resumes when it answers.",
                     ),
                 )
@@ -188,7 +188,7 @@ Sign = Callable[[float], str | None]
 """Looks at one thing that must move, at a time in monotonic seconds: what is wrong with it, or None."""
 
 
-class Heart:
+class Heartbeat:
     """Beats only while all that must move does, so that a daemon that merely exists is not taken for one that works.
 
     That the event loop turns is proven by the call itself; look-outs and engine give their signs.

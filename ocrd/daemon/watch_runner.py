@@ -26,7 +26,7 @@ T = TypeVar("T")
 log = structlog.get_logger("ocrd")
 
 
-class Flow:
+class WatchRunner:
     """One watch at work: its folders, what settles in its inbox, and the faults that hold it up.
 
     It begins and ends by itself, so that a reload can add, change and remove watches while others work on.
@@ -53,6 +53,7 @@ class Flow:
         """Set when the work folder is free again."""
         self.look_out: asyncio.Task[None] | None = None
         self._events = events or Events()
+        self._once = once
         self.pause = Pause()
         self._how = ""
         self.log = log.bind(watch=watch.name)
@@ -68,7 +69,12 @@ class Flow:
         return list(self.spool.recover())
 
     def fault(self, step: str, error: MachineError) -> None:
-        """Note that a step can't be done now, which pauses the intake; each new reason is told once."""
+        """Note that a step can't be done now, which pauses the intake; each new reason is told once.
+
+        In a run that ends by itself (`once`) nothing is waited for: there it raises the error.
+        """
+        if self._once:
+            raise error
         if self.pause.met(step, error):
             self._events.tell(Paused(self.watch.name, error.what, error.remedy))
 

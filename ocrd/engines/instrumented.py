@@ -7,7 +7,7 @@ from ocrd.engines.base import Engine, EngineInfo
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PagePreparer, PageSizer, Reading, Rung
 
 
-class Attended:
+class InstrumentedEngine:
     """Passes everything on to the engine proper. See `ocrd.engines.base.Engine`."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:

@@ -15,7 +15,7 @@ from ocrd.config.schema import Settle, Watch
 from ocrd.display import shown
 from ocrd.errors import IncompleteError, MachineError
 from ocrd.intake import grouping
-from ocrd.intake.inotify import Watching
+from ocrd.intake.inotify import FolderEvents
 from ocrd.intake.open_writers import unfinished
 from ocrd.intake.scanner import Scan, Wanted, scan
 from ocrd.intake.settling import SettleTracker
@@ -60,7 +60,7 @@ class Inbox:
         self._closed = False
         self._once = once
         self._log = structlog.get_logger("ocrd").bind(watch=watch.name)
-        self._watching: Watching | None = None
+        self._watching: FolderEvents | None = None
         self._place: tuple[int, int] | None = None
         self._local = False
         self._try_at = 0.0
@@ -202,7 +202,7 @@ class Inbox:
 
     def _watch(self, now: float) -> None:
         try:
-            self._watching = Watching(self.folder, self._wake)
+            self._watching = FolderEvents(self.folder, self._wake)
             heard = self._watching.arrive(self.folder)
         except MachineError as error:
             self._unwatch()
@@ -216,7 +216,7 @@ class Inbox:
             return
         self.how, self.why = "events", ""
 
-    def _doubt(self, watching: Watching, unheard: set[Path]) -> None:
+    def _doubt(self, watching: FolderEvents, unheard: set[Path]) -> None:
         """Find out why files came without events: none come any more, or others write them unseen."""
         folder = min(unheard).parent
         try:

@@ -22,7 +22,7 @@ from watchdog.observers import Observer
 
 from ocrd.display import shown
 from ocrd.errors import MachineError
-from ocrd.storage.durable import flash
+from ocrd.storage.durable import make_and_delete
 from ocrd.storage.os_errors import machine_faults
 
 CANARY = ".ocrd-canary.tmp"
@@ -39,7 +39,7 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]  # fmt: skip
 
 
-class Watching(FileSystemEventHandler):
+class FolderEvents(FileSystemEventHandler):
     """The events of one inbox, from threads of their own. An end of these threads costs no other inbox its events."""
 
     def __init__(self, folder: Path, wake: Callable[[], object]) -> None:
@@ -86,7 +86,7 @@ class Watching(FileSystemEventHandler):
         Raises MachineError if the file can't be made.
         """
         self._canary.clear()
-        flash(folder / CANARY)
+        make_and_delete(folder / CANARY)
         return self._canary.wait(_CANARY_SECONDS)
 
     def on_any_event(self, event: FileSystemEvent) -> None:

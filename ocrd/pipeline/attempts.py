@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from ocrd.concurrency.threads import durably
+from ocrd.concurrency.threads import finish_in_thread
 from ocrd.errors import DocumentError, EngineError, MachineError
 from ocrd.pipeline.document import Interrupted, Tools
 from ocrd.storage.job import Job
@@ -14,7 +14,7 @@ from ocrd.storage.os_errors import machine_faults
 @asynccontextmanager
 async def charged(job: Job) -> AsyncIterator[None]:
     """Charge the attempt while the work inside lasts; what the source is not to blame for is refunded."""
-    await durably(job.charge)
+    await finish_in_thread(job.charge)
     try:
         with machine_faults("read", job.source):  # what a library lets through is never the document's fault
             yield

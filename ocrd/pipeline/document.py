@@ -17,7 +17,7 @@ from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, PageError, cause_of
 from ocrd.model import DEFAULT_APPROACH, Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.output import layout_blocks
-from ocrd.pipeline.in_flight import Twins
+from ocrd.pipeline.in_flight import InFlight
 from ocrd.pipeline.page_reader import PageReader
 from ocrd.rendering.renderer import Renderer
 
@@ -62,7 +62,7 @@ class Tools:
     """Unexplained deaths after which a source is refused."""
     progress: Progress = field(default_factory=Progress)
     """Who wants to know."""
-    twins: Twins = field(default_factory=Twins)
+    in_flight: InFlight = field(default_factory=InFlight)
     """What content is in work, for watches that do not read the same twice."""
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Hashable
 
 
-class Twins:
+class InFlight:
     """Knows which content is in work, and whose. For one event loop."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from ocrd.concurrency.threads import durably
+from ocrd.concurrency.threads import finish_in_thread
 from ocrd.config import overrides
 from ocrd.config.schema import Options, Watch
 from ocrd.display import shown
@@ -48,7 +48,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Twin:
+class Duplicate:
     """A source whose content was delivered before."""
 
     earlier: Entry
@@ -65,17 +65,17 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
     try:
         return await _run_job(job, watch, spool, tools)
     finally:
-        tools.twins.done(job.id)
+        tools.in_flight.done(job.id)
 
 
 async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     document = None
     if job.result is None and "archive" in job.record.names:  # a duplicate, of whose files some are there already
-        original = await durably(spool.archive, job, watch.archive, watch.access)
+        original = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
         return Outcome("skipped", original, original, reason="delivered before")
     if job.result is None and job.record.refusal is None:
         async with charged(job):
-            result: Document | Twin | DocumentError
+            result: Document | Duplicate | DocumentError
             try:
                 options = overrides.read(job.record.settings)
                 watch = overrides.applied(options, watch)
@@ -83,47 +83,47 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
             except DocumentError as error:
                 result = error
             if not job.unchanged():  # somebody still writes to it: what was read is worth nothing, good or bad
-                path = await durably(spool.give_back, job)
+                path = await finish_in_thread(spool.give_back, job)
                 return Outcome("returned", path, path)
             if isinstance(result, DocumentError):
-                await durably(job.update, refusal=refusal_of(result))
-            elif isinstance(result, Twin):
+                await finish_in_thread(job.update, refusal=refusal_of(result))
+            elif isinstance(result, Duplicate):
                 if watch.duplicates == "skip":
                     return await _skip(job, watch, spool, result)
-                await durably(job.keep_result, {".md": _link(job, watch, result)}, (), result.facts)
+                await finish_in_thread(job.keep_result, {".md": _link(job, watch, result)}, (), result.facts)
             else:
                 document = result
-                files = await durably(outputs.files, result, watch)
+                files = await finish_in_thread(outputs.files, result, watch)
                 files |= await _searchable(job.source, result, watch, tools)
-                await durably(job.update, partial=bool(result.problems))
-                await durably(job.keep_result, files, outputs.figures(result), ledger.facts(result))
+                await finish_in_thread(job.update, partial=bool(result.problems))
+                await finish_in_thread(job.keep_result, files, outputs.figures(result), ledger.facts(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
-    sidecar = await durably(_deliver, job, watch, spool)
-    await durably(_record, job, watch)
-    await durably(spool.clear_note, job, watch.error, front_matter.is_own_note)
+    sidecar = await finish_in_thread(_deliver, job, watch, spool)
+    await finish_in_thread(_record, job, watch)
+    await finish_in_thread(spool.clear_note, job, watch.error, front_matter.is_own_note)
     to_error = job.record.partial and watch.partial == "error"
-    archived = await durably(spool.archive, job, watch.error if to_error else watch.archive, watch.access)
+    archived = await finish_in_thread(spool.archive, job, watch.error if to_error else watch.archive, watch.access)
     return Outcome("delivered", sidecar, archived, document)
 
 
-async def _read(job: Job, watch: Watch, options: Options, tools: Tools) -> "Document | Twin":
+async def _read(job: Job, watch: Watch, options: Options, tools: Tools) -> "Document | Duplicate":
     """Read a job's source, but for the pages that were read before a restart, or find that it was delivered before."""
     earlier = earlier_attempts(job, tools)
     approach = approach_of(options, tools.engine, " and ".join(map(shown, job.record.settings)))
     facts = replace(await tools.renderer.open(job.source), files=job.record.paths)
     if watch.duplicates != "process":
-        await tools.twins.turn((watch.name, facts.sha256), job.id)
-        if known := await durably(_earlier, watch, facts.sha256):
+        await tools.in_flight.turn((watch.name, facts.sha256), job.id)
+        if known := await finish_in_thread(_earlier, watch, facts.sha256):
             date = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
             told = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
-            return Twin(known, told)
+            return Duplicate(known, told)
     read_so = provenance(facts, watch, approach, tools)
 
     async def keep(page: PageResult, figures: Figures) -> None:
-        await durably(job.keep_page, page, read_so, figures)
+        await finish_in_thread(job.keep_page, page, read_so, figures)
 
-    kept = await durably(job.kept_pages, read_so)
+    kept = await finish_in_thread(job.kept_pages, read_so)
     document = await read_document(
         job.source,
         job.record.name,
@@ -187,7 +187,7 @@ def _record(job: Job, watch: Watch) -> None:
         Ledger(watch.work_folder, watch.outbox).record(entry)
 
 
-def _link(job: Job, watch: Watch, twin: Twin) -> bytes:
+def _link(job: Job, watch: Watch, twin: Duplicate) -> bytes:
     links = [
         os.path.relpath(one, Path(job.record.name).parent) for one in deliveries.parts(watch, twin.earlier.sidecar)
     ]
@@ -195,11 +195,11 @@ def _link(job: Job, watch: Watch, twin: Twin) -> bytes:
     return markdown.duplicate(told, twin.earlier.source, links, outputs.style_of(watch)).encode()
 
 
-async def _skip(job: Job, watch: Watch, spool: Spool, twin: Twin) -> Outcome:
+async def _skip(job: Job, watch: Watch, spool: Spool, twin: Duplicate) -> Outcome:
     """Archive a duplicate without a sidecar."""
     entry = Entry(job.id, source=job.record.name, kind="skipped", sidecar=twin.earlier.sidecar, **twin.facts)
-    await durably(Ledger(watch.work_folder, watch.outbox).record, entry)
-    original = await durably(spool.archive, job, watch.archive, watch.access)
+    await finish_in_thread(Ledger(watch.work_folder, watch.outbox).record, entry)
+    original = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
     reason = f"the same as {shown(twin.earlier.source)}, delivered {twin.earlier.date}"
     return Outcome("skipped", original, original, reason=reason)
 
@@ -208,7 +208,7 @@ async def _refuse(job: Job, watch: Watch, spool: Spool) -> Outcome:
     refusal = job.record.refusal
     if refusal is None:
         raise AssertionError(job.folder)
-    await durably(spool.clear_note, job, watch.error, front_matter.is_own_note)
+    await finish_in_thread(spool.clear_note, job, watch.error, front_matter.is_own_note)
     note = front_matter.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date)
-    path = await durably(spool.refuse, job, watch.error, note.encode(), watch.access)
+    path = await finish_in_thread(spool.refuse, job, watch.error, note.encode(), watch.access)
     return Outcome("refused", path, path, reason=refusal.what)

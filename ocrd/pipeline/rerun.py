@@ -21,7 +21,7 @@ from typing import Any
 
 import structlog
 
-from ocrd.concurrency.threads import durably
+from ocrd.concurrency.threads import finish_in_thread
 from ocrd.config import overrides
 from ocrd.config.schema import Watch
 from ocrd.display import shown
@@ -77,15 +77,17 @@ async def run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outco
     sidecar = watch.outbox / _asked(job).sidecar
     document = None
     try:
-        while (plan := await durably(_Plan.of, job)) is None or not await durably(_exchange, job, plan, watch, spool):
+        while (plan := await finish_in_thread(_Plan.of, job)) is None or not await finish_in_thread(
+            _exchange, job, plan, watch, spool
+        ):
             async with charged(job):
                 document = await _prepare(job, watch, tools)
     except DocumentError as error:
         outcome = Outcome("not reread", sidecar, None, reason=str(error))
     else:
-        await durably(_record, job, plan, watch)
+        await finish_in_thread(_record, job, plan, watch)
         outcome = Outcome("reread", sidecar, Path(plan.original), document)
-    await durably(_forget, job)
+    await finish_in_thread(_forget, job)
     return outcome
 
 
@@ -98,12 +100,12 @@ def _asked(job: Job) -> Rerun:
 async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     """Read the pages, and write the files anew that they stand in. Returns those pages as a document of their own."""
     attempts = earlier_attempts(job, tools)
-    known = await durably(deliveries.look, watch, _asked(job).sidecar)
+    known = await finish_in_thread(deliveries.look, watch, _asked(job).sidecar)
     options = overrides.told(known.facts)
     approach = approach_of(options, tools.engine, f"The facts of {shown(known.sidecar)}")
     watch = overrides.applied(options, watch)
     known = replace(known, watch=watch)
-    original = await durably(deliveries.original, watch, known.facts, known.sidecar)
+    original = await finish_in_thread(deliveries.original, watch, known.facts, known.sidecar)
     if original is None:
         raise DocumentError(
             f"The original of {shown(known.sidecar)} is neither in {shown(watch.archive)} nor in {shown(watch.error)}.",
@@ -119,11 +121,11 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
             "engine": document.engine,
             "model": document.model,
         }
-        numbers = await durably(deliveries.numbers, known)
-        endings = await durably(_keep_old, job, known)
+        numbers = await finish_in_thread(deliveries.numbers, known)
+        endings = await finish_in_thread(_keep_old, job, known)
         if ".pdf" in endings and not await _renew_pdf(job, held, facts, pages, numbers, tools):
             endings.remove(".pdf")
-    status = await durably(_renew, job, known, endings, pages, numbers, told)
+    status = await finish_in_thread(_renew, job, known, endings, pages, numbers, told)
     figures = {
         plain: own
         for before, after in zip(document.pages, pages, strict=True)
@@ -132,7 +134,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     }
     kept = {"date": told["date"], "sha256": facts.sha256, "pages": facts.pages, "status": status}
     plan = {"endings": endings, "figures": figures, "facts": kept, "original": str(original.path)}
-    await durably(durable.write_own, job.folder / _LIST, json.dumps(plan).encode())
+    await finish_in_thread(durable.write_own, job.folder / _LIST, json.dumps(plan).encode())
     return document
 
 
@@ -148,7 +150,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
     read_so = provenance(facts, watch, approach, tools)
 
     async def keep(page: PageResult, figures: Figures) -> None:
-        await durably(job.keep_page, page, read_so, figures)
+        await finish_in_thread(job.keep_page, page, read_so, figures)
 
     others = {index: PageResult(index, Verdict.OK, "", None) for index in range(facts.pages) if index not in wanted}
     document = await read_document(
@@ -157,7 +159,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
         facts,
         tools,
         attempts=attempts,
-        kept=others | await durably(job.kept_pages, read_so),
+        kept=others | await finish_in_thread(job.kept_pages, read_so),
         keep=keep,
         settings=watch.pages,
         separators=watch.sheets,
@@ -211,7 +213,7 @@ async def _renew_pdf(  # noqa: PLR0913, PLR0917 - one document's facts and tools
     except PageError as error:
         log.warning("pdf left as it was", source=shown(job.record.name), reason=str(error))
         return False
-    await durably(durable.write_own, job.folder / "again" / "new.pdf", data)
+    await finish_in_thread(durable.write_own, job.folder / "again" / "new.pdf", data)
     return True
 
 

@@ -5,7 +5,7 @@ Vision models do so in the languages that they were taught most; the openings ar
 
 import re
 
-from ocrd.quality.words import Wording
+from ocrd.quality.words import Words
 
 _QUESTION = re.compile(
     r"(?:<image>|<\|grounding\|>|free ocr|convert the document to markdown|ocr this image|parse the figure"
@@ -73,7 +73,7 @@ _RECORDS = 5
 """Places that no print has."""
 
 
-def found(told: Wording, *, fits: bool) -> str:
+def found(told: Words, *, fits: bool) -> str:
     """Say that the engine talks; empty if it reads. `fits` tells that the page has about so many letters."""
     if _QUESTION.fullmatch(told.raw):
         return "the engine repeated what it was asked"

@@ -11,7 +11,7 @@ from collections import Counter
 from functools import cache
 from itertools import pairwise
 
-from ocrd.quality.words import Wording
+from ocrd.quality.words import Words
 
 _VOWELS = "aeiouyäöüáéíóúýàèìòùâêîôûåæøœãõěůąęőűāēīōūаеёиоуыэюяіїєўαεηιουωάέήίόύώ"
 _CONSONANTS = "bcdfghjklmnpqrstvwxzßçñčďňřšťžłńśźżðþбвгджзйклмнпрстфхцчшщъьґљњћџβγδζθκλμνξπρσςτφχψ"
@@ -46,7 +46,7 @@ _UNDECODED = re.compile(r"\ufffd|\(cid:\d+\)|&#x?[0-9a-f]+;", re.IGNORECASE)
 """What programs write for a character that they don't know."""
 
 
-def found(told: Wording) -> str:
+def found(told: Words) -> str:
     """Say that the words are none; empty if they may well be, or are too few."""
     words = told.words
     if len(_UNDECODED.findall(told.raw)) > max(_FEW, told.letters / 10):
@@ -78,7 +78,7 @@ def _common() -> frozenset[str]:
     )
 
 
-def _in_two_scripts(told: Wording) -> bool:
+def _in_two_scripts(told: Words) -> bool:
     """Whether every few words the letters are others, also within words: upside down, half of them look so."""
     if not _CYRILLIC.search(told.plain) or not _LATIN.search(told.plain):
         return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from operator import eq
 
-from ocrd.quality.words import Wording
+from ocrd.quality.words import Words
 
 _GRID = re.compile(r"\||<td|__|\.\.\.\.|\t")
 """Tables, forms and leaders: there the same words may well stand under one another."""
@@ -37,7 +37,7 @@ _COUNTED = 80
 
 
 @dataclass(frozen=True, slots=True)
-class _Circle:
+class _Cycle:
     """The same words again and again, without anything between."""
 
     start: int
@@ -70,11 +70,11 @@ class Room:
     lines: int = 0
     """Of text, columns beside one another. 0 where nobody looked."""
 
-    def crammed(self, told: Wording) -> bool:
+    def crammed(self, told: Words) -> bool:
         """Whether the page has no room for so many letters."""
         return self.letters > 0 and told.letters > 1.7 * self.letters + 20
 
-    def fits(self, told: Wording) -> bool:
+    def fits(self, told: Words) -> bool:
         """Whether the page has as many lines, and about as many letters. Then what they say again is said there."""
         letters, lines = self.letters, self.lines
         return (
@@ -84,7 +84,7 @@ class Room:
         )
 
 
-def found(told: Wording, room: Room) -> str:
+def found(told: Words, room: Room) -> str:
     """Say how a text repeats itself; empty if it does so no more than a page may."""
     return (
         _endless(told)
@@ -96,7 +96,7 @@ def found(told: Wording, room: Room) -> str:
     )
 
 
-def _endless(told: Wording) -> str:
+def _endless(told: Words) -> str:
     """Say what goes on without a word, or a word without an end."""
     longest = max(map(len, told.plain.split()), default=0)
     long_word = max(told.words, key=len) if longest > 60 and told.words else ""
@@ -113,7 +113,7 @@ def _endless(told: Wording) -> str:
     return ""
 
 
-def _in_circles(told: Wording, room: Room) -> str:
+def _in_circles(told: Words, room: Room) -> str:
     """Say which words come again and again without anything between, but for numbers that grow or other words."""
     crammed, fits = room.crammed(told), room.fits(told)
     for circle in _circles(told.words, told):
@@ -127,7 +127,7 @@ def _in_circles(told: Wording, room: Room) -> str:
     return _in_a_frame(told, room)
 
 
-def _in_a_frame(told: Wording, room: Room) -> str:
+def _in_a_frame(told: Words, room: Room) -> str:
     """Say which words stand around ever other ones, more often than the page has lines or room for."""
     often = Counter(told.words)
     too_often = 12 if room.crammed(told) else 2 * room.lines + 20 if room.lines else len(told.words)
@@ -147,7 +147,7 @@ def _in_a_frame(told: Wording, room: Room) -> str:
     return ""
 
 
-def _counting(told: Wording, *, crammed: bool) -> str:
+def _counting(told: Words, *, crammed: bool) -> str:
     """Say how far it only counts: every number is one more than that before, or than that above it in a table."""
     enough = _COUNTED // 2 if crammed else _COUNTED
     if told.numbers < enough:
@@ -162,7 +162,7 @@ def _counting(told: Wording, *, crammed: bool) -> str:
     return ""
 
 
-def _stuttering(told: Wording, room: Room) -> str:
+def _stuttering(told: Words, room: Room) -> str:
     """Say that it tells each word, or each line, twice or more before it goes on."""
     words = told.words
     if len(words) > 40 and sum(map(eq, words, words[1:])) > 0.4 * len(words):
@@ -176,7 +176,7 @@ def _stuttering(told: Wording, room: Room) -> str:
     return ""
 
 
-def _again(told: Wording, room: Room) -> str:
+def _again(told: Words, room: Room) -> str:
     """Say how much of a text came before, in whatever order."""
     words, crammed = told.words, room.crammed(told)
     if room.fits(told) or (told.numbers > 0.8 * len(words) and not crammed):  # a calendar, or a table of numbers
@@ -228,7 +228,7 @@ def _told_again(plain: str) -> float:
     return 1 - sum(map(len, set(parts))) / sum(map(len, parts))
 
 
-def _in_lines(told: Wording, lines: int) -> str:
+def _in_lines(told: Words, lines: int) -> str:
     """Say that it has far more lines, or rows of a table, than the page: columns stand beside one another there."""
     rows = len(_ROW.findall(told.plain)) if lines else 0
     if lines and rows > 1.4 * lines + 8:
@@ -238,7 +238,7 @@ def _in_lines(told: Wording, lines: int) -> str:
     return ""
 
 
-def _vicious(circle: _Circle, *, crammed: bool, patience: int = 1) -> bool:
+def _vicious(circle: _Cycle, *, crammed: bool, patience: int = 1) -> bool:
     """Whether no page would say this so often: the longer the words, the fewer times are too many.
 
     Where the text has no room on its page there is no doubt; in tables and forms there is more.
@@ -257,7 +257,7 @@ def _vicious(circle: _Circle, *, crammed: bool, patience: int = 1) -> bool:
     return rounds >= 8 and circle.letters * circle.rounds >= 60
 
 
-def _usual(circle: _Circle) -> int:
+def _usual(circle: _Cycle) -> int:
     """Give the rounds that are too many in a table, a form or a list of places with leaders; 0 if it is none."""
     named = any(len(word) > 1 and word.isalpha() for word in circle.words)
     numbered = any(word.isdigit() and word.strip("0") for word in circle.words)
@@ -270,12 +270,12 @@ def _usual(circle: _Circle) -> int:
     return 40 if named else 1000
 
 
-def _circles(words: list[str], told: Wording) -> Iterator[_Circle]:
+def _circles(words: list[str], told: Words) -> Iterator[_Cycle]:
     """Find the circles of a text's words, or of what stands for each of them."""
     for first, end, period in _periods(words):
         places = told.places
         text = places[first].string[places[first].start() : places[min(end, len(places)) - 1].end()]
-        yield _Circle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
+        yield _Cycle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
 
 
 def _periods(words: list[str]) -> Iterator[tuple[int, int, int]]:

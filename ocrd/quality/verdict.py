@@ -8,7 +8,7 @@ import re
 
 from ocrd.model import Attempt, PageFacts, PageImage, PageResult, Reading, Rung, Verdict
 from ocrd.quality import chatter, gibberish, repetition
-from ocrd.quality.words import Wording
+from ocrd.quality.words import Words
 
 _IMAGE_BOX = re.compile(r"<\|ref\|>image<\|/ref\|><\|det\|>\[\[(\d+),\s*(\d+),\s*(\d+),\s*(\d+)\]")
 _UNFINISHED = re.compile(r"(?:[^\W\d_]+[,;:]?\s){7}[^\W\d_]*[^\W\d_A-Z]-?\s*\Z")
@@ -52,7 +52,7 @@ def failed(index: int, reason: str, rung: Rung = Rung.FIRST, facts: PageFacts | 
 def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
     if reading.finish_reason == "repetition":
         return Verdict.REPEATED, "the engine repeated itself and was stopped"
-    told = Wording.of(reading.text)
+    told = Words.of(reading.text)
     letters = told.letters
     if reason := repetition.found(told, _room(facts)):
         return Verdict.REPEATED, reason
@@ -71,7 +71,7 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
 # How much
 
 
-def _nothing(told: Wording, facts: PageFacts) -> str:
+def _nothing(told: Words, facts: PageFacts) -> str:
     if not any(char.isprintable() and not char.isspace() for char in told.raw):
         return f"the engine found no text, but {facts.ink:.2%} of the page is ink"
     if not told.letters and _seen(told.raw, facts) >= 20 and "![" not in told.raw:  # noqa: PLR2004
@@ -79,7 +79,7 @@ def _nothing(told: Wording, facts: PageFacts) -> str:
     return ""
 
 
-def _too_little(told: Wording, facts: PageFacts) -> str:
+def _too_little(told: Words, facts: PageFacts) -> str:
     layer, letters = facts.layer, told.letters
     if layer and not layer.flaw and layer.letters >= 40 and letters < 0.5 * layer.letters:  # noqa: PLR2004
         return f"the engine read {letters} letters where the PDF's own text has {layer.letters}"

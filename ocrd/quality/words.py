@@ -25,7 +25,7 @@ _BREAK = re.compile(r"<(?=(?:tr|br|p|div|li|h[1-6])\b)")
 
 
 @dataclass(frozen=True)
-class Wording:
+class Words:
     """A text taken apart."""
 
     raw: str

@@ -358,7 +358,7 @@ def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
     return True
 
 
-def flash(path: Path) -> None:
+def make_and_delete(path: Path) -> None:
     """Let an empty file appear and vanish: what watches its folder should notice. Raises MachineError."""
     with machine_faults("write a probe into", path.parent):
         with suppress(FileNotFoundError):

@@ -23,7 +23,7 @@ class _Run:
     dropped: int = 0
 
 
-class Repeats(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets a fault through a few times a period, then counts it. The line of a document always passes."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -81,5 +81,5 @@ def _count(record: logging.LogRecord, dropped: int) -> None:
             record.msg = {**record.msg, "suppressed": dropped}
 
 
-repeats = Repeats()
+repeats = RepeatFilter()
 """Of this process."""

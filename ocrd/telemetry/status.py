@@ -184,7 +184,7 @@ class ObservedEngine(Protocol):
         ...
 
 
-class Board:
+class StatusBoard:
     """Hears what happens, and knows at any moment how things stand. For one event loop."""
 
     def __init__(self, config: Config) -> None:

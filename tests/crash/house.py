@@ -25,7 +25,7 @@ from crash.reaper import Reaper, Step
 from crash.trees import TEMPORARY, fingerprint
 from ocrd.concurrency.fair_window import Window
 from ocrd.config.schema import Settle, Watch
-from ocrd.daemon.watch_runner import Flow
+from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.errors import DocumentError, MachineError
 from ocrd.intake.grouping import units
 from ocrd.intake.scanner import scan
@@ -292,7 +292,7 @@ class House:
             join=self.scenario.join,
             history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
-        flow = Flow(watch, Settle())
+        flow = WatchRunner(watch, Settle())
         jobs = self._through(flow.open)
         while claimed := [job for settled in self._settled(watch) if (job := self._claimed(flow, settled))]:
             jobs += claimed
@@ -318,7 +318,7 @@ class House:
         found = units(watch.inbox, watch.join, there.files, {}, there.companions)
         return [Settled(path, found[path]) for path in sorted(found)]
 
-    def _claimed(self, flow: Flow, settled: Settled) -> Job | None:
+    def _claimed(self, flow: WatchRunner, settled: Settled) -> Job | None:
         """Claim; after a claim that broke off, only another look tells what lies in the inbox."""
         return self._through(lambda: flow.spool.claim(settled))
 

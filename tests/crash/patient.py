@@ -80,7 +80,7 @@ class Told:
 
 def hurry() -> None:
     """Let the daemons in this process wait for nothing, and do all in one thread."""
-    pause.RETRY_SECONDS = supervisor.RETRY_SECONDS = health.EVERY = _SOON
+    pause.RETRY_SECONDS = health.EVERY = _SOON
     inbox._LEAST_GAP = 0.0
     mounts.kind_of = lambda _: "nfs"  # where nothing is watched, but all polled
     supervisor.Renderer = _Renderer  # type: ignore[misc,assignment]
@@ -228,8 +228,8 @@ class Patient:
     def _done(self, one: supervisor.Daemon) -> bool:
         """Whether nothing is left to do."""
         folder = self._house.folder("inbox")
-        flow = one._flows[0]
-        busy = one._claiming or flow.jobs or not flow.looked.is_set()
+        runner = one._runners[0]
+        busy = one._admission._claiming or runner.jobs or not runner.looked.is_set()
         return not busy and not scan(folder).files
 
     async def _mend(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import page, until
 
-from ocrd.engines.vllm.core_supervisor import SETBACKS, CoreDied, Residence, Rest
+from ocrd.engines.vllm.core_supervisor import SETBACKS, CoreDied, CoreSupervisor, Rest
 from ocrd.errors import EngineError, PageError
 from ocrd.model import Approach, PageImage, Reading
 
@@ -37,8 +37,8 @@ class Machine:
     async def pause(self, seconds: float) -> None:
         self.waits.append(seconds)
 
-    def residence(self, **options: Any) -> Residence:
-        return Residence(self.build, options.pop("hang_after", 60.0), pause=self.pause, **options)
+    def residence(self, **options: Any) -> CoreSupervisor:
+        return CoreSupervisor(self.build, options.pop("hang_after", 60.0), pause=self.pause, **options)
 
 
 class MadeUpCore:

@@ -121,7 +121,7 @@ class Rest:
 
 
 @dataclass
-class Residence:
+class CoreSupervisor:
     """Reads pages through one core after another."""
 
     build: Callable[[], Awaitable[Core]]

@@ -24,7 +24,7 @@ from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import EngineInfo
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.engines.vllm import deepseek, process_guard, setup
-from ocrd.engines.vllm.core_supervisor import CoreDied, Residence, Rest
+from ocrd.engines.vllm.core_supervisor import CoreDied, CoreSupervisor, Rest
 from ocrd.engines.vllm.gpu_memory import Card
 from ocrd.engines.vllm.inputs import Inputs
 from ocrd.errors import DocumentError, EngineError, PageError
@@ -70,7 +70,7 @@ class VllmEngine:
         self._home = process_guard.Home(folder or process_guard.default_folder())
         self._card = Card(self._home.processes)
         self._info: EngineInfo | None = None
-        self._residence: Residence | None = None
+        self._residence: CoreSupervisor | None = None
         self._views: deepseek.Views | None = None
         # One thread starts every engine and stays: the kernel kills an engine when the thread that started it ends.
         self._builder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-builder")
@@ -124,7 +124,7 @@ class VllmEngine:
         self._info = EngineInfo("vllm", model, version, setup.fingerprint(self._settings, model, version))
         rest = Rest(self._settings.idle.after, self._settings.idle.do)
         limit = self._settings.recycle_at or physical_memory() // 2
-        self._residence = Residence(
+        self._residence = CoreSupervisor(
             self._build, self._settings.hang_after, rest, worn=lambda: self._home.memory() > limit
         )
         await self._residence.start()

@@ -121,7 +121,7 @@ def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
         "logits_processors": [NGRAM_PROCESSOR],
         "scheduling_policy": "priority",
         "stream_interval": SIGN_EVERY,
-        "worker_extension_cls": "ocrd.engines.vllm.worker_extension.Witness",
+        "worker_extension_cls": "ocrd.engines.vllm.worker_extension.WorkerExtension",
     }
     if settings.vision_graphs:
         arguments["compilation_config"] = VISION_GRAPHS | dict(settings.extra.get("compilation_config", {}))
@@ -142,7 +142,7 @@ def check_tile(settings: VllmSettings, architectures: list[str]) -> None:
 
 
 def check_settings(settings: dict[str, Any]) -> tuple[str, ...]:
-    """Refuse an engine whose own configuration (`vllm_inside.Witness`) breaks a promise; return it in words."""
+    """Refuse an engine whose own configuration (`vllm_inside.WorkerExtension`) breaks a promise; return it in words."""
     off = not settings["enable_prefix_caching"] and not settings["mm_processor_cache_gb"]
     if off and len(settings["logits_processors"]) == 1:
         return ("prefix cache off", "image cache off", f"n-gram processor {settings['logits_processors'][0]}")

@@ -58,7 +58,7 @@ PART = 6
 """Views that are turned into numbers at a time."""
 
 
-class Witness:
+class WorkerExtension:
     """Mixed into vLLM's worker (`worker_extension_cls`): tells how it is really set up, and speeds up its eyes."""
 
     vllm_config: Any
