@@ -45,11 +45,11 @@ vllm-test:
 	.venv-vllm/bin/pytest tests/vllm
 
 load: venv
-	OCRD_LOAD_FILES=20000 $(BIN)/pytest -s tests/test_load.py
+	OCRD_LOAD_FILES=20000 $(BIN)/pytest -s tests/system/test_load.py
 
 SECONDS := 3600
 soak: venv
-	PYTHONPATH=tests $(BIN)/python tests/soak.py $(SECONDS)
+	PYTHONPATH=tests/support $(BIN)/python tests/support/soak.py $(SECONDS)
 
 clean:
 	rm -rf .venv .venv-vllm demo

@@ -18,7 +18,7 @@ from hypothesis import settings
 settings.register_profile("house", deadline=None, derandomize=True, database=None)  # a slow machine is no failure
 settings.load_profile("house")
 
-TESTS = Path(__file__).parent
+SUPPORT = Path(__file__).parent / "support"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -155,7 +155,7 @@ def run_python() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run Python as we run, with the tests' own modules at hand."""
 
     def run(*arguments: str | Path, **options: object) -> "subprocess.CompletedProcess[str]":
-        path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+        path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         defaults = {"capture_output": True, "text": True, "env": environment, "timeout": 60}
         return subprocess.run([sys.executable, *arguments], check=False, **{**defaults, **options})

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "bench/quality")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support"), str(ROOT / "bench/quality")]
 
 import drawn  # noqa: E402 - found through the path above
 import machine  # noqa: E402

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent.parent / "bench/quality"))
+sys.path.append(str(Path(__file__).parents[3] / "bench/quality"))
 
 import quality
 

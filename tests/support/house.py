@@ -12,9 +12,9 @@ from typing import Any
 import pymupdf
 import yaml
 
-TESTS = Path(__file__).parent
+SUPPORT = Path(__file__).parent
 OCRD = Path(sys.executable).with_name("ocrd")
-MODULES = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+MODULES = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
 """Where a daemon looks for modules: the simulated engine's folder, and where we look, so that it is the same ocrd."""
 
 Daemon = subprocess.Popen[bytes]

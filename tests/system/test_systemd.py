@@ -16,11 +16,11 @@ import pymupdf
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 UNITS = REPOSITORY / "systemd"
 UNIT = "ocrd.service"
 CONFIG = "/etc/ocrd/ocrd.yaml"
-OURS = f"{REPOSITORY / 'tests'}:{REPOSITORY}"
+OURS = f"{REPOSITORY / 'tests/support'}:{REPOSITORY}"
 """Where Python finds this checkout and the engine of the tests."""
 
 _journal = importlib.util.find_spec("systemd") and importlib.util.find_spec("systemd.journal")
@@ -47,7 +47,7 @@ class Host(machine.Machine):
         drop_in.parent.mkdir()
         drop_in.write_text(
             "[Service]\n"
-            f"Environment=PYTHONPATH={REPOSITORY / 'tests'}:{REPOSITORY} PYTHONDONTWRITEBYTECODE=1\n"
+            f"Environment=PYTHONPATH={REPOSITORY / 'tests/support'}:{REPOSITORY} PYTHONDONTWRITEBYTECODE=1\n"
             "ProtectHome=read-only\n"  # this machine's Python may lie in a home
             "WatchdogSec=2s\n"
         )
@@ -280,7 +280,7 @@ def test_a_new_user_installs_the_service_and_takes_it_away_again(host: Host) -> 
     """What README's "Run it as a service" says, from the configuration on."""
     host.shell("rm /etc/systemd/system/ocrd.service /etc/systemd/system/ocrd.slice /etc/sysusers.d/ocrd.conf")
     host.shell("rm /usr/local/lib/systemd/catalog/ocrd.catalog; systemctl daemon-reload")
-    ours = f"PYTHONPATH={REPOSITORY / 'tests'}:{REPOSITORY} PYTHONDONTWRITEBYTECODE=1 {sys.prefix}/bin/ocrd"
+    ours = f"PYTHONPATH={REPOSITORY / 'tests/support'}:{REPOSITORY} PYTHONDONTWRITEBYTECODE=1 {sys.prefix}/bin/ocrd"
     host.shell("rm -rf /srv/ocr")
     told = host.shell(f"{ours} service install --yes -c {CONFIG}")
     assert "write /etc/systemd/system/ocrd.service" in told

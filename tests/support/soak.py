@@ -1,6 +1,6 @@
 """A few files a second for hours, of every kind: RSS, threads, descriptors and children must stay flat.
 
-python tests/soak.py SECONDS [FILES_A_SECOND]
+python tests/support/soak.py SECONDS [FILES_A_SECOND]
 """
 
 import sys

@@ -18,7 +18,7 @@ import structlog
 
 from ocrd.telemetry import journal, log_throttle, logs
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture

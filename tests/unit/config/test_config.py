@@ -248,7 +248,7 @@ def settings(section: type[config.Section], where: str = "") -> Iterator[str]:
 
 
 def test_the_example_in_the_repository_is_the_one_that_is_written() -> None:
-    assert (Path(__file__).parents[1] / "config.example.yaml").read_text(encoding="utf-8") == example.example()
+    assert (Path(__file__).parents[3] / "config.example.yaml").read_text(encoding="utf-8") == example.example()
 
 
 def test_the_example_has_every_setting_with_its_default_and_meaning() -> None:

@@ -22,7 +22,7 @@ from ocrd.errors import ConfigError, EngineError, PageError
 from ocrd.model import PageImage, PixelSize
 from ocrd.output import layout_blocks
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "samples"
 sys.path.append(str(ROOT / "bench"))
 

@@ -20,7 +20,7 @@ from ocrd.telemetry.events import Accepted, Ended, PageDone, Paused, WatchAdded
 from ocrd.telemetry.metrics import Metrics, Server
 from ocrd.telemetry.status import STALE, StatusBoard
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[3]
 WATCHES = "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]"
 CONFIG = loader.parse(WATCHES, Path("/etc/ocrd/ocrd.yaml"))
 WHO = ("scans", "j1", "a.pdf")

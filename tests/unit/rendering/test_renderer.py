@@ -23,7 +23,7 @@ from ocrd.rendering.renderer import Renderer
 
 MakePdf = Callable[..., Path]
 LONGEST = 800
-SAMPLES = Path(__file__).parents[1] / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 
 
 def fit(width: float, height: float) -> PixelSize:

@@ -14,7 +14,7 @@ from ocrd.model import TextLayer, View
 from ocrd.rendering import text_layer
 from ocrd.rendering.renderer import Renderer
 
-SAMPLES = Path(__file__).parent.parent / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 ENGLISH, RUSSIAN = (
     (SAMPLES / f"{name}.txt").read_text(encoding="utf-8").partition("\f")[0] for name in ("english", "russian")
 )

@@ -29,7 +29,7 @@ from ocrd.rendering import barcodes
 from ocrd.rendering.renderer import Renderer
 
 TEXTS = View(separators=("PATCHT",))
-ENGLISH = (Path(__file__).parent.parent / "samples/english.txt").read_text(encoding="utf-8").partition("\f")[0]
+ENGLISH = (Path(__file__).parents[2] / "samples/english.txt").read_text(encoding="utf-8").partition("\f")[0]
 
 
 def document(pages: str) -> Document:

@@ -12,7 +12,7 @@ import yaml
 from house import MODULES, OCRD
 from PIL import Image
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 
 
 def ocrd(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -207,7 +207,7 @@ def test_under_systemd_without_its_package_the_log_is_json(config: Path) -> None
     told = subprocess.run(
         [OCRD, "once", "-c", config],
         env={**os.environ, "PYTHONPATH": MODULES, "JOURNAL_STREAM": "1:1"},
-        cwd=TESTS.parent,  # where a folder named systemd lies
+        cwd=ROOT,  # where a folder named systemd lies
         capture_output=True,
         text=True,
         timeout=60,

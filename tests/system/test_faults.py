@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from house import TESTS, Daemon, House, stop, wait_for
+from house import SUPPORT, Daemon, House, stop, wait_for
 from mounts import go_private, mount, mount_memory, unmount, why_not_private
 
 from ocrd.daemon.pause import RETRY_SECONDS
@@ -291,7 +291,7 @@ def test_a_clock_that_jumps_back_changes_nothing(house: House, tmp_path: Path) -
     if shutil.which("cc") is None:
         pytest.skip("a clock can't be bent without a C compiler (Debian: gcc)")
     library, clock = tmp_path / "clock.so", tmp_path / "clock"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, TESTS / "clock.c"], check=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, SUPPORT / "clock.c"], check=True)
     clock.write_text("0")
     env = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(clock)}
     house.configure(seconds=0.2, window=1)

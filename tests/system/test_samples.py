@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rapidfuzz.distance import Levenshtein
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WORST = 0.03
 """Share of wrong characters; measured at most 0.1 %, on the samples in English, German and Russian."""
 
