@@ -13,7 +13,7 @@ import pytest
 import structlog
 import yaml
 from simulated import SimulatedEngine
-from test_spool import BAD, SCAN, House, InstantRenderer
+from spool_house import BAD, SCAN, House, InstantRenderer
 
 from ocrd.config.schema import Config, Settle, Watch
 from ocrd.daemon.supervisor import Daemon

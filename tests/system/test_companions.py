@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from group_house import House
 from simulated import SimulatedEngine
-from test_members import House
-from test_spool import InstantRenderer
+from spool_house import InstantRenderer
 
 from ocrd.commands import retry
 from ocrd.concurrency.fair_window import Window

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
-from test_render import Sync, as_image, dark
+from real_renderer import Sync, as_image, dark
 
 from ocrd.errors import PageError
 

@@ -24,7 +24,7 @@ from ocrd.output import layout_blocks
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "samples"
-sys.path.append(str(ROOT / "bench"))
+sys.path.append(str(ROOT / "bench/quality"))
 
 from cer import cer  # noqa: E402 - a script, no package
 

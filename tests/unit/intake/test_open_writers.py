@@ -84,9 +84,11 @@ def test_a_file_of_another_user_needs_the_capability(path: Path, *, capable: boo
 
     os.chown(path, 65534, 65534)
     lease, drop = 28, 24  # CAP_LEASE, PR_CAPBSET_DROP
-    code = "import sys; from pathlib import Path; from test_writers import told; print(told(Path(sys.argv[1])))"
+    code = "import sys; from pathlib import Path; from test_open_writers import told; print(told(Path(sys.argv[1])))"
     path_to_us = os.pathsep.join(
-        filter(None, [str(Path(__file__).parents[2] / "support"), os.environ.get("PYTHONPATH")])
+        filter(
+            None, [str(Path(__file__).parent), str(Path(__file__).parents[2] / "support"), os.environ.get("PYTHONPATH")]
+        )
     )
     with path.open("ab"):
         answer = subprocess.run(
