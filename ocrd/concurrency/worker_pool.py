@@ -6,7 +6,6 @@ nothing: the next call brings a new pool.
 """
 
 import asyncio
-import ctypes
 import multiprocessing
 import os
 import resource
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ocrd.concurrency.processes import die_with_parent
 from ocrd.errors import MachineError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_PR_SET_PDEATHSIG = 1
 _TRIES = 2
 """Workers that may die of one call."""
 _POOLS = 5
@@ -153,7 +152,7 @@ def _confine(memory: int, prepare: Callable[[], None] | None) -> None:
     # There is a worker for each core; and the stacks of many threads would not fit into the limit of memory.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would report to its maker; nothing leaves this machine
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -7,7 +7,7 @@ of its library, and imports it late. May import telemetry's output capture, conc
 import importlib
 
 from ocrd.config import schema
-from ocrd.engines.base import Engine
+from ocrd.engines.base import Engine, complete
 from ocrd.errors import ConfigError, OcrdError
 
 
@@ -30,7 +30,7 @@ def _made_by(kind: str, options: dict[str, object]) -> Engine:
     """Call the factory `package.module:factory` with the options."""
     module, _, factory = kind.partition(":")
     try:
-        engine: Engine = getattr(importlib.import_module(module), factory)(options)
+        engine = complete(getattr(importlib.import_module(module), factory)(options))
     except OcrdError:
         raise
     except Exception as error:  # it is the owner's own, and may raise anything

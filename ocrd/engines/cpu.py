@@ -24,7 +24,7 @@ from xml.etree import ElementTree as ET
 
 import ocrd
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
-from ocrd.engines.base import EngineInfo
+from ocrd.engines.base import Engine, EngineInfo
 from ocrd.errors import ConfigError, DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
 
@@ -57,7 +57,7 @@ def page_size(width: float, height: float) -> PixelSize:
     return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
 
 
-class CpuEngine:
+class CpuEngine(Engine):
     """Reads as many pages at once as it has workers. Keeps to `ocrd.engines.base.Engine`."""
 
     def __init__(self, languages: tuple[str, ...] = (), letters: Letters = "tesseract", workers: int = 0) -> None:

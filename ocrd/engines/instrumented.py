@@ -3,16 +3,16 @@
 import time
 from collections.abc import Callable, Mapping
 
-from ocrd.engines.base import Engine, EngineInfo
+from ocrd.engines.base import Engine, EngineInfo, complete
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PagePreparer, PageSizer, Reading, Rung
 
 
-class InstrumentedEngine:
-    """Passes everything on to the engine proper. See `ocrd.engines.base.Engine`."""
+class InstrumentedEngine(Engine):
+    """Passes everything on to the engine proper, and counts."""
 
     def __init__(self, engine: Engine, clock: Callable[[], float] = time.monotonic) -> None:
         """Take the engine, and a clock in seconds that never goes back."""
-        self._engine = engine
+        self._engine = complete(engine)
         self._clock = clock
         self._last = clock()
         self.inside = 0
@@ -42,15 +42,10 @@ class InstrumentedEngine:
 
     @property
     def state(self) -> EngineState:
-        """What the engine tells of itself; engines needn't."""
-        told = getattr(self._engine, "state", None)
-        return told if isinstance(told, EngineState) else EngineState()
+        return self._engine.state
 
-    @property
-    def accept(self) -> Callable[[Approach], None] | None:
-        """What the engine says to ways of reading, if it does."""
-        accept: Callable[[Approach], None] | None = getattr(self._engine, "accept", None)
-        return accept
+    def accept(self, approach: Approach) -> None:
+        self._engine.accept(approach)
 
     def silence(self) -> float:
         """Return for how many seconds the engine has had pages without answering to any of them."""

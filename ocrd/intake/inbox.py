@@ -111,7 +111,7 @@ class Inbox:
                 return settled, await _count_all(settled, count_pages)
             except IncompleteError as error:
                 why = error.what
-        if not self.tracker.put_off(settled.path, why, time.monotonic()):
+        if not self.tracker.put_off(settled.path, time.monotonic()):
             return settled, 1
         if self._waiting.get(settled.path) != why:
             self._waiting[settled.path] = why

@@ -12,8 +12,7 @@ class _Known:
     stamp: FileStamp | Group
     since: float
     due: float
-    told: bool = False
-    why: str = ""
+    reported: bool = False
 
 
 class SettleTracker:
@@ -43,12 +42,12 @@ class SettleTracker:
             fresh = before is None or before.stamp != stamp
             known[path] = _Known(stamp, now, now + self.quiet) if before is None or fresh else before
         self._known = known
-        news = sorted(path for path, file in known.items() if not file.told and now >= file.due)
+        news = sorted(path for path, file in known.items() if not file.reported and now >= file.due)
         for path in news:
-            known[path].told = True
+            known[path].reported = True
         return [Settled(path, known[path].stamp) for path in news]
 
-    def put_off(self, path: Path, why: str, now: float) -> bool:
+    def put_off(self, path: Path, now: float) -> bool:
         """Let a settled file wait on, `quiet` seconds at a time. Returns False if its patience is used up.
 
         One that was forgotten meanwhile settles anew, and so waits on, too.
@@ -57,11 +56,9 @@ class SettleTracker:
         if file is None:
             return True
         if now - file.since >= self.patience:
-            file.why = ""
             return False
-        file.why = why
         file.due = min(now + max(self.quiet, 1.0), file.since + self.patience)
-        file.told = False
+        file.reported = False
         return True
 
     def forget(self, path: Path) -> None:
@@ -73,7 +70,7 @@ class SettleTracker:
         self._known.clear()
 
     def knows(self, settled: Settled) -> bool:
-        """Whether a file, or a group, is still what it was when it settled, as far as scans have told since."""
+        """Whether a file, or a group, is still what it was when it settled, as far as scans have reported since."""
         file = self._known.get(settled.path)
         return file is not None and file.stamp == settled.stamp
 
@@ -85,13 +82,8 @@ class SettleTracker:
     @property
     def settling(self) -> int:
         """Number of files that are there but not settled yet, or put off."""
-        return sum(not file.told for file in self._known.values())
-
-    @property
-    def waiting(self) -> dict[Path, str]:
-        """The files that were put off, and why."""
-        return {path: file.why for path, file in self._known.items() if file.why and not file.told}
+        return sum(not file.reported for file in self._known.values())
 
     def next_due(self) -> float | None:
         """When the next file will settle if nothing changes, in the clock's seconds; None if none is settling."""
-        return min((file.due for file in self._known.values() if not file.told), default=None)
+        return min((file.due for file in self._known.values() if not file.reported), default=None)

@@ -133,14 +133,8 @@ def approach_of(options: Options, engine: Engine, where: str) -> Approach:
     approach = overrides.approach(options)
     if approach == DEFAULT_APPROACH:
         return approach
-    accept = getattr(engine, "accept", None)
-    if accept is None:
-        raise DocumentError(
-            f"{where}: the engine {engine.info.kind} takes neither prompt nor languages of a single scan.",
-            "Take them out.",
-        )
     try:
-        accept(approach)
+        engine.accept(approach)
     except DocumentError as error:
         raise DocumentError(f"{where}: {error.what}", error.remedy) from error
     return approach

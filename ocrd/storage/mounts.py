@@ -1,7 +1,6 @@
 """Which file system a folder is on, and whether other machines can change it behind this kernel's back."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 _SHARED = frozenset({
@@ -13,31 +12,17 @@ _SHARED = frozenset({
 def kind_of(folder: Path) -> str:
     """Name the file system that holds a folder, as mount(8) does (`ext4`, `cifs`, `fuse.sshfs`); empty if unknown.
 
-    By the mount's own number, which the kernel tells of an open file (proc(5), /proc/PID/fdinfo and mountinfo): paths
-    can't be compared, since a mount can be hidden below another. Raises OSError if the folder can't be opened.
+    Raises OSError if the folder can't be opened.
     """
-    descriptor = os.open(folder, os.O_PATH)
-    try:
-        with suppress(OSError):  # without /proc nothing is known
-            facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
-            table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-            return _kind(_mount_of(facts), table)
-    finally:
-        os.close(descriptor)
-    return ""
+    return _kind(_mount_of(folder))
 
 
-def _mount_of(facts: str) -> str:
-    return next((line.split()[1] for line in facts.splitlines() if line.startswith("mnt_id:")), "")
-
-
-def _kind(number: str, table: str) -> str:
-    """Find a mount by its number: `36 35 98:0 / /mnt rw shared:1 - ext4 /dev/sda rw`, with any count of tags."""
-    for line in table.splitlines():
-        fields = line.split(" ")
-        if fields[0] == number:
-            return fields[fields.index("-") + 1]
-    return ""
+def mount_point(folder: Path) -> Path:
+    """Say where the file system is mounted that a folder lies on now. Raises OSError if the folder can't be reached."""
+    fields = _mount_of(folder)
+    if not fields:
+        return Path("/")
+    return Path(os.fsdecode(os.fsencode(fields[4]).decode("unicode_escape").encode("latin-1")))
 
 
 def is_shared(kind: str) -> bool:
@@ -45,19 +30,29 @@ def is_shared(kind: str) -> bool:
     return kind in _SHARED or kind.startswith("fuse.")
 
 
-def mount_point(folder: Path) -> Path:
-    """Say where the file system is mounted that a folder lies on now. Raises OSError if the folder can't be reached.
+def _mount_of(folder: Path) -> list[str]:
+    """Find the mount that holds a folder: `36 35 98:0 / /mnt rw shared:1 - ext4 /dev/sda rw`, with any count of tags.
 
-    By the mount's number, since a mount can be hidden below another (proc(5), /proc/PID/fdinfo and mountinfo).
+    By the mount's number, which the kernel tells of an open file: paths can't be compared, since a mount can be hidden
+    below another. Empty where /proc does not tell (proc(5), /proc/PID/fdinfo and mountinfo).
     """
     held = os.open(folder, os.O_PATH | os.O_CLOEXEC)
     try:
         facts = Path(f"/proc/self/fdinfo/{held}").read_text(encoding="ascii")
+        table = os.fsdecode(Path("/proc/self/mountinfo").read_bytes())
+    except OSError:
+        return []
     finally:
         os.close(held)
-    number = next(line.split()[1] for line in facts.splitlines() if line.startswith("mnt_id:"))
-    for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).splitlines():
-        fields = line.split(" ")
-        if fields[0] == number:
-            return Path(os.fsdecode(os.fsencode(fields[4]).decode("unicode_escape").encode("latin-1")))
-    return Path("/")
+    number = next((line.split()[1] for line in facts.splitlines() if line.startswith("mnt_id:")), "")
+    return _find(number, table)
+
+
+def _kind(fields: list[str]) -> str:
+    """Take the file system's name out of a mount's fields: behind the tags, of which there may be any number."""
+    return fields[fields.index("-") + 1] if fields else ""
+
+
+def _find(number: str, table: str) -> list[str]:
+    """Find a mount by its number in a table as /proc/PID/mountinfo has it; empty if it is not there."""
+    return next((fields for line in table.splitlines() if (fields := line.split(" "))[0] == number), [])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from ocrd import __version__
+from ocrd.concurrency import processes
 from ocrd.config.schema import Config
 from ocrd.display import shown
 from ocrd.model import EngineState
@@ -189,7 +190,7 @@ class StatusBoard:
 
     def __init__(self, config: Config) -> None:
         self.state = "starting"
-        self._started = _started(os.getpid())
+        self._started = processes.started(os.getpid())
         self.complaint = ""
         self._since = time.time()
         self._engine = EngineStatus(config.engine.kind)
@@ -383,7 +384,7 @@ def read(config: Path) -> Status | None:
 def judged(status: Status, now: float) -> Status:
     """Set the state right if the daemon can no longer do that itself: `dead` or `hung`; `now` since the epoch."""
     if status.state not in ("stopped", "failed", "down"):
-        if _started(status.pid) != status.started:
+        if processes.started(status.pid) != status.started:
             status.state = "dead"
         elif now - status.written > STALE:
             status.state = "hung"
@@ -412,12 +413,3 @@ def _read(path: Path) -> Status | None:
         return Status.parse(path.read_bytes())
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _started(pid: int) -> int:
-    """Return when a process started, clock ticks since boot; -1 if it is gone or only waits to be reaped."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return -1
-    return -1 if fields[0] in "ZX" else int(fields[19])

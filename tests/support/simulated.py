@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ocrd.engines.base import EngineInfo
+from ocrd.engines.base import Engine, EngineInfo, EngineState
 from ocrd.errors import EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PagePreparer, PageSizer, PixelSize, Reading, Rung
 
@@ -16,8 +16,10 @@ def small_page(_width: float, _height: float) -> PixelSize:
     return PixelSize(120, 160)
 
 
-class SimulatedEngine:
+class SimulatedEngine(Engine):
     """Reads every page as `page N`, unless its behaviour says otherwise; counts what it is asked."""
+
+    state = EngineState()
 
     def __init__(  # noqa: PLR0913 - each is one way to misbehave
         self,

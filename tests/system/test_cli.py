@@ -103,8 +103,9 @@ def test_a_slip_of_the_pen_is_told_in_a_sentence(config: Path, arguments: tuple[
 
 DEFECT = """
 import sys
-from ocrd import cli, config
-config.load = lambda path: 1 // 0
+from ocrd import cli
+from ocrd.config import loader
+loader.load = lambda path: 1 // 0
 sys.argv = ["ocrd", "history"]
 cli.main()
 """

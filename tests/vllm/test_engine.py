@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Running, page, until
 
+from ocrd.concurrency import processes
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm import deepseek, process_guard
 from ocrd.engines.vllm.core_supervisor import Rest
@@ -192,5 +193,5 @@ def test_no_engine_outlives_a_killed_daemon(settings: VllmSettings, tmp_path: Pa
         assert len(pids) > 1
         daemon.kill()
     deadline = time.monotonic() + 10
-    while alive := [pid for pid in pids if process_guard._started(pid) > 0]:
+    while alive := [pid for pid in pids if processes.started(pid) > 0]:
         assert time.monotonic() < deadline, f"{alive} still run"

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from ocrd.concurrency import processes
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm import deepseek, process_guard, setup
 from ocrd.errors import ConfigError, EngineError, OcrdError
@@ -67,8 +68,8 @@ def test_an_ordinary_page_is_left_as_it_is() -> None:
 
 TIED = """
 import os, sys
-from ocrd.engines import tether
-tether.tie()
+from ocrd.engines.vllm import process_guard
+process_guard.tie()
 print(os.getpid(), "NOTIFY_SOCKET" in os.environ, os.getsid(0) == os.getpid(), flush=True)
 sys.stdin.read()
 """
@@ -96,8 +97,8 @@ def test_a_tied_process_is_recorded_and_swept_once_its_daemon_is_dead(
 
 LEADER = """
 import os, subprocess, sys
-from ocrd.engines import tether
-tether.tie()
+from ocrd.engines.vllm import process_guard
+process_guard.tie()
 print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
 sys.stdin.read()
 """
@@ -111,12 +112,12 @@ def test_a_worker_that_outlived_its_engine_is_swept(tmp_path: Path) -> None:
         assert it.stdout is not None
         worker = int(it.stdout.readline())
         it.kill()
-    assert process_guard._started(worker) > 0
+    assert processes.started(worker) > 0
     pid, start, _, _ = process_guard._read(home.record)
     home.record.write_text(f"{pid} {start} 999999999 1\n")
     process_guard.sweep(tmp_path)
     deadline = time.monotonic() + 10
-    while process_guard._started(worker) > 0:
+    while processes.started(worker) > 0:
         assert time.monotonic() < deadline
 
 

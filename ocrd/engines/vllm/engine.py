@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ocrd.config.vllm import VllmSettings
-from ocrd.engines.base import EngineInfo
+from ocrd.engines.base import Engine, EngineInfo
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.engines.vllm import deepseek, process_guard, setup
 from ocrd.engines.vllm.core_supervisor import CoreDied, CoreSupervisor, Rest
@@ -61,7 +61,7 @@ class Builder(Protocol):
     async def __call__(self, work: Callable[[], Result]) -> Result: ...
 
 
-class VllmEngine:
+class VllmEngine(Engine):
     """Reads pages with DeepSeek-OCR on this machine's GPU. See `ocrd.engines.base.Engine`."""
 
     def __init__(self, settings: VllmSettings, folder: Path | None = None) -> None:

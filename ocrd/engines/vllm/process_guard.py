@@ -4,17 +4,16 @@
 """
 
 import contextlib
-import ctypes
 import logging
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from ocrd.concurrency import processes
 from ocrd.errors import MachineError
 from ocrd.telemetry import output_capture
 
@@ -25,11 +24,6 @@ PARENT = "OCRD_ENGINE_PARENT"
 
 RECORD = "OCRD_ENGINE_RECORD"
 """Environment variable: the file that names the engine's process."""
-
-PR_SET_PDEATHSIG = 1
-"""From linux/prctl.h."""
-
-_GONE = -1
 
 
 class Printed(logging.StreamHandler[TextIO]):
@@ -83,12 +77,12 @@ class Home:
     def memory(self) -> int:
         """Return the bytes of memory that the engine and its workers hold, which all belong to its session."""
         pid = self.pid
-        return 0 if pid is None else sum(resident for _, session, resident in _processes() if session == pid)
+        return 0 if pid is None else sum(one.resident for one in processes.running() if one.session == pid)
 
     def processes(self) -> set[int]:
         """List the process ids of the engine and its workers."""
         leader = self.pid
-        return set() if leader is None else {pid for pid, session, _ in _processes() if session == leader}
+        return set() if leader is None else {one.pid for one in processes.running() if one.session == leader}
 
     def messages(self) -> str:
         """Return what the engine's process warned of since `announce`."""
@@ -122,16 +116,17 @@ def tie() -> None:
         os.setsid()
     for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
         os.environ.pop(name, None)
-    _write(Path(os.environ[RECORD]), f"{os.getpid()} {_started(os.getpid())} {parent} {_started(parent)}\n")
+    _write(
+        Path(os.environ[RECORD]),
+        f"{os.getpid()} {processes.started(os.getpid())} {parent} {processes.started(parent)}\n",
+    )
 
 
 def die_with_parent() -> None:
     """Let this process, one of the engine's, get SIGKILL once the one that started it is gone. Raises OSError."""
     if os.environ.get(PARENT) in (None, str(os.getpid())):
         return  # the daemon itself
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    processes.die_with_parent()
     if os.getppid() == 1 and os.environ[PARENT] != "1":  # it died before the call above: no signal will come
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -146,7 +141,7 @@ def _write(record: Path, line: str) -> None:
 def pid_in(record: Path) -> int | None:
     """Return the process id of the engine that is recorded here, if it still runs."""
     known = _read(record)
-    return known[0] if known and _started(known[0]) == known[1] else None
+    return known[0] if known and processes.started(known[0]) == known[1] else None
 
 
 def kill(record: Path) -> None:
@@ -155,12 +150,12 @@ def kill(record: Path) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
     known = _read(record)
-    if known is None or _started(known[0]) not in (known[1], _GONE):
+    if known is None or processes.started(known[0]) not in (known[1], processes.GONE):
         return  # another process has its number, which it could not have while a worker lived
-    for pid, session, _ in _processes():
-        if session == known[0] and _is_python(pid):
+    for process in processes.running():
+        if process.session == known[0] and _is_python(process.pid):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(process.pid, signal.SIGKILL)
 
 
 def _is_python(pid: int) -> bool:
@@ -174,7 +169,7 @@ def sweep(among: Path) -> None:
     """End the engines that daemons left behind when they died; those of living daemons are left alone."""
     for record in among.glob("*/engine.pid"):
         known = _read(record)
-        if known and _started(known[2]) == known[3]:
+        if known and processes.started(known[2]) == known[3]:
             continue
         if pid := pid_in(record):
             log.warning("ending the engine process %d, which a daemon that died left behind", pid)
@@ -189,20 +184,3 @@ def _read(record: Path) -> tuple[int, int, int, int] | None:
     except (FileNotFoundError, ValueError):
         return None
     return pid, start, parent, parent_start
-
-
-def _processes() -> Iterator[tuple[int, int, int]]:
-    """Yield the id, the session and the resident bytes of every process (proc(5), /proc/pid/stat)."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            yield int(stat.parent.name), int(fields[3]), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _started(pid: int) -> int:
-    """Return when a process started, clock ticks since boot; _GONE if it is, or only waits to be reaped."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return _GONE
-    return _GONE if fields[0] in "ZX" else int(fields[19])

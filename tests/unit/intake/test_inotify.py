@@ -190,9 +190,9 @@ def test_the_test_for_events_does_not_count_as_a_slow_scan(
 )  # fmt: skip
 def test_shares_are_known_by_their_file_system(kind: str, shared: bool) -> None:  # noqa: FBT001
     table = f"21 1 0:5 / /p rw shared:1 - proc p rw\n36 35 98:0 / /a\\040b rw shared:1 master:2 - {kind} /dev/sda rw\n"
-    assert mounts._kind("36", table) == kind
+    assert mounts._kind(mounts._find("36", table)) == kind
     assert mounts.is_shared(kind) == shared
-    assert mounts._kind("99", table) == ""
+    assert mounts._kind(mounts._find("99", table)) == ""
 
 
 def test_the_file_system_of_a_folder_is_found_through_its_mount(small_disk: Path) -> None:
@@ -210,8 +210,8 @@ def test_an_inbox_on_a_share_is_polled_without_a_try(inbox: Inbox, monkeypatch: 
 LIMITED = """
 import asyncio, sys
 from pathlib import Path
-from ocrd.config import Settle, Watch
-from ocrd.inbox import Inbox
+from ocrd.config.schema import Settle, Watch
+from ocrd.intake.inbox import Inbox
 
 name, less, more = sys.argv[1:4]
 root = Path(sys.argv[4])

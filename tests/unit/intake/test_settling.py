@@ -91,15 +91,15 @@ def test_a_file_that_is_put_off_comes_again_until_its_patience_ends() -> None:
     tracker = SettleTracker(3.0, patience=8.0)
     tracker.observe({A: STAMP}, 0.0)
     assert tracker.observe({A: STAMP}, 3.0)
-    assert tracker.put_off(A, "why", 3.0)
-    assert (tracker.waiting, tracker.settling, tracker.next_due()) == ({A: "why"}, 1, 6.0)
+    assert tracker.put_off(A, 3.0)
+    assert (tracker.settling, tracker.next_due()) == (1, 6.0)
     assert tracker.observe({A: STAMP}, 5.9) == []
     assert tracker.observe({A: STAMP}, 6.0) == [Settled(A, STAMP)]
-    assert tracker.put_off(A, "why", 6.0)
+    assert tracker.put_off(A, 6.0)
     assert tracker.next_due() == 8.0
     assert tracker.observe({A: STAMP}, 8.0) == [Settled(A, STAMP)]
-    assert not tracker.put_off(A, "why", 8.0)
-    assert (tracker.waiting, tracker.settling) == ({}, 0)
+    assert not tracker.put_off(A, 8.0)
+    assert tracker.settling == 0
 
 
 def test_a_file_that_was_forgotten_can_be_put_off() -> None:
@@ -107,7 +107,7 @@ def test_a_file_that_was_forgotten_can_be_put_off() -> None:
     tracker.observe({A: STAMP}, 0.0)
     tracker.observe({A: STAMP}, 3.0)
     tracker.forget(A)
-    assert tracker.put_off(A, "why", 3.0)
+    assert tracker.put_off(A, 3.0)
     assert tracker.observe({A: STAMP}, 4.0) == []
     assert tracker.observe({A: STAMP}, 7.0) == [Settled(A, STAMP)]
 
@@ -116,18 +116,17 @@ def test_a_change_gives_new_patience() -> None:
     tracker, grown = SettleTracker(3.0, patience=8.0), replace(STAMP, size=77)
     tracker.observe({A: STAMP}, 0.0)
     tracker.observe({A: STAMP}, 7.9)
-    assert tracker.put_off(A, "why", 7.9)
+    assert tracker.put_off(A, 7.9)
     assert tracker.observe({A: grown}, 8.0) == []
-    assert tracker.waiting == {}
     assert tracker.observe({A: grown}, 11.0) == [Settled(A, grown)]
-    assert tracker.put_off(A, "why", 11.0)
+    assert tracker.put_off(A, 11.0)
 
 
 def test_without_patience_nothing_is_put_off() -> None:
     tracker = SettleTracker(3.0)
     tracker.observe({A: STAMP}, 0.0)
     tracker.observe({A: STAMP}, 3.0)
-    assert not tracker.put_off(A, "why", 3.0)
+    assert not tracker.put_off(A, 3.0)
     assert tracker.settling == 0
 
 

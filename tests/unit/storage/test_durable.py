@@ -98,9 +98,9 @@ def test_every_durable_write_syncs_the_file_then_names_it_then_syncs_the_folder(
 def test_a_killed_writer_leaves_the_old_record_or_the_new_one(tmp_path: Path, run_python: Callable[..., Any]) -> None:
     durable.write_own(tmp_path / "job.json", b"old")
     killed = (
-        "import os, signal, sys; from pathlib import Path; from ocrd import fsio\n"
+        "import os, signal, sys; from pathlib import Path; from ocrd.storage import durable\n"
         "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "fsio.write_own(Path(sys.argv[1]) / 'job.json', b'new')"
+        "durable.write_own(Path(sys.argv[1]) / 'job.json', b'new')"
     )
     assert run_python("-c", killed, tmp_path).returncode == -signal.SIGKILL
     assert (tmp_path / "job.json").read_bytes() == b"old"
@@ -223,9 +223,7 @@ def test_a_folder_without_permission_is_the_machines_fault(
     tmp_path: Path, run_python: Callable[..., Any], plain_user: dict[str, Any]
 ) -> None:
     (tmp_path / "closed").mkdir(mode=0o555)
-    write = (
-        "import sys; from pathlib import Path; from ocrd import fsio; fsio.write_new(Path(sys.argv[1]), b'', tag='j')"
-    )
+    write = "import sys; from pathlib import Path; from ocrd.storage import durable; durable.write_new(Path(sys.argv[1]), b'', tag='j')"
     told = run_python("-c", write, tmp_path / "closed/a.md", **plain_user)
     assert "MachineError" in told.stderr
     assert f"Could not write {tmp_path}/closed/a.md: Permission denied." in told.stderr

@@ -145,8 +145,9 @@ def test_the_line_of_a_document_is_never_counted_away(facts: dict[str, str]) -> 
 
 PRINTS = """
 import ctypes, os, subprocess, sys
-from ocrd import logs
-with logs.captured() as terminal:
+from ocrd.telemetry import journal, logs
+from ocrd.telemetry.output_capture import captured
+with captured() as terminal:
     logs.configure("info", "json", terminal)
     print("from Python")
     print("WARNING 11-22 05:00:00 [engine.py:1] from a library", file=sys.stderr)
@@ -172,7 +173,8 @@ def test_what_is_printed_is_logged_with_level_and_origin(run_python: Callable[..
 
 LOSES_ITS_LOG = """
 import logging
-from ocrd import logs
+from ocrd.telemetry import journal, logs
+from ocrd.telemetry.output_capture import captured
 
 tried = []
 
@@ -180,9 +182,9 @@ def send(*fields):
     tried.append(fields)
     raise RuntimeError("no journal")
 
-with logs.captured() as terminal:
+with captured() as terminal:
     logs.configure("info", "json", terminal)
-    logging.getLogger().handlers[:] = [logs.Journal(send)]
+    logging.getLogger().handlers[:] = [journal.Journal(send)]
     logging.getLogger("ocrd").info("a line")
 print(len(tried))
 """
@@ -211,8 +213,9 @@ def test_lines_lost_while_journald_was_gone_are_counted() -> None:
 
 CRASHES = """
 import ctypes
-from ocrd import logs
-with logs.captured() as terminal:
+from ocrd.telemetry import journal, logs
+from ocrd.telemetry.output_capture import captured
+with captured() as terminal:
     logs.configure("info", "json", terminal)
     ctypes.string_at(0)
 """
@@ -226,18 +229,19 @@ def test_a_crash_still_tells_where_it_was() -> None:
 
 ENGINE = """
 import logging.config, os, pathlib, subprocess, sys
-from ocrd.engines import tether, vllm_setup
-from ocrd import logs
+from ocrd.engines.vllm import process_guard, setup
+from ocrd.telemetry import logs
+from ocrd.telemetry.output_capture import captured
 if sys.argv[1:] == ["child"]:
-    logging.config.dictConfig(vllm_setup._logging(pathlib.Path(os.devnull)))
+    logging.config.dictConfig(setup._logging(pathlib.Path(os.devnull)))
     logging.getLogger("vllm.core").info("the weights are loaded")
 else:
-    os.environ[tether.PARENT] = str(os.getpid())
+    os.environ[process_guard.PARENT] = str(os.getpid())
     child = [sys.executable, __file__, "child"]
     subprocess.run(child, check=True)
-    with logs.captured() as terminal:
+    with captured() as terminal:
         logs.configure("info", "json", terminal)
-        logging.config.dictConfig(vllm_setup._logging(pathlib.Path(os.devnull)))
+        logging.config.dictConfig(setup._logging(pathlib.Path(os.devnull)))
         logging.getLogger("vllm.front").info("the front end listens")
         subprocess.run(child, check=True)
 """
@@ -257,8 +261,9 @@ def test_the_engines_processes_speak_where_they_are_heard(run_python: Callable[.
 
 LINGERS = """
 import subprocess, sys
-from ocrd import logs
-with logs.captured() as terminal:
+from ocrd.telemetry import journal, logs
+from ocrd.telemetry.output_capture import captured
+with captured() as terminal:
     logs.configure("info", "json", terminal)
     child = subprocess.Popen(["sleep", "60"])
     print("last words", end="")

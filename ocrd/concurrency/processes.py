@@ -1,0 +1,60 @@
+"""What the kernel tells of processes, and the one thing that it is told: that a child is to die with its parent."""
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+GONE = -1
+"""In place of the start of a process that is gone, or only waits to be reaped."""
+_PR_SET_PDEATHSIG = 1
+"""From linux/prctl.h."""
+
+
+class Process(NamedTuple):
+    """A process, as proc(5) has it in /proc/PID/stat."""
+
+    pid: int
+    state: str
+    """One letter; Z and X are dead."""
+    session: int
+    started: int
+    """Clock ticks since boot. With the pid it names one process for ever, since pids come back."""
+    resident: int
+    """Bytes of memory."""
+
+
+def find(pid: int) -> Process | None:
+    """Look one process up; None if there is none of that number."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        # The second field is the program's name in brackets, which may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        return Process(pid, fields[0], int(fields[3]), int(fields[19]), resident)
+    return None
+
+
+def running() -> Iterator[Process]:
+    """List every process of this machine, or of this container."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        if process := find(int(folder.name)):
+            yield process
+
+
+def started(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; GONE if it is dead."""
+    process = find(pid)
+    return GONE if process is None or process.state in "ZX" else process.started
+
+
+def die_with_parent() -> None:
+    """Let this process get SIGKILL when the thread that started it is gone (prctl(2), PR_SET_PDEATHSIG).
+
+    Raises OSError. Who was orphaned before the call gets no signal, and must look at its parent afterwards.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
