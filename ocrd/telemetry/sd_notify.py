@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 READY = "READY=1"
@@ -20,6 +20,8 @@ class Manager:
     """Its socket: a path, or an abstract name that begins with @."""
     watchdog: float | None = None
     """Seconds without a heartbeat after which it ends this process; None: it does not wait for any."""
+    _unsent: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Messages that its socket had no room for, by what they are about: of each kind the latest."""
 
     @classmethod
     def take(cls) -> Self:
@@ -29,15 +31,23 @@ class Manager:
         return cls(address, int(interval) / 1e6 if ours else None)
 
     def notify(self, *states: str) -> None:
-        """Tell the manager. Never fails: a lost word is no reason to stop."""
+        """Tell the manager, now or with the next message. Never fails and never waits.
+
+        A manager that is busy leaves its socket full (a dozen messages, unix(7)); work does not stop for it.
+        """
         if not self.address:
             return
+        kind = states[0].partition("=")[0]
+        self._unsent.pop(kind, None)
+        self._unsent[kind] = "\n".join(states)
         address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         with (
-            suppress(OSError),  # nor when no more files can be opened
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock,
+            suppress(OSError),  # no room, no manager, or no more files can be opened
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sock,
         ):
-            sock.sendto("\n".join(states).encode(errors="replace"), address)
+            for waiting, message in list(self._unsent.items()):
+                sock.sendto(message.encode(errors="replace"), address)
+                del self._unsent[waiting]
 
     def status(self, text: str) -> None:
         """Say in one line how things stand, for `systemctl status`."""

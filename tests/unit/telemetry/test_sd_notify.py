@@ -38,6 +38,18 @@ def heard(systemd: socket.socket) -> list[str]:
             return words
 
 
+def test_a_manager_that_does_not_listen_holds_up_nobody_and_hears_the_rest_later(systemd: socket.socket) -> None:
+    manager = sd_notify.Manager(os.environ["NOTIFY_SOCKET"])
+    for number in range(1000):
+        manager.status(f"line {number}")
+    manager.notify(sd_notify.READY)
+    first = heard(systemd)
+    assert first == [f"STATUS=line {number}" for number in range(len(first))]
+    assert len(first) < 1000
+    manager.beat()
+    assert heard(systemd) == ["STATUS=line 999", "READY=1", "WATCHDOG=1"]
+
+
 def test_what_the_manager_left_reaches_no_child(systemd: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "2000000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
