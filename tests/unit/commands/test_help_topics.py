@@ -63,9 +63,9 @@ def test_every_topic_has_a_text_and_every_section_a_topic() -> None:
 def test_the_topics_know_every_exit_code_field_and_message() -> None:
     codes = {int(code) for code in re.findall(r"^ *(\d+)$", help_topics.about("exit-codes"), re.MULTILINE)}
     assert codes == {0, 2, *(kind.exit_code for kind in [errors.OcrdError, *errors.OcrdError.__subclasses__()])}
-    journal = help_topics.about("journal")
-    assert all(message in journal for message in journal.MESSAGE_IDS.values())
-    assert "OCRD_JOB" in journal
+    text = help_topics.about("journal")
+    assert all(message in text for message in journal.MESSAGE_IDS.values())
+    assert "OCRD_JOB" in text
 
 
 def test_a_topic_that_is_not_there_is_answered_with_those_that_are() -> None:

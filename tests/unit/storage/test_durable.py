@@ -223,8 +223,10 @@ def test_a_folder_without_permission_is_the_machines_fault(
     tmp_path: Path, run_python: Callable[..., Any], plain_user: dict[str, Any]
 ) -> None:
     (tmp_path / "closed").mkdir(mode=0o555)
-    write = "import sys; from pathlib import Path; from ocrd.storage import durable\n"
+    write = (
+        "import sys; from pathlib import Path; from ocrd.storage import durable\n"
         "durable.write_new(Path(sys.argv[1]), b'', tag='j')"
+    )
     told = run_python("-c", write, tmp_path / "closed/a.md", **plain_user)
     assert "MachineError" in told.stderr
     assert f"Could not write {tmp_path}/closed/a.md: Permission denied." in told.stderr
