@@ -12,6 +12,7 @@ from ocrd.config import example
 from ocrd.config.schema import Config
 from ocrd.config.units import Section
 from ocrd.errors import ConfigError
+from ocrd.telemetry import journal
 
 
 def leaves(section: type[Section], prefix: str = "") -> Iterator[tuple[str, str]]:
