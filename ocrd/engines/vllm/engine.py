@@ -72,6 +72,8 @@ class VllmEngine:
         self._info: EngineInfo | None = None
         self._residence: CoreSupervisor | None = None
         self._views: deepseek.Views | None = None
+        self.phases: dict[str, float] = {}
+        """How long each phase of the engine's last start took, seconds."""
         # One thread starts every engine and stays: the kernel kills an engine when the thread that started it ends.
         self._builder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-builder")
 
@@ -119,7 +121,7 @@ class VllmEngine:
         version = setup.check_version()
         self._home.open()
         self._card.watch()
-        setup.set_environment(self._home)
+        setup.set_environment(self._settings, self._home, version)
         model = await self._in_builder(lambda: setup.locate(self._settings.model, self._settings.revision))
         self._info = EngineInfo("vllm", model, version, setup.fingerprint(self._settings, model, version))
         rest = Rest(self._settings.idle.after, self._settings.idle.do)
@@ -164,6 +166,7 @@ class VllmEngine:
         except asyncio.CancelledError:
             self._home.kill()  # so that the builder's thread gives up too
             raise
+        built = loop.time()
         core = VllmCore(llm, self._settings, self._home, self._in_builder)
         try:
             facts = await core.prove()
@@ -171,6 +174,7 @@ class VllmEngine:
             await core.close()
             raise
         self._info = replace(self.info, facts=facts)
+        self.phases = _durations([("imports", began), *self._home.phases(), ("proof", built), ("", loop.time())])
         if self._views and not core.views:  # pages are on their way that it can't take
             await core.close()
             raise EngineError(
@@ -178,7 +182,8 @@ class VllmEngine:
                 "See the messages above; engine.vllm.views can be set to vllm.",
             )
         self._views = core.views
-        log.info("the engine is ready after %.0f seconds: %s", loop.time() - began, self.info.model)
+        spent = ", ".join(f"{phase} {seconds:.0f}" for phase, seconds in self.phases.items())
+        log.info("the engine is ready after %.0f seconds (%s): %s", loop.time() - began, spent, self.info.model)
         return core
 
 
@@ -371,6 +376,11 @@ class VllmCore:
         except Exception:
             log.exception("vLLM did not shut down cleanly")
         self._home.kill()
+
+
+def _durations(begins: list[tuple[str, float]]) -> dict[str, float]:
+    """Return the seconds from each phase's beginning to the next one's."""
+    return {phase: end - begin for (phase, begin), (_, end) in itertools.pairwise(begins)}
 
 
 def _or(wanted: Result | None, default: Result) -> Result:

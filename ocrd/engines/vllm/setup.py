@@ -5,12 +5,13 @@ Names of vLLM's source files are those of 0.32.
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
 import os
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm import deepseek, process_guard
@@ -21,9 +22,19 @@ log = logging.getLogger(__name__)
 OLDEST, NEWEST = (0, 24), (0, 33)
 """The versions of vLLM that this engine was written against."""
 
-NGRAM_PROCESSOR = "ocrd.engines.vllm.ngram:NGramProcessor"
-"""The logits processor that keeps the model from looping, `module:class`. It reads ngram_size, window_size and
-whitelist_token_ids from a request's `extra_args`."""
+NGRAM_PROCESSORS = {
+    "v1": "ocrd.engines.vllm.ngram:NGramProcessor",
+    "v2": "ocrd.engines.vllm.ngram:NGramProcessorV2",
+}
+"""The logits processor that keeps the model from looping, `module:class`, by vLLM's model runner. It reads ngram_size,
+window_size and whitelist_token_ids from a request's `extra_args`."""
+
+V2_INTERFACE = "v1/worker/gpu/sample/logits_processor/interface.py"
+"""Where a vLLM whose model runner V2 takes logits processors declares them, below its package."""
+
+PLAIN_LOG2E = ((0, 32), (0, 33))
+"""The versions whose kernel of the vision towers reads the plain number LOG2E of vllm/triton_utils/__init__.py, which
+Triton 3.8 takes only where TRITON_ALLOW_NON_CONSTEXPR_GLOBALS is set."""
 
 SIGN_EVERY = 16
 """Tokens of a page after which vLLM reports on it: often enough to tell life from death, seldom enough to cost
@@ -69,7 +80,7 @@ START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
     (
         r"is not a subclass of|not supported with .*V2 model runner",
         ConfigError,
-        "Take VLLM_USE_V2_MODEL_RUNNER out of ocrd's environment; ocrd sets it to 0.",
+        "Leave engine.vllm.runner at auto; then ocrd chooses the model runner that takes its n-gram processor.",
     ),
 )
 """What vLLM says when it can't start: pattern, whose fault it is, remedy."""
@@ -82,13 +93,14 @@ def construct(settings: VllmSettings, home: process_guard.Home, version: str) ->
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        from ocrd.engines.vllm.worker_extension import tied_executor
+        from ocrd.engines.vllm.worker_extension import tied_executor, timed_worker
     except ImportError as error:
         raise ConfigError(
             f"vLLM {version} can't be imported: {error}.", f"Install it again, whole: {_install()}."
         ) from error
     try:
         config = AsyncEngineArgs(**engine_arguments(settings, version)).create_engine_config()
+        config.parallel_config.worker_cls = timed_worker(config.parallel_config.worker_cls)
     except (ValueError, TypeError, NotImplementedError, ImportError, OSError, RuntimeError) as error:
         raise ConfigError(
             f"vLLM {version} does not accept the settings of engine.vllm: {cause(error)}.",
@@ -113,12 +125,13 @@ def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "max_model_len": settings.max_model_len,
         "limit_mm_per_prompt": {"image": 1},
+        "kv_cache_dtype": settings.kv_cache_dtype,
         "enable_sleep_mode": settings.idle.do == "sleep",
         "disable_log_stats": True,
         **settings.extra,
         "enable_prefix_caching": False,
         "mm_processor_cache_gb": 0,
-        "logits_processors": [NGRAM_PROCESSOR],
+        "logits_processors": [NGRAM_PROCESSORS[runner(settings)]],
         "scheduling_policy": "priority",
         "stream_interval": SIGN_EVERY,
         "worker_extension_cls": "ocrd.engines.vllm.worker_extension.WorkerExtension",
@@ -128,6 +141,19 @@ def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
     if _release(version) == OLDEST:
         arguments.setdefault("hf_overrides", deepseek.with_head_dim)
     return arguments
+
+
+def runner(settings: VllmSettings) -> Literal["v1", "v2"]:
+    """Return the model runner of vLLM that the engine is to use: V2 where it takes logits processors.
+
+    V2 runs kernels of Triton's, which vLLM for the CPU comes without.
+    """
+    if settings.runner != "auto":
+        return settings.runner
+    vllm = importlib.util.find_spec("vllm")
+    folders = (vllm and vllm.submodule_search_locations) or ()
+    takes_ours = any(Path(folder, V2_INTERFACE).exists() for folder in folders)
+    return "v2" if takes_ours and importlib.util.find_spec("triton") else "v1"
 
 
 def check_tile(settings: VllmSettings, architectures: list[str]) -> None:
@@ -184,17 +210,19 @@ def _install() -> str:
     return f"pip install 'vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}'"
 
 
-def set_environment(home: process_guard.Home) -> None:
+def set_environment(settings: VllmSettings, home: process_guard.Home, version: str) -> None:
     """Set what vLLM reads from the environment when it is imported, here and in its processes."""
     config = home.folder / "logging.json"
     config.write_text(json.dumps(_logging(home.log)))
     os.environ.update(
-        VLLM_USE_V2_MODEL_RUNNER="0",  # V2 rejects logits processors of the V1 kind (0.31 and newer)
+        VLLM_USE_V2_MODEL_RUNNER=str(int(runner(settings) == "v2")),  # each rejects the other's logits processors
         VLLM_NO_USAGE_STATS="1",
         VLLM_WORKER_MULTIPROC_METHOD="spawn",  # a fork would inherit the daemon's locks, threads and open files
         VLLM_CONFIGURE_LOGGING="1",
         VLLM_LOGGING_CONFIG_PATH=str(config),
     )
+    if PLAIN_LOG2E[0] <= _release(version) <= PLAIN_LOG2E[1]:
+        os.environ.setdefault("TRITON_ALLOW_NON_CONSTEXPR_GLOBALS", "1")
 
 
 def _logging(file: Path) -> dict[str, Any]:
@@ -279,7 +307,7 @@ def fingerprint(settings: VllmSettings, model: str, version: str) -> str:
         "model": model,
         "vllm": version,
         "transformers": importlib.metadata.version("transformers"),
-        "processor": NGRAM_PROCESSOR,
+        "processor": NGRAM_PROCESSORS["v1"],  # both ban the same tokens
         "settings": settings.model_dump(mode="json", include=TEXT_SETTINGS),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -51,6 +51,17 @@ def tied_executor(config: Any) -> type[Any]:  # noqa: ANN401 - vLLM's configurat
     return TIED.get(chosen, chosen)
 
 
+TIMED = {
+    "vllm.v1.worker.gpu_worker.Worker": "ocrd.engines.vllm.timed_worker.GpuWorker",
+    "vllm.v1.worker.cpu_worker.CPUWorker": "ocrd.engines.vllm.timed_worker.CpuWorker",
+}
+
+
+def timed_worker(chosen: str) -> str:
+    """Return vLLM's worker, by its qualified name, that also records the phases of its start."""
+    return TIMED.get(chosen, chosen)
+
+
 CLOSE = 0.02
 """How far the vision towers' recordings may differ from the towers, as a share of the largest value: bfloat16's noise
 over their layers."""
@@ -72,6 +83,7 @@ class WorkerExtension:
             "enable_prefix_caching": self.vllm_config.cache_config.enable_prefix_caching,
             "mm_processor_cache_gb": model.multimodal_config.mm_processor_cache_gb,
             "logits_processors": [str(one).rpartition(":")[2] for one in model.logits_processors or ()],
+            "runner": "v2" if hasattr(self.model_runner, "model_state") else "v1",
         }
 
     def ocrd_take_levels(self) -> list[float]:
@@ -123,11 +135,23 @@ class WorkerExtension:
                 differs.append(f"{wide} x {high} tiles")
         if not differs:
             return "vision towers recorded as graphs, checked"
-        self.model_runner.encoder_cudagraph_manager = None
+        self._set_graphs(None)
         return f"vision towers launched step by step, since their recordings differ: {', '.join(differs)}"
 
     def _graphs(self) -> Any:  # noqa: ANN401 - vLLM's EncoderCudaGraphManager, or None
-        return getattr(self.model_runner, "encoder_cudagraph_manager", None)
+        holder, name = self._graphs_place()
+        return getattr(holder, name, None)
+
+    def _set_graphs(self, graphs: Any) -> None:  # noqa: ANN401 - as above
+        holder, name = self._graphs_place()
+        setattr(holder, name, graphs)
+
+    def _graphs_place(self) -> tuple[Any, str]:
+        """Return what holds the vision towers' recordings, and under which name; it differs by model runner."""
+        state = getattr(self.model_runner, "model_state", None)  # V2's (vllm/v1/worker/gpu/mm/encoder_runner.py)
+        if encoder := getattr(state, "encoder_runner", None):
+            return encoder, "cudagraph_manager"
+        return self.model_runner, "encoder_cudagraph_manager"
 
 
 def _taking_levels(upstream: Any, table: Any) -> Any:  # noqa: ANN401 - functions of tensors
