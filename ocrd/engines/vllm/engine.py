@@ -121,7 +121,7 @@ class VllmEngine:
         version = setup.check_version()
         self._home.open()
         self._card.watch()
-        setup.set_environment(self._settings, self._home, version)
+        setup.set_environment(self._settings, self._home)
         model = await self._in_builder(lambda: setup.locate(self._settings.model, self._settings.revision))
         self._info = EngineInfo("vllm", model, version, setup.fingerprint(self._settings, model, version))
         rest = Rest(self._settings.idle.after, self._settings.idle.do)

@@ -32,10 +32,6 @@ window_size and whitelist_token_ids from a request's `extra_args`."""
 V2_INTERFACE = "v1/worker/gpu/sample/logits_processor/interface.py"
 """Where a vLLM whose model runner V2 takes logits processors declares them, below its package."""
 
-PLAIN_LOG2E = ((0, 32), (0, 33))
-"""The versions whose kernel of the vision towers reads the plain number LOG2E of vllm/triton_utils/__init__.py, which
-Triton 3.8 takes only where TRITON_ALLOW_NON_CONSTEXPR_GLOBALS is set."""
-
 SIGN_EVERY = 16
 """Tokens of a page after which vLLM reports on it: often enough to tell life from death, seldom enough to cost
 nothing (each report passes through this process's event loop)."""
@@ -210,7 +206,7 @@ def _install() -> str:
     return f"pip install 'vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}'"
 
 
-def set_environment(settings: VllmSettings, home: process_guard.Home, version: str) -> None:
+def set_environment(settings: VllmSettings, home: process_guard.Home) -> None:
     """Set what vLLM reads from the environment when it is imported, here and in its processes."""
     config = home.folder / "logging.json"
     config.write_text(json.dumps(_logging(home.log)))
@@ -221,8 +217,6 @@ def set_environment(settings: VllmSettings, home: process_guard.Home, version: s
         VLLM_CONFIGURE_LOGGING="1",
         VLLM_LOGGING_CONFIG_PATH=str(config),
     )
-    if PLAIN_LOG2E[0] <= _release(version) <= PLAIN_LOG2E[1]:
-        os.environ.setdefault("TRITON_ALLOW_NON_CONSTEXPR_GLOBALS", "1")
 
 
 def _logging(file: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The executor is the first thing that EngineCore makes, before any memory of the 
 (vllm/v1/engine/core.py, `EngineCore.__init__`), so it is there that the process is tied to the daemon.
 """
 
+import os
 from typing import Any
 
 from vllm.platforms import current_platform
@@ -24,6 +25,7 @@ class TiedUniProcExecutor(UniProcExecutor):  # type: ignore[misc] # vLLM is no p
         import torch
 
         process_guard.tie()
+        allow_plain_numbers()
         super()._init_executor()
         # What is left to the processor is small. Spread over all cores, each piece waits for the slowest of them, and
         # the render workers keep them busy. vLLM's other executor does the same.
@@ -36,7 +38,20 @@ class TiedMultiprocExecutor(MultiprocExecutor):  # type: ignore[misc] # as above
 
     def _init_executor(self) -> None:
         process_guard.tie()
+        allow_plain_numbers()
         super()._init_executor()
+
+
+def allow_plain_numbers() -> None:
+    """Let Triton compile a kernel of the vision towers that reads a plain number of its module.
+
+    It is LOG2E of vllm/triton_utils/__init__.py, which Triton from 3.8 on refuses: "Cannot access global variable LOG2E
+    from within @jit'ed function". Does nothing where vLLM has made a constant of it, or has no such kernel.
+    """
+    from vllm import triton_utils
+
+    if isinstance(getattr(triton_utils, "LOG2E", None), float):
+        os.environ.setdefault("TRITON_ALLOW_NON_CONSTEXPR_GLOBALS", "1")
 
 
 TIED: dict[type[Any], type[Any]] = {
