@@ -14,6 +14,7 @@ import gc
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,6 +28,7 @@ from ocrd.engines.vllm import deepseek, process_guard, setup
 from ocrd.engines.vllm.core_supervisor import CoreDied, CoreSupervisor, Rest
 from ocrd.engines.vllm.gpu_memory import Card
 from ocrd.engines.vllm.inputs import Inputs
+from ocrd.engines.vllm.launch_mode import USUAL, LaunchMode
 from ocrd.errors import DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageSizer, PixelSize, Reading, Rung
 
@@ -74,6 +76,7 @@ class VllmEngine:
         self._views: deepseek.Views | None = None
         self.phases: dict[str, float] = {}
         """How long each phase of the engine's last start took, seconds."""
+        self._mode = USUAL
         # One thread starts every engine and stays: the kernel kills an engine when the thread that started it ends.
         self._builder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-builder")
 
@@ -157,24 +160,37 @@ class VllmEngine:
         return await asyncio.get_running_loop().run_in_executor(self._builder, work)
 
     async def _build(self) -> "VllmCore":
-        """Build an engine, prove its settings and let it read the test page."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        """Build an engine, prove its settings and let it read the test page; where that fails, in a slower way."""
+        while True:
+            try:
+                return await self._build_in(self._mode)
+            except setup.StartFailed as error:
+                slower = self._mode.slower(f"{error}\n{self._home.messages()}")
+                if slower is None and self._mode == USUAL:
+                    raise
+                if slower is None:
+                    raise setup.no_way_left(self.info.version, self._mode, error) from error
+                log.warning("the engine did not start, and is started %s, which is slower: %s", slower, error)
+                self._mode = slower
+
+    async def _build_in(self, mode: LaunchMode) -> "VllmCore":
+        began = time.monotonic()
         version = self.info.version
         try:
-            llm = await self._in_builder(lambda: setup.construct(self._settings, self._home, version))
+            llm = await self._in_builder(lambda: setup.construct(self._settings, self._home, version, mode))
         except asyncio.CancelledError:
             self._home.kill()  # so that the builder's thread gives up too
             raise
-        built = loop.time()
+        built = time.monotonic()
         core = VllmCore(llm, self._settings, self._home, self._in_builder)
         try:
             facts = await core.prove()
         except BaseException:
             await core.close()
             raise
-        self._info = replace(self.info, facts=facts)
-        self.phases = _durations([("imports", began), *self._home.phases(), ("proof", built), ("", loop.time())])
+        slower = () if mode == USUAL else (f"started {mode}, which is slower",)
+        self._info = replace(self.info, facts=facts + slower)
+        self.phases = _durations([("imports", began), *self._home.phases(), ("proof", built), ("", time.monotonic())])
         if self._views and not core.views:  # pages are on their way that it can't take
             await core.close()
             raise EngineError(
@@ -183,7 +199,7 @@ class VllmEngine:
             )
         self._views = core.views
         spent = ", ".join(f"{phase} {seconds:.0f}" for phase, seconds in self.phases.items())
-        log.info("the engine is ready after %.0f seconds (%s): %s", loop.time() - began, spent, self.info.model)
+        log.info("the engine is ready after %.0f seconds (%s): %s", time.monotonic() - began, spent, self.info.model)
         return core
 
 
@@ -236,7 +252,7 @@ class VllmCore:
         try:
             output = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
         except (CoreDied, PageError) as error:
-            raise EngineError(
+            raise setup.StartFailed(
                 f"The engine started, but could not read its test page: {error}",
                 "See the engine's messages above for the cause.",
             ) from error

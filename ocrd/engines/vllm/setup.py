@@ -15,12 +15,16 @@ from typing import Any, Literal, NoReturn
 
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm import deepseek, process_guard
+from ocrd.engines.vllm.launch_mode import USUAL, LaunchMode
 from ocrd.errors import ConfigError, EngineError, OcrdError
 
 log = logging.getLogger(__name__)
 
 OLDEST, NEWEST = (0, 24), (0, 33)
 """The versions of vLLM that this engine was written against."""
+
+PROVEN = "0.33.0"
+"""The newest version that has passed `make gpu-test`."""
 
 NGRAM_PROCESSORS = {
     "v1": "ocrd.engines.vllm.ngram:NGramProcessor",
@@ -35,6 +39,9 @@ V2_INTERFACE = "v1/worker/gpu/sample/logits_processor/interface.py"
 SIGN_EVERY = 16
 """Tokens of a page after which vLLM reports on it: often enough to tell life from death, seldom enough to cost
 nothing (each report passes through this process's event loop)."""
+
+PLAIN_TOWERS = "ocrd_plain_towers"
+"""In vLLM's `additional_config`: the vision towers are to do without vLLM's own kernel (see `launch_mode`)."""
 
 TILES = {"DeepseekOCRForCausalLM": 640, "DeepseekOCR2ForCausalLM": 768}
 """Edge of the tiles in pixels, by the model's architecture."""
@@ -62,6 +69,11 @@ TEXT_SETTINGS = {
 }
 """The settings that a text depends on; the others only decide how fast it comes."""
 
+
+class StartFailed(EngineError):
+    """vLLM did not start, or not well, and for none of the reasons of `START_FAILURES`."""
+
+
 START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
     (
         r"is less than desired GPU memory utilization|out of memory",
@@ -82,7 +94,7 @@ START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
 """What vLLM says when it can't start: pattern, whose fault it is, remedy."""
 
 
-def construct(settings: VllmSettings, home: process_guard.Home, version: str) -> Any:  # noqa: ANN401 - an AsyncLLM
+def construct(settings: VllmSettings, home: process_guard.Home, version: str, mode: LaunchMode = USUAL) -> Any:  # noqa: ANN401 - an AsyncLLM
     """Build an `AsyncLLM`. Blocks for as long as that takes. Raises ConfigError or EngineError."""
     home.announce()
     try:
@@ -95,7 +107,7 @@ def construct(settings: VllmSettings, home: process_guard.Home, version: str) ->
             f"vLLM {version} can't be imported: {error}.", f"Install it again, whole: {_install()}."
         ) from error
     try:
-        config = AsyncEngineArgs(**engine_arguments(settings, version)).create_engine_config()
+        config = AsyncEngineArgs(**engine_arguments(settings, version, mode)).create_engine_config()
         config.parallel_config.worker_cls = timed_worker(config.parallel_config.worker_cls)
     except (ValueError, TypeError, NotImplementedError, ImportError, OSError, RuntimeError) as error:
         raise ConfigError(
@@ -110,7 +122,7 @@ def construct(settings: VllmSettings, home: process_guard.Home, version: str) ->
         explain_failed_start(error, home.messages())
 
 
-def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
+def engine_arguments(settings: VllmSettings, version: str, mode: LaunchMode = USUAL) -> dict[str, Any]:
     """Return the arguments for vLLM's `AsyncEngineArgs` (vllm/engine/arg_utils.py)."""
     arguments: dict[str, Any] = {
         "model": settings.model,
@@ -132,8 +144,12 @@ def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
         "stream_interval": SIGN_EVERY,
         "worker_extension_cls": "ocrd.engines.vllm.worker_extension.WorkerExtension",
     }
-    if settings.vision_graphs:
+    if not mode.graphs:
+        arguments["enforce_eager"] = True
+    elif settings.vision_graphs:
         arguments["compilation_config"] = VISION_GRAPHS | dict(settings.extra.get("compilation_config", {}))
+    if not mode.tower_kernel:  # reaches the workers by this way
+        arguments["additional_config"] = {PLAIN_TOWERS: True, **settings.extra.get("additional_config", {})}
     if _release(version) == OLDEST:
         arguments.setdefault("hf_overrides", deepseek.with_head_dim)
     return arguments
@@ -247,7 +263,15 @@ def explain_failed_start(error: Exception, messages: str) -> NoReturn:
     for pattern, fault, remedy in START_FAILURES:
         if match := re.search(f".*(?:{pattern}).*", messages):
             raise fault(_not_started(match[0]), remedy) from error
-    raise EngineError(_not_started(what), "See the engine's messages above for the cause.") from error
+    raise StartFailed(_not_started(what), "See the engine's messages above for the cause.") from error
+
+
+def no_way_left(version: str, mode: LaunchMode, error: OcrdError) -> EngineError:
+    """Return what to say of a version that does not even start in the slowest way."""
+    return EngineError(
+        f"vLLM {version} does not start on this machine, also {mode}: {error.what}",
+        f"Install the version that ocrd was last run with on a GPU: pip install 'vllm=={PROVEN}'.",
+    )
 
 
 def _not_started(why: str) -> str:
@@ -297,7 +321,8 @@ def _folder_state(folder: Path) -> str:
 
 def fingerprint(settings: VllmSettings, model: str, version: str) -> str:
     """Return a digest of all that could change the text of a page: model, prompt, sampling, versions."""
-    parts = {
+    exact = {} if settings.kv_cache_dtype == "auto" else {"kv_cache_dtype": settings.kv_cache_dtype}
+    parts = exact | {
         "model": model,
         "vllm": version,
         "transformers": importlib.metadata.version("transformers"),

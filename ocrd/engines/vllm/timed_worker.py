@@ -1,4 +1,6 @@
-"""vLLM's workers, which also record when each phase of their start begins. vLLM imports them by name in its processes.
+"""vLLM's workers, which also record when each phase of their start begins, and can leave a kernel out that fails.
+
+vLLM imports them by name in its processes.
 
 Made when they are asked for, since importing one of vLLM's workers brings in all that it runs with.
 """
@@ -8,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ocrd.engines.vllm import process_guard
+from ocrd.engines.vllm.setup import PLAIN_TOWERS
 
 PHASES = {
     "init_device": "card",
@@ -36,6 +39,16 @@ def _recording(upstream: Callable[..., Any], phase: str) -> Callable[..., Any]:
     def method(self: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as vLLM calls it
         if self.rank == 0:
             process_guard.record_phase(phase, time.monotonic())
-        return upstream(self, *arguments, **options)
+        done = upstream(self, *arguments, **options)
+        if phase == "weights" and PLAIN_TOWERS in (self.vllm_config.additional_config or {}):
+            leave_out_kernel(self.model_runner.get_model())
+        return done
 
     return method
+
+
+def leave_out_kernel(model: Any) -> None:  # noqa: ANN401 - a torch module
+    """Let the vision towers use torch's attention (vllm/model_executor/models/deepencoder.py, `RelPosAttention`)."""
+    for module in model.modules():
+        if getattr(module, "use_triton_attention", False):
+            module.use_triton_attention = False
