@@ -164,7 +164,7 @@ class VllmEngine:
         while True:
             try:
                 return await self._build_in(self._mode)
-            except setup.StartFailed as error:
+            except setup.StartError as error:
                 slower = self._mode.slower(f"{error}\n{self._home.messages()}")
                 if slower is None and self._mode == USUAL:
                     raise
@@ -252,7 +252,7 @@ class VllmCore:
         try:
             output = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
         except (CoreDied, PageError) as error:
-            raise setup.StartFailed(
+            raise setup.StartError(
                 f"The engine started, but could not read its test page: {error}",
                 "See the engine's messages above for the cause.",
             ) from error

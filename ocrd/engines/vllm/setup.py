@@ -70,7 +70,7 @@ TEXT_SETTINGS = {
 """The settings that a text depends on; the others only decide how fast it comes."""
 
 
-class StartFailed(EngineError):
+class StartError(EngineError):
     """vLLM did not start, or not well, and for none of the reasons of `START_FAILURES`."""
 
 
@@ -263,7 +263,7 @@ def explain_failed_start(error: Exception, messages: str) -> NoReturn:
     for pattern, fault, remedy in START_FAILURES:
         if match := re.search(f".*(?:{pattern}).*", messages):
             raise fault(_not_started(match[0]), remedy) from error
-    raise StartFailed(_not_started(what), "See the engine's messages above for the cause.") from error
+    raise StartError(_not_started(what), "See the engine's messages above for the cause.") from error
 
 
 def no_way_left(version: str, mode: LaunchMode, error: OcrdError) -> EngineError:
