@@ -275,7 +275,7 @@ class Bench:
             max_num_batched_tokens=self.options.batched,
             max_model_len=2048 if tiny else 8192,
             renderer_num_workers=8,
-            gpu_memory_utilization=0.9 / max(map(self.devices.count, self.devices)),
+            gpu_memory_utilization=(0.3 if tiny else 0.9) / max(map(self.devices.count, self.devices)),
             runner=self.options.runner,
             kv_cache_dtype=self.options.kv_cache_dtype,
             extra={"load_format": "dummy", "dtype": "float32" if tiny else "bfloat16"}
