@@ -6,6 +6,8 @@ The model has DeepSeek-OCR's real size and random weights: the speed is the real
 text is noise. One engine is started and serves every part:
 
     daemon    PDFs in an inbox, sidecars in the outbox, as configured for work
+    single    as daemon, but on the first engine alone, where there are several: `--devices 0,0 --mps` starts two engines
+              that share a card under CUDA MPS, each with half of its memory
     memory    the engine alone, on views of pages that lie ready in memory; `memory:256` keeps 256 pages in flight
     launched  as memory, but the vision towers' kernels are launched one by one, as vLLM does by default
     crowded   as daemon, but torch in EngineCore spreads over all cores, as it does by default
@@ -28,6 +30,7 @@ import logging
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -255,6 +258,7 @@ class Bench:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.devices = options.devices.split(",")
+        self.mps = Mps() if options.mps else None
         self.root = Path(tempfile.mkdtemp(prefix="ocrd-gpu-"))
         self.part = ""
         self.watch: Stopwatch
@@ -271,7 +275,9 @@ class Bench:
             max_num_batched_tokens=self.options.batched,
             max_model_len=2048 if tiny else 8192,
             renderer_num_workers=8,
-            gpu_memory_utilization=0.9 / max(map(self.devices.count, self.devices)),
+            gpu_memory_utilization=(0.3 if tiny else 0.9) / max(map(self.devices.count, self.devices)),
+            runner=self.options.runner,
+            kv_cache_dtype=self.options.kv_cache_dtype,
             extra={"load_format": "dummy", "dtype": "float32" if tiny else "bfloat16"}
             | ({"enforce_eager": True, "skip_mm_profiling": True} if tiny else {})
             | json.loads(self.options.extra),
@@ -286,6 +292,7 @@ class Bench:
             await engine.start()
             self.engines.append(engine)
             tell(f"start to ready, on device {device}", f"{time.monotonic() - began:.0f} s")
+            tell("phases of the start, seconds", engine.phases)
             tell("engine", engine.info.facts)
             self._end_by_lot(engine)
 
@@ -361,7 +368,7 @@ class Bench:
         )
         for number in range(count // DOCUMENT):
             shutil.copy(self.sources[number % len(self.sources)], folder / "inbox" / f"{number}.pdf")
-        self.watch = Stopwatch(self.engines, flight + 16)
+        self.watch = Stopwatch(self.engines, flight * len(self.engines) + 16)
         daemon = Daemon(loader.load(folder / "ocrd.yaml"), self.watch, once=True)
         began = time.monotonic()
         try:
@@ -375,6 +382,14 @@ class Bench:
             f"{self.part}: from the first look at the inbox to the last sidecar",
             f"{count / seconds:.2f} pages/s, {outbox} sidecars of {count // DOCUMENT} documents, {dict(daemon.ended)}",
         )
+
+    async def single(self, count: int, flight: int) -> None:
+        engines = self.engines
+        self.engines = engines[:1]
+        try:
+            await self.daemon(count, flight)
+        finally:
+            self.engines = engines
 
     async def launched(self, count: int, flight: int) -> None:
         await self._inside(use_graphs, use=False)
@@ -431,13 +446,34 @@ class Bench:
                 logging.getLogger("bench").exception(part)
         for engine in self.engines:
             await engine.close()
+        if self.mps:
+            self.mps.stop()
+
+
+class Mps:
+    """NVIDIA's multi-process service, by which the kernels of several processes run on a card at the same time."""
+
+    CONTROL = shutil.which("nvidia-cuda-mps-control", path=f"{os.environ['PATH']}:/usr/local/nvidia/bin:/usr/bin")
+
+    def __init__(self) -> None:
+        if self.CONTROL is None:
+            raise SystemExit("nvidia-cuda-mps-control is not here: --mps needs it.")
+        for name in ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"):
+            os.environ[name] = tempfile.mkdtemp(prefix="mps-")
+        done = subprocess.run([self.CONTROL, "-d"], capture_output=True, text=True, check=False, timeout=20)
+        tell("MPS", done.stdout + done.stderr or "started")
+
+    def stop(self) -> None:
+        """End it, and tell what it logged."""
+        subprocess.run([str(self.CONTROL)], input="quit\n", text=True, check=False, timeout=20)
+        for log in Path(os.environ["CUDA_MPS_LOG_DIRECTORY"]).glob("*.log"):
+            tell(f"MPS's {log.name}", log.read_text()[-600:])
 
 
 def use_graphs(worker: Any, *, use: bool) -> None:  # noqa: ANN401 - vLLM's
     """Put the vision towers' recordings aside, or take them again. Runs in EngineCore."""
-    runner = worker.model_runner
-    worker.kept_graphs = getattr(worker, "kept_graphs", None) or runner.encoder_cudagraph_manager
-    runner.encoder_cudagraph_manager = worker.kept_graphs if use else None
+    worker.kept_graphs = getattr(worker, "kept_graphs", None) or worker._graphs()
+    worker._set_graphs(worker.kept_graphs if use else None)
 
 
 def use_threads(_: Any, *, count: int) -> None:  # noqa: ANN401 - vLLM's worker
@@ -479,13 +515,16 @@ if __name__ == "__main__":  # vLLM's processes import this file
     parser.add_argument("--batched", type=int, default=16384)
     parser.add_argument("--seconds", type=float, default=500)
     parser.add_argument("--devices", default="0", help="an engine on each; 0,0: two that share the card")
+    parser.add_argument("--mps", action="store_true", help="start CUDA MPS first")
+    parser.add_argument("--runner", default="auto", choices=("auto", "v1", "v2"))
+    parser.add_argument("--kv-cache-dtype", default="auto", choices=("auto", "fp8"))
     parser.add_argument("--extra", default="{}", help="further engine arguments of vLLM, as JSON")
     parser.add_argument("--upstream-ngram", action="store_true")
     parser.add_argument("--tiny", action="store_true", help="a model for the CPU, to try this script")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     if chosen.upstream_ngram:
-        setup.NGRAM_PROCESSOR = UPSTREAM_NGRAM
+        setup.NGRAM_PROCESSORS["v1"] = UPSTREAM_NGRAM
     try:
         if chosen.parts == "recipe":
             recipe(chosen)

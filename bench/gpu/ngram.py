@@ -3,6 +3,9 @@
 One step of a batch is one `apply()` for all of its rows, each grown by a token; what is printed is its time over the
 number of rows: microseconds per token. The runs of both take turns in one process. Where there is a GPU the logits lie
 on it, and a step ends when the card is done.
+
+With `--v2` (a GPU only): the processor of model runner V2 on V2's own tensors, its bans compared with upstream's, and
+its time for each step of the whole batch: on the card, and of the thread that launches it.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -65,6 +69,56 @@ def run(kind: Any, text: str, rows: int, steps: int, device: torch.device) -> fl
     return spent / steps / rows * 1e6
 
 
+def v2(rows: int, repeats: int) -> None:
+    """Compare the bans of runner V2's processor with upstream's, and time a step, for several sizes and windows."""
+    import numpy as np
+    from vllm.model_executor.models.deepseek_ocr import NoRepeatNGramLogitsProcessor
+    from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcRequestState
+    from vllm.v1.worker.gpu.states import RequestState
+
+    from ocrd.engines.vllm.ngram import NGramProcessorV2
+
+    device = torch.device("cuda")
+    mapping = np.array(CHANCE.sample(range(rows), rows), dtype=np.int32)
+    ctx = SimpleNamespace(expanded_idx_mapping=torch.from_numpy(mapping).to(device), idx_mapping_np=mapping)
+    asked = [(30, 90), (20, 400), (35, 128), (64, 1024), (2, 16), (1, 90)]
+    for mix in (*([one] for one in asked), asked):
+        states = RequestState(rows, 8192, 16384, 0, VOCABULARY, device)
+        processor = NGramProcessorV2(
+            SimpleNamespace(speculative_config=None), LogitsProcRequestState.from_request_state(states)
+        )
+        expected = torch.zeros(rows, VOCABULARY)
+        for number in range(rows):
+            size, window = mix[number % len(mix)]
+            text = TEXTS[CHANCE.choice(list(TEXTS))] if number % 3 else lambda place, n=number: 7 + place % (n % 90 + 1)
+            output = [text(number * 1009 + place) for place in range(CHANCE.randint(1, 1500))]
+            arguments = {"ngram_size": size, "window_size": window, "whitelist_token_ids": [TD, END_TD]}
+            states.add_request(f"{number}", 903, [*range(903), *output], 0, 1)
+            slot = states.req_id_to_index[f"{number}"]
+            processor.add_request(slot, SamplingParams(extra_args=arguments))
+            (row,) = (mapping == slot).nonzero()[0]
+            NoRepeatNGramLogitsProcessor(size, window, {TD, END_TD})(output, expected[row])
+        states.apply_staged_writes()
+        processor.apply_staged_writes()
+        logits = processor.apply(torch.zeros(rows, VOCABULARY, device=device), ctx)
+        same = torch.equal(logits.cpu(), expected)
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        _wait(device)
+        begin.record()
+        began = time.perf_counter()
+        for _ in range(repeats):
+            processor.apply(logits, ctx)
+        launched = time.perf_counter() - began
+        end.record()
+        _wait(device)
+        print(
+            f"v2, {rows} rows, {mix}: {'the same bans as upstream' if same else 'OTHER BANS THAN UPSTREAM'} "
+            f"({int(expected.isinf().sum())}), {begin.elapsed_time(end) / repeats * 1000:.0f} µs a step on the card, "
+            f"{launched / repeats * 1e6:.0f} µs to launch",
+            flush=True,
+        )
+
+
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
@@ -77,7 +131,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="tokens of each sequence and run")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--json", help="write the figures here")
+    parser.add_argument("--v2", action="store_true", help="the processor of model runner V2, on a GPU")
     asked = parser.parse_args()
+    if asked.v2:
+        v2(asked.rows, 200)
+        return
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     machine = f"{_processor()}, {torch.cuda.get_device_name() if device.type == 'cuda' else 'no GPU'}"
     print(f"{machine}; Python {platform.python_version()}, torch {torch.__version__}, vLLM {vllm.__version__}")

@@ -24,6 +24,7 @@ NAMED = {
     "renderer_num_workers": "renderer_num_workers",
     "gpu_memory_utilization": "gpu_memory_utilization",
     "max_model_len": "max_model_len",
+    "kv_cache_dtype": "kv_cache_dtype",
     "enable_sleep_mode": "idle.do",
 }
 """Engine arguments that `extra` would contradict, each with the setting that stands for it."""
@@ -74,6 +75,15 @@ class VllmSettings(Section):
     max_num_seqs: int = Field(default=256, ge=1, description="Most pages decoded at once.")
     max_num_batched_tokens: int = Field(
         default=16384, ge=1024, description="Most tokens in one step of the engine; tune it to the card."
+    )
+    kv_cache_dtype: Literal["auto", "fp8"] = Field(
+        default="auto",
+        description="How the keys and values of a page's tokens are kept: as the model has them, or in half the room. "
+        "What fp8 does to the texts has not been measured.",
+    )
+    runner: Literal["auto", "v1", "v2"] = Field(
+        default="auto",
+        description="Model runner of vLLM: v2 where it takes ocrd's n-gram processor (0.31 and newer), otherwise v1.",
     )
     views: Literal["workers", "vllm"] = Field(
         default="workers",

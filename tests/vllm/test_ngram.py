@@ -38,6 +38,7 @@ RECIPE = {"ngram_size": 30, "window_size": 90, "whitelist_token_ids": [10, 11]}
 class Request:
     def __init__(self, chance: random.Random, arguments: dict[str, Any] | None) -> None:
         self.params = SamplingParams(extra_args=arguments)
+        self.prompt: list[int] = []
         self.output: list[int] = []
         self.alphabet = chance.sample(range(VOCABULARY), chance.randint(1, 5))
         self.period = chance.randint(1, 40)
@@ -70,7 +71,7 @@ class Request:
         self.output.append(self.output[-self.period] if repeat else chance.choice(self.alphabet))
 
 
-def arguments(chance: random.Random) -> dict[str, Any] | None:
+def arguments(chance: random.Random, largest: int = 6, farthest: int = 14) -> dict[str, Any] | None:
     kind = chance.random()
     if kind < 0.1:
         return None
@@ -78,9 +79,9 @@ def arguments(chance: random.Random) -> dict[str, Any] | None:
         return {"window_size": 7}
     if kind < 0.4:
         return RECIPE
-    chosen: dict[str, Any] = {"ngram_size": chance.randint(1, 6)}
+    chosen: dict[str, Any] = {"ngram_size": chance.randint(1, largest)}
     if chance.random() < 0.8:
-        chosen["window_size"] = chance.randint(1, 14)
+        chosen["window_size"] = chance.randint(1, farthest)
     if chance.random() < 0.7:
         whitelist = chance.sample(range(VOCABULARY), chance.randint(0, 4))
         chosen["whitelist_token_ids"] = chance.choice([whitelist, set(whitelist), tuple(whitelist), None])
@@ -301,57 +302,95 @@ def test_the_module_needs_no_vllm() -> None:
     subprocess.run([sys.executable, "-c", command], check=True)
 
 
-class Slots:
-    """Runner V2's tokens (vllm/v1/worker/gpu/states.py), in rows that keep their place while the batch is shuffled."""
+class RunnerStates:
+    """Runner V2's tokens (vllm/v1/worker/gpu/states.py), in slots that keep their place while the batch is shuffled."""
 
-    def __init__(self, count: int) -> None:
+    vocab_size, device = VOCABULARY, CPU
+
+    def __init__(self, count: int, longest: int = 2000) -> None:
         self.max_num_reqs = count
-        self.requests: dict[int, Request] = {}
-        self.prompts = [0] * count
+        self._buffers = [SimpleNamespace(gpu=torch.zeros(count, dtype=torch.int32)) for _ in range(2)]
+        self.prompt_len, self.total_len = self._buffers
+        left = torch.randint(0, VOCABULARY, (count, longest), dtype=torch.int32)  # by earlier requests
+        self.all_token_ids = SimpleNamespace(gpu=left)
 
-    def _buffer(self, values: Any) -> Any:
-        return SimpleNamespace(gpu=torch.tensor(values, dtype=torch.int32))
+    def write(self, slot: int, prompt: list[int], output: list[int]) -> None:
+        self.prompt_len.gpu[slot] = len(prompt)
+        self.total_len.gpu[slot] = len(prompt) + len(output)
+        self.all_token_ids.gpu[slot, : len(prompt) + len(output)] = torch.tensor([*prompt, *output], dtype=torch.int32)
 
-    @property
-    def prompt_len(self) -> Any:
-        return self._buffer(self.prompts)
 
-    @property
-    def total_len(self) -> Any:
-        outputs = [len(self.requests[slot].output) if slot in self.requests else 0 for slot in range(self.max_num_reqs)]
-        return self._buffer([prompt + output for prompt, output in zip(self.prompts, outputs, strict=True)])
+class RunnerV2:
+    """What V2's model runner does with requests: they enter a slot, are preempted, resumed in another, and end."""
 
-    @property
-    def all_token_ids(self) -> Any:
-        tokens = torch.randint(0, VOCABULARY, (self.max_num_reqs, 4000), dtype=torch.int32)  # left by earlier requests
-        for slot, request in self.requests.items():
-            end = self.prompts[slot] + len(request.output)
-            tokens[slot, self.prompts[slot] : end] = torch.tensor(request.output, dtype=torch.int32)
-        return SimpleNamespace(gpu=tokens)
+    def __init__(self, chance: random.Random, count: int = 8, sizes: tuple[int, int] = (6, 14)) -> None:
+        self.chance, self.sizes = chance, sizes
+        self.states = RunnerStates(count)
+        self.ours = ngram.NGramProcessorV2(SimpleNamespace(speculative_config=None), self.states)
+        self.upstream = NGramPerReqLogitsProcessor(None, CPU, is_pin_memory=False)
+        self.slots: dict[int, Request] = {}
+        self.waiting: list[Request] = []
+        self.bans = 0
+
+    def step(self) -> None:
+        for slot in range(self.states.max_num_reqs):
+            if slot in self.slots and self.chance.random() < 0.04:  # it ends, or is preempted and comes back
+                gone = self.slots.pop(slot)
+                self.waiting += [gone] * self.chance.randint(0, 1)
+            if slot not in self.slots and self.chance.random() < 0.3:
+                self._enter(slot)
+        self.ours.apply_staged_writes()
+        rows = self.chance.sample(sorted(self.slots), self.chance.randint(0, len(self.slots)))
+        self._compare(rows)
+        for slot in rows:
+            request = self.slots[slot]
+            request._more(self.chance)
+            self.states.write(slot, request.prompt, request.output)
+
+    def _enter(self, slot: int) -> None:
+        if self.waiting and self.chance.random() < 0.5:
+            request = self.waiting.pop()
+        else:
+            request = Request(self.chance, arguments(self.chance, *self.sizes))
+            request.prompt = [self.chance.randrange(VOCABULARY) for _ in range(self.chance.randint(1, 60))]
+            if self.chance.random() < 0.5:  # a prompt that the output goes on with: it must not count
+                request.prompt = request.prompt[:1] * 40
+                request.alphabet = request.prompt[:1]
+        self.slots[slot] = request
+        self.states.write(slot, request.prompt, request.output)
+        wanted = self.ours.add_request(slot, request.params)
+        asked = ngram.limits(request.params)
+        assert wanted == (asked is not None and 1 < asked.ngram_size <= min(asked.window_size, 2000))
+
+    def _compare(self, rows: list[int]) -> None:
+        plain = torch.rand(len(rows), VOCABULARY)
+        theirs = plain.clone()
+        for row, slot in enumerate(rows):
+            if processor := self.upstream.new_req_logits_processor(self.slots[slot].params):
+                processor(self.slots[slot].output, theirs[row])
+        mapping = np.array(rows, dtype=np.int32)
+        ctx = SimpleNamespace(expanded_idx_mapping=torch.from_numpy(mapping), idx_mapping_np=mapping)
+        logits = plain.clone()
+        assert self.ours.apply(logits, ctx) is logits
+        assert torch.equal(logits, theirs), [
+            (self.slots[slot].params.extra_args, self.slots[slot].output) for slot in rows
+        ]
+        self.bans += int(theirs.isinf().sum())
 
 
 @with_v2
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0))
 def test_the_masks_are_upstreams_on_runner_v2(seed: int) -> None:
-    chance = seeded(seed)
-    slots = Slots(8)
-    ours = ngram.NGramProcessorV2(SimpleNamespace(speculative_config=None), slots)
-    upstream = NGramPerReqLogitsProcessor(None, CPU, is_pin_memory=False)
+    runner = RunnerV2(seeded(seed))
     for _ in range(60):
-        for slot in range(slots.max_num_reqs):
-            if chance.random() < 0.1:
-                request = slots.requests[slot] = Request(chance, arguments(chance))
-                slots.prompts[slot] = chance.randint(0, 100)
-                ours.add_request(slot, request.params)
-            elif slot in slots.requests:
-                slots.requests[slot]._more(chance)
-        rows = chance.sample(sorted(slots.requests), chance.randint(0, len(slots.requests)))
-        plain = torch.rand(len(rows), VOCABULARY)
-        theirs = plain.clone()
-        for row, slot in enumerate(rows):
-            if processor := upstream.new_req_logits_processor(slots.requests[slot].params):
-                processor(slots.requests[slot].output, theirs[row])
-        places = torch.tensor(rows, dtype=torch.int32)
-        ctx = SimpleNamespace(expanded_idx_mapping=places, idx_mapping_np=np.array(rows, dtype=np.int32))
-        assert torch.equal(ours.apply(plain.clone(), ctx), theirs)
+        runner.step()
+
+
+@with_v2
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0))
+def test_large_sizes_and_windows_are_upstreams_on_runner_v2(seed: int) -> None:
+    runner = RunnerV2(seeded(seed), count=4, sizes=(64, 1024))
+    for _ in range(300):
+        runner.step()

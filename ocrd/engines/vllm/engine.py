@@ -14,6 +14,7 @@ import gc
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -27,6 +28,7 @@ from ocrd.engines.vllm import deepseek, process_guard, setup
 from ocrd.engines.vllm.core_supervisor import CoreDied, CoreSupervisor, Rest
 from ocrd.engines.vllm.gpu_memory import Card
 from ocrd.engines.vllm.inputs import Inputs
+from ocrd.engines.vllm.launch_mode import USUAL, LaunchMode
 from ocrd.errors import DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageSizer, PixelSize, Reading, Rung
 
@@ -72,6 +74,9 @@ class VllmEngine(Engine):
         self._info: EngineInfo | None = None
         self._residence: CoreSupervisor | None = None
         self._views: deepseek.Views | None = None
+        self.phases: dict[str, float] = {}
+        """How long each phase of the engine's last start took, seconds."""
+        self._mode = USUAL
         # One thread starts every engine and stays: the kernel kills an engine when the thread that started it ends.
         self._builder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-builder")
 
@@ -119,7 +124,7 @@ class VllmEngine(Engine):
         version = setup.check_version()
         self._home.open()
         self._card.watch()
-        setup.set_environment(self._home)
+        setup.set_environment(self._settings, self._home)
         model = await self._in_builder(lambda: setup.locate(self._settings.model, self._settings.revision))
         self._info = EngineInfo("vllm", model, version, setup.fingerprint(self._settings, model, version))
         rest = Rest(self._settings.idle.after, self._settings.idle.do)
@@ -155,22 +160,37 @@ class VllmEngine(Engine):
         return await asyncio.get_running_loop().run_in_executor(self._builder, work)
 
     async def _build(self) -> "VllmCore":
-        """Build an engine, prove its settings and let it read the test page."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        """Build an engine, prove its settings and let it read the test page; where that fails, in a slower way."""
+        while True:
+            try:
+                return await self._build_in(self._mode)
+            except setup.StartError as error:
+                slower = self._mode.slower(f"{error}\n{self._home.messages()}")
+                if slower is None and self._mode == USUAL:
+                    raise
+                if slower is None:
+                    raise setup.no_way_left(self.info.version, self._mode, error) from error
+                log.warning("the engine did not start, and is started %s, which is slower: %s", slower, error)
+                self._mode = slower
+
+    async def _build_in(self, mode: LaunchMode) -> "VllmCore":
+        began = time.monotonic()
         version = self.info.version
         try:
-            llm = await self._in_builder(lambda: setup.construct(self._settings, self._home, version))
+            llm = await self._in_builder(lambda: setup.construct(self._settings, self._home, version, mode))
         except asyncio.CancelledError:
             self._home.kill()  # so that the builder's thread gives up too
             raise
+        built = time.monotonic()
         core = VllmCore(llm, self._settings, self._home, self._in_builder)
         try:
             facts = await core.prove()
         except BaseException:
             await core.close()
             raise
-        self._info = replace(self.info, facts=facts)
+        slower = () if mode == USUAL else (f"started {mode}, which is slower",)
+        self._info = replace(self.info, facts=facts + slower)
+        self.phases = _durations([("imports", began), *self._home.phases(), ("proof", built), ("", time.monotonic())])
         if self._views and not core.views:  # pages are on their way that it can't take
             await core.close()
             raise EngineError(
@@ -178,7 +198,8 @@ class VllmEngine(Engine):
                 "See the messages above; engine.vllm.views can be set to vllm.",
             )
         self._views = core.views
-        log.info("the engine is ready after %.0f seconds: %s", loop.time() - began, self.info.model)
+        spent = ", ".join(f"{phase} {seconds:.0f}" for phase, seconds in self.phases.items())
+        log.info("the engine is ready after %.0f seconds (%s): %s", time.monotonic() - began, spent, self.info.model)
         return core
 
 
@@ -231,7 +252,7 @@ class VllmCore:
         try:
             output = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
         except (CoreDied, PageError) as error:
-            raise EngineError(
+            raise setup.StartError(
                 f"The engine started, but could not read its test page: {error}",
                 "See the engine's messages above for the cause.",
             ) from error
@@ -371,6 +392,11 @@ class VllmCore:
         except Exception:
             log.exception("vLLM did not shut down cleanly")
         self._home.kill()
+
+
+def _durations(begins: list[tuple[str, float]]) -> dict[str, float]:
+    """Return the seconds from each phase's beginning to the next one's."""
+    return {phase: end - begin for (phase, begin), (_, end) in itertools.pairwise(begins)}
 
 
 def _or(wanted: Result | None, default: Result) -> Result:

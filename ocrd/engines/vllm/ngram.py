@@ -197,11 +197,11 @@ class Batch:
         return logits
 
 
-class BatchV2:
+class Slots:
     """`NGramProcessorV2` without its base class: everything happens on the card, so no step waits for its tokens.
 
-    The base is vllm/v1/worker/gpu/sample/logits_processor/interface.py (`LogitsProcessor`), seen in 0.32; a slot is the
-    place where V2 keeps a request for its life.
+    The base is vllm/v1/worker/gpu/sample/logits_processor/interface.py (`LogitsProcessor`). A slot is the place where
+    V2 keeps a request for its life, until it ends or is preempted; its tokens lie on the card.
     """
 
     validate_params = Batch.validate_params
@@ -209,55 +209,87 @@ class BatchV2:
     def __init__(self, vllm_config: Any, req_states: Any) -> None:  # noqa: ANN401 - VllmConfig, LogitsProcRequestState
         if vllm_config.speculative_config is not None:  # drafted tokens stand elsewhere; runner V1 refuses the same
             raise ValueError("The n-gram processor does not work with speculative decoding.")
+        import numpy as np
+
         self._states = req_states
-        self._slots: list[Limits | None] = [None] * req_states.max_num_reqs
+        self._longest = req_states.all_token_ids.gpu.shape[1]
+        self._asked = np.zeros((req_states.max_num_reqs, ALLOWED), dtype=np.int32)
+        """For each slot: tokens of an n-gram but the last, the window, and then the whitelist, filled up with -1."""
+        self._staged = True
+        self._on_card: Tensor | None = None
 
     def add_request(self, req_idx: int, sampling_params: Any) -> bool:  # noqa: ANN401 - SamplingParams
-        """Take a request into a slot; tell whether it has any limits."""
-        self._slots[req_idx] = limits(sampling_params)
-        return self._slots[req_idx] is not None
+        """Take a request into a slot; tell whether anything can be banned for it."""
+        import numpy as np
+
+        asked = limits(sampling_params)
+        window = min(asked.window_size, self._longest) if asked else 0
+        bans = asked is not None and 1 < asked.ngram_size <= window
+        allowed = [token for token in asked.allowed if 0 <= token < self._states.vocab_size] if asked and bans else []
+        missing = ALLOWED + len(allowed) - self._asked.shape[1]
+        if missing > 0:
+            self._asked = np.pad(self._asked, ((0, 0), (0, missing)), constant_values=-1)
+        self._asked[req_idx] = -1
+        self._asked[req_idx, :ALLOWED] = (asked.ngram_size - 1, window) if asked and bans else (0, 0)
+        self._asked[req_idx, ALLOWED : ALLOWED + len(allowed)] = allowed
+        self._staged = True
+        return bans
 
     def apply_staged_writes(self) -> None:
-        """Have nothing staged."""
+        """Bring what requests ask for to the card, in a tensor that no earlier step still reads."""
+        import torch
+
+        if not self._staged:
+            return
+        table = torch.from_numpy(self._asked.copy())
+        if self._states.device.type == "cuda":
+            table = table.pin_memory()
+        self._on_card = table.to(self._states.device, non_blocking=True)
+        self._staged = False
 
     def apply(self, logits: "Tensor", ctx: Any) -> "Tensor":  # noqa: ANN401 - LogitsContext
         """Set the banned tokens' logits to -inf, in place. Nothing here waits for the card."""
         import torch
-        from vllm.utils.torch_utils import async_tensor_h2d
 
-        slots = ctx.expanded_idx_mapping.long()
-        in_batch = {self._slots[slot] for slot in ctx.idx_mapping_np.tolist()}
-        for asked in in_batch - {None}:
-            output = self._window(slots, asked.window_size)
-            banned, matches = repeats(output, asked)
-            if len(in_batch) > 1:
-                matches &= async_tensor_h2d([one == asked for one in self._slots], logits.device)[slots, None]
-            value = torch.where(matches, -math.inf, math.inf).to(logits.dtype)
-            logits.scatter_reduce_(1, banned.clamp(min=0), value, "amin")
-        return logits
-
-    def _window(self, slots: "Tensor", size: int) -> "Tensor":
-        """Gather the last tokens of each row's output; -1 stands before its beginning."""
-        import torch
-
-        states = self._states
-        place = states.total_len.gpu[slots, None] - size + torch.arange(size, device=slots.device)
-        tokens = states.all_token_ids.gpu[slots[:, None], place.clamp(min=0).long()]
-        return tokens.masked_fill(place < states.prompt_len.gpu[slots, None], -1).long()
+        sizes, windows = self._asked[ctx.idx_mapping_np, :ALLOWED].T
+        reach = int(sizes.max(initial=0))
+        if not reach or self._on_card is None:
+            return logits
+        count = reach + int((windows - sizes).max())
+        states, slots = self._states, ctx.expanded_idx_mapping.long()
+        asked = self._on_card[slots]
+        end, begin = states.total_len.gpu[slots, None], states.prompt_len.gpu[slots, None]
+        place = end - count + torch.arange(count, device=slots.device)
+        tokens = states.all_token_ids.gpu[slots[:, None], place.clamp(min=0)]
+        in_window = place >= torch.maximum(begin, end - asked[:, 1:ALLOWED])
+        followers, banned = repeats(tokens, in_window, asked, reach)
+        penalty = torch.zeros_like(followers, dtype=logits.dtype).masked_fill_(banned, -math.inf)
+        return logits.scatter_add_(1, followers.clamp(min=0).long(), penalty)
 
 
-def repeats(window: "Tensor", asked: Limits) -> "tuple[Tensor, Tensor]":
-    """Return the last token of each n-gram in the windows [rows, window_size], and whether it is banned."""
+ALLOWED = 2
+"""Column of `Slots._asked` where the whitelist begins."""
+
+
+def repeats(tokens: "Tensor", in_window: "Tensor", asked: "Tensor", reach: int) -> "tuple[Tensor, Tensor]":
+    """Find what would repeat an n-gram.
+
+    `tokens` [rows, count] are the newest of each row's sequence; `in_window` [rows, count] tells which of them are
+    output within the row's window; `asked` [rows, …] is as in `Slots`, and `reach` the largest in its first column.
+    Returns the token that follows each run of `reach` tokens [rows, count - reach], and whether it is banned.
+    """
     import torch
-    from vllm.utils.torch_utils import async_tensor_h2d
 
-    reach = asked.ngram_size - 1
-    if not 0 < reach < asked.window_size:
-        return window, torch.zeros_like(window, dtype=torch.bool)
-    grams = window.unfold(1, reach + 1, 1)
-    banned = grams[..., -1]
-    matches = (grams[..., :-1] == window[:, None, -reach:]).all(-1) & (grams[..., 0] >= 0)
-    return banned, matches & ~torch.isin(banned, async_tensor_h2d(asked.allowed, window.device, torch.int64))
+    size = asked[:, :1]
+    newest = tokens[:, None, -reach:]
+    runs = tokens.unfold(1, reach, 1)[:, :-1]
+    too_far = torch.arange(reach, device=tokens.device) < reach - size  # where this row's n-gram is shorter
+    same = ((runs == newest) | too_far[:, None]).all(-1)
+    followers = tokens[:, reach:]
+    first = torch.arange(reach, tokens.shape[1], device=tokens.device) - size
+    whole = in_window.gather(1, first) & (size > 0)
+    allowed = (followers[..., None] == asked[:, None, ALLOWED:]).any(-1)
+    return followers, same & whole & ~allowed
 
 
 def __getattr__(name: str) -> type:
@@ -269,7 +301,7 @@ def __getattr__(name: str) -> type:
     elif name == "NGramProcessorV2":
         from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcessor
 
-        ours = BatchV2
+        ours = Slots
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     made = type(name, (ours, LogitsProcessor), {"__module__": __name__, "__doc__": ours.__doc__})

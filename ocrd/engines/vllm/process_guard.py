@@ -25,6 +25,9 @@ PARENT = "OCRD_ENGINE_PARENT"
 RECORD = "OCRD_ENGINE_RECORD"
 """Environment variable: the file that names the engine's process."""
 
+PHASES = "OCRD_ENGINE_PHASES"
+"""Environment variable: the file that takes down the phases of the engine's start."""
+
 
 class Printed(logging.StreamHandler[TextIO]):
     """Prints the messages of the engine's processes where the daemon logs them; does nothing in the daemon."""
@@ -47,6 +50,7 @@ class Home:
         self.folder = among / str(os.getpid())
         self.record = self.folder / "engine.pid"
         self.log = self.folder / "engine.log"
+        self.phase_file = self.folder / "phases"
 
     def open(self) -> None:
         """Make the folder, and end the engines of daemons that died. Raises MachineError."""
@@ -66,8 +70,10 @@ class Home:
         """Tell an engine that is started from now on whom to tie itself to, and begin a new page of messages."""
         self.record.unlink(missing_ok=True)
         self.log.write_text("")
+        self.phase_file.write_text("")
         os.environ[PARENT] = str(os.getpid())
         os.environ[RECORD] = str(self.record)
+        os.environ[PHASES] = str(self.phase_file)
 
     @property
     def pid(self) -> int | None:
@@ -87,6 +93,11 @@ class Home:
     def messages(self) -> str:
         """Return what the engine's process warned of since `announce`."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def phases(self) -> list[tuple[str, float]]:
+        """List the phases of the engine's start that have begun, each with its time (`time.monotonic`, seconds)."""
+        lines = self.phase_file.read_text().splitlines() if self.phase_file.exists() else []
+        return [(name, float(began)) for name, began in (line.split() for line in lines)]
 
     def kill(self) -> None:
         """End the engine and its workers at once, if they still run."""
@@ -120,6 +131,12 @@ def tie() -> None:
         Path(os.environ[RECORD]),
         f"{os.getpid()} {processes.started(os.getpid())} {parent} {processes.started(parent)}\n",
     )
+
+
+def record_phase(name: str, began: float) -> None:
+    """Note that a phase of the engine's start begins now (`time.monotonic`, seconds; the same in all processes)."""
+    with Path(os.environ[PHASES]).open("a") as file:
+        file.write(f"{name} {began:.2f}\n")
 
 
 def die_with_parent() -> None:

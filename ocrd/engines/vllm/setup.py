@@ -5,15 +5,17 @@ Names of vLLM's source files are those of 0.32.
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
 import os
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm import deepseek, process_guard
+from ocrd.engines.vllm.launch_mode import USUAL, LaunchMode
 from ocrd.errors import ConfigError, EngineError, OcrdError
 
 log = logging.getLogger(__name__)
@@ -21,13 +23,25 @@ log = logging.getLogger(__name__)
 OLDEST, NEWEST = (0, 24), (0, 33)
 """The versions of vLLM that this engine was written against."""
 
-NGRAM_PROCESSOR = "ocrd.engines.vllm.ngram:NGramProcessor"
-"""The logits processor that keeps the model from looping, `module:class`. It reads ngram_size, window_size and
-whitelist_token_ids from a request's `extra_args`."""
+PROVEN = "0.33.0"
+"""The newest version that has passed `make gpu-test`."""
+
+NGRAM_PROCESSORS = {
+    "v1": "ocrd.engines.vllm.ngram:NGramProcessor",
+    "v2": "ocrd.engines.vllm.ngram:NGramProcessorV2",
+}
+"""The logits processor that keeps the model from looping, `module:class`, by vLLM's model runner. It reads ngram_size,
+window_size and whitelist_token_ids from a request's `extra_args`."""
+
+V2_INTERFACE = "v1/worker/gpu/sample/logits_processor/interface.py"
+"""Where a vLLM whose model runner V2 takes logits processors declares them, below its package."""
 
 SIGN_EVERY = 16
 """Tokens of a page after which vLLM reports on it: often enough to tell life from death, seldom enough to cost
 nothing (each report passes through this process's event loop)."""
+
+PLAIN_TOWERS = "ocrd_plain_towers"
+"""In vLLM's `additional_config`: the vision towers are to do without vLLM's own kernel (see `launch_mode`)."""
 
 TILES = {"DeepseekOCRForCausalLM": 640, "DeepseekOCR2ForCausalLM": 768}
 """Edge of the tiles in pixels, by the model's architecture."""
@@ -55,6 +69,11 @@ TEXT_SETTINGS = {
 }
 """The settings that a text depends on; the others only decide how fast it comes."""
 
+
+class StartError(EngineError):
+    """vLLM did not start, or not well, and for none of the reasons of `START_FAILURES`."""
+
+
 START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
     (
         r"is less than desired GPU memory utilization|out of memory",
@@ -69,26 +88,27 @@ START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
     (
         r"is not a subclass of|not supported with .*V2 model runner",
         ConfigError,
-        "Take VLLM_USE_V2_MODEL_RUNNER out of ocrd's environment; ocrd sets it to 0.",
+        "Leave engine.vllm.runner at auto; then ocrd chooses the model runner that takes its n-gram processor.",
     ),
 )
 """What vLLM says when it can't start: pattern, whose fault it is, remedy."""
 
 
-def construct(settings: VllmSettings, home: process_guard.Home, version: str) -> Any:  # noqa: ANN401 - an AsyncLLM
+def construct(settings: VllmSettings, home: process_guard.Home, version: str, mode: LaunchMode = USUAL) -> Any:  # noqa: ANN401 - an AsyncLLM
     """Build an `AsyncLLM`. Blocks for as long as that takes. Raises ConfigError or EngineError."""
     home.announce()
     try:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        from ocrd.engines.vllm.worker_extension import tied_executor
+        from ocrd.engines.vllm.worker_extension import tied_executor, timed_worker
     except ImportError as error:
         raise ConfigError(
             f"vLLM {version} can't be imported: {error}.", f"Install it again, whole: {_install()}."
         ) from error
     try:
-        config = AsyncEngineArgs(**engine_arguments(settings, version)).create_engine_config()
+        config = AsyncEngineArgs(**engine_arguments(settings, version, mode)).create_engine_config()
+        config.parallel_config.worker_cls = timed_worker(config.parallel_config.worker_cls)
     except (ValueError, TypeError, NotImplementedError, ImportError, OSError, RuntimeError) as error:
         raise ConfigError(
             f"vLLM {version} does not accept the settings of engine.vllm: {cause(error)}.",
@@ -102,7 +122,7 @@ def construct(settings: VllmSettings, home: process_guard.Home, version: str) ->
         explain_failed_start(error, home.messages())
 
 
-def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
+def engine_arguments(settings: VllmSettings, version: str, mode: LaunchMode = USUAL) -> dict[str, Any]:
     """Return the arguments for vLLM's `AsyncEngineArgs` (vllm/engine/arg_utils.py)."""
     arguments: dict[str, Any] = {
         "model": settings.model,
@@ -113,21 +133,39 @@ def engine_arguments(settings: VllmSettings, version: str) -> dict[str, Any]:
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "max_model_len": settings.max_model_len,
         "limit_mm_per_prompt": {"image": 1},
+        "kv_cache_dtype": settings.kv_cache_dtype,
         "enable_sleep_mode": settings.idle.do == "sleep",
         "disable_log_stats": True,
         **settings.extra,
         "enable_prefix_caching": False,
         "mm_processor_cache_gb": 0,
-        "logits_processors": [NGRAM_PROCESSOR],
+        "logits_processors": [NGRAM_PROCESSORS[runner(settings)]],
         "scheduling_policy": "priority",
         "stream_interval": SIGN_EVERY,
         "worker_extension_cls": "ocrd.engines.vllm.worker_extension.WorkerExtension",
     }
-    if settings.vision_graphs:
+    if not mode.graphs:
+        arguments["enforce_eager"] = True
+    elif settings.vision_graphs:
         arguments["compilation_config"] = VISION_GRAPHS | dict(settings.extra.get("compilation_config", {}))
+    if not mode.tower_kernel:  # reaches the workers by this way
+        arguments["additional_config"] = {PLAIN_TOWERS: True, **settings.extra.get("additional_config", {})}
     if _release(version) == OLDEST:
         arguments.setdefault("hf_overrides", deepseek.with_head_dim)
     return arguments
+
+
+def runner(settings: VllmSettings) -> Literal["v1", "v2"]:
+    """Return the model runner of vLLM that the engine is to use: V2 where it takes logits processors.
+
+    V2 runs kernels of Triton's, which vLLM for the CPU comes without.
+    """
+    if settings.runner != "auto":
+        return settings.runner
+    vllm = importlib.util.find_spec("vllm")
+    folders = (vllm and vllm.submodule_search_locations) or ()
+    takes_ours = any(Path(folder, V2_INTERFACE).exists() for folder in folders)
+    return "v2" if takes_ours and importlib.util.find_spec("triton") else "v1"
 
 
 def check_tile(settings: VllmSettings, architectures: list[str]) -> None:
@@ -184,12 +222,12 @@ def _install() -> str:
     return f"pip install 'vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}'"
 
 
-def set_environment(home: process_guard.Home) -> None:
+def set_environment(settings: VllmSettings, home: process_guard.Home) -> None:
     """Set what vLLM reads from the environment when it is imported, here and in its processes."""
     config = home.folder / "logging.json"
     config.write_text(json.dumps(_logging(home.log)))
     os.environ.update(
-        VLLM_USE_V2_MODEL_RUNNER="0",  # V2 rejects logits processors of the V1 kind (0.31 and newer)
+        VLLM_USE_V2_MODEL_RUNNER=str(int(runner(settings) == "v2")),  # each rejects the other's logits processors
         VLLM_NO_USAGE_STATS="1",
         VLLM_WORKER_MULTIPROC_METHOD="spawn",  # a fork would inherit the daemon's locks, threads and open files
         VLLM_CONFIGURE_LOGGING="1",
@@ -225,7 +263,15 @@ def explain_failed_start(error: Exception, messages: str) -> NoReturn:
     for pattern, fault, remedy in START_FAILURES:
         if match := re.search(f".*(?:{pattern}).*", messages):
             raise fault(_not_started(match[0]), remedy) from error
-    raise EngineError(_not_started(what), "See the engine's messages above for the cause.") from error
+    raise StartError(_not_started(what), "See the engine's messages above for the cause.") from error
+
+
+def no_way_left(version: str, mode: LaunchMode, error: OcrdError) -> EngineError:
+    """Return what to say of a version that does not even start in the slowest way."""
+    return EngineError(
+        f"vLLM {version} does not start on this machine, also {mode}: {error.what}",
+        f"Install the version that ocrd was last run with on a GPU: pip install 'vllm=={PROVEN}'.",
+    )
 
 
 def _not_started(why: str) -> str:
@@ -275,11 +321,12 @@ def _folder_state(folder: Path) -> str:
 
 def fingerprint(settings: VllmSettings, model: str, version: str) -> str:
     """Return a digest of all that could change the text of a page: model, prompt, sampling, versions."""
-    parts = {
+    exact = {} if settings.kv_cache_dtype == "auto" else {"kv_cache_dtype": settings.kv_cache_dtype}
+    parts = exact | {
         "model": model,
         "vllm": version,
         "transformers": importlib.metadata.version("transformers"),
-        "processor": NGRAM_PROCESSOR,
+        "processor": NGRAM_PROCESSORS["v1"],  # both ban the same tokens
         "settings": settings.model_dump(mode="json", include=TEXT_SETTINGS),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -4,6 +4,7 @@ The executor is the first thing that EngineCore makes, before any memory of the 
 (vllm/v1/engine/core.py, `EngineCore.__init__`), so it is there that the process is tied to the daemon.
 """
 
+import os
 from typing import Any
 
 from vllm.platforms import current_platform
@@ -24,6 +25,7 @@ class TiedUniProcExecutor(UniProcExecutor):  # type: ignore[misc] # vLLM is no p
         import torch
 
         process_guard.tie()
+        allow_plain_numbers()
         super()._init_executor()
         # What is left to the processor is small. Spread over all cores, each piece waits for the slowest of them, and
         # the render workers keep them busy. vLLM's other executor does the same.
@@ -36,7 +38,20 @@ class TiedMultiprocExecutor(MultiprocExecutor):  # type: ignore[misc] # as above
 
     def _init_executor(self) -> None:
         process_guard.tie()
+        allow_plain_numbers()
         super()._init_executor()
+
+
+def allow_plain_numbers() -> None:
+    """Let Triton compile a kernel of the vision towers that reads a plain number of its module.
+
+    It is LOG2E of vllm/triton_utils/__init__.py, which Triton from 3.8 on refuses: "Cannot access global variable LOG2E
+    from within @jit'ed function". Does nothing where vLLM has made a constant of it, or has no such kernel.
+    """
+    from vllm import triton_utils
+
+    if isinstance(getattr(triton_utils, "LOG2E", None), float):
+        os.environ.setdefault("TRITON_ALLOW_NON_CONSTEXPR_GLOBALS", "1")
 
 
 TIED: dict[type[Any], type[Any]] = {
@@ -49,6 +64,17 @@ def tied_executor(config: Any) -> type[Any]:  # noqa: ANN401 - vLLM's configurat
     """Return the executor that vLLM would choose for this configuration, tied to the daemon."""
     chosen: type[Any] = Executor.get_class(config)
     return TIED.get(chosen, chosen)
+
+
+TIMED = {
+    "vllm.v1.worker.gpu_worker.Worker": "ocrd.engines.vllm.timed_worker.GpuWorker",
+    "vllm.v1.worker.cpu_worker.CPUWorker": "ocrd.engines.vllm.timed_worker.CpuWorker",
+}
+
+
+def timed_worker(chosen: str) -> str:
+    """Return vLLM's worker, by its qualified name, that also records the phases of its start."""
+    return TIMED.get(chosen, chosen)
 
 
 CLOSE = 0.02
@@ -72,6 +98,7 @@ class WorkerExtension:
             "enable_prefix_caching": self.vllm_config.cache_config.enable_prefix_caching,
             "mm_processor_cache_gb": model.multimodal_config.mm_processor_cache_gb,
             "logits_processors": [str(one).rpartition(":")[2] for one in model.logits_processors or ()],
+            "runner": "v2" if hasattr(self.model_runner, "model_state") else "v1",
         }
 
     def ocrd_take_levels(self) -> list[float]:
@@ -123,11 +150,23 @@ class WorkerExtension:
                 differs.append(f"{wide} x {high} tiles")
         if not differs:
             return "vision towers recorded as graphs, checked"
-        self.model_runner.encoder_cudagraph_manager = None
+        self._set_graphs(None)
         return f"vision towers launched step by step, since their recordings differ: {', '.join(differs)}"
 
     def _graphs(self) -> Any:  # noqa: ANN401 - vLLM's EncoderCudaGraphManager, or None
-        return getattr(self.model_runner, "encoder_cudagraph_manager", None)
+        holder, name = self._graphs_place()
+        return getattr(holder, name, None)
+
+    def _set_graphs(self, graphs: Any) -> None:  # noqa: ANN401 - as above
+        holder, name = self._graphs_place()
+        setattr(holder, name, graphs)
+
+    def _graphs_place(self) -> tuple[Any, str]:
+        """Return what holds the vision towers' recordings, and under which name; it differs by model runner."""
+        state = getattr(self.model_runner, "model_state", None)  # V2's (vllm/v1/worker/gpu/mm/encoder_runner.py)
+        if encoder := getattr(state, "encoder_runner", None):
+            return encoder, "cudagraph_manager"
+        return self.model_runner, "encoder_cudagraph_manager"
 
 
 def _taking_levels(upstream: Any, table: Any) -> Any:  # noqa: ANN401 - functions of tensors
