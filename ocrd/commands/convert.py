@@ -13,7 +13,7 @@ from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Config, Watch
 from ocrd.errors import DocumentError
 from ocrd.model import PageResult
-from ocrd.output import files as outputs
+from ocrd.output import kinds as outputs
 from ocrd.output.split import How
 from ocrd.pipeline.document import Figures, Progress, Tools, read_document
 from ocrd.rendering.renderer import Renderer

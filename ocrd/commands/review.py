@@ -16,7 +16,7 @@ from ocrd.config.schema import Config, Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import Box, Placement, Verdict
-from ocrd.output import files, layout_blocks
+from ocrd.output import kinds, layout_blocks
 from ocrd.output.layout_blocks import Block
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import deliveries, durable, naming
@@ -93,8 +93,8 @@ def _read(sidecar: Path) -> _Told:
 
 
 def _from_json(raw: dict[str, Any]) -> _Told:
-    if raw["form"] != files.FORM:
-        raise ValueError(f"its form is {raw['form']}, and this ocrd knows {files.FORM}")
+    if raw["form"] != kinds.FORM:
+        raise ValueError(f"its form is {raw['form']}, and this ocrd knows {kinds.FORM}")
     return _Told(raw, tuple(_page_from_json(page) for page in raw["pages"]))
 
 

@@ -18,7 +18,7 @@ from ocrd.config.schema import Options, Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import Document, PageResult
-from ocrd.output import files as outputs
+from ocrd.output import kinds as outputs
 from ocrd.output import front_matter, markdown, split
 from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read_document

@@ -11,7 +11,7 @@ from typing import Any
 
 from ocrd.errors import DocumentError
 from ocrd.model import PageResult, Verdict
-from ocrd.output import files, front_matter, markdown
+from ocrd.output import front_matter, kinds, markdown
 from ocrd.output.markdown import Style
 from ocrd.storage.result import with_stem
 
@@ -66,11 +66,11 @@ def in_json(text: str, pages: Sequence[PageResult], told: Mapping[str, object]) 
     """Put pages in the place of their earlier readings. Raises DocumentError if it is not what ocrd writes."""
     try:
         raw: dict[str, Any] = json.loads(text)
-        if raw["form"] != files.FORM:
+        if raw["form"] != kinds.FORM:
             raise ValueError(f"its form is {raw['form']}")  # noqa: TRY301 - told as any other damage
         places = {entry["page"]: place for place, entry in enumerate(raw["pages"])}
         for page in pages:
-            raw["pages"][places[page.index + 1]] = files.page_of(page)
+            raw["pages"][places[page.index + 1]] = kinds.page_of(page)
         sound = all(Verdict(entry["verdict"]).sound for entry in raw["pages"])
         raw |= {"status": "complete" if sound else "partial", "date": told["date"]}
         raw["reruns"] = [*raw.get("reruns", []), dict(told)]
@@ -84,12 +84,12 @@ def in_json(text: str, pages: Sequence[PageResult], told: Mapping[str, object]) 
 
 def in_text(text: str, pages: Sequence[PageResult], numbers: Sequence[int], style: Style) -> str:
     """Put pages in the place of their earlier readings. Raises DocumentError if it has not pages of these `numbers`."""
-    parts = text.removesuffix("\n").split(files.PAGE_BREAK)
+    parts = text.removesuffix("\n").split(kinds.PAGE_BREAK)
     if len(parts) != len(numbers):
         raise DocumentError(
             f"The text beside it has {len(parts)} page(s), between form feeds, and the sidecar {len(numbers)}.",
             "Move it away, and try again.",
         )
     for page in pages:
-        parts[numbers.index(page.index + 1)] = files.text_of(page, style)
-    return files.PAGE_BREAK.join(parts) + "\n"
+        parts[numbers.index(page.index + 1)] = kinds.text_of(page, style)
+    return kinds.PAGE_BREAK.join(parts) + "\n"

@@ -27,7 +27,7 @@ from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.model import Approach, Document, PageResult, SourceFacts, Verdict
-from ocrd.output import files
+from ocrd.output import kinds
 from ocrd.output.result_names import ASSETS
 from ocrd.pipeline import page_replacement
 from ocrd.pipeline.attempts import charged, earlier_attempts
@@ -163,7 +163,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
         keep=keep,
         settings=watch.pages,
         separators=watch.sheets,
-        illustrate=files.with_figures(watch),
+        illustrate=kinds.with_figures(watch),
         approach=approach,
     )
     read = [document.pages[index] for index in sorted(wanted)]
@@ -227,7 +227,7 @@ def _renew(  # noqa: PLR0913, PLR0917 - what is to be told, and where
 ) -> str:
     """Write the files that are text anew. Returns the status that the sidecar tells now."""
     status = "complete" if all(page.verdict.sound for page in pages) else "partial"
-    style = files.style_of(known.watch)
+    style = kinds.style_of(known.watch)
     folder = job.folder / "again"
     for ending in endings:
         if ending == ".pdf":

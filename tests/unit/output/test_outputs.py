@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ocrd.config.schema import Watch
 from ocrd.model import Document, PageFacts, PageResult, Placement, Reading, SourceFacts, Verdict
-from ocrd.output import files as outputs
+from ocrd.output import kinds as outputs
 from ocrd.rendering.text_placement import strips
 
 TAG = "<|ref|>text<|/ref|><|det|>[[10, 20, 300, 400]]<|/det|>"
