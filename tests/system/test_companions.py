@@ -27,7 +27,6 @@ from ocrd.intake.scanner import scan
 from ocrd.intake.settling import SettleTracker
 from ocrd.model import Approach, Settled, SourceFacts
 from ocrd.output import front_matter, markdown
-from ocrd.pipeline import page_replacement
 from ocrd.pipeline.document import Tools, approach_of, provenance
 from ocrd.pipeline.job_runner import Outcome, run_job
 from ocrd.storage.job import Job, JobRecord
@@ -81,7 +80,7 @@ def test_a_rerun_finds_the_settings_and_keeps_them(house: House) -> None:
     sidecar = (house.root / "outbox/s/a.md").read_text()
     options = overrides.told(front_matter.facts_of(sidecar.encode()) or {})
     assert overrides.approach(options) == Approach(languages=("deu",))
-    new = page_replacement.in_markdown(sidecar, [], markdown.Style(), {"date": "2026-01-01T00:00:00+00:00"}, "a")
+    new = markdown.replace_pages(sidecar, [], markdown.Style(), {"date": "2026-01-01T00:00:00+00:00"}, "a")
     assert overrides.told(front_matter.facts_of(new.encode()) or {}) == options
 
 
@@ -119,7 +118,10 @@ def test_what_counts_is_what_stood_there_at_the_claim(house: House) -> None:
     ("text", "what"),
     [
         ("outputs: [markdown]\nlanguage: [deu]\n", "line 2: language: unknown key; did you mean 'languages'?"),
-        ("outputs: [doc]\n", "line 1: outputs.0: input should be 'markdown', 'json', 'text' or 'pdf', not 'doc'"),
+        (
+            "outputs: [doc]\n",
+            "line 1: outputs.0: input should be 'markdown', 'json', 'text', 'html' or 'pdf', not 'doc'",
+        ),
         ("outputs: [text, text]\n", "line 1: outputs: must name each one once"),
         ("outputs:\n", None),
         ("languages: deu\n", "line 1: languages: must be a list, not 'deu'"),

@@ -49,7 +49,7 @@ def document(pages: str) -> Document:
     return Document("a.pdf", facts, results, "simulated", "none", datetime(2026, 1, 1, tzinfo=UTC), 0.0)
 
 
-def taken_apart(pages: str, how: split.How) -> list[str]:
+def taken_apart(pages: str, how: split.Separator) -> list[str]:
     told = split.parts(document(pages), how)
     assert [part.part for part in told] == (
         [None] if len(told) == 1 else [(n + 1, len(told)) for n in range(len(told))]
@@ -95,7 +95,7 @@ def test_sheets_separate(pages: str, parts: list[str]) -> None:
 
 
 @given(pages=st.text("ab_|", min_size=1, max_size=30), how=st.sampled_from(["none", "blank", "barcode"]))
-def test_each_page_stands_in_one_part_in_order_and_each_part_has_something(pages: str, how: split.How) -> None:
+def test_each_page_stands_in_one_part_in_order_and_each_part_has_something(pages: str, how: split.Separator) -> None:
     parts = taken_apart(pages, how)
     assert "".join(parts) == pages
     if len(parts) > 1:
