@@ -286,5 +286,5 @@ def test_a_second_reading_keeps_what_the_scan_wants() -> None:
 
 def test_an_option_is_what_the_setting_of_the_watch_is() -> None:
     assert Options.model_fields["outputs"].description
-    good = [("markdown",), ("json", "pdf")]
+    good = [("markdown",), ("json", "html")]
     assert [overrides.applied(Options(outputs=one), Watch.model_construct()).outputs for one in good] == good

@@ -189,7 +189,7 @@ def test_the_daemon_takes_a_request_at_once_and_a_taken_name_is_left(house: Hous
 
 
 def test_what_lies_beside_the_sidecar_follows(house: House, ocrd: Callable[..., Any]) -> None:
-    watch = {"outputs": ["markdown", "json", "text", "pdf"]}
+    watch = {"outputs": ["markdown", "json", "text", "html", "pdf"]}
     house.configure(watch=watch, says=f"{TEXT}before\n\n{FIGURE}")
     deliver(house, "a.pdf", 3)
     [old] = [path for path in house.files("outbox") if "page-2" in path]
@@ -205,11 +205,15 @@ def test_what_lies_beside_the_sidecar_follows(house: House, ocrd: Callable[..., 
     assert [page["read"][len(TEXT) :].split()[0] for page in told["pages"]] == ["before", "after", "before"]
     assert told["pages"][1]["figures"] == [Path(new).name]
     assert house.path("outbox/a.txt").read_text() == "before\n\fafter\n\fbefore\n"
+    before, after = (house.path(f"outbox/a.html{ending}").read_text() for ending in (".bak", ""))
+    assert all(words in after for words in ("<p>before</p>", "<p>after</p>", "<dt>rerun</dt>"))
+    assert "<p>after</p>" not in before
+    assert before.count("data:image/jpeg;base64,") == after.count("data:image/jpeg;base64,") == 3
     with pymupdf.open(house.path("outbox/a.pdf")) as pdf, pymupdf.open(house.path("archive/a.pdf")) as source:
         assert ["after" in page.get_text() for page in pdf] == [False, True, False]
         assert ["before" in page.get_text() for page in pdf] == [True, False, True]
         assert [page.get_pixmap().samples for page in pdf] == [page.get_pixmap().samples for page in source]
-    assert {f"a{ending}.bak" for ending in (".md", ".json", ".txt", ".pdf")} <= set(house.files("outbox"))
+    assert {f"a{ending}.bak" for ending in (".md", ".json", ".txt", ".html", ".pdf")} <= set(house.files("outbox"))
 
 
 def test_json_alone_and_no_front_matter_are_enough(house: House, ocrd: Callable[..., Any]) -> None:

@@ -1,5 +1,6 @@
 """Every output can be written of anything that an engine may say, and says what it was."""
 
+import ast
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ocrd.config.schema import Watch
+import ocrd
+from ocrd.config.schema import Options, Watch
 from ocrd.model import Document, PageFacts, PageResult, Placement, Reading, SourceFacts, Verdict
 from ocrd.output import kinds
 from ocrd.output.kinds import Materials, TextKind
@@ -103,3 +105,37 @@ def test_figures_are_cropped_only_for_what_can_show_them() -> None:
     assert watch("html").illustrated
     assert not watch("pdf", "text").illustrated
     assert not watch("markdown", figures=False).illustrated
+
+
+# -- the registry
+
+
+def test_each_kind_has_a_name_and_an_ending_of_its_own() -> None:
+    assert len({kind.name for kind in kinds.ALL}) == len({kind.ending for kind in kinds.ALL}) == len(kinds.ALL)
+    assert [kinds.ending_in(kind.ending) for kind in kinds.ALL] == list(kinds.ALL)
+    assert kinds.ending_in(".docx") is None
+
+
+def test_what_links_goes_out_after_what_it_links_to_and_the_markdown_last() -> None:
+    assert kinds.named(["markdown", "pdf", "html"]) == [kinds.PDF, kinds.HTML, kinds.MARKDOWN]
+    assert kinds.ALL[-1] is kinds.MARKDOWN
+    assert list(kinds.SIDECARS) == [".md", ".json"]
+
+
+def test_the_configuration_allows_what_the_registry_has_and_says_what_it_is() -> None:
+    schema = Watch.model_json_schema(mode="serialization")["properties"]["outputs"]
+    assert tuple(schema["items"]["enum"]) == kinds.NAMES
+    for kind in kinds.ALL:
+        assert f"{kind.name} ({kind.meaning})" in schema["description"] or not kind.meaning
+        assert Options.model_validate({"outputs": [kind.name]}).outputs == (kind.name,)
+
+
+HOUSE = Path(ocrd.__file__).parent
+OTHER_USES = {".json", ".pdf"}
+"""Endings of records and of sources, too."""
+
+
+@pytest.mark.parametrize("path", [path for path in sorted(HOUSE.rglob("*.py")) if path != Path(kinds.__file__)])
+def test_no_other_module_names_the_ending_of_an_output(path: Path) -> None:
+    strings = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+    assert not strings & ({kind.ending for kind in kinds.ALL} - OTHER_USES)
