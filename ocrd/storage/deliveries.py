@@ -124,15 +124,17 @@ def parts(watch: Watch, sidecar: str) -> list[str]:
     return [sidecar]
 
 
-def numbers(known: Delivered) -> list[int]:
+def numbers(delivered: Delivered) -> list[int]:
     """List the pages of the source that a sidecar holds, from 1.
 
     Raises DocumentError if it is gone, or of a kind that can't tell, MachineError.
     """
-    if known.ending not in kinds.SIDECARS:
-        raise DocumentError(f"{shown(known.sidecar)} tells of no pages.", "Name the Markdown or the JSON beside it.")
-    data = read(known.watch.outbox, known.sidecar)
-    return sorted(set(kinds.SIDECARS[known.ending].pages(data)))
+    sidecar = kinds.SIDECARS.get(delivered.ending)
+    if sidecar is None:
+        raise DocumentError(
+            f"{shown(delivered.sidecar)} does not say which pages it has.", "Name the Markdown or the JSON beside it."
+        )
+    return sorted(set(sidecar.pages(read(delivered.watch.outbox, delivered.sidecar))))
 
 
 def facts_in(name: str, data: bytes) -> dict[str, Any]:

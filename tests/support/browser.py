@@ -40,8 +40,8 @@ def dom(page: Path) -> str:
     return _browse(page, "--dump-dom")
 
 
-def printed(page: Path, *, dark: bool = False) -> Path:
+def printed(page: Path) -> Path:
     """Print a page, and return the path of the PDF."""
     pdf = page.with_suffix(".pdf")
-    _browse(page, f"--print-to-pdf={pdf}", "--no-pdf-header-footer", dark=dark)
+    _browse(page, f"--print-to-pdf={pdf}", "--no-pdf-header-footer")
     return pdf

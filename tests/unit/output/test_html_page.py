@@ -124,6 +124,14 @@ def test_it_holds_no_script_no_handler_and_nothing_from_elsewhere(texts: list[st
         assert re.match(r"#page-\d+$|https?://|mailto:", str(attributes.get("href", "#page-1")))
 
 
+def test_what_markdown_alone_would_let_through_is_taken_out_once_more() -> None:
+    tags = Seen(
+        html_page.rendered("So <script>x</script> <b onclick=x>y</b> ![a](http://b) [c](javascript:d) [e](http://f)")
+    )
+    assert [tag for tag, _ in tags.tags] == ["p", "b", "a"]
+    assert "onclick" not in dict(tags.tags[1][1])
+
+
 def test_the_head_tells_facts_and_leads_to_the_pages_with_problems() -> None:
     html = written(page(0, "one"), page(1, "two", Verdict.SUSPECT, "It is short."), page(2, "three"))
     assert "<title>a/&lt;scan&gt;.pdf</title>" in html
@@ -241,7 +249,7 @@ def red(image: Image.Image) -> int:
 
 
 @needs_browser
-def test_it_is_light_or_dark_as_the_reader_wants_and_white_on_paper(tmp_path: Path) -> None:
+def test_it_is_light_or_dark_as_the_reader_wants(tmp_path: Path) -> None:
     file = tmp_path / "a.html"
     file.write_text(html_page.write(hostile("http://localhost"), Style(), lambda _: jpeg()))
     light, dark = (screenshot(file, (700, 1000), dark=dark) for dark in (False, True))
@@ -249,6 +257,14 @@ def test_it_is_light_or_dark_as_the_reader_wants_and_white_on_paper(tmp_path: Pa
     assert max(dark.getpixel((5, 500))) < 60  # type: ignore[type-var, arg-type]
     assert red(light) == pytest.approx(300 * 200, rel=0.05)
     assert red(dark) > 300 * 200 / 2
-    with pymupdf.open(printed(file, dark=True)) as paper:
+
+
+@needs_browser
+def test_on_paper_no_line_is_cut_off(tmp_path: Path) -> None:
+    file = tmp_path / "a.html"
+    file.write_text(written(page(0, f"# Title\n\n```\n{'a long line of code ' * 20}and its end\n```")))
+    with pymupdf.open(printed(file)) as paper:
         assert paper[0].get_pixmap().pixel(5, 500) == (255, 255, 255)
-        assert {"Quarterly", "report", "broke"} <= set(words("".join(sheet.get_text() for sheet in paper)))
+        found = [word for sheet in paper for word in sheet.get_text("words")]
+        assert {"Title", "end"} <= {word[4] for word in found}
+        assert all(20 < word[0] < word[2] < paper[0].rect.width - 20 for word in found)
