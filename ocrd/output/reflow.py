@@ -46,7 +46,9 @@ def _undivided(part: Part) -> Part:
     return part._replace(text=_DIVIDED.sub(lambda match: "" if match[1].islower() else match[0], part.text))
 
 
-def _join_over(written: list[Part], marker: Part, remaining: deque[Part], *, dehyphenate: bool, paragraphs: bool) -> None:
+def _join_over(
+    written: list[Part], marker: Part, remaining: deque[Part], *, dehyphenate: bool, paragraphs: bool
+) -> None:
     """Put a marker after what is written, and before or into what remains."""
     back, ahead = _prose(reversed(written)), _prose(remaining)
     last, first = ("" if back is None else written[-1 - back].text), ("" if ahead is None else remaining[ahead].text)
