@@ -65,7 +65,8 @@ def _read(delivered: Delivered) -> _Reviewed:
     name = name if has_json else delivered.sidecar
     data = deliveries.read(outbox, name)
     try:
-        return _from_json(json.loads(data)) if has_json else _from_markdown(data.decode(), delivered.facts)
+        text = data.decode().replace("\r\n", "\n")
+        return _from_json(json.loads(text)) if has_json else _from_markdown(text, delivered.facts)
     except (ValueError, KeyError, TypeError) as error:
         raise DocumentError(
             f"{shown(outbox / name)} is not what ocrd wrote: {type(error).__name__}: {error}.", "Drop the scan again."
