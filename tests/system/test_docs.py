@@ -16,10 +16,15 @@ import pytest
 import typer
 import yaml
 from house import MODULES, OCRD, House, stop, wait_for
+from prometheus_client import generate_latest
 
+from ocrd import errors
 from ocrd.cli import app
 from ocrd.config import example, loader
 from ocrd.config.schema import Options, Watch
+from ocrd.model import Verdict
+from ocrd.telemetry.metrics import Metrics
+from ocrd.telemetry.status import StatusBoard
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -382,3 +387,53 @@ def test_the_table_of_crash_points_is_that_of_the_spool() -> None:
     points = [line[:width].strip() for line in lines[1 : lines.index("", 1)]]
     table = ARCHITECTURE.partition("| crash after |")[2].partition("\n\n")[0]
     assert [row.split(" | ")[0].strip("| ") for row in table.splitlines()[2:]] == [point for point in points if point]
+
+
+# -- what there is, and is to be told ---------------------------------------------------------------------------------
+
+
+def is_error(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, errors.OcrdError)
+
+
+def first_cells(page: str, heading: str) -> list[set[str]]:
+    """List what stands in code in the first cell of each row below a heading's first line of a table."""
+    rows = (ROOT / "docs" / page).read_text().partition(heading)[2].partition("\n\n")[0].splitlines()
+    return [set(re.findall(r"`([^`]+)`", row.split("|")[1])) or {row.split("|")[1].strip()} for row in rows[2:]]
+
+
+def choices(setting: str) -> set[str]:
+    """List what a setting may be."""
+    kind = next(one.kind for one in example.settings() if one.name == setting)
+    return set(kind.removeprefix("list of ").split(" | "))
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "known"),
+    [
+        ("outputs.md", "| `outputs` |", choices("watches[].outputs")),
+        ("outputs.md", "| `split` |", choices("watches[].split")),
+        ("arrival.md", "| `join` |", choices("watches[].join")),
+        ("arrival.md", "| `duplicates` |", choices("watches[].duplicates")),
+        ("engines.md", "| `idle.do` |", choices("engine.vllm.idle.do")),
+        ("quality.md", "| verdict |", set(Verdict)),
+        ("quality.md", "| way |", choices("watches[].pages.second_readings")),
+        (
+            "operations.md",
+            "| code |",
+            {"0", "2", *(str(kind.exit_code) for kind in vars(errors).values() if is_error(kind))},
+        ),
+    ],
+)
+def test_the_tables_have_a_row_for_each_that_there_is(page: str, heading: str, known: set[str]) -> None:
+    told = set().union(*first_cells(page, heading))
+    assert {one for one in told if not one.startswith("(")} == known
+
+
+def test_every_number_for_prometheus_is_explained() -> None:
+    board = StatusBoard(loader.parse(block("configuration.md", "yaml"), Path("/ocrd.yaml")))
+    board._engine.memory = board._engine.memory_used = board._engine.memory_total = 1
+    there = generate_latest(Metrics(board.snapshot).registry).decode()
+    names = {name for name in re.findall(r"^# TYPE (ocrd_\w+)", there, re.MULTILINE) if not name.endswith("_created")}
+    told = set().union(*first_cells("operations.md", "| number |"))
+    assert told == names
