@@ -3,6 +3,7 @@
 # make test   lint, types and every test
 # make bench  what the daemon itself costs, as a table
 # make load   20,000 files at once
+# make docs   what is generated: config.example.yaml and docs/configuration.md
 # make soak   a few files a second for an hour: make soak SECONDS=600 for ten minutes
 .DELETE_ON_ERROR:
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # The journal's own module is built where its headers are.
 JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
-.PHONY: venv demo bench test lint types unit vllm-test load soak clean
+.PHONY: venv docs demo bench test lint types unit vllm-test load soak clean
 
 venv: .venv/ready
 
@@ -50,6 +51,10 @@ load: venv
 SECONDS := 3600
 soak: venv
 	PYTHONPATH=tests/support $(BIN)/python tests/support/soak.py $(SECONDS)
+
+docs: venv
+	$(BIN)/ocrd config init > config.example.yaml
+	$(BIN)/python -c 'from ocrd.config.example import reference; print(reference(), end="")' > docs/configuration.md
 
 clean:
 	rm -rf .venv .venv-vllm demo
