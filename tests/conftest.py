@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sampling
 from house import House
 from hypothesis import settings
 
@@ -19,6 +20,14 @@ settings.register_profile("house", deadline=None, derandomize=True, database=Non
 settings.load_profile("house")
 
 SUPPORT = Path(__file__).parent / "support"
+
+
+def pytest_configure() -> None:
+    sampling.choose_seed()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"Samples were drawn by {sampling.VARIABLE}={sampling.seed()}.")
 
 
 @pytest.fixture(scope="module", autouse=True)
