@@ -206,7 +206,7 @@ def history(
     watches = loader.load(config).watches
     wide = max(len(watch.name) for watch in watches)
     entries = (zip(repeat(watch.name), Ledger(watch.work_folder, watch.outbox).entries()) for watch in watches)
-    for name, one in merge(*entries, key=lambda told: told[1].date):
+    for name, one in merge(*entries, key=lambda entry: entry[1].date):
         if as_json:
             print(json.dumps({"watch": name} | asdict(one), ensure_ascii=False))
         else:

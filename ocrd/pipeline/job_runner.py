@@ -116,8 +116,8 @@ async def _read(job: Job, watch: Watch, options: Options, tools: Tools) -> "Docu
         await tools.in_flight.turn((watch.name, facts.sha256), job.id)
         if known := await finish_in_thread(_earlier, watch, facts.sha256):
             date = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
-            told = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
-            return Duplicate(known, told)
+            ledger_facts = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
+            return Duplicate(known, ledger_facts)
     read_so = provenance(facts, watch, approach, tools)
 
     async def keep(page: PageResult, figures: Figures) -> None:
@@ -137,7 +137,7 @@ async def _read(job: Job, watch: Watch, options: Options, tools: Tools) -> "Docu
         illustrate=watch.illustrated,
         approach=approach,
     )
-    return replace(document, settings=overrides.as_told(options))
+    return replace(document, settings=overrides.as_facts(options))
 
 
 def _deliver(job: Job, watch: Watch, spool: Spool) -> Path:
@@ -173,20 +173,20 @@ def _record(job: Job, watch: Watch) -> None:
         Ledger(watch.work_folder, watch.outbox).record(entry)
 
 
-def _link(job: Job, watch: Watch, twin: Duplicate) -> bytes:
+def _link(job: Job, watch: Watch, duplicate: Duplicate) -> bytes:
     links = [
-        os.path.relpath(one, Path(job.record.name).parent) for one in deliveries.parts(watch, twin.earlier.sidecar)
+        os.path.relpath(one, Path(job.record.name).parent) for one in deliveries.parts(watch, duplicate.earlier.sidecar)
     ]
-    told = {**twin.facts, "source": shown(job.record.name)}
-    return markdown.duplicate(told, twin.earlier.source, links, watch.style).encode()
+    facts = {**duplicate.facts, "source": shown(job.record.name)}
+    return markdown.duplicate(facts, duplicate.earlier.source, links, watch.style).encode()
 
 
-async def _skip(job: Job, watch: Watch, spool: Spool, twin: Duplicate) -> Outcome:
+async def _skip(job: Job, watch: Watch, spool: Spool, duplicate: Duplicate) -> Outcome:
     """Archive a duplicate without a sidecar."""
-    entry = Entry(job.id, source=job.record.name, kind="skipped", sidecar=twin.earlier.sidecar, **twin.facts)
+    entry = Entry(job.id, source=job.record.name, kind="skipped", sidecar=duplicate.earlier.sidecar, **duplicate.facts)
     await finish_in_thread(Ledger(watch.work_folder, watch.outbox).record, entry)
     original = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
-    reason = f"the same as {shown(twin.earlier.source)}, delivered {twin.earlier.date}"
+    reason = f"the same as {shown(duplicate.earlier.source)}, delivered {duplicate.earlier.date}"
     return Outcome("skipped", original, original, reason=reason)
 
 

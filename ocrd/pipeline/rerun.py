@@ -102,7 +102,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     """Read the pages, and write the files anew that they stand in. Returns those pages as a document of their own."""
     attempts = earlier_attempts(job, tools)
     delivered = await finish_in_thread(deliveries.look, watch, _request(job).sidecar)
-    options = overrides.told(delivered.facts)
+    options = overrides.recorded(delivered.facts)
     approach = approach_of(options, tools.engine, f"The facts of {shown(delivered.sidecar)}")
     watch = overrides.applied(options, watch)
     delivered = replace(delivered, watch=watch)

@@ -78,16 +78,16 @@ def test_a_rerun_finds_the_settings_and_keeps_them(house: House) -> None:
     drop(house, "languages: [deu]\n")
     run(house, house.claim())
     sidecar = (house.root / "outbox/s/a.md").read_text()
-    options = overrides.told(front_matter.facts_of(sidecar.encode()) or {})
+    options = overrides.recorded(front_matter.facts_of(sidecar.encode()) or {})
     assert overrides.approach(options) == Approach(languages=("deu",))
     new = markdown.replace_pages(sidecar, [], markdown.Style(), {"date": "2026-01-01T00:00:00+00:00"}, "a")
-    assert overrides.told(front_matter.facts_of(new.encode()) or {}) == options
+    assert overrides.recorded(front_matter.facts_of(new.encode()) or {}) == options
 
 
 def test_facts_that_somebody_wrote_are_checked_like_a_companion() -> None:
     with pytest.raises(DocumentError, match=re.escape("settings.lnguages: unknown key; did you mean 'languages'?")):
-        overrides.told({"settings": {"lnguages": ["deu"]}})
-    assert overrides.told({}) == Options()
+        overrides.recorded({"settings": {"lnguages": ["deu"]}})
+    assert overrides.recorded({}) == Options()
 
 
 def test_a_folder_sets_it_for_all_in_it_and_stays_and_the_scans_own_goes_first(house: House) -> None:
