@@ -63,7 +63,7 @@ system: venv
 # The real engine, built for the CPU, in an environment of its own.
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
-	.venv-vllm/bin/pytest $(SPREAD) tests/vllm
+	.venv-vllm/bin/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder tests/vllm
 
 load: venv
 	OCRD_LOAD_FILES=20000 $(BIN)/pytest -s tests/system/test_load.py
