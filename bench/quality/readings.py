@@ -21,6 +21,7 @@ import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-from ocrd.model import PageFacts, PageImage, PageResult, PixelSize, Placement, Reading, Verdict
+from ocrd.model import Document, PageFacts, PageImage, PageResult, PixelSize, Placement, Reading, SourceFacts, Verdict
 from ocrd.output import markdown, plain_text
 from ocrd.output.markdown import Style
 from ocrd.quality import verdict
@@ -153,10 +154,12 @@ class Page:
     """A reading and all that is made of it."""
 
     def __init__(self, row: Row) -> None:
-        facts = PageFacts.from_json(row["facts"]) if row.get("facts") else PageFacts(Placement(595.0, 842.0))
+        known = PageFacts.from_json(row["facts"]) if row.get("facts") else PageFacts(Placement(595.0, 842.0))
         self.raw: str = row["text"]
-        self.result = PageResult(0, Verdict.OK, "", Reading(0, self.raw, "stop", 1, 1.0), facts=facts)
-        self.markdown = markdown.body(self.result, Style())
+        self.result = PageResult(0, Verdict.OK, "", Reading(0, self.raw, "stop", 1, 1.0), facts=known)
+        facts = SourceFacts("pdf", 1, "")
+        document = Document("page.pdf", facts, (self.result,), "", "", datetime.now(UTC), 0.0)
+        self.markdown = markdown.sidecar(document, Style(front_matter=False))
         self.text = plain_text.plain(markdown.section(self.result, Style(), noted=False))
         self.tokens = _renderer().parse(self.markdown)
         self.pieces = list(shown(self.tokens))

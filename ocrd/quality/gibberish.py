@@ -36,7 +36,7 @@ _FEW = 20
 _LATIN, _CYRILLIC = re.compile(r"[A-Za-z]"), re.compile(r"[\u0400-\u04ff]")
 _ODD = re.compile(r"[a-zа-я][A-ZА-Я]|[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
 """A capital within a word, or letters of two scripts in one."""
-_LONG_WORD = re.compile(r"[A-Za-z0-9]{5,}")
+_LONG_WORD = re.compile(r"[A-Za-z0-9]{6,}")
 _ODD_LATIN = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]+[A-Z]|[A-Za-z]\d+[A-Za-z]")
 """Capitals or digits within a word: so looks another alphabet that is read as Latin."""
 _ODD_WORDS = 7
@@ -67,15 +67,13 @@ def found(told: Words) -> str:
         return "its characters make no text" if len(set(hanzi)) > _NEW * len(hanzi) else ""
     if _in_two_scripts(told):
         return "it mixes letters of two scripts"
-    if _in_odd_letters(told.plain[:_BEGINNING]):
-        return "its words have capitals and digits within"
     names = [word for word in dict.fromkeys(words) if len(word) > 1 and word.isalpha()]
     letters = " ".join(names).translate(_KINDS)
-    if len(letters) < _ENOUGH:
-        return ""
     known = letters.count("v") + letters.count("c")
-    wordless = _without_turns(letters) if known > 0.9 * (len(letters) - len(names)) else _without_tie(names)
-    return "its letters make no words" if wordless else ""
+    enough = len(letters) >= _ENOUGH
+    if enough and (_without_turns(letters) if known > 0.9 * (len(letters) - len(names)) else _without_tie(names)):
+        return "its letters make no words"
+    return "its words have capitals and digits within" if _in_odd_letters(told.plain[:_BEGINNING]) else ""
 
 
 @cache
