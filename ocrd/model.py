@@ -196,6 +196,13 @@ class TextLayer:
     """Letters and digits in it."""
     flaw: str
     """Why it can't be trusted, in words; empty if it is sound."""
+    open_hyphens: tuple[str, ...] = ()
+    """Words behind whose hyphen it has space, with what follows, such as `short- and`, in small letters."""
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Read it back. Raises KeyError or TypeError if it is damaged."""
+        return cls(**{**raw, "open_hyphens": tuple(raw.get("open_hyphens", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,12 +225,15 @@ class PageFacts:
     """The page's own text; None if it has none, or nobody asked."""
     separator: str = ""
     """The text of the barcode that makes it a separator sheet; empty for any other page."""
+    spread: tuple[int, ...] = ()
+    """Of these letters, those in lines in each cell of the upright page, 8 across and 12 down; empty where nobody looked."""
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read it back. Raises KeyError, TypeError or ValueError if it is damaged."""
-        layer = TextLayer(**raw["layer"]) if raw["layer"] else None
-        return cls(**{**raw, "placement": Placement(**raw["placement"]), "layer": layer})
+        layer = TextLayer.from_json(raw["layer"]) if raw["layer"] else None
+        spread = tuple(raw.get("spread", ()))
+        return cls(**{**raw, "placement": Placement(**raw["placement"]), "layer": layer, "spread": spread})
 
 
 @dataclass(frozen=True, slots=True)

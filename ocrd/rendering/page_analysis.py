@@ -48,6 +48,11 @@ STEEPEST = 4.0
 """The steepest skew that is looked for, degrees."""
 LEAST_SKEW = 0.3
 """A skew that no engine minds, degrees."""
+SPREAD = (8, 12)
+"""Cells across and down a page in which letters are counted by themselves."""
+_IN_LINES = 1.6
+"""Variance of the pieces in a row, over their mean, from which they stand in lines: about 1 where they lie by chance, as in
+photographs, 3 and more in straight lines of text."""
 SKEW_PIECES = 30
 """Fewer pieces than this have no skew worth the name."""
 
@@ -70,7 +75,7 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
     skew = 0.0 if stands else text.skew()
     right = placement if stands else replace(placement, turn=turn, skew=-skew if abs(skew) >= LEAST_SKEW else 0.0)
     letters = min(text.letters, round(ink * sight.grey.size / LEAST_LETTER))  # the others are specks
-    return PageFacts(right, ink, text.lines(skew), letters, other_turn=other)
+    return PageFacts(right, ink, text.lines(skew), letters, other_turn=other, spread=text.spread(right.skew))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +246,8 @@ class Text:
     top: "Array"
     width: "Array"
     height: "Array"
+    sheet: tuple[int, int]
+    """Width and height of that page."""
 
     @classmethod
     def of(cls, sight: Sight, turn: int) -> Self:
@@ -263,7 +270,7 @@ class Text:
         for _ in range(turn // 90):
             left, top, width, height = high - top - height, left, height, width
             high, wide = wide, high
-        return cls(left, top, width, height)
+        return cls(left, top, width, height, (wide, high))
 
     def __len__(self) -> int:
         return len(self.left)
@@ -271,15 +278,55 @@ class Text:
     @property
     def letters(self) -> int:
         """Roughly how many letters they are."""
+        return int(self._letters()[1].sum())
+
+    def spread(self, skew: float) -> tuple[int, ...]:
+        """Count roughly how many letters that stand in lines each cell of the page has, once it is turned by `skew`.
+
+        Returns the counts row by row, SPREAD cells across and down. What a photograph is taken for is not counted: its
+        pieces lie anywhere, so that each row of it holds about as many; of text, most rows hold none.
+        """
+        import numpy as np
+
+        across, down = SPREAD
+        size, letters = self._letters()
+        kept = np.flatnonzero(letters)
+        if not len(kept):
+            return ()
+        x, y = self._turned(self.left[kept] + self.width[kept] / 2, self.top[kept] + self.height[kept] / 2, skew)
+        column = np.clip(x * across, 0, across - 1).astype(int)
+        high = self.sheet[1]
+        fine = max(1, round(high / down / (size / 2)))  # rows of half a letter in each cell
+        row = np.clip(y * down * fine, 0, down * fine - 1).astype(int)
+        rows = np.bincount(row * across + column, minlength=down * fine * across).reshape(down, fine, across)
+        mean = rows.mean(axis=1)
+        in_lines = rows.var(axis=1) > _IN_LINES * mean
+        counts = np.bincount(row // fine * across + column, letters[kept], down * across).reshape(down, across)
+        return tuple(int(count) for count in (counts * in_lines).ravel())
+
+    def _letters(self) -> "tuple[float, Array]":
+        """Give the usual height of a letter, pixels, and roughly how many letters each piece is."""
         import numpy as np
 
         if not len(self):
-            return 0
+            return 1.0, np.zeros(0)
         high = self.height[self.height > 3]  # dots of a leader can be more than the letters
         size = float(np.median(high if len(high) else self.height))
         like = (self.height > 0.45 * size) & (self.height < 4 * size)
         like &= (self.width > 3) | (self.height < 2 * size)  # the sides of a table's cells
-        return int(np.maximum(1, np.round(self.width[like] / (0.85 * size))).sum())
+        return size, like * np.maximum(1, np.round(self.width / (0.85 * size)))
+
+    def _turned(self, x: "Array", y: "Array", skew: float) -> "tuple[Array, Array]":
+        """Find places on the page, pixels, once it is turned clockwise by `skew` degrees: shares of the sheet then."""
+        import numpy as np
+
+        wide, high = self.sheet
+        cos, sin = math.cos(math.radians(skew)), math.sin(math.radians(skew))
+        right, down = x - wide / 2, y - high / 2
+        return (
+            np.asarray(0.5 + (right * cos - down * sin) / (wide * cos + high * abs(sin))),
+            np.asarray(0.5 + (right * sin + down * cos) / (high * cos + wide * abs(sin))),
+        )
 
     def lines(self, skew: float) -> int:
         """Count roughly how many rows they stand in, on a page that is `skew` degrees askew (clockwise)."""

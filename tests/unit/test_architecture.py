@@ -24,6 +24,7 @@ ROOMS = (
     "config",
     "output",
     "quality concurrency",
+    "markup",
     "model errors filetypes display",
 )
 """The packages and the modules beside them, from the top down: each may import what stands in a line below its own."""
@@ -38,7 +39,7 @@ DOORS = {
     "onnxruntime": {"rendering.page_analysis", "engines.cpu"},
     "vllm": {"engines.vllm"},
     "nh3": {"output.sanitize"},
-    "markdown_it": {"output.plain_text", "output.html_page"},
+    "markdown_it": {"output.commonmark", "output.plain_text"},
     "pebble": {"concurrency.worker_pool"},
     "pillow_heif": {"rendering.sources"},
     "PIL": {"rendering", "engines"},

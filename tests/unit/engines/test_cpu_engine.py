@@ -19,8 +19,8 @@ from PIL import Image
 
 from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
 from ocrd.errors import ConfigError, EngineError, PageError
+from ocrd.markup import layout_blocks
 from ocrd.model import PageImage, PixelSize
-from ocrd.output import layout_blocks
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "samples"
