@@ -212,6 +212,8 @@ class PageFacts:
     """Letters that there seem to be, very roughly, and rather too few."""
     blank: str = ""
     """Why there is nothing to read, in words; empty for a page that has something on it."""
+    damage: str = ""
+    """Why the image may lack some of the page, in words; empty for a page that was drawn whole."""
     other_turn: int | None = None
     """Degrees clockwise from the page as the source shows it: the next likely way up, where the image leaves doubt."""
     layer: TextLayer | None = None

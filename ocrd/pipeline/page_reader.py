@@ -33,7 +33,7 @@ class PageReader:
             facts = results[0].facts if results else None
             results.append(await _Attempt(self, path, index, priority, rung, facts).made())
             rung = fallbacks.next_rung(results, self.settings.second_readings, self.engine.rungs.keys())
-        return fallbacks.outcome(results)
+        return verdict.with_damage(fallbacks.outcome(results))
 
 
 @dataclass(slots=True)

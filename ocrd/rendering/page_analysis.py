@@ -44,6 +44,8 @@ _CORNER = 8
 """2 mm: nothing is printed so near to two edges."""
 _STAPLED = 100
 """30 mm: no staple is farther from a corner."""
+_BLACK = 48
+"""Levels of red, green and blue below which nobody sees anything."""
 STEEPEST = 4.0
 """The steepest skew that is looked for, degrees."""
 LEAST_SKEW = 0.3
@@ -59,6 +61,8 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
     right; the pixels then are still to be drawn so.
     """
     sight = Sight.of(pixels, *placement.upright)
+    if sight.colours.max() < _BLACK:
+        return PageFacts(placement, 1.0, blank="there is nothing but black", damage="it is black all over")
     marks, dark = _marks(sight), sight.dark
     ink = max(float(sight.pieces[marks, 4].sum()) / sight.grey.size, dark)
     if reason := _blank(sight, marks, dark):
@@ -150,6 +154,19 @@ def _without_rules(ink: "Array") -> "Array":
         line = cv2.getStructuringElement(cv2.MORPH_RECT, shape)
         ink = cv2.subtract(ink, cv2.morphologyEx(ink, cv2.MORPH_OPEN, line))
     return ink
+
+
+def flat_at_an_edge(pixels: "Array") -> bool:
+    """Whether the pixels along an edge are all the same for far longer than margins are, as where a JPEG breaks off."""
+    import numpy as np
+
+    for lines in (pixels[:, ::16], pixels[::16].swapaxes(0, 1)):
+        for seen in (lines, lines[::-1]):
+            same = (seen == seen[0, 0]).all(axis=(1, 2))
+            flat = len(same) if same.all() else int(np.argmin(same))
+            if flat > len(same) * (0.3 if seen[0, 0].min() >= 250 else 0.03):
+                return True
+    return False
 
 
 # Blank or not

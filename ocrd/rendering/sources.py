@@ -5,6 +5,8 @@ A dropped file is hostile. Whatever a library throws at it becomes a DocumentErr
 
 import contextlib
 import io
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +15,7 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, PixelSize, Placement, TextLayer
-from ocrd.rendering import text_layer, truncation
+from ocrd.rendering import damage, text_layer, truncation
 
 if TYPE_CHECKING:
     import pymupdf
@@ -24,10 +26,14 @@ _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
 _IMAGES = ("TIFF", "JPEG", "PNG", "WEBP")
 _ORIENTATION = 0x0112
+_STRIPS, _LENGTHS = 273, 279
+"""TIFF's StripOffsets and StripByteCounts."""
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
 _HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis mif1 msf1".split())
 """The brands by which such a file tells what it is (ISO/IEC 23008-12)."""
+_WHITE = 0.98
+"""Level of a colour, 0 to 1, from which it is taken for the paper's."""
 _INVISIBLE = 3
 """The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
 TRANSFER = "Copy or scan it again; the transfer broke off."
@@ -49,6 +55,17 @@ class Source(Protocol):
 
     def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
         """Draw what the placement holds of a page, in RGB, at this size. Called right after its `shape`."""
+        ...
+
+    def damage(self, index: int, *, closely: bool) -> str:
+        """Say in words why what was drawn of a page may lack some of it; empty if it was drawn whole.
+
+        Called after `draw`. To look closely takes ten milliseconds or more, and is worth it where little is seen.
+        """
+        ...
+
+    def printed(self, index: int) -> tuple[int, int]:
+        """Count the letters that a page prints in a colour other than white: on it, and beside its sheet."""
         ...
 
     def layer(self, index: int) -> TextLayer | None:
@@ -125,6 +142,8 @@ class _Pdf:
 
         pymupdf.TOOLS.mupdf_display_errors(False)
         pymupdf.TOOLS.mupdf_display_warnings(False)
+        self._said: dict[int, list[str]] = defaultdict(list)
+        """What MuPDF said of each page while it was drawn."""
         try:
             self._document = pymupdf.open(path, filetype="pdf")
             locked = self._document.needs_pass
@@ -158,8 +177,41 @@ class _Pdf:
         matrix *= pymupdf.Matrix(placement.turn + placement.skew)
         matrix *= pymupdf.Matrix(1, 0, 0, 1, wide / 2, high / 2)
         matrix *= pymupdf.Matrix(sheet.width / wide, sheet.height / high)
+        if any(self._said.values()):
+            pymupdf.TOOLS.store_shrink(100)  # of a damaged picture or font in its cache MuPDF would say nothing
+        pymupdf.TOOLS.mupdf_warnings()  # those of the file are not this page's
         pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
+        self._said[index] += pymupdf.TOOLS.mupdf_warnings().splitlines()
         return _part(_as_pillow(pixmap), sheet, placement, size)
+
+    def damage(self, index: int, *, closely: bool) -> str:
+        page = self._document.load_page(index)
+        found = damage.of_structure(self._document, page.xref)
+        if not found and any(map(self._document.xref_stream_raw, page.get_contents())):
+            found = damage.of_messages(self._said[index], closely=closely)
+        return found or (self._damage_of_pictures(page) if closely else "")
+
+    def _damage_of_pictures(self, page: "pymupdf.Page") -> str:
+        """Look at the page's pictures, of whose damage MuPDF does not always speak."""
+        checks = {"DCTDecode": damage.of_jpeg, "FlateDecode": damage.of_flate}
+        pictures = {picture[0]: checks[picture[8]] for picture in page.get_images(full=True) if picture[8] in checks}
+        found = (check(self._document.xref_stream_raw(xref)) for xref, check in pictures.items())
+        return next(filter(None, found), "")
+
+    def printed(self, index: int) -> tuple[int, int]:
+        import pymupdf
+
+        page = self._document.load_page(index)
+        sheet = page.mediabox * page.transformation_matrix
+        on_page = beside = 0
+        for span in page.get_texttrace():
+            if span["type"] == _INVISIBLE or not span["opacity"] or min(span["color"]) > _WHITE:
+                continue
+            letters = sum(chr(letter[0]).isalnum() for letter in span["chars"])
+            box = pymupdf.Rect(span["bbox"])
+            on_page += letters * box.intersects(page.rect)
+            beside += letters * (not box.intersects(sheet))
+        return on_page, beside
 
     def layer(self, index: int) -> TextLayer | None:
         page = self._document.load_page(index)
@@ -190,6 +242,9 @@ class _Images:
 
         Image.MAX_IMAGE_PIXELS = None  # the worker's memory is the limit: a large drawing is no bomb
         heif = _heif_can_be_read()
+        self._path = path
+        self._damage = ""
+        """Of the page shown last."""
         try:
             self._image = Image.open(path, formats=[*_IMAGES, *(["HEIF"] if heif else [])])
             self.kind = (self._image.format or "").lower().replace("mpo", "jpeg")
@@ -211,16 +266,46 @@ class _Images:
     def shape(self, index: int) -> tuple[float, float]:
         from PIL import ImageOps
 
-        try:
-            self._image.seek(index)
-            self._displayed = _on_paper(ImageOps.exif_transpose(self._image))
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise PageError(f"This image can't be decoded: {plain(error)}.", AGAIN) from error
-        dpi = _resolution(self._image)
+        image, self._damage = self._decoded(index)
+        self._displayed = _on_paper(ImageOps.exif_transpose(image))
+        dpi = _resolution(image)
         across, down = self._displayed.size
         return across * POINTS_PER_INCH / dpi[0], down * POINTS_PER_INCH / dpi[1]
+
+    def _decoded(self, index: int) -> tuple["Image.Image", str]:
+        """Decode a page, or what can be decoded of it, and say what may be missing. Raises PageError."""
+        with damage.heard() as said:
+            try:
+                self._image.seek(index)
+                self._image.load()
+            except MemoryError:
+                raise
+            except Exception as error:
+                for decode in (_what_pillow_can, _what_mupdf_can):
+                    with contextlib.suppress(Exception):
+                        return decode(self._path, index), damage.UNDECODED
+                raise PageError(f"This image can't be decoded: {plain(error)}.", AGAIN) from error
+        return self._image, damage.of_said(said)
+
+    def damage(self, index: int, *, closely: bool) -> str:  # noqa: ARG002 - see protocol
+        if self._damage:
+            return self._damage
+        match self.kind:
+            case "png":
+                return damage.of_png(self._path)
+            case "jpeg" if closely:
+                return damage.of_jpeg(self._path.read_bytes())
+            case "tiff" if self._image.info.get("compression") == "group4":
+                return damage.of_fax(self._strips())
+        return ""
+
+    def _strips(self) -> Iterator[bytes]:
+        """Read the encoded strips of the page of a TIFF that was shown last."""
+        tags = self._image.tag_v2  # type: ignore[attr-defined] # of a TiffImageFile
+        with self._path.open("rb") as file:
+            for place, length in zip(tags.get(_STRIPS, ()), tags.get(_LENGTHS, ()), strict=False):
+                file.seek(place)
+                yield file.read(length)
 
     def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":  # noqa: ARG002 - see protocol
         from PIL import Image
@@ -241,6 +326,9 @@ class _Images:
     def close(self) -> None:
         self._image.close()
 
+    def printed(self, index: int) -> tuple[int, int]:  # noqa: ARG002 - images have none
+        return 0, 0
+
     def layer(self, index: int) -> TextLayer | None:  # noqa: ARG002 - images have none
         return None
 
@@ -251,6 +339,33 @@ class _Images:
 def places(path: Path) -> list[tuple[Path, int]]:
     """Tell of each page in which file it is, and which page of that."""
     return [place for file in files_of(path) for place in _places(file)]
+
+
+def _what_pillow_can(path: Path, index: int) -> "Image.Image":
+    """Decode an image as far as its data go; what is missing is black or grey. Raises what Pillow does."""
+    from PIL import Image, ImageFile
+
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        with Image.open(path, formats=_IMAGES) as image:
+            image.seek(index)
+            image.load()
+            return image.copy()
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def _what_mupdf_can(path: Path, index: int) -> "Image.Image":
+    """Decode an image that Pillow can't, in RGB. Raises what MuPDF does."""
+    import pymupdf
+
+    with pymupdf.open(path, filetype="tiff") as document:
+        page = document.load_page(index)
+        (picture,) = page.get_image_info()
+        matrix = pymupdf.Matrix(picture["width"] / page.rect.width, picture["height"] / page.rect.height)
+        image = _as_pillow(page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)).copy()
+        image.info["dpi"] = (picture["xres"], picture["yres"])
+        return image
 
 
 class _Several:
@@ -274,6 +389,14 @@ class _Several:
     def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
         source, page = self._at(index)
         return source.draw(page, placement, size)
+
+    def damage(self, index: int, *, closely: bool) -> str:
+        source, page = self._at(index)
+        return source.damage(page, closely=closely)
+
+    def printed(self, index: int) -> tuple[int, int]:
+        source, page = self._at(index)
+        return source.printed(page)
 
     def layer(self, index: int) -> TextLayer | None:
         source, page = self._at(index)
@@ -370,5 +493,5 @@ def _part(image: "Image.Image", sheet: PixelSize, placement: Placement, size: Pi
 
 def plain(error: Exception, path: Path | None = None) -> str:
     """Make a library's message fit into a sentence, without the path by which only we know the file."""
-    text = str(error).replace(f"file '{path}'", "it").replace(f"'{path}'", "it")
+    text = re.sub(r"^code=\d+: ", "", str(error)).replace(f"file '{path}'", "it").replace(f"'{path}'", "it")
     return shown(" ".join(text.split()))[:200].rstrip(". ") or type(error).__name__

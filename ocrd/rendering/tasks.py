@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 
 from ocrd.concurrency.shared_memory import Shared
 from ocrd.errors import IncompleteError, PageError
-from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, PixelSize, Placement, SourceFacts, View
+from ocrd.model import (
+    Box,
+    PageFacts,
+    PageImage,
+    PagePreparer,
+    PageResult,
+    PageSizer,
+    PixelSize,
+    Placement,
+    SourceFacts,
+    View,
+)
 from ocrd.rendering import barcodes, page_analysis, truncation
 from ocrd.rendering.sources import (
     AGAIN,
@@ -83,6 +94,7 @@ def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageIma
         facts = page_analysis.facts(np.asarray(image), first, stands=view.turn is not None)
         if facts.placement != first:
             image, size = _drawn(source, index, sizer, facts.placement)
+        facts = _in_doubt(source, index, facts, np.asarray(image))
         if view.separators and not facts.blank:
             sheet, _ = _drawn(source, index, partial(_at, _SHEET_DPI), Placement(width, height))
             facts = replace(facts, separator=barcodes.found(sheet, view.separators))
@@ -90,6 +102,18 @@ def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageIma
             facts = replace(facts, layer=source.layer(index))
         dpi = round(POINTS_PER_INCH * size.width / facts.placement.upright[0], 1)
         return PageImage(index, size, image.tobytes(), dpi, facts)
+
+
+def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "page_analysis.Array") -> PageFacts:
+    """Say what the drawing may lack of its page, and see whether a page that seems blank is."""
+    closely = bool(facts.blank) or page_analysis.flat_at_an_edge(pixels)
+    damage = facts.damage or source.damage(index, closely=closely)
+    if not facts.blank:
+        return replace(facts, damage=damage)
+    on_page, beside = source.printed(index)
+    if beside and not on_page:
+        damage = damage or "its text lies outside of it"
+    return replace(facts, damage=damage, blank="" if on_page else facts.blank)
 
 
 def _drawn(source: Source, index: int, sizer: PageSizer, placement: Placement) -> tuple["Image.Image", PixelSize]:
