@@ -165,12 +165,12 @@ def _image(kind: str, mode: str = "L", **how: object) -> Maker:
 
 
 MADE: list[Maker] = [
-    text_compressed, text_plain, text_object_streams, scan_jpeg, scan_flate, scan_fax,
+    text_compressed, text_plain, text_object_streams, scan_jpeg, scan_flate, scan_fax, scan_jpx,
     _image("TIFF", "1", compression="group4"), _image("TIFF", compression="tiff_lzw"),
     _image("TIFF", compression="tiff_adobe_deflate"), _image("TIFF"), _image("JPEG", quality=70), _image("PNG"),
 ]  # fmt: skip
 MADE_HELD_OUT: list[Maker] = [
-    form, text_own_font, scan_jpx, _image("TIFF", "1", compression="group3"), _image("TIFF", compression="packbits"),
+    form, text_own_font, _image("TIFF", "1", compression="group3"), _image("TIFF", compression="packbits"),
     _image("TIFF", "RGB", compression="jpeg"), _image("JPEG", "RGB", progressive=True), _image("PNG", "1"),
     _image("PNG", "RGB"),
 ]  # fmt: skip

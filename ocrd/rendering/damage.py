@@ -21,7 +21,7 @@ _HARMLESS = re.compile(
     | [Oo]ptional\ Content | Layer\ config | link\ destination | annotation | appearance\ stream | parent\ tree
     | non-embedded\ font | bogus\ font | missing\ font\ desc | lying\ about | any\ cmaps | CMap | bfrange
     | cid\ collection | FT_Load_Glyph  # three ways to draw a glyph; `cannot render glyph` follows if none went
-    | Ignoring\ Page\ blending | ICC\ | lcms | cmsOpen | openjpeg\ warning | JPX\ numcomps | gray\ to\ alpha
+    | Ignoring\ Page\ blending | ICC\ | lcms | cmsOpen | misplaced\ '\w+'\ box | JPX\ numcomps | gray\ to\ alpha
     | marked\ content | ExtGState | subtype\ PS | no\ current\ point | gstate\ underflow
     | Length\ incorrect | line\ feed\ missing | aes\ padding
     | JBIG2\ file\ header | terminating\ marker""",
@@ -47,6 +47,7 @@ _PIECE = 2**20
 """Bytes that are decompressed at once."""
 _HOLE = bytes(8)
 """Zeros; the end of a strip may be filled up with a few."""
+_LONG_HOLE = bytes(256)
 _CHUNK = 12
 """Bytes of a PNG's chunk beside its data: length, kind, checksum (ISO/IEC 15948, 5.3)."""
 
@@ -118,6 +119,11 @@ def of_flate(data: bytes) -> str:
     return ""
 
 
+def of_jpx(data: bytes) -> str:
+    """Look for a hole in JPEG 2000, which makes a picture blurred. Only empty parts of it are zeros, a byte each."""
+    return UNDECODED if _LONG_HOLE in data else ""
+
+
 def of_png(path: Path) -> str:
     """Compare a PNG's data with their checksums, which Pillow does not."""
     data = path.read_bytes()
@@ -130,6 +136,11 @@ def of_png(path: Path) -> str:
             return ""
         place = end
     return UNDECODED
+
+
+def of_contents(streams: Iterable[bytes]) -> str:
+    """Look for holes in a page's instructions, which are text or are compressed: zeros that pass for spaces."""
+    return UNDECODED if any(_LONG_HOLE in stream for stream in streams) else ""
 
 
 def of_fax(strips: Iterable[bytes]) -> str:

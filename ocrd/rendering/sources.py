@@ -187,13 +187,14 @@ class _Pdf:
     def damage(self, index: int, *, closely: bool) -> str:
         page = self._document.load_page(index)
         found = damage.of_structure(self._document, page.xref)
-        if not found and any(map(self._document.xref_stream_raw, page.get_contents())):
-            found = damage.of_messages(self._said[index], closely=closely)
+        contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
+        if any(contents):
+            found = damage.of_messages(self._said[index], closely=closely) or damage.of_contents(contents)
         return found or (self._damage_of_pictures(page) if closely else "")
 
     def _damage_of_pictures(self, page: "pymupdf.Page") -> str:
         """Look at the page's pictures, of whose damage MuPDF does not always speak."""
-        checks = {"DCTDecode": damage.of_jpeg, "FlateDecode": damage.of_flate}
+        checks = {"DCTDecode": damage.of_jpeg, "FlateDecode": damage.of_flate, "JPXDecode": damage.of_jpx}
         pictures = {picture[0]: checks[picture[8]] for picture in page.get_images(full=True) if picture[8] in checks}
         found = (check(self._document.xref_stream_raw(xref)) for xref, check in pictures.items())
         return next(filter(None, found), "")

@@ -195,6 +195,16 @@ def test_what_is_shared_by_pages_and_damaged_is_told_of_each(renderer: Sync, tmp
     assert facts(renderer, path, 1).damage
 
 
+def test_a_hole_in_uncompressed_contents_is_a_problem(renderer: Sync, tmp_path: Path) -> None:
+    with pymupdf.open() as document:
+        document.new_page().insert_textbox((72, 72, 500, 800), "So many words. " * 200)
+        document.save(tmp_path / "scan.pdf", expand=255)
+    data = (tmp_path / "scan.pdf").read_bytes()
+    start = data.index(b"stream") + 2000
+    (tmp_path / "scan.pdf").write_bytes(data[:start] + bytes(512) + data[start + 512 :])
+    assert facts(renderer, tmp_path / "scan.pdf").damage == "data of it can't be decoded"
+
+
 # What is made of it
 
 
