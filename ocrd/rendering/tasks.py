@@ -111,9 +111,9 @@ def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "page_analys
     if not facts.blank:
         return replace(facts, damage=damage)
     on_page, beside = source.printed(index)
-    if beside and not on_page:
-        damage = damage or "its text lies outside of it"
-    return replace(facts, damage=damage, blank="" if on_page else facts.blank)
+    if on_page:  # grey or yellow, in which the page is not looked at
+        return replace(facts, damage=damage, blank="", letters=on_page)
+    return replace(facts, damage=damage or ("its text lies outside of it" if beside else ""))
 
 
 def _drawn(source: Source, index: int, sizer: PageSizer, placement: Placement) -> tuple["Image.Image", PixelSize]:

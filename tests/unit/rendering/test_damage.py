@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pymupdf
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 from real_renderer import Sync
 
 from ocrd.model import PageFacts, PageImage, PixelSize, Reading, Verdict
@@ -44,6 +44,12 @@ def written() -> Image.Image:
         for word in range(10):
             draw.rectangle((80 + 70 * word, 60 + 25 * line, 110 + 70 * word + chance.randrange(25), 71 + 25 * line), 20)
     return page
+
+
+def faded(page: Image.Image, dark: int, blur: float) -> Image.Image:
+    """Bring all ink to levels from `dark` up, and soften it."""
+    page = page.point([dark + level * (235 - dark) // 255 for level in range(256)])
+    return page.filter(ImageFilter.GaussianBlur(blur))
 
 
 def encoded(kind: str, **how: object) -> bytes:
@@ -144,6 +150,27 @@ def test_contents_of_no_bytes_are_those_of_a_blank_page(renderer: Sync, tmp_path
     page = facts(renderer, tmp_path / "scan.pdf")
     assert page.blank
     assert not page.damage
+
+
+def test_a_page_that_prints_letters_of_its_own_is_not_blank(renderer: Sync, tmp_path: Path) -> None:
+    with pymupdf.open() as document:
+        document.new_page().insert_text((72, 72), "yellow on white", color=(1, 1, 0.7))
+        document.new_page().insert_text((72, 72), "white on white", color=(1, 1, 1))
+        document.new_page().insert_text((72, 72), "hidden", render_mode=3)
+        document.save(tmp_path / "scan.pdf")
+    pages = [facts(renderer, tmp_path / "scan.pdf", index) for index in range(3)]
+    assert [bool(page.blank) for page in pages] == [False, True, True]
+    assert pages[0].letters == len("yellowonwhite")
+    assert not facts(renderer, FILES / "grey-text.pdf").blank
+
+
+def test_pale_print_is_seen_and_what_shines_through_is_not(renderer: Sync, tmp_path: Path) -> None:
+    faded(written(), 205, 0.5).save(tmp_path / "pale.png")
+    faded(written().transpose(Image.Transpose.FLIP_LEFT_RIGHT), 205, 3).save(tmp_path / "through.png")
+    pale = facts(renderer, tmp_path / "pale.png")
+    assert not pale.blank
+    assert pale.letters > 500
+    assert facts(renderer, tmp_path / "through.png").blank
 
 
 # Something to be seen
