@@ -106,9 +106,10 @@ class _Attempt:
 
     async def _layer(self) -> PageResult:
         began = time.monotonic()
-        text = await self.by.renderer.layer(self.path, self.index)
+        facts = self.facts or PageFacts()
+        text = await self.by.renderer.layer(self.path, self.index, facts.placement)
         reading = Reading(self.index, text, "stop", tokens=0, seconds=time.monotonic() - began)
-        return verdict.text_layer(reading, self.facts or PageFacts())
+        return verdict.text_layer(reading, facts)
 
     def _view(self) -> View:
         """Show the page as it was found to lie, or, on that rung, the other way up."""

@@ -94,10 +94,13 @@ class Renderer:
         again = partial(self.page, path, index, sizer, prepare, view, priority=priority)
         return replace(image, again=again) if image.prepared is not None else image
 
-    async def layer(self, path: Path, index: int) -> str:
-        """Take a PDF page's own text, as Markdown. Raises PageError, DocumentError if the file went bad."""
+    async def layer(self, path: Path, index: int, placement: Placement) -> str:
+        """Take a PDF page's own text, as Markdown with the place of each block, on the page as it was turned.
+
+        Raises PageError, DocumentError if the file went bad.
+        """
         with _limits_told("Taking the text of this page", "Print the page to a new PDF."):
-            return await self._run(tasks.layer_text, path, index)
+            return await self._run(tasks.layer_text, path, index, placement)
 
     @contextlib.asynccontextmanager
     async def _turn(self, priority: int) -> AsyncIterator[None]:

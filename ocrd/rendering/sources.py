@@ -4,7 +4,6 @@ A dropped file is hostile. Whatever a library throws at it becomes a DocumentErr
 """
 
 import contextlib
-import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, text_layer, truncation
+from ocrd.rendering import damage, page_layout, text_layer, truncation
+from ocrd.rendering.page_layout import Word
 
 if TYPE_CHECKING:
     import pymupdf
@@ -36,6 +36,10 @@ _WHITE = 0.98
 """Level of a colour, 0 to 1, from which it is taken for the paper's."""
 _INVISIBLE = 3
 """The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
+_LETTERS = 0.8
+"""Height of the letters of a line, as a share of the line's."""
+_MOST_LINES = 100_000
+"""In a block."""
 TRANSFER = "Copy or scan it again; the transfer broke off."
 AGAIN = "Open it elsewhere to see whether it is whole; print it to a new PDF, or scan it again."
 
@@ -72,8 +76,8 @@ class Source(Protocol):
         """Judge the text layer of a page, if it has one."""
         ...
 
-    def layer_text(self, index: int) -> str:
-        """Return the text layer of a page as Markdown."""
+    def layer_text(self, index: int, placement: Placement) -> str:
+        """Return the text layer of a page as Markdown, with the place of each block on the page as it was turned."""
         ...
 
     def close(self) -> None:
@@ -142,6 +146,7 @@ class _Pdf:
 
         pymupdf.TOOLS.mupdf_display_errors(False)
         pymupdf.TOOLS.mupdf_display_warnings(False)
+        self._path = path
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
         try:
@@ -223,12 +228,17 @@ class _Pdf:
         hidden = sum(count for mode, count in modes if mode == _INVISIBLE) / (sum(count for _, count in modes) or 1)
         return text_layer.judge(text, hidden)
 
-    def layer_text(self, index: int) -> str:
-        import pymupdf4llm
+    def layer_text(self, index: int, placement: Placement) -> str:
+        import pymupdf
 
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints
-            text: str = pymupdf4llm.to_markdown(self._document, pages=[index], use_ocr=False)
-        return text
+        with pymupdf.open(self._path, filetype="pdf") as document:  # another, whose page is turned for good
+            page = document.load_page(index)
+            page.set_rotation((page.rotation + placement.turn) % 360)
+            page.remove_rotation()
+            flags = pymupdf.TEXTFLAGS_WORDS & ~pymupdf.TEXT_PRESERVE_LIGATURES
+            words = [_as_word(found) for found in page.get_text("words", flags=flags)]
+            blocks = page_layout.found(document, index)
+            return page_layout.assembled(words, blocks, (page.rect.width, page.rect.height), in_order=False)
 
     def close(self) -> None:
         import pymupdf
@@ -333,8 +343,8 @@ class _Images:
     def layer(self, index: int) -> TextLayer | None:  # noqa: ARG002 - images have none
         return None
 
-    def layer_text(self, index: int) -> str:
-        raise AssertionError(index)
+    def layer_text(self, index: int, placement: Placement) -> str:
+        raise AssertionError(index, placement)
 
 
 def places(path: Path) -> list[tuple[Path, int]]:
@@ -403,9 +413,9 @@ class _Several:
         source, page = self._at(index)
         return source.layer(page)
 
-    def layer_text(self, index: int) -> str:
+    def layer_text(self, index: int, placement: Placement) -> str:
         source, page = self._at(index)
-        return source.layer_text(page)
+        return source.layer_text(page, placement)
 
     def _at(self, index: int) -> tuple[Source, int]:
         """Give the source in which a page is, and which of its pages it is. Raises PageError."""
@@ -474,6 +484,13 @@ def _on_paper(image: "Image.Image") -> "Image.Image":
 
 def _cut_off() -> IncompleteError:
     return IncompleteError("This PDF is cut off: its end is missing.", TRANSFER)
+
+
+def _as_word(found: tuple[float, float, float, float, str, int, int, int]) -> Word:
+    """Take a word as MuPDF gives it: its box, text, and the numbers of its block, its line in that, and its place."""
+    left, top, right, bottom, text, block, line, _ = found
+    height = (bottom - top) * _LETTERS
+    return Word(text, left, right, bottom - height / 4, height, block * _MOST_LINES + line)
 
 
 def _as_pillow(pixmap: "pymupdf.Pixmap") -> "Image.Image":

@@ -122,11 +122,11 @@ def _drawn(source: Source, index: int, sizer: PageSizer, placement: Placement) -
     return source.draw(index, placement, size), size
 
 
-def layer_text(path: Path, index: int) -> str:
+def layer_text(path: Path, index: int, placement: Placement) -> str:
     """Take a page's own text, as Markdown. Raises PageError."""
     source = opened(path)
     with page_errors():
-        return source.layer_text(index)
+        return source.layer_text(index, placement)
 
 
 _shared: Shared | None = None
