@@ -43,6 +43,7 @@ _OTHER_STREAMS = {"Thumb", "Metadata"}
 _STDERR = 2
 _SAID = 65_536
 """Bytes that are kept of what a library writes there."""
+_JPEG_END = b"\xff\xd9"
 _PIECE = 2**20
 """Bytes that are decompressed at once."""
 _HOLE = bytes(8)
@@ -102,8 +103,8 @@ def of_jpeg(data: bytes) -> str:
     import cv2
     import numpy as np
 
-    with heard() as said:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    with heard() as said:  # the mark of the end is all that some lack
+        image = cv2.imdecode(np.frombuffer(data + _JPEG_END, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
     return UNDECODED if image is None or any(b"Corrupt" in line for line in said) else ""
 
 

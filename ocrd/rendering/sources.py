@@ -14,7 +14,7 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, page_layout, text_layer, truncation
+from ocrd.rendering import damage, page_layout, text_layer, tiff, truncation
 from ocrd.rendering.page_layout import Word
 
 if TYPE_CHECKING:
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 POINTS_PER_INCH = 72
 _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
-_IMAGES = ("TIFF", "JPEG", "PNG", "WEBP")
-_ORIENTATION = 0x0112
+_IMAGES = ("TIFF", "JPEG", "PNG", "WEBP", "BMP", "GIF", "JPEG2000", "AVIF", "PPM")
+ORIENTATION = 0x0112
 _STRIPS, _LENGTHS = 273, 279
 """TIFF's StripOffsets and StripByteCounts."""
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
+_KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
+"""What ocrd calls formats that Pillow calls otherwise."""
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How a TIFF begins, and a BigTIFF."""
+_MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "JPEG 2000": b"\0\0\0\x0cjP  "}
 _HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis mif1 msf1".split())
 """The brands by which such a file tells what it is (ISO/IEC 23008-12)."""
 _WHITE = 0.98
@@ -252,27 +257,41 @@ class _Images:
         from PIL import Image
 
         Image.MAX_IMAGE_PIXELS = None  # the worker's memory is the limit: a large drawing is no bomb
-        heif = _heif_can_be_read()
         self._path = path
         self._damage = ""
         """Of the page shown last."""
+        heif = _heif_can_be_read()
+        self._image: Image.Image | None = None
+        """None for a TIFF whose pixels Pillow does not know."""
+        self._places = [0]
+        """Of the pages among the pictures. Those behind a telephone's JPEG, or of an animation, are none."""
         try:
             self._image = Image.open(path, formats=[*_IMAGES, *(["HEIF"] if heif else [])])
-            self.kind = (self._image.format or "").lower().replace("mpo", "jpeg")
-            # The other pictures of a telephone's JPEG, or of an animated PNG or WebP, are no pages.
-            self.pages = getattr(self._image, "n_frames", 1) if self.kind in ("tiff", "heif") else 1
+            self.kind = _KINDS.get(self._image.format or "", (self._image.format or "").lower())
+            if self.kind in ("tiff", "heif"):
+                self._places = list(range(getattr(self._image, "n_frames", 1)))
         except MemoryError:
             raise
         except Exception as error:
-            if not heif and _is_heif(path):
-                raise DocumentError(
-                    "This is a HEIC image, and ocrd was installed without a reader for those.",
-                    "Install it (pip install 'ocrd[heic]'), or save the image as JPEG.",
-                ) from error
-            raise DocumentError(
-                "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC), whatever its name says.",
-                "Open it in the program that it came from and save it as a PDF.",
-            ) from error
+            if not _is_tiff(path):
+                raise _unknown(path, heif=heif) from error
+            self.kind = "tiff"
+        if self.kind == "tiff":
+            self._places = self._pages_of_tiff()
+        self.pages = len(self._places)
+
+    def _pages_of_tiff(self) -> list[int]:
+        try:
+            return tiff.pages(self._path)
+        except Exception as error:
+            if self._image is not None:
+                return self._places
+            raise DocumentError(f"This TIFF can't be opened: {plain(error, self._path)}.", AGAIN) from error
+
+    def picture(self, index: int) -> "Image.Image":
+        """Decode a page as it is displayed, grey or RGB. Raises PageError."""
+        self.shape(index)
+        return self._displayed
 
     def shape(self, index: int) -> tuple[float, float]:
         from PIL import ImageOps
@@ -285,18 +304,35 @@ class _Images:
 
     def _decoded(self, index: int) -> tuple["Image.Image", str]:
         """Decode a page, or what can be decoded of it, and say what may be missing. Raises PageError."""
+        place = self._places[index]
         with damage.heard() as said:
             try:
-                self._image.seek(index)
-                self._image.load()
+                image = self._whole(place)
             except MemoryError:
                 raise
             except Exception as error:
                 for decode in (_what_pillow_can, _what_mupdf_can):
                     with contextlib.suppress(Exception):
-                        return decode(self._path, index), damage.UNDECODED
+                        return decode(self._path, place), self._lost()
                 raise PageError(f"This image can't be decoded: {plain(error)}.", AGAIN) from error
-        return self._image, damage.of_said(said)
+        return image, damage.of_said(said)
+
+    def _whole(self, place: int) -> "Image.Image":
+        """Decode all of a picture. Raises what the libraries do."""
+        if self._image is not None:
+            with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
+                self._image.seek(place)
+                if self.kind != "tiff" or tiff.is_usual(self._image):
+                    self._image.load()
+                    return self._image
+        image = tiff.decoded(self._path, place)
+        if self._image is not None:
+            image.info["dpi"] = self._image.info.get("dpi", (0, 0))
+        return image
+
+    def _lost(self) -> str:
+        """Say what is missing of a file that can't be decoded whole: of a JPEG, perhaps only the mark of its end."""
+        return damage.of_jpeg(self._path.read_bytes()) if self.kind == "jpeg" else damage.UNDECODED
 
     def damage(self, index: int, *, closely: bool) -> str:  # noqa: ARG002 - see protocol
         if self._damage:
@@ -306,13 +342,15 @@ class _Images:
                 return damage.of_png(self._path)
             case "jpeg" if closely:
                 return damage.of_jpeg(self._path.read_bytes())
-            case "tiff" if self._image.info.get("compression") == "group4":
+            case "jp2":
+                return damage.of_jpx(self._path.read_bytes()) if closely else ""
+            case "tiff" if self._image is not None and self._image.info.get("compression") == "group4":
                 return damage.of_fax(self._strips())
         return ""
 
     def _strips(self) -> Iterator[bytes]:
         """Read the encoded strips of the page of a TIFF that was shown last."""
-        tags = self._image.tag_v2  # type: ignore[attr-defined] # of a TiffImageFile
+        tags = getattr(self._image, "tag_v2", {})
         with self._path.open("rb") as file:
             for place, length in zip(tags.get(_STRIPS, ()), tags.get(_LENGTHS, ()), strict=False):
                 file.seek(place)
@@ -335,7 +373,8 @@ class _Images:
         return _part(image.convert("RGB"), sheet, placement, size)
 
     def close(self) -> None:
-        self._image.close()
+        if self._image is not None:
+            self._image.close()
 
     def printed(self, index: int) -> tuple[int, int]:  # noqa: ARG002 - images have none
         return 0, 0
@@ -377,6 +416,12 @@ def _what_mupdf_can(path: Path, index: int) -> "Image.Image":
         image = _as_pillow(page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)).copy()
         image.info["dpi"] = (picture["xres"], picture["yres"])
         return image
+
+
+def picture(path: Path, index: int) -> "Image.Image":
+    """Decode a page of an image as it is displayed, grey or RGB. Raises DocumentError, PageError."""
+    with contextlib.closing(_Images(path)) as images:
+        return images.picture(index)
 
 
 class _Several:
@@ -451,7 +496,7 @@ def _resolution(image: "Image.Image") -> tuple[float, float]:
     across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
     if not all(POINTS_PER_INCH <= value <= 2 * 1200 for value in (across, down)):
         across = down = _PAPER_DPI
-    turned = image.getexif().get(_ORIENTATION, 1) in _LYING
+    turned = image.getexif().get(ORIENTATION, 1) in _LYING
     return (down, across) if turned else (across, down)
 
 
@@ -464,9 +509,34 @@ def _heif_can_be_read() -> bool:
     return True
 
 
-def _is_heif(path: Path) -> bool:
+def _unknown(path: Path, *, heif: bool) -> DocumentError:
+    """Say of a file that is neither PDF nor TIFF why it can't be opened as an image."""
+    if not heif and _is_heif(path):
+        return DocumentError(
+            "This is a HEIC image, and ocrd was installed without a reader for those.",
+            "Install it (pip install 'ocrd[heic]'), or save the image as JPEG.",
+        )
+    head = _head(path)
+    if known := next((name for name, magic in _MAGIC.items() if head.startswith(magic)), ""):
+        return DocumentError(f"This {known} can't be opened: what its first bytes say is damaged.", AGAIN)
+    return DocumentError(
+        "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, GIF, BMP and others),"
+        " whatever its name says.",
+        "Open it in the program that it came from and save it as a PDF.",
+    )
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(12)
+        return file.read(16)
+
+
+def _is_tiff(path: Path) -> bool:
+    return _head(path)[:4] in _TIFFS
+
+
+def _is_heif(path: Path) -> bool:
+    head = _head(path)
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
