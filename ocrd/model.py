@@ -406,6 +406,8 @@ class SourceFacts:
     """Of the whole file, in hexadecimal; of a group, over the digests of its files in their order."""
     files: tuple[str, ...] = ()
     """Of a group, its files' paths relative to the inbox, as they were dropped."""
+    notes: tuple[str, ...] = ()
+    """What of it is not read, such as files attached to a PDF; each the end of a sentence on the file."""
 
 
 @dataclass(frozen=True, slots=True)

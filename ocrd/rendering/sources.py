@@ -4,6 +4,7 @@ A dropped file is hostile. Whatever a library throws at it becomes a DocumentErr
 """
 
 import contextlib
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -45,6 +46,10 @@ _LETTERS = 0.8
 """Height of the letters of a line, as a share of the line's."""
 _MOST_LINES = 100_000
 """In a block."""
+_MOST_NAMES = 20
+"""Of attached files that are listed."""
+_DEEPEST = 50
+"""Nodes of a page tree that are climbed."""
 TRANSFER = "Copy or scan it again; the transfer broke off."
 AGAIN = "Open it elsewhere to see whether it is whole; print it to a new PDF, or scan it again."
 
@@ -57,6 +62,11 @@ class Source(Protocol):
 
     @property
     def pages(self) -> int: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of it is not read, each the end of a sentence on the file."""
+        ...
 
     def shape(self, index: int) -> tuple[float, float]:
         """Width and height of a page as it is shown, points."""
@@ -140,46 +150,102 @@ def _open(path: Path) -> Source:
         ) from error
     if not head:
         raise IncompleteError("This file is empty (0 bytes).", TRANSFER)
-    return _Pdf(path) if b"%PDF-" in head else _Images(path)
+    if b"%PDF-" in head:
+        return _Pdf(path)
+    try:
+        return _Images(path)
+    except DocumentError:
+        if truncation.has_pdf_behind_rubbish(path):
+            return _Pdf(path)
+        raise
+
+
+def open_pdf(path: Path) -> tuple["pymupdf.Document", tuple[str, ...]]:
+    """Open a PDF, and tell what of it is not to be read as pages. Raises DocumentError, IncompleteError."""
+    import pymupdf
+
+    pymupdf.TOOLS.mupdf_display_errors(False)
+    pymupdf.TOOLS.mupdf_display_warnings(False)
+    locked, error = False, None
+    try:
+        document = pymupdf.open(path, filetype="pdf")
+        locked = bool(document.needs_pass)
+        pages = 0 if locked else document.page_count
+        if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
+            return document, _unread(document)
+    except MemoryError:
+        raise
+    except Exception as caught:  # noqa: BLE001 - MuPDF's errors have no common base but this
+        error = caught
+    if not truncation.has_pdf_end(path):  # MuPDF would show what is left, with pages or their contents missing
+        raise _cut_off() from error
+    if (repaired := _repaired(path)) is not None:
+        return repaired, (*_unread(repaired), "its structure is damaged, and pages may be missing")
+    if locked:
+        raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
+    if error:
+        raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
+    raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
+
+
+def _repaired(path: Path) -> "pymupdf.Document | None":
+    """Open a PDF by qpdf, which finds pages, and ways without a password, that MuPDF does not."""
+    import pikepdf
+    import pymupdf
+
+    whole = io.BytesIO()
+    with contextlib.suppress(pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError):
+        with pikepdf.open(path) as pdf:
+            pdf.save(whole)
+        document = pymupdf.open(stream=whole.getvalue(), filetype="pdf")
+        return document if document.page_count else None
+    return None
+
+
+def _unread(document: "pymupdf.Document") -> tuple[str, ...]:
+    """Say what a PDF holds beside its pages. Raises DocumentError for a form that has none of its own."""
+    catalog = document.pdf_catalog()
+    has_form = document.xref_get_key(catalog, "AcroForm/XFA")[0] != "null"
+    if has_form and document.xref_get_key(catalog, "NeedsRendering")[1] == "true":
+        raise DocumentError(
+            "This PDF is a form that only Adobe's programs can draw (dynamic XFA).",
+            "Open it in Adobe Reader, print it to a new PDF, and drop that.",
+        )
+    names = [shown(name) for name in document.embfile_names()[:_MOST_NAMES]]
+    if not names:
+        return ()
+    count, listed = document.embfile_count(), ", ".join(names)
+    if document.xref_get_key(catalog, "Collection")[0] != "null":
+        return (f"it is a portfolio: of the {count} file(s) in it none was read ({listed})",)
+    return (f"{count} file(s) are attached to it, and were not read ({listed})",)
 
 
 class _Pdf:
     kind = "pdf"
 
     def __init__(self, path: Path) -> None:
-        import pymupdf
-
-        pymupdf.TOOLS.mupdf_display_errors(False)
-        pymupdf.TOOLS.mupdf_display_warnings(False)
         self._path = path
+        self._document, self.notes = open_pdf(path)
+        self.pages = self._document.page_count
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
-        try:
-            self._document = pymupdf.open(path, filetype="pdf")
-            locked = self._document.needs_pass
-            self.pages = 0 if locked else self._document.page_count
-            sound = not self._document.is_repaired or truncation.has_pdf_end(path)
-        except MemoryError:
-            raise
-        except Exception as error:  # MuPDF's errors have no common base but this
-            if not truncation.has_pdf_end(path):
-                raise _cut_off() from error
-            raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
-        if not sound:  # MuPDF would show what is left, with pages or their contents missing
-            raise _cut_off()
-        if locked:
-            raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
-        if self.pages == 0:
-            raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
+
+    def _page(self, index: int) -> "pymupdf.Page":
+        """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
+        page: pymupdf.Page = self._document.load_page(index)
+        if _is_cropped_away(self._document, page):
+            page.set_cropbox(page.mediabox)
+            page = self._document.load_page(index)
+        return page
 
     def shape(self, index: int) -> tuple[float, float]:
-        rect = self._document.load_page(index).rect
+        rect = self._page(index).rect
         return rect.width, rect.height
 
     def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
         import pymupdf
 
-        page = self._document.load_page(index)
+        page = self._page(index)
         rect, (wide, high) = page.rect, placement.upright
         share = placement.bottom - placement.top
         sheet = PixelSize(size.width, round(size.height / share))
@@ -195,7 +261,7 @@ class _Pdf:
         return _part(_as_pillow(pixmap), sheet, placement, size)
 
     def damage(self, index: int, *, closely: bool) -> str:
-        page = self._document.load_page(index)
+        page = self._page(index)
         found = damage.of_structure(self._document, page.xref)
         contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
         if any(contents):
@@ -212,7 +278,7 @@ class _Pdf:
     def printed(self, index: int) -> tuple[int, int]:
         import pymupdf
 
-        page = self._document.load_page(index)
+        page = self._page(index)
         sheet = page.mediabox * page.transformation_matrix
         on_page = beside = 0
         for span in page.get_texttrace():
@@ -225,7 +291,7 @@ class _Pdf:
         return on_page, beside
 
     def layer(self, index: int) -> TextLayer | None:
-        page = self._document.load_page(index)
+        page = self._page(index)
         text = page.get_text("text")
         if not any(map(str.isalnum, text)):
             return None
@@ -236,7 +302,8 @@ class _Pdf:
     def layer_text(self, index: int, placement: Placement) -> str:
         import pymupdf
 
-        with pymupdf.open(self._path, filetype="pdf") as document:  # another, whose page is turned for good
+        document, _ = open_pdf(self._path)
+        with document:  # another, whose page is turned for good
             page = document.load_page(index)
             page.set_rotation((page.rotation + placement.turn) % 360)
             page.remove_rotation()
@@ -253,6 +320,8 @@ class _Pdf:
 
 
 class _Images:
+    notes = ()
+
     def __init__(self, path: Path) -> None:
         from PIL import Image
 
@@ -428,6 +497,7 @@ class _Several:
     """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
 
     kind = "group"
+    notes = ()
 
     def __init__(self, folder: Path) -> None:
         self._pages = places(folder)
@@ -550,6 +620,24 @@ def _on_paper(image: "Image.Image") -> "Image.Image":
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _is_cropped_away(document: "pymupdf.Document", page: "pymupdf.Page") -> bool:
+    """Whether the crop box of a page, its own or that of a node above it, holds nothing of its sheet."""
+    import pymupdf
+
+    node = page.xref
+    for _ in range(_DEEPEST):
+        kind, value = document.xref_get_key(node, "CropBox")
+        if kind == "array":
+            sides = [float(side) for side in re.findall(r"-?[\d.]+", value)]
+            box = pymupdf.Rect(sides).normalize() if len(sides) == 4 else None  # noqa: PLR2004
+            return box is not None and (box & page.mediabox).is_empty
+        kind, value = document.xref_get_key(node, "Parent")
+        if kind != "xref":
+            break
+        node = int(value.partition(" ")[0])
+    return False
 
 
 def _cut_off() -> IncompleteError:

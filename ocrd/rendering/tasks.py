@@ -30,6 +30,7 @@ from ocrd.rendering.sources import (
     TRANSFER,
     Source,
     files_of,
+    open_pdf,
     opened,
     page_errors,
     places,
@@ -40,8 +41,8 @@ from ocrd.storage.safe_paths import regular
 if TYPE_CHECKING:
     from PIL import Image
 
-LARGEST_SIDE = 14_400
-"""Points: the largest page that PDF allows without a unit of its own, 5.08 m (ISO 32000-1, annex C.2)."""
+LARGEST_SIDE = 1_000_000
+"""Points, 353 m: larger than any plan; MuPDF draws such a page at any size that is wanted."""
 _FIGURE_DPI = 300
 """At which a page is rendered to crop figures from it."""
 _SHEET_DPI = 200
@@ -65,7 +66,7 @@ def open_source(path: Path) -> SourceFacts:
     source = opened(path)
     digests = [_digest(file) for file in files_of(path)]
     digest = hashlib.sha256(" ".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
-    return SourceFacts(source.kind, source.pages, digest)
+    return SourceFacts(source.kind, source.pages, digest, notes=source.notes)
 
 
 def _digest(path: Path) -> str:
@@ -196,15 +197,13 @@ def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, 
 
     `pages` holds one for each page of the source; `only` those, by their index, that are wanted, if not all are.
     """
-    import pymupdf
-
     from ocrd.rendering import searchable_pdf
     from ocrd.rendering.text_placement import strips
 
     pdf = opened(path).kind == "pdf"  # or it knows how to complain
     try:
         sizes = [_page_size(page) for page in pages]
-        with pymupdf.open(path, filetype="pdf") if pdf else searchable_pdf.of_images(places(path), sizes) as document:
+        with open_pdf(path)[0] if pdf else searchable_pdf.of_images(places(path), sizes) as document:
             if only:
                 document.select(only)
             wanted = [pages[index] for index in only] or pages
@@ -262,6 +261,7 @@ def _check_size(width: float, height: float) -> None:
     if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
         metres = 0.0254 / POINTS_PER_INCH
         raise PageError(
-            f"This page is {width * metres:.2f} m wide and {height * metres:.2f} m high; PDF ends at 5.08 m.",
+            f"This page is {width * metres:.2f} m wide and {height * metres:.2f} m high; no more than"
+            f" {LARGEST_SIDE * metres:.0f} m can be drawn.",
             "Print it to a new PDF on paper of a usual size.",
         )

@@ -3,6 +3,7 @@
 Only heads, tails and directories are read. Nothing here refuses a file: what seems to lack something is waited for.
 """
 
+import mmap
 import os
 import re
 import struct
@@ -17,6 +18,10 @@ _TIFF_LONGEST = 1 << 20
 _TIFF_PLACES, _TIFF_LENGTHS = {273, 324}, {279, 325}
 """StripOffsets and TileOffsets, StripByteCounts and TileByteCounts."""
 _TIFF_TYPES = {3: "H", 4: "I"}
+_OBJECT = re.compile(rb"\d+ \d+ obj\b")
+_VERSION = re.compile(rb"%PDF-[12]\.\d")
+_RUBBISH = 16 * 2**20
+"""Bytes before a PDF in which it is looked for."""
 _LINEAR = re.compile(rb"/Linearized[^>]{0,200}?/L\s+(\d+)")
 
 
@@ -47,9 +52,17 @@ def _has_end(file: BinaryIO, head: bytes, size: int) -> bool:
 
 
 def has_pdf_end(path: Path) -> bool:
-    """Whether a PDF ends as it must, with a little rubbish allowed behind (ISO 32000-1, 7.5.5)."""
-    with path.open("rb") as file:
-        return b"%%EOF" in _tail(file, os.fstat(file.fileno()).st_size, _TAIL)
+    """Whether a PDF ends as it must (ISO 32000-1, 7.5.5), with any rubbish behind but more of its objects."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        end = data.rfind(b"%%EOF")
+        return end >= 0 and _OBJECT.search(data, end) is None
+
+
+def has_pdf_behind_rubbish(path: Path) -> bool:
+    """Whether a whole PDF begins somewhere in the first megabytes of a file."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        found = _VERSION.search(data, 0, _RUBBISH) is not None
+    return found and has_pdf_end(path)
 
 
 def _tail(file: BinaryIO, size: int, length: int) -> bytes:

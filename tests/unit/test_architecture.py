@@ -41,6 +41,7 @@ DOORS = {
     "markdown_it": {"output.plain_text", "output.html_page"},
     "pebble": {"concurrency.worker_pool"},
     "pillow_heif": {"rendering.sources"},
+    "pikepdf": {"rendering.sources"},
     "tifffile": {"rendering.tiff"},
     "PIL": {"rendering", "engines"},
     "yaml": {"config", "output.front_matter"},
