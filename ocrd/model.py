@@ -146,6 +146,8 @@ class View:
     """Whether to look at the text layer, too."""
     separators: tuple[str, ...] = ()
     """Texts of barcodes to look for; none, and nobody looks."""
+    coarse: bool = False
+    """Whether to draw it at half the size that is wanted, and enlarge that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,10 @@ class Placement:
         )
 
 
+_SHEET_LETTERS = 120
+"""Fewer than these seem to be on a separator sheet; the bars count as some 40."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextLayer:
     """What a PDF page says of its own text."""
@@ -219,7 +225,12 @@ class PageFacts:
     layer: TextLayer | None = None
     """The page's own text; None if it has none, or nobody asked."""
     separator: str = ""
-    """The text of the barcode that makes it a separator sheet; empty for any other page."""
+    """The text of the barcode by which it begins a new document; empty for any other page."""
+
+    @property
+    def is_sheet(self) -> bool:
+        """Whether it is a separator sheet, and not a page of text with a barcode on it."""
+        return bool(self.separator) and self.letters < _SHEET_LETTERS
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
@@ -406,8 +417,10 @@ class SourceFacts:
     """Of the whole file, in hexadecimal; of a group, over the digests of its files in their order."""
     files: tuple[str, ...] = ()
     """Of a group, its files' paths relative to the inbox, as they were dropped."""
-    notes: tuple[str, ...] = ()
-    """What of it is not read, such as files attached to a PDF; each the end of a sentence on the file."""
+    attachments: tuple[str, ...] = ()
+    """Names of files that are attached to a PDF, which are not read."""
+    problems: tuple[str, ...] = ()
+    """Why its pages may not be all that it holds, each a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,6 +445,8 @@ class Document:
     """Which of how many, from 1, where a scan was taken apart; `pages` are this part's alone then."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """What a companion set, as it was written."""
+    failures: tuple[str, ...] = ()
+    """Why a file that was wanted of it could not be made, each a sentence."""
 
     @property
     def problems(self) -> tuple[PageResult, ...]:
@@ -440,8 +455,8 @@ class Document:
 
     @property
     def status(self) -> str:
-        """`complete`, or `partial` where pages have problems."""
-        return "partial" if self.problems else "complete"
+        """`complete`, or `partial` where pages have problems, or the file itself."""
+        return "partial" if self.problems or self.facts.problems or self.failures else "complete"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class _Attempt:
         try:
             if image.facts.blank:
                 return verdict.blank(image)
-            if image.facts.separator:
+            if image.facts.is_sheet:
                 return verdict.separator(image)
             if settings.text_layer == "prefer" and fallbacks.layer_is_sound(image.facts):
                 self.rung = Rung.TEXT_LAYER

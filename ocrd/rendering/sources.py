@@ -64,8 +64,13 @@ class Source(Protocol):
     def pages(self) -> int: ...
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What of it is not read, each the end of a sentence on the file."""
+    def attachments(self) -> tuple[str, ...]:
+        """Names of files attached to it."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why its pages may not be all that it holds, each a sentence."""
         ...
 
     def shape(self, index: int) -> tuple[float, float]:
@@ -160,8 +165,8 @@ def _open(path: Path) -> Source:
         raise
 
 
-def open_pdf(path: Path) -> tuple["pymupdf.Document", tuple[str, ...]]:
-    """Open a PDF, and tell what of it is not to be read as pages. Raises DocumentError, IncompleteError."""
+def open_pdf(path: Path) -> tuple["pymupdf.Document", bool]:
+    """Open a PDF, and tell whether it had to be repaired by other means. Raises DocumentError, IncompleteError."""
     import pymupdf
 
     pymupdf.TOOLS.mupdf_display_errors(False)
@@ -172,7 +177,7 @@ def open_pdf(path: Path) -> tuple["pymupdf.Document", tuple[str, ...]]:
         locked = bool(document.needs_pass)
         pages = 0 if locked else document.page_count
         if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
-            return document, _unread(document)
+            return document, False
     except MemoryError:
         raise
     except Exception as caught:  # noqa: BLE001 - MuPDF's errors have no common base but this
@@ -180,7 +185,7 @@ def open_pdf(path: Path) -> tuple["pymupdf.Document", tuple[str, ...]]:
     if not truncation.has_pdf_end(path):  # MuPDF would show what is left, with pages or their contents missing
         raise _cut_off() from error
     if (repaired := _repaired(path)) is not None:
-        return repaired, (*_unread(repaired), "its structure is damaged, and pages may be missing")
+        return repaired, True
     if locked:
         raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
     if error:
@@ -202,8 +207,11 @@ def _repaired(path: Path) -> "pymupdf.Document | None":
     return None
 
 
-def _unread(document: "pymupdf.Document") -> tuple[str, ...]:
-    """Say what a PDF holds beside its pages. Raises DocumentError for a form that has none of its own."""
+def _unread(document: "pymupdf.Document") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Name the files attached to a PDF, and say whether they are what it is about.
+
+    Raises DocumentError for a form that has no pages of its own.
+    """
     catalog = document.pdf_catalog()
     has_form = document.xref_get_key(catalog, "AcroForm/XFA")[0] != "null"
     if has_form and document.xref_get_key(catalog, "NeedsRendering")[1] == "true":
@@ -211,13 +219,10 @@ def _unread(document: "pymupdf.Document") -> tuple[str, ...]:
             "This PDF is a form that only Adobe's programs can draw (dynamic XFA).",
             "Open it in Adobe Reader, print it to a new PDF, and drop that.",
         )
-    names = [shown(name) for name in document.embfile_names()[:_MOST_NAMES]]
-    if not names:
-        return ()
-    count, listed = document.embfile_count(), ", ".join(names)
-    if document.xref_get_key(catalog, "Collection")[0] != "null":
-        return (f"it is a portfolio: of the {count} file(s) in it none was read ({listed})",)
-    return (f"{count} file(s) are attached to it, and were not read ({listed})",)
+    names = tuple(document.embfile_names()[:_MOST_NAMES])
+    if names and document.xref_get_key(catalog, "Collection")[0] != "null":
+        return names, ("This PDF is a portfolio, and the files in it were not read. Save them, and drop each.",)
+    return names, ()
 
 
 class _Pdf:
@@ -225,7 +230,10 @@ class _Pdf:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._document, self.notes = open_pdf(path)
+        self._document, repaired = open_pdf(path)
+        self.attachments, self.problems = _unread(self._document)
+        if repaired:
+            self.problems = (*self.problems, "The structure of this PDF is damaged, and pages of it may be missing.")
         self.pages = self._document.page_count
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
@@ -320,7 +328,7 @@ class _Pdf:
 
 
 class _Images:
-    notes = ()
+    attachments = problems = ()
 
     def __init__(self, path: Path) -> None:
         from PIL import Image
@@ -497,7 +505,7 @@ class _Several:
     """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
 
     kind = "group"
-    notes = ()
+    attachments = problems = ()
 
     def __init__(self, folder: Path) -> None:
         self._pages = places(folder)

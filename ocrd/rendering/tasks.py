@@ -66,7 +66,7 @@ def open_source(path: Path) -> SourceFacts:
     source = opened(path)
     digests = [_digest(file) for file in files_of(path)]
     digest = hashlib.sha256(" ".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
-    return SourceFacts(source.kind, source.pages, digest, notes=source.notes)
+    return SourceFacts(source.kind, source.pages, digest, attachments=source.attachments, problems=source.problems)
 
 
 def _digest(path: Path) -> str:
@@ -91,10 +91,10 @@ def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageIma
         width, height = source.shape(index)
         _check_size(width, height)
         first = Placement(width, height, view.turn or 0, view.skew, view.top, view.bottom)
-        image, size = _drawn(source, index, sizer, first)
+        image, size = _drawn(source, index, sizer, first, coarse=view.coarse)
         facts = page_analysis.facts(np.asarray(image), first, stands=view.turn is not None)
         if facts.placement != first:
-            image, size = _drawn(source, index, sizer, facts.placement)
+            image, size = _drawn(source, index, sizer, facts.placement, coarse=view.coarse)
         facts = _in_doubt(source, index, facts, np.asarray(image))
         if view.separators and not facts.blank:
             sheet, _ = _drawn(source, index, partial(_at, _SHEET_DPI), Placement(width, height))
@@ -117,10 +117,15 @@ def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "page_analys
     return replace(facts, damage=damage or ("its text lies outside of it" if beside else ""))
 
 
-def _drawn(source: Source, index: int, sizer: PageSizer, placement: Placement) -> tuple["Image.Image", PixelSize]:
+def _drawn(
+    source: Source, index: int, sizer: PageSizer, placement: Placement, *, coarse: bool = False
+) -> tuple["Image.Image", PixelSize]:
     wide, high = placement.upright
     size = sizer(wide, high * (placement.bottom - placement.top))
-    return source.draw(index, placement, size), size
+    if not coarse:
+        return source.draw(index, placement, size), size
+    half = PixelSize(max(1, size.width // 2), max(1, size.height // 2))
+    return source.draw(index, placement, half).resize((size.width, size.height)), size
 
 
 def layer_text(path: Path, index: int, placement: Placement) -> str:
@@ -150,7 +155,7 @@ def prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, 
     if _shared is None:
         raise AssertionError(offset)
     page = render_page(path, index, sizer, view)
-    if page.facts.blank or page.facts.separator:
+    if page.facts.blank or page.facts.is_sheet:
         return replace(page, pixels=b""), 0
     image = Image.frombuffer("RGB", (page.size.width, page.size.height), page.pixels)
     with _shared.window(offset, room) as slot, memoryview(slot) as memory:
