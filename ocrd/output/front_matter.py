@@ -67,6 +67,7 @@ def facts(document: Document, spelled: Callable[[str], str] = shown) -> dict[str
         **({"files": list(map(spelled, document.facts.files))} if document.facts.files else {}),
         "sha256": document.facts.sha256,
         "pages": document.facts.pages,
+        **({"attachments": list(map(spelled, document.facts.attachments))} if document.facts.attachments else {}),
         **({"part": f"{document.part[0]} of {document.part[1]}"} if document.part else {}),
         **({"settings": dict(document.settings)} if document.settings else {}),
         "status": document.status,
@@ -81,6 +82,13 @@ def front_matter(facts: Mapping[str, object]) -> str:
     """Write facts as a sidecar begins with them."""
     text = yaml.dump(facts, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return f"---\n{text}---\n"
+
+
+def problems(document: Document) -> list[dict[str, object]]:
+    """Return what the front matter lists for a person to look at: the file, what could not be made of it, pages."""
+    reasons = (*document.facts.problems, *document.failures)
+    whole: list[dict[str, object]] = [{"reason": shown(reason)} for reason in reasons]
+    return [*whole, *map(problem, document.problems)]
 
 
 def problem(page: PageResult) -> dict[str, object]:

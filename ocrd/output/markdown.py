@@ -47,7 +47,7 @@ def sidecar(document: Document, style: Style) -> str:
 
     Links to figures hold `result_names.STEM` for the name that is found when it is published.
     """
-    facts = front_matter.facts(document) | {"problems": [front_matter.problem(page) for page in document.problems]}
+    facts = front_matter.facts(document) | {"problems": front_matter.problems(document)}
     head = [front_matter.front_matter(facts)] if style.front_matter else []
     parts = [part for page in document.pages for part in _page(page, style)]
     flowing = joined(parts, dehyphenate=style.dehyphenate, paragraphs=style.join_paragraphs)

@@ -94,7 +94,7 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
                 document = result
                 materials = Materials(watch.style, Result(job.folder).figure, job.source, tools.renderer)
                 files = await output_files.make(result, watch, materials)
-                await finish_in_thread(job.update, partial=bool(result.problems))
+                await finish_in_thread(job.update, partial=result.status == "partial")
                 figures = output_files.figures_beside(result, files)
                 await finish_in_thread(job.keep_result, files, figures, ledger.facts(result))
     if job.record.refusal is not None:

@@ -5,6 +5,7 @@ neither far less (lost) nor far more (made up)? And is it a text at all?
 """
 
 import re
+from dataclasses import replace
 
 from ocrd.markup.layout_blocks import PICTURES
 from ocrd.model import Attempt, PageFacts, PageImage, PageResult, Reading, Rung, Verdict
@@ -22,6 +23,8 @@ _NEARLY_BLANK = 0.004
 """Share of ink."""
 _WHOLE = 0.8
 """Share of a page that a picture fills which is a page's picture."""
+_LOOK = "Open the original to see what it holds, and scan or print it again."
+
 _CELL = 6
 """Letters that the rules around a table's cell may look like."""
 
@@ -34,8 +37,25 @@ def judge(page: PageImage, reading: Reading, rung: Rung = Rung.FIRST) -> PageRes
 
 
 def blank(page: PageImage) -> PageResult:
-    """Give the result of a page whose image shows nothing to read; no engine is asked."""
-    return PageResult(page.index, Verdict.BLANK, page.facts.blank, None, Rung.FIRST, page.facts)
+    """Give the result of a page whose image shows nothing to read, and which no engine is asked about.
+
+    Only one that was drawn whole is blank. Of another nobody knows what it holds.
+    """
+    facts = page.facts
+    if facts.damage:
+        return failed(page.index, f"Nothing of this page can be seen, and {facts.damage}. {_LOOK}", facts=facts)
+    return PageResult(page.index, Verdict.BLANK, facts.blank, None, Rung.FIRST, facts)
+
+
+def with_damage(result: PageResult) -> PageResult:
+    """Say of a page that was read what it may lack because it could not be drawn whole."""
+    damage = result.facts.damage if result.facts else ""
+    if not damage or result.verdict is Verdict.FAILED:
+        return result
+    reason = f"some of this page may be missing: {damage}"
+    if result.verdict is Verdict.OK:
+        return replace(result, verdict=Verdict.SUSPECT, reason=reason)
+    return replace(result, reason=f"{result.reason}; {reason}")
 
 
 def separator(page: PageImage) -> PageResult:

@@ -26,6 +26,14 @@ CONTRAST = 30
 """Grey levels, of 256, by which ink must differ from the paper around it."""
 STRONG = 48
 """Levels by which the darkest pixels of a mark differ: more than what shines through from the back of a sheet."""
+PALE = 60
+"""Levels: where the strongest ink of a page is no stronger, all of it may be pale."""
+_LEAST_STRONG = 0.003
+"""Share of a page that its strongest ink covers at least; a few lines of text cover more."""
+_LEAST_PALE = 0.03
+"""Share of a page that pale print and the paper between its letters cover at least: some ten lines."""
+_SHARPER = 1.3
+"""How much stronger its edges are than the grain of the paper. Shown-through print comes to 1.15 at most."""
 TEXT_PIECES = 8
 """Fewer pieces than this have no way up."""
 LEAST_LETTER = 6
@@ -44,6 +52,8 @@ _CORNER = 8
 """2 mm: nothing is printed so near to two edges."""
 _STAPLED = 100
 """30 mm: no staple is farther from a corner."""
+_BLACK = 48
+"""Levels of red, green and blue below which nobody sees anything."""
 STEEPEST = 4.0
 """The steepest skew that is looked for, degrees."""
 LEAST_SKEW = 0.3
@@ -64,9 +74,11 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
     right; the pixels then are still to be drawn so.
     """
     sight = Sight.of(pixels, *placement.upright)
+    if sight.colours.max() < _BLACK:
+        return PageFacts(placement, 1.0, blank="there is nothing but black", damage="it is black all over")
     marks, dark = _marks(sight), sight.dark
     ink = max(float(sight.pieces[marks, 4].sum()) / sight.grey.size, dark)
-    if reason := _blank(sight, marks, dark):
+    if not sight.pale and (reason := _blank(sight, marks, dark)):
         return PageFacts(placement, ink, blank=reason)
     turn, other = (0, None) if stands else way_up(sight)
     text = Text.of(sight, turn)
@@ -90,6 +102,8 @@ class Sight:
     """For every pixel of the small copy the number of its piece, from 1; 0 where there is none."""
     colours: "Array"
     """Rows of RGB, smaller still."""
+    pale: bool
+    """Whether all of its print is pale; its contrast is stretched then."""
 
     @classmethod
     def of(cls, pixels: "Array", width: float, height: float) -> Self:
@@ -98,21 +112,24 @@ class Sight:
         import numpy as np
 
         cv2.setNumThreads(1)  # there is a worker for each core already
-        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        step = max(1, round(max(grey.shape) / LONG_SIDE))
-        less = (max(1, grey.shape[1] // step), max(1, grey.shape[0] // step))
-        grey = cv2.resize(grey, less, interpolation=cv2.INTER_AREA)
+        full = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        step = max(1, round(max(full.shape) / LONG_SIDE))
+        less = (max(1, full.shape[1] // step), max(1, full.shape[0] // step))
+        grey = cv2.resize(full, less, interpolation=cv2.INTER_AREA)
         scale = LONG_SIDE / max(width, height)
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         grey = cv2.resize(grey, shape, interpolation=cv2.INTER_LINEAR)
         if np.median(grey[::4, ::4]) < 110:  # light on dark
             grey = 255 - grey
         contrast = cv2.subtract(_paper(grey), grey)
+        strongest = float(np.percentile(_inner(contrast), 100 * (1 - _LEAST_STRONG)))
+        if pale := strongest < PALE and _is_sharp(full, contrast, strongest):
+            contrast = cv2.convertScaleAbs(contrast, alpha=2 * STRONG / strongest)
         ink = _without_rules((contrast > CONTRAST).view(np.uint8))
         few = cv2.countNonZero(ink) < 2**16  # then so are the pieces, and short labels are thrice as fast
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, ltype=cv2.CV_16U if few else cv2.CV_32S)
         strong = np.bincount(labels[contrast > STRONG], minlength=count)
-        return cls(grey, np.column_stack([boxes, strong])[1:], labels, _few(pixels))
+        return cls(grey, np.column_stack([boxes, strong])[1:], labels, _few(pixels), pale)
 
     @property
     def dark(self) -> float:
@@ -147,6 +164,31 @@ def _paper(grey: "Array") -> "Array":
     return cv2.resize(tiny, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
+def _inner(levels: "Array") -> "Array":
+    """Leave the rims of a page out, where shadows lie."""
+    rim = LONG_SIDE // 12
+    return levels[rim:-rim, rim:-rim] if min(levels.shape) > 3 * rim else levels
+
+
+def _is_sharp(full: "Array", contrast: "Array", strongest: float) -> bool:
+    """Whether what is darkest on a page without dark print is pale print: in many places, and with sharp edges.
+
+    What shines through from the back of a sheet is soft, and no sharper than the grain of the paper around it. `full`
+    has the grey levels of the image, `contrast` those of the small copy.
+    """
+    import cv2
+    import numpy as np
+
+    near = (9, 9)
+    levels = _inner(cv2.blur(contrast, near))
+    darker = levels > np.median(levels) + max(1.5, 0.12 * strongest)
+    if darker.mean() < _LEAST_PALE:
+        return False
+    edges = cv2.resize(cv2.absdiff(full, cv2.blur(full, (5, 5))), contrast.shape[::-1], interpolation=cv2.INTER_AREA)
+    edges = _inner(cv2.blur(edges.astype(np.float32), near))
+    return bool(edges[darker].mean() > _SHARPER * (np.median(edges[~darker]) + 0.5))
+
+
 def _without_rules(ink: "Array") -> "Array":
     """Take away what runs straight for long: rules, streaks, dark rims. What they crossed is a piece by itself then."""
     import cv2
@@ -155,6 +197,17 @@ def _without_rules(ink: "Array") -> "Array":
         line = cv2.getStructuringElement(cv2.MORPH_RECT, shape)
         ink = cv2.subtract(ink, cv2.morphologyEx(ink, cv2.MORPH_OPEN, line))
     return ink
+
+
+def flat_at_an_edge(pixels: "Array") -> bool:
+    """Whether the pixels along an edge are all the same for far longer than margins are, as where a JPEG breaks off."""
+    for across in (pixels[::4, ::16], pixels[::16, ::4].swapaxes(0, 1)):
+        for lines in (across, across[::-1]):
+            level = lines[0, 0]
+            long = math.ceil(len(lines) * (0.3 if level.min() >= 250 else 0.03))
+            if (lines[0] == level).all() and (lines[:long] == level).all():
+                return True
+    return False
 
 
 # Blank or not
