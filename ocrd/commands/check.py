@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from ocrd import display, engines
@@ -75,8 +76,18 @@ def _nearest(folder: Path) -> Path:
 
 
 def _check_engine(settings: schema.Config) -> Iterator[OcrdError]:
+    """Look at what the engine needs, in its order; only if all of that is there, start it and let it read."""
     try:
-        _say(f"engine {settings.engine.kind}", asyncio.run(_try_engine(engines.load(settings.engine))))
+        engine, problems = engines.load(settings.engine), []
+        for finding in engine.preflight():
+            if isinstance(finding.found, OcrdError):
+                problems.append(_complain(finding.what, finding.found))
+            else:
+                _say(finding.what, finding.found)
+        if problems:
+            yield from problems
+            return
+        _say(f"engine {settings.engine.kind}", asyncio.run(_try_engine(engine)))
     except OcrdError as error:
         yield _complain(f"engine {settings.engine.kind}", error)
     except Exception as error:  # noqa: BLE001 - an engine of one's own may raise anything
@@ -88,7 +99,10 @@ async def _try_engine(engine: Engine) -> str:
     """Start the engine, let it read a page made for it, and tell what came back."""
     try:
         began = time.monotonic()
-        await engine.start()
+        with _console.status("the engine starts") as shown:
+            telling = asyncio.create_task(_tell_progress(engine, shown))
+            await engine.start()
+            telling.cancel()
         ready = time.monotonic() - began
         reading = await engine.read(test_page(engine.page_size))
     finally:
@@ -100,6 +114,14 @@ async def _try_engine(engine: Engine) -> str:
         f"{info.model}, {info.version}; ready in {ready:.1f} s; "
         f"read {said[:60]!r} for {TEST_TEXT!r} in {reading.seconds:.1f} s{facts}"
     )
+
+
+async def _tell_progress(engine: Engine, shown: Status) -> None:
+    """Keep a terminal informed of what a long start does; elsewhere nothing is shown."""
+    while True:
+        if progress := engine.state.progress:
+            shown.update(display.shown(progress))
+        await asyncio.sleep(1)
 
 
 def _say(what: str, how: str) -> None:

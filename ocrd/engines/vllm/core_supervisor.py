@@ -159,6 +159,11 @@ class CoreSupervisor:
     _rest_timer: asyncio.TimerHandle | None = field(default=None, init=False)
 
     @property
+    def core(self) -> Core | None:
+        """The core of the moment; it may be dead already."""
+        return self._core
+
+    @property
     def doing(self) -> str:
         """`ready`, `loading` or `resting`, as `EngineState` has it."""
         if self._raising is not None:
