@@ -3,6 +3,7 @@
 # make test   lint, types and every test
 # make bench  what the daemon itself costs, as a table
 # make load   20,000 files at once
+# make gpu-test  what a version of vLLM must pass, on a machine with a GPU
 # make soak   a few files a second for an hour: make soak SECONDS=600 for ten minutes
 .DELETE_ON_ERROR:
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # The journal's own module is built where its headers are.
 JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
-.PHONY: venv demo bench test lint types unit vllm-test load soak clean
+.PHONY: venv demo bench test lint types unit vllm-test gpu-test load soak clean
 
 venv: .venv/ready
 
@@ -43,6 +44,10 @@ unit: venv
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
 	.venv-vllm/bin/pytest tests/vllm
+
+# A version's acceptance, on a machine with a GPU, ten minutes; elsewhere it says why not and does nothing.
+gpu-test: venv
+	$(BIN)/python tests/gpu/acceptance.py
 
 load: venv
 	OCRD_LOAD_FILES=20000 $(BIN)/pytest -s tests/system/test_load.py

@@ -327,7 +327,7 @@ class House:
         return [sys.executable, "-m", "ocrd", "run", "-c", str(self.root / "ocrd.yaml")]
 
     def environment(self) -> dict[str, str]:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "bench"), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([str(ROOT), str(ROOT / "bench/gpu"), os.environ.get("PYTHONPATH", "")])
         return {"VLLM_CPU_KVCACHE_SPACE": "1", **os.environ, "PYTHONPATH": path}  # GiB; a GPU does not read it
 
     def start(self, idle: str) -> bool:
