@@ -160,7 +160,10 @@ class VllmEngine(Engine):
 
     async def _prepare_build(self) -> None:
         """Put an engine that is built now under MPS, if that still runs."""
-        if self._mps and not await self._in_builder(self._mps.answers):
+        used = self._mps
+        if (
+            used and not await self._in_builder(used.answers) and self._mps is used
+        ):  # else the other engine saw it first
             await self._end_mps()
             log.error("CUDA MPS has ended: the engines go on without it, by turns, which is slower; restart ocrd")
         if self._mps:
