@@ -1,8 +1,11 @@
 # make venv   the environment, .venv/bin/ocrd with the cpu engine
 # make demo   the real daemon on the samples
+# make quick  lint, types and the unit tests
 # make test   lint, types and every test
+# make test-all  the same, with every case where `make test` draws a sample: an hour and more
 # make bench  what the daemon itself costs, as a table
 # make load   20,000 files at once
+# make docs   what is generated: config.example.yaml and docs/configuration.md
 # make gpu-test  what a version of vLLM must pass, on a machine with a GPU
 # make soak   a few files a second for an hour: make soak SECONDS=600 for ten minutes
 .DELETE_ON_ERROR:
@@ -11,7 +14,12 @@ BIN := .venv/bin
 # The journal's own module is built where its headers are.
 JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
-.PHONY: venv demo bench test lint types unit vllm-test gpu-test load soak clean
+# Tests run in two workers; the tests of one file, which may share a daemon, in one of them.
+WORKERS := 2
+SPREAD = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/pytest $(SPREAD)
+
+.PHONY: venv demo docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean
 
 venv: .venv/ready
 
@@ -28,7 +36,17 @@ demo: venv
 bench: venv
 	$(BIN)/python bench/daemon/cpu.py --json bench.json
 
-test: lint types unit vllm-test
+quick: lint types unit
+
+test: lint types
+	$(PYTEST) tests/unit tests/system
+	$(MAKE) vllm-test
+
+test-all: export OCRD_CRASH_PAIRS = 1
+test-all: export OCRD_CRASH_RUNS = 300
+test-all: export OCRD_KILL_SECONDS = 240
+test-all: export OCRD_LOAD_FILES = 20000
+test-all: test
 
 lint: venv
 	$(BIN)/ruff check .
@@ -38,12 +56,15 @@ types: venv
 	$(BIN)/mypy
 
 unit: venv
-	$(BIN)/pytest --ignore tests/vllm
+	$(PYTEST) tests/unit
+
+system: venv
+	$(PYTEST) tests/system
 
 # The real engine, built for the CPU, in an environment of its own.
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
-	.venv-vllm/bin/pytest tests/vllm
+	.venv-vllm/bin/pytest $(SPREAD) tests/vllm
 
 # A version's acceptance, on a machine with a GPU, ten minutes; elsewhere it says why not and does nothing.
 gpu-test: venv
@@ -55,6 +76,10 @@ load: venv
 SECONDS := 3600
 soak: venv
 	PYTHONPATH=tests/support $(BIN)/python tests/support/soak.py $(SECONDS)
+
+docs: venv
+	$(BIN)/ocrd config init > config.example.yaml
+	$(BIN)/python -c 'from ocrd.config.example import reference; print(reference(), end="")' > docs/configuration.md
 
 clean:
 	rm -rf .venv .venv-vllm demo

@@ -6,12 +6,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from ocrd import __version__
 from ocrd.errors import MachineError, OcrdError
+from ocrd.output.split import Separator
 
 if TYPE_CHECKING:  # the commands import what they need: `ocrd --help` must be there at once
     from collections import Counter
@@ -126,8 +127,17 @@ def convert(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", readable=False, help="Take the engine from here.")
     ] = None,
+    formats: Annotated[
+        list[str],
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="KIND",
+            help="What to write, as `outputs` of a watch: markdown, html … Give it again for more.",
+        ),
+    ] = ["markdown"],  # noqa: B006 - read only
     split: Annotated[
-        Literal["none", "blank", "barcode"],
+        Separator,
         typer.Option(
             help="Take a scan of several documents apart, at blank pages or at sheets with the barcode PATCHT."
         ),
@@ -137,11 +147,15 @@ def convert(
     from ocrd.commands.convert import convert_files
     from ocrd.commands.progress_bars import ProgressBars
     from ocrd.config import loader
+    from ocrd.output import kinds
 
+    for name in formats:
+        if name not in kinds.NAMES:
+            raise typer.BadParameter(f"--format can be {', '.join(kinds.NAMES)}, and not {name!r}.")
     settings = loader.load(config) if config else loader.without_watches()
     with ProgressBars() as bars:
         _configure_log(settings, level="warning")
-        good = convert_files(files, output, settings, bars, split)
+        good = convert_files(files, output, settings, bars, outputs=tuple(formats), split=split)
     if not good:
         raise typer.Exit(65)
 
@@ -192,7 +206,7 @@ def history(
     watches = loader.load(config).watches
     wide = max(len(watch.name) for watch in watches)
     entries = (zip(repeat(watch.name), Ledger(watch.work_folder, watch.outbox).entries()) for watch in watches)
-    for name, one in merge(*entries, key=lambda told: told[1].date):
+    for name, one in merge(*entries, key=lambda entry: entry[1].date):
         if as_json:
             print(json.dumps({"watch": name} | asdict(one), ensure_ascii=False))
         else:

@@ -430,16 +430,6 @@ class Document:
     """What a companion set, as it was written."""
 
     @property
-    def told_part(self) -> dict[str, str]:
-        """Which part it is, as the facts of a sidecar tell it; nothing for a scan that is one document."""
-        return {"part": f"{self.part[0]} of {self.part[1]}"} if self.part else {}
-
-    @property
-    def told_settings(self) -> dict[str, dict[str, object]]:
-        """What a companion set, as the facts of a sidecar tell it; nothing for a scan without one."""
-        return {"settings": dict(self.settings)} if self.settings else {}
-
-    @property
     def problems(self) -> tuple[PageResult, ...]:
         """The pages that a person should look at."""
         return tuple(page for page in self.pages if not page.verdict.sound)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sampling
 from house import House
 from hypothesis import settings
 
@@ -19,6 +20,23 @@ settings.register_profile("house", deadline=None, derandomize=True, database=Non
 settings.load_profile("house")
 
 SUPPORT = Path(__file__).parent / "support"
+
+
+LONGEST = ("test_crash", "test_quality", "test_load", "test_killing", "test_samples", "test_rerun", "test_faults")
+"""Files that take longest, in that order: they begin first, so that no worker is left with one of them at the end."""
+
+
+def pytest_configure() -> None:
+    sampling.choose_seed()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"Samples were drawn by {sampling.VARIABLE}={sampling.seed()}.")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,24 +13,32 @@ from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Config, Watch
 from ocrd.errors import DocumentError
 from ocrd.model import PageResult
-from ocrd.output import files as outputs
-from ocrd.output.split import How
+from ocrd.output.kinds import Materials
+from ocrd.output.split import Separator
+from ocrd.pipeline import output_files
 from ocrd.pipeline.document import Figures, Progress, Tools, read_document
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import os_errors, publish
 from ocrd.storage.result import Result
 
 
-def convert_files(
-    files: list[Path], output: Path | None, settings: Config, progress: Progress, split: How = "none"
+def convert_files(  # noqa: PLR0913 - as many wishes as the command line has
+    files: list[Path],
+    output: Path | None,
+    settings: Config,
+    progress: Progress,
+    *,
+    outputs: tuple[str, ...] = ("markdown",),
+    split: Separator = "none",
 ) -> bool:
     """Read each file, or folder of images, into `output`, or beside it. Returns whether all could be read.
 
-    `split` takes scans apart as the setting of a watch does.
+    `outputs` and `split` are as the settings of a watch.
     What can't be read is told on stderr, and costs no other file. Raises ConfigError, EngineError, MachineError.
     """
     there = [_named(path) for path in files if _is_there(path)]  # a slip of the pen needs no engine to be found
-    good = asyncio.run(_convert(there, output, settings, progress, Watch.model_construct(split=split))) if there else 0
+    watch = Watch.model_construct(outputs=outputs, split=split)
+    good = asyncio.run(_convert(there, output, settings, progress, watch)) if there else 0
     return good == len(files)
 
 
@@ -85,9 +93,17 @@ async def _one(path: Path, folder: Path, tools: Tools, watch: Watch) -> bool:
                 result.keep_figures(page.index + 1, figures)
 
             document = await read_document(
-                path, path.name, facts, tools, keep=keep, settings=watch.pages, separators=watch.sheets
+                path,
+                path.name,
+                facts,
+                tools,
+                keep=keep,
+                settings=watch.pages,
+                separators=watch.sheets,
+                illustrate=watch.illustrated,
             )
-            result.finish(outputs.files(document, watch), outputs.figures(document))
+            made = await output_files.make(document, watch, Materials(watch.style, result.figure, path, tools.renderer))
+            result.finish(made, output_files.figures_beside(document, made))
             target = _delivered(result, folder, path.name if path.is_dir() else path.stem)
     except DocumentError as error:
         _refuse(path, error)

@@ -1,72 +1,15 @@
 """`ocrd help`: the reference, made of the same descriptions as the configuration itself, its example and its schema."""
 
-import json
 import textwrap
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from ocrd import errors
 from ocrd.config import example, overrides
-from ocrd.config import schema as config
+from ocrd.config.example import Setting, settings
 from ocrd.errors import ConfigError, OcrdError
 from ocrd.telemetry import journal
 
 WIDTH = 96
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting of the configuration file, or one section."""
-
-    name: str
-    """Its keys from the top, with dots; `watches[]` stands for each watch."""
-    kind: str
-    """What may be written there."""
-    default: str
-    """As the file writes it; empty where it must be given."""
-    meaning: str
-
-
-def settings() -> list[Setting]:
-    """List all settings and sections, in the file's order."""
-    schema = example.schema()
-    return list(_of_section(schema, schema["$defs"], ""))
-
-
-def _of_section(section: dict[str, Any], known: dict[str, Any], prefix: str) -> Iterator[Setting]:
-    for name, raw in section["properties"].items():
-        inner = _section_in(raw, known)
-        listed = raw.get("type") == "array" and inner is not None
-        dotted = f"{prefix}{name}{'[]' if listed else ''}"
-        meaning = raw.get("description") or (inner or {}).get("description", "")
-        default = json.dumps(raw["default"], ensure_ascii=False) if "default" in raw and inner is None else ""
-        yield Setting(dotted, "section" if inner else _kind(raw), default, meaning)
-        if inner:
-            yield from _of_section(inner, known, f"{dotted}.")
-
-
-def _section_in(raw: dict[str, Any], known: dict[str, Any]) -> dict[str, Any] | None:
-    """Find the section that a property holds, or lists."""
-    reference = raw.get("$ref") or raw.get("items", {}).get("$ref")
-    found = known[reference.rpartition("/")[2]] if reference else None
-    return found if found and "properties" in found else None
-
-
-def _kind(raw: dict[str, Any]) -> str:
-    """Say in words what may be written."""
-    if "anyOf" in raw:
-        return " or ".join("empty" if one.get("type") == "null" else _kind(one) for one in raw["anyOf"])
-    if "enum" in raw or "const" in raw:
-        return " | ".join(map(str, raw.get("enum", [raw.get("const")])))
-    if raw.get("type") == "array":
-        return f"list of {_kind(raw.get('items', {}))}"
-    for unit, words in (("ms|", "time, such as 3s or 10min"), ("KiB|", "size, such as 128MiB")):
-        if unit in str(raw.get("pattern", "")):
-            return words
-    kinds = {"integer": "whole number", "number": "number", "boolean": "true | false", "object": "mapping"}
-    least = f", at least {raw['minimum']:g}" if "minimum" in raw else ""
-    return kinds.get(str(raw.get("type")), "text") + least
 
 
 def topics() -> dict[str, Callable[[], str]]:
@@ -115,13 +58,12 @@ def _wrapped(text: str, indent: str) -> str:
 
 
 def _companion() -> str:
-    schema = config.Options.model_json_schema(mode="serialization")
     where = (
         "Beside the scan letter.pdf, letter.pdf.ocrd.yaml sets these for it alone; beside images that become the "
         "document letter, letter.ocrd.yaml. A folder's .ocrd.yaml sets them for the scans in that very folder. "
         f"Where both set the same, the scan's own counts. {overrides.MOST} bytes are the most."
     )
-    return _wrapped(where, "") + "\n" + _told(list(_of_section(schema, schema.get("$defs", {}), "")))
+    return _wrapped(where, "") + "\n" + _told(example.companion_settings())
 
 
 def _exit_codes() -> str:

@@ -2,35 +2,32 @@
 
 import asyncio
 import json
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from ocrd.commands.review_html import ReviewPage, html
 from ocrd.concurrency.worker_pool import Limits
-from ocrd.config.schema import Config, Watch
+from ocrd.config.schema import Config
 from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import Box, Placement, Verdict
-from ocrd.output import files, layout_blocks
+from ocrd.output import front_matter, json_file, kinds, layout_blocks, markdown
 from ocrd.output.layout_blocks import Block
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import deliveries, durable, naming
+from ocrd.storage.deliveries import Delivered
 
-_MARKER = re.compile(r"^<!-- page (\d+) -->$", re.MULTILINE)
-_FRONT = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
-_NOTE = re.compile(r"> \*Page \d+ [^\n]*\*\n*")
 _SHOWN = ("source", "status", "engine", "model", "date", "seconds", "sha256")
+"""Facts of a document that are shown."""
 _A4 = (595.0, 842.0)
+"""Points."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What a delivered document says of itself."""
+class _Reviewed:
+    """A delivered document, as far as its sidecar tells of it."""
 
     facts: dict[str, Any]
     """As in the front matter."""
@@ -39,63 +36,47 @@ class _Told:
 
 
 def write(name: str, settings: Config, output: Path | None) -> Path:
-    """Write the review page of the sidecar `name`, beside which no suffix is needed. Returns where it lies.
+    """Write the review page of the delivered document that `name` means. Returns where it lies.
 
-    Raises DocumentError if there is no such sidecar, MachineError.
+    Raises DocumentError if there is none or several, MachineError.
     """
-    sidecar, watch = _find(name, settings)
-    told = _read(sidecar)
-    original = deliveries.original(watch, told.facts, str(sidecar.relative_to(watch.outbox)))
-    pages = [page for page, _ in told.pages]
+    delivered = deliveries.find(name, settings.watches)
+    document = _read(delivered)
+    original = deliveries.original(delivered.watch, document.facts, delivered.sidecar)
+    pages = [page for page, _ in document.pages]
     if original:
         with (
             TemporaryDirectory(prefix="ocrd-review-") as scratch,
-            deliveries.held_open(original, Path(scratch, "original")) as source,
+            deliveries.opened_original(original, Path(scratch, "original")) as source,
         ):
-            pages = asyncio.run(_with_images(told, source, settings))
-    facts = [(fact, str(told.facts[fact])) for fact in _SHOWN if told.facts.get(fact) not in (None, "")]
-    data = html(sidecar.with_suffix("").name, facts, pages).encode()
-    target = output or Path(f"{sidecar.stem}.review.html")
+            pages = asyncio.run(_with_images(document, source, settings))
+    facts = [(fact, str(document.facts[fact])) for fact in _SHOWN if document.facts.get(fact) not in (None, "")]
+    stem = Path(delivered.stem).name
+    target = output or Path(f"{stem}.review.html")
     path = target.parent / naming.free_name(target.parent, target.name)
-    durable.write_new(path, data, tag="review")
+    durable.write_new(path, html(stem, facts, pages).encode(), tag="review")
     return path
 
 
-def _find(name: str, settings: Config) -> tuple[Path, Watch]:
-    """Find the sidecar in the outboxes, named with or without its suffix."""
-    stem = re.sub(r"\.(md|json)$", "", name)
-    found = [
-        (path, watch)
-        for watch in settings.watches
-        for path in (watch.outbox / f"{stem}.json", watch.outbox / f"{stem}.md")
-        if path.is_file()
-    ]
-    if not found:
-        outboxes = ", ".join(str(watch.outbox) for watch in settings.watches)
-        raise DocumentError(
-            f"There is no {shown(stem)}.md or {shown(stem)}.json in {outboxes}.",
-            "Give the name of a sidecar as it lies in its outbox, with its subfolder.",
-        )
-    if len({watch.name for _, watch in found}) > 1:
-        paths = ", ".join(shown(path) for path, _ in found)
-        raise DocumentError(f"Several watches have one of this name: {paths}.", "Rename one of them.")
-    return found[0]
-
-
-def _read(sidecar: Path) -> _Told:
+def _read(delivered: Delivered) -> _Reviewed:
+    """Read the JSON of a document, which knows where each block stands, or the Markdown where there is no JSON."""
+    outbox, name = delivered.watch.outbox, delivered.stem + kinds.JSON.ending
+    has_json = (outbox / name).is_file()
+    name = name if has_json else delivered.sidecar
+    data = deliveries.read(outbox, name)
     try:
-        text = sidecar.read_text(encoding="utf-8")
-        return _from_json(json.loads(text)) if sidecar.suffix == ".json" else _from_markdown(text)
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        text = data.decode().replace("\r\n", "\n")
+        return _from_json(json.loads(text)) if has_json else _from_markdown(text, delivered.facts)
+    except (ValueError, KeyError, TypeError) as error:
         raise DocumentError(
-            f"{shown(sidecar)} is not what ocrd wrote: {type(error).__name__}: {error}.", "Drop the scan again."
+            f"{shown(outbox / name)} is not what ocrd wrote: {type(error).__name__}: {error}.", "Drop the scan again."
         ) from error
 
 
-def _from_json(raw: dict[str, Any]) -> _Told:
-    if raw["form"] != files.FORM:
-        raise ValueError(f"its form is {raw['form']}, and this ocrd knows {files.FORM}")
-    return _Told(raw, tuple(_page_from_json(page) for page in raw["pages"]))
+def _from_json(raw: dict[str, Any]) -> _Reviewed:
+    if raw["form"] != json_file.FORM:
+        raise ValueError(f"its form is {raw['form']}, and this ocrd knows {json_file.FORM}")
+    return _Reviewed(raw, tuple(_page_from_json(page) for page in raw["pages"]))
 
 
 def _page_from_json(raw: dict[str, Any]) -> tuple[ReviewPage, Placement]:
@@ -113,25 +94,23 @@ def _page_from_json(raw: dict[str, Any]) -> tuple[ReviewPage, Placement]:
     return page, placement
 
 
-def _from_markdown(text: str) -> _Told:
-    front = _FRONT.match(text)
-    facts: dict[str, Any] = yaml.safe_load(front[1]) if front else {}
+def _from_markdown(text: str, facts: dict[str, Any]) -> _Reviewed:
     problems = {problem["page"]: problem for problem in facts.get("problems", ())}
-    _, *pieces = _MARKER.split(text[front.end() if front else 0 :])
     pages = []
-    for number, body in zip(map(int, pieces[::2]), pieces[1::2], strict=True):
+    for number, body in front_matter.divided(text).pages:
         problem = problems.get(number)
-        words = _NOTE.sub("", body.strip("\n"), count=1)
+        words = markdown.without_note(body)
         verdict = Verdict(problem["verdict"]) if problem else Verdict.OK if words.strip() else Verdict.BLANK
-        blocks = layout_blocks.parse(words)
-        pages.append((ReviewPage(number, verdict, problem["reason"] if problem else "", b"", _A4, blocks), Placement()))
-    return _Told(facts, tuple(pages))
+        reason = problem["reason"] if problem else ""
+        page = ReviewPage(number, verdict, reason, b"", _A4, layout_blocks.parse(words))
+        pages.append((page, Placement()))
+    return _Reviewed(facts, tuple(pages))
 
 
-async def _with_images(told: _Told, source: Path, settings: Config) -> list[ReviewPage]:
+async def _with_images(document: _Reviewed, source: Path, settings: Config) -> list[ReviewPage]:
     renderer = Renderer(settings.render.count, Limits(settings.render.page_timeout, settings.render.memory))
     try:
-        return list(await asyncio.gather(*(_with_image(*page, source, renderer) for page in told.pages)))
+        return list(await asyncio.gather(*(_with_image(*page, source, renderer) for page in document.pages)))
     finally:
         await renderer.close()
 

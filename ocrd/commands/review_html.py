@@ -5,22 +5,16 @@ here. Boxes are links to their text, and each text has one to its box.
 """
 
 import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ocrd.display import shown
 from ocrd.model import Verdict
-from ocrd.output import markdown, sanitize
+from ocrd.output import html_page, markdown
 from ocrd.output.layout_blocks import PICTURES, Block
 from ocrd.output.markdown import Style
-
-if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +44,18 @@ def html(title: str, facts: Sequence[tuple[str, str]], pages: Sequence[ReviewPag
     problems = sum(not page.verdict.sound for page in pages)
     word = "page" if problems == 1 else "pages"
     summary = f"{problems} {word} to look at" if problems else "nothing to look at"
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     links = "".join(
         f'<a class="chip {page.verdict}" href="#p{page.number}" title="{escape(str(page.verdict))}">{page.number}</a>'
         for page in pages
     )
-    told = "".join(f"<dt>{escape(name)}</dt><dd>{escape(shown(value))}</dd>" for name, value in facts)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
-        f"<title>{escape(shown(title))} · review</title>\n<style>{style}</style>\n</head>\n<body>\n"
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(shown(value))}</dd>" for name, value in facts)
+    body = (
         f'<header><h1>{escape(shown(title))}</h1><p class="summary {"bad" if problems else "good"}">{summary}, '
         f'{len(pages)} in all</p><nav aria-label="Pages">{links}</nav></header>\n'
-        f"<details class=facts><summary>About this document</summary><dl>{told}</dl></details>\n"
-        f"<main>\n{''.join(_page(page) for page in ordered)}</main>\n</body>\n</html>\n"
+        f"<details class=facts><summary>About this document</summary><dl>{rows}</dl></details>\n"
+        f"<main>\n{''.join(map(_page, ordered))}</main>\n"
     )
+    return html_page.shell(f"{title} · review", style, body, "en")
 
 
 def _page(page: ReviewPage) -> str:
@@ -104,17 +92,10 @@ def _image(name: str, page: ReviewPage) -> str:
 
 def _block(page: str, number: int, block: Block) -> str:
     words = markdown.words(block, Style(running="keep"))
-    inside = sanitize.rendered(_markdown().render(sanitize.with_formulas(words))) if words else ""
+    inside = html_page.rendered(words) if words else ""
     if block.label in PICTURES:
         inside = f'<p class="picture">Picture</p>{inside}'
     place = (
         f'<a class="place" href="#{page}x{number}">{escape(block.label.replace("_", " "))}</a>' if block.boxes else ""
     )
     return f'<div class="block {escape(block.label)}" id="{page}b{number}">{place}{inside}</div>'
-
-
-@cache
-def _markdown() -> "MarkdownIt":
-    from markdown_it import MarkdownIt
-
-    return MarkdownIt("commonmark", {"html": True}).enable("table")

@@ -266,12 +266,12 @@ def _delete(file: Path) -> None:
 def _command(text: str, *command: str) -> Step:
     def run() -> None:
         try:
-            told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - named here
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - named here
         except FileNotFoundError as error:
             raise MachineError(f"There is no {command[0]} on this machine.", _NO_SYSTEMD) from error
-        if told.returncode:
+        if ended.returncode:
             raise MachineError(
-                f"{' '.join(command)} ended with {told.returncode}: {told.stderr.strip()}",
+                f"{' '.join(command)} ended with {ended.returncode}: {ended.stderr.strip()}",
                 "Mend that, and install again: what is done stays done.",
             )
 

@@ -52,9 +52,9 @@ def parse(text: str, path: Path) -> Config:
     """
     config, problems = _checked(Config, text, path, lambda config: _folder_problems(config.watches))
     if config is None or problems:
-        told = "".join(f"  {problem}\n" for problem in problems)
+        listed = "".join(f"  {problem}\n" for problem in problems)
         raise ConfigError(
-            f"{path} has {len(problems)} problem(s):\n{told}", "See config.example.yaml for every setting."
+            f"{path} has {len(problems)} problem(s):\n{listed}", "See config.example.yaml for every setting."
         )
     return config
 

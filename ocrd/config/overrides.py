@@ -38,7 +38,7 @@ def _one(name: str, text: str | None) -> Options:
         raise DocumentError(shown(" ".join(error.what.split())), error.remedy) from error
 
 
-def told(facts: Mapping[str, object]) -> Options:
+def recorded(facts: Mapping[str, object]) -> Options:
     """Read the settings that a delivered document tells of itself. Raises DocumentError."""
     try:
         return options_of(facts.get("settings", {}))
@@ -46,7 +46,7 @@ def told(facts: Mapping[str, object]) -> Options:
         raise DocumentError(error.what, error.remedy) from error
 
 
-def as_told(options: Options) -> dict[str, object]:
+def as_facts(options: Options) -> dict[str, object]:
     """Write settings as a delivered document tells them."""
     return options.model_dump(mode="json", exclude_none=True)
 

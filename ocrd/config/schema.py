@@ -4,7 +4,7 @@ import grp
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +18,9 @@ from pydantic import (
 from ocrd.config.units import Duration, Section, Size, at_least
 from ocrd.config.vllm import VllmSettings
 from ocrd.model import Access, Join
+from ocrd.output import kinds
+from ocrd.output.markdown import Style
+from ocrd.output.split import Separator
 
 
 def _located(value: object, info: ValidationInfo) -> Path:
@@ -45,7 +48,10 @@ def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-OutputKind = Literal["markdown", "json", "text", "pdf"]
+if TYPE_CHECKING:
+    OutputName = str
+else:
+    OutputName = Literal[kinds.NAMES]
 
 Folder = Annotated[
     Path,
@@ -82,7 +88,7 @@ FileMode = Annotated[
     int, BeforeValidator(_mode), PlainSerializer(lambda mode: f"0{mode:o}"), WithJsonSchema({"type": "string"})
 ]
 GroupName = Annotated[str, AfterValidator(_existing_group)]
-Outputs = Annotated[tuple[OutputKind, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
+Outputs = Annotated[tuple[OutputName, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists, and no tuples
 
 
@@ -258,11 +264,9 @@ class Watch(Section):
         description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount.",
     )
     outputs: Outputs = Field(
-        default=("markdown",),
-        description="What is delivered, under one name: markdown; json (all that is known of each page); text (without "
-        "markup); pdf (a copy of the scan that can be searched).",
+        default=("markdown",), description=f"What is delivered, under one name: {kinds.in_words()}."
     )
-    split: Literal["none", "blank", "barcode"] = Field(
+    split: Separator = Field(
         default="none",
         description="Take a scan of several documents apart into NAME-1.md, NAME-2.md …, at blank pages or at sheets "
         "with a barcode.",
@@ -288,7 +292,8 @@ class Watch(Section):
     )
     figures: bool = Field(
         default=True,
-        description="Crop the pictures that the engine found into NAME.assets/, and show them in the Markdown.",
+        description="Crop the pictures that the engine found into NAME.assets/, and show them in the Markdown and the "
+        "HTML.",
     )
     tables: Literal["markdown", "html"] = Field(
         default="markdown",
@@ -327,6 +332,16 @@ class Watch(Section):
     def access(self) -> Access:
         """Who may use what is made in the shared folders."""
         return Access(self.mode, grp.getgrnam(self.group).gr_gid if self.group else None)
+
+    @property
+    def style(self) -> Style:
+        """How the text of its outputs is written."""
+        return Style(self.front_matter, self.tables, self.running, self.dehyphenate, self.join_paragraphs)
+
+    @property
+    def illustrated(self) -> bool:
+        """Whether pictures are cropped from the pages."""
+        return self.figures and kinds.show_figures(self.outputs)
 
     @property
     def sheets(self) -> tuple[str, ...]:

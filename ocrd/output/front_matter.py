@@ -2,22 +2,107 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import yaml
 
 from ocrd.display import shown
-from ocrd.model import PageResult
+from ocrd.errors import DocumentError
+from ocrd.model import Document, PageResult
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's, where PyYAML was built with it: five times as fast
-
-
 _SEALED = re.compile(rb"<!-- ocrd ([0-9a-f]{16}) -->\n\Z")
+_FRONT = re.compile(r"---\r?\n.*?\n---\r?\n", re.DOTALL)
+_MARKER = re.compile(r"<!-- page (\d+) -->")
+_REQUIRED = {"source": str, "sha256": str, "pages": int, "status": str, "date": str}
 
 
-MARKER = re.compile(r"<!-- page (\d+) -->")
-"""Where a page begins; its number counts in the source."""
+class Divided(NamedTuple):
+    """A sidecar, taken apart at its markers. Put together again, it is the same text."""
+
+    front: str
+    """The front matter with its lines of dashes; empty if there is none."""
+    head: str
+    """What stands before the first page."""
+    pages: list[tuple[int, str]]
+    """The number of each page, from 1 in the source, and the text behind its marker."""
+
+
+def marker(number: int) -> str:
+    """Write the comment with which a page begins; its number counts in the source, from 1."""
+    return f"<!-- page {number} -->"
+
+
+def divided(sidecar: str) -> Divided:
+    """Take a sidecar apart."""
+    match = _FRONT.match(sidecar)
+    front = match[0] if match else ""
+    head, *pieces = _MARKER.split(sidecar[len(front) :])
+    return Divided(front, head, list(zip(map(int, pieces[::2]), pieces[1::2], strict=True)))
+
+
+def pages_of(sidecar: str) -> list[int]:
+    """List the numbers of the pages whose markers a sidecar has."""
+    return [number for number, _ in divided(sidecar).pages]
+
+
+def facts_of(sidecar: bytes) -> dict[str, Any] | None:
+    """Read back the front matter of a sidecar of ours, which may be cut off behind it; None if there is none."""
+    head, end, _ = sidecar.replace(b"\r\n", b"\n").partition(b"\n---\n")
+    if not end or not head.startswith(b"---\n"):
+        return None
+    try:
+        facts = yaml.safe_load(head.removeprefix(b"---\n"))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError):
+        return None
+    sound = isinstance(facts, dict) and all(isinstance(facts.get(key), kind) for key, kind in _REQUIRED.items())
+    return facts if sound else None
+
+
+def facts(document: Document, spelled: Callable[[str], str] = shown) -> dict[str, object]:
+    """Return what is told of a document beside its pages; `spelled` makes names of files fit to be written."""
+    return {
+        "source": spelled(document.source),
+        **({"files": list(map(spelled, document.facts.files))} if document.facts.files else {}),
+        "sha256": document.facts.sha256,
+        "pages": document.facts.pages,
+        **({"part": f"{document.part[0]} of {document.part[1]}"} if document.part else {}),
+        **({"settings": dict(document.settings)} if document.settings else {}),
+        "status": document.status,
+        "engine": document.engine,
+        "model": document.model,
+        "date": document.date.isoformat(timespec="seconds"),
+        "seconds": round(document.seconds, 1),
+    }
+
+
+def front_matter(facts: Mapping[str, object]) -> str:
+    """Write facts as a sidecar begins with them."""
+    text = yaml.dump(facts, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return f"---\n{text}---\n"
+
+
+def problem(page: PageResult) -> dict[str, object]:
+    """Return what the front matter lists of a page that a person should look at."""
+    return {"page": page.index + 1, "verdict": str(page.verdict), "reason": shown(page.reason)}
+
+
+def renewed(front: str, pages: Sequence[PageResult], rerun: Mapping[str, object]) -> str:
+    """Write a front matter anew after a rerun of some pages; `rerun` is the entry that it gets, `date` among it.
+
+    Raises DocumentError if it is damaged.
+    """
+    facts = facts_of(front.encode())
+    problems = facts and facts.get("problems", [])
+    if facts is None or not isinstance(problems, list):
+        raise DocumentError("The front matter of the sidecar is damaged.", "Mend it, or delete it, and try again.")
+    numbers = {page.index + 1 for page in pages}
+    remaining = [entry for entry in problems if not (isinstance(entry, dict) and entry.get("page") in numbers)]
+    remaining += [problem(page) for page in pages if not page.verdict.sound]
+    remaining.sort(key=lambda entry: entry.get("page", 0) if isinstance(entry, dict) else 0)
+    facts |= {"status": "partial" if remaining else "complete", "date": rerun["date"], "problems": remaining}
+    return front_matter(facts | {"reruns": [*facts.get("reruns", []), dict(rerun)]})
 
 
 def note(name: str, what: str, remedy: str, date: str) -> str:
@@ -32,25 +117,6 @@ def note(name: str, what: str, remedy: str, date: str) -> str:
     return f"{text}<!-- ocrd {_seal(text.encode())} -->\n"
 
 
-def pages_of(sidecar: str) -> list[int]:
-    """List the numbers of the pages whose markers a sidecar has."""
-    return [int(number) for number in MARKER.findall(sidecar)]
-
-
-def facts_of(sidecar: bytes) -> dict[str, Any] | None:
-    """Read back the front matter of a sidecar of ours; None if there is none."""
-    head, end, _ = sidecar.removeprefix(b"---\n").partition(b"\n---\n")
-    if not end or not sidecar.startswith(b"---\n"):
-        return None
-    try:
-        facts = yaml.safe_load(head)
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError):
-        return None
-    wanted = {"source": str, "sha256": str, "pages": int, "status": str, "date": str}
-    sound = isinstance(facts, dict) and all(isinstance(facts.get(key), kind) for key, kind in wanted.items())
-    return facts if sound else None
-
-
 def is_own_note(data: bytes) -> bool:
     """Whether this is a note of ours that nobody has changed."""
     found = _SEALED.search(data)
@@ -59,17 +125,6 @@ def is_own_note(data: bytes) -> bool:
 
 def _seal(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
-
-
-def problem(page: PageResult) -> dict[str, object]:
-    """Tell in the front matter of a page that a person should look at."""
-    return {"page": page.index + 1, "verdict": str(page.verdict), "reason": shown(page.reason)}
-
-
-def front_matter(facts: Mapping[str, object]) -> str:
-    """Write facts as a sidecar begins with them."""
-    text = yaml.dump(facts, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return f"---\n{text}---\n"
 
 
 def inline(text: str) -> str:

@@ -1,26 +1,28 @@
-"""From a document's pages to its sidecar, and from a refusal to its note. Pure: text in, text out.
+"""From a document's pages to its sidecar, and from pages that were read again to the sidecar with them. Pure.
 
 What the engine read is text, never markup of ours: it can't end the front matter, it can't forge a page marker, and
 what it leaves open ends with its page.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
 from ocrd.display import shown
+from ocrd.errors import DocumentError
 from ocrd.model import Document, PageResult, Verdict
-from ocrd.output import layout_blocks, sanitize, tables
-from ocrd.output.front_matter import front_matter, inline, problem
+from ocrd.output import front_matter, layout_blocks, sanitize, tables
+from ocrd.output.front_matter import inline
 from ocrd.output.layout_blocks import Block
 from ocrd.output.reflow import Part, joined
-from ocrd.output.result_names import ASSETS, STEM
+from ocrd.output.result_names import ASSETS, STEM, with_stem
 
 _HEADINGS = {"title": "# ", "sub_title": "## "}
 _RUNNING = {"header": "header", "footer": "footer", "page_number": "number"}
 _CAPTIONS = {"image_caption", "figure_caption", "chart_caption", "table_caption"}
+_NOTE = re.compile(r"> \*Page \d+ [^\n]*\*\n*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,69 +39,101 @@ class Style:
 def sidecar(document: Document, style: Style) -> str:
     """Write the Markdown of a document: facts if wanted, then every page in order under its marker.
 
-    Links to figures hold `result.STEM` for the name that is found when it is published.
+    Links to figures hold `result_names.STEM` for the name that is found when it is published.
     """
-    head = [_facts(document)] if style.front_matter else []
+    facts = front_matter.facts(document) | {"problems": [front_matter.problem(page) for page in document.problems]}
+    head = [front_matter.front_matter(facts)] if style.front_matter else []
     parts = [part for page in document.pages for part in _page(page, style)]
-    told = joined(parts, dehyphenate=style.dehyphenate, paragraphs=style.join_paragraphs)
-    body = "\n\n".join(part.text for part in told) + "\n"
-    return "\n".join([*head, body])
+    flowing = joined(parts, dehyphenate=style.dehyphenate, paragraphs=style.join_paragraphs)
+    return "\n".join([*head, _text(flowing) + "\n"])
+
+
+def replace_pages(
+    sidecar: str, pages: Sequence[PageResult], style: Style, rerun: Mapping[str, object], stem: str
+) -> str:
+    """Put pages in the place of their earlier readings; what stands elsewhere stays as its owner left it.
+
+    `rerun` is the entry about it in the front matter, if there is one; `stem` the name of the sidecar, for links.
+    Raises DocumentError if a page's marker is not there, or twice, or the front matter can't be read.
+    """
+    divided = front_matter.divided(sidecar)
+    found = [number for number, _ in divided.pages]
+    for page in pages:
+        if found.count(page.index + 1) != 1:
+            raise DocumentError(
+                f"The sidecar has the marker of page {page.index + 1} {found.count(page.index + 1)} times.",
+                f"Write the line {front_matter.marker(page.index + 1)} where that page begins, once, or drop the scan "
+                "again.",
+            )
+    fresh = {page.index + 1: with_stem(_body(page, style), stem) for page in pages}
+    written = (front_matter.renewed(divided.front, pages, rerun) if divided.front else "") + divided.head
+    after_fresh = False
+    for number, earlier in divided.pages:
+        text = earlier
+        if number in fresh:
+            if written.strip() and not written.endswith("\n"):  # the marker stood in a paragraph
+                written = written.rstrip() + "\n\n"
+            text = f"\n\n{fresh[number]}".rstrip() + "\n\n"
+        elif after_fresh:
+            text = re.sub(r"\A[ \t]+", "\n\n", earlier)
+        written += front_matter.marker(number) + text
+        after_fresh = number in fresh
+    return written.rstrip("\n") + "\n" if after_fresh else written
 
 
 def section(page: PageResult, style: Style, *, noted: bool) -> str:
     """Write the words of one page, without marker and figures; `noted` begins with a visible word on any problem."""
-    return _without({"marker", "figure"} if noted else {"marker", "figure", "note"}, page, style)
+    without = {"figure"} if noted else {"figure", "note"}
+    return _text(part for part in page_parts(page, style) if part.kind not in without)
 
 
-def body(page: PageResult, style: Style) -> str:
-    """Write one page as it stands in a sidecar below its marker; links to figures hold `result.STEM`."""
-    return _without({"marker"}, page, style)
+def page_parts(page: PageResult, style: Style) -> list[Part]:
+    """Write one page by itself, part by part, without its marker.
 
-
-def _without(kinds: set[str], page: PageResult, style: Style) -> str:
-    parts = [part for part in _page(page, style) if part.kind not in kinds]
-    return "\n\n".join(part.text for part in joined(parts, dehyphenate=style.dehyphenate, paragraphs=False))
+    There is a part for each of the page's `figures`, in their order; its link holds `result_names.STEM`.
+    """
+    parts = [part for part in _page(page, style) if part.kind != "marker"]
+    return joined(parts, dehyphenate=style.dehyphenate, paragraphs=False)
 
 
 def words(block: Block, style: Style) -> str:
     """Write the words of one block of a page."""
-    return "\n\n".join(part.text for part in _block(block, style))
+    return _text(_block(block, style))
 
 
-def duplicate(told: Mapping[str, str | int], earlier: str, links: Sequence[str], style: Style) -> str:
-    """Write the sidecar of a scan whose content was delivered before: `told` of it, and links to the earlier one's."""
-    facts = {"source": told["source"], "sha256": told["sha256"], "pages": told["pages"], "status": "duplicate"}
-    facts |= {"date": told["date"], "duplicate_of": shown(earlier)}
-    head = front_matter(facts) if style.front_matter else ""
+def without_note(text: str) -> str:
+    """Take the visible word on a problem off the text of a page."""
+    return _NOTE.sub("", text.strip("\n"), count=1)
+
+
+def duplicate(facts: Mapping[str, str | int], earlier: str, links: Sequence[str], style: Style) -> str:
+    """Write the sidecar of a scan whose content was delivered before as `earlier`, with links to the sidecars of that.
+
+    `facts` are `source`, `sha256`, `pages` and `date` of this scan.
+    """
+    written = {"source": facts["source"], "sha256": facts["sha256"], "pages": facts["pages"], "status": "duplicate"}
+    written |= {"date": facts["date"], "duplicate_of": shown(earlier)}
+    head = front_matter.front_matter(written) if style.front_matter else ""
     if len(links) == 1:
         return f"{head}\nThe same file was read before, as [{inline(earlier)}]({quote(links[0])}).\n"
     parts = ", ".join(f"[{number}]({quote(link)})" for number, link in enumerate(links, 1))
     return f"{head}\nThe same file was read before, as {inline(earlier)}, in {len(links)} parts: {parts}.\n"
 
 
-def _facts(document: Document) -> str:
-    facts = {
-        "source": shown(document.source),
-        **({"files": [shown(file) for file in document.facts.files]} if document.facts.files else {}),
-        "sha256": document.facts.sha256,
-        "pages": document.facts.pages,
-        **document.told_part,
-        **document.told_settings,
-        "status": document.status,
-        "engine": document.engine,
-        "model": document.model,
-        "date": document.date.isoformat(timespec="seconds"),
-        "seconds": round(document.seconds, 1),
-        "problems": [problem(page) for page in document.problems],
-    }
-    return front_matter(facts)
+def _body(page: PageResult, style: Style) -> str:
+    """Write one page as it stands in a sidecar below its marker; links to figures hold `result_names.STEM`."""
+    return _text(page_parts(page, style))
+
+
+def _text(parts: Iterable[Part]) -> str:
+    return "\n\n".join(part.text for part in parts)
 
 
 def _page(page: PageResult, style: Style) -> list[Part]:
     """Write the parts of a page: its marker, a visible word on any problem, and the text that there is."""
-    parts = [Part("marker", f"<!-- page {page.index + 1} -->")]
+    parts = [Part("marker", front_matter.marker(page.index + 1))]
     if page.verdict is not Verdict.OK:
-        parts.append(Part("note", f"> *Page {page.index + 1} {_told(page)}.*"))
+        parts.append(Part("note", f"> *Page {page.index + 1} {_in_words(page)}.*"))
     figures = iter(page.figures)
     for block in layout_blocks.parse(sanitize.clean(page.reading.text)) if page.reading else ():
         if block.label in layout_blocks.PICTURES:
@@ -159,7 +193,7 @@ def _unbroken(text: str) -> str:
     return re.sub(r"\n\s*\n", "\n", text)
 
 
-def _told(page: PageResult) -> str:
+def _in_words(page: PageResult) -> str:
     reason = inline(page.reason).rstrip(".")
     match page.verdict:
         case Verdict.BLANK if page.facts and page.facts.separator:

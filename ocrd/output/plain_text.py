@@ -1,24 +1,54 @@
-"""Markdown to plain text: what a reader sees, without any signs of markup. Pure."""
+"""A document as plain text: what a reader sees, without any signs of markup. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ocrd.output import tables
+from ocrd.errors import DocumentError
+from ocrd.model import Document, PageResult
+from ocrd.output import markdown, tables
+from ocrd.output.markdown import Style
 from ocrd.output.sanitize import with_formulas
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
+PAGE_BREAK = "\n\f"
+"""Between two pages."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
-def plain(markdown: str) -> str:
-    """Give the text alone: an empty line between paragraphs, tabs between the cells of a table."""
-    return "\n\n".join(text for text in _blocks(_parser().parse(with_formulas(markdown))) if text.strip())
+def write(document: Document, style: Style) -> str:
+    """Write the text of every page, a form feed between two."""
+    return PAGE_BREAK.join(_page(page, style) for page in document.pages) + "\n"
+
+
+def replace_pages(text: str, pages: Sequence[PageResult], numbers: Sequence[int], style: Style) -> str:
+    """Put pages in the place of their earlier readings.
+
+    Raises DocumentError if it has not pages of these `numbers`, counted from 1 in the source.
+    """
+    parts = text.removesuffix("\n").split(PAGE_BREAK)
+    if len(parts) != len(numbers):
+        raise DocumentError(
+            f"The text beside it has {len(parts)} page(s), between form feeds, and the sidecar {len(numbers)}.",
+            "Move it away, and try again.",
+        )
+    for page in pages:
+        parts[numbers.index(page.index + 1)] = _page(page, style)
+    return PAGE_BREAK.join(parts) + "\n"
+
+
+def plain(text: str) -> str:
+    """Take the markup off Markdown: an empty line between paragraphs, tabs between the cells of a table."""
+    return "\n\n".join(text for text in _blocks(_parser().parse(with_formulas(text))) if text.strip())
+
+
+def _page(page: PageResult, style: Style) -> str:
+    return plain(markdown.section(page, style, noted=True))
 
 
 @cache

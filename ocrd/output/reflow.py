@@ -26,17 +26,17 @@ class Part(NamedTuple):
 
 def joined(parts: Iterable[Part], *, dehyphenate: bool, paragraphs: bool) -> list[Part]:
     """Join what is wanted. Every marker stays, once and in its order."""
-    coming = deque(_undivided(part) for part in parts) if dehyphenate else deque(parts)
+    remaining = deque(_undivided(part) for part in parts) if dehyphenate else deque(parts)
     if not dehyphenate and not paragraphs:
-        return list(coming)
-    told: list[Part] = []
-    while coming:
-        part = coming.popleft()
+        return list(remaining)
+    written: list[Part] = []
+    while remaining:
+        part = remaining.popleft()
         if part.kind == "marker":
-            _join_over(told, part, coming, dehyphenate=dehyphenate, paragraphs=paragraphs)
+            _join_over(written, part, remaining, dehyphenate=dehyphenate, paragraphs=paragraphs)
         else:
-            told.append(part)
-    return told
+            written.append(part)
+    return written
 
 
 def _undivided(part: Part) -> Part:
@@ -46,25 +46,27 @@ def _undivided(part: Part) -> Part:
     return part._replace(text=_DIVIDED.sub(lambda match: "" if match[1].islower() else match[0], part.text))
 
 
-def _join_over(told: list[Part], marker: Part, coming: deque[Part], *, dehyphenate: bool, paragraphs: bool) -> None:
-    """Put a marker after what was told, and before or into what is coming."""
-    back, ahead = _prose(reversed(told)), _prose(coming)
-    last, first = ("" if back is None else told[-1 - back].text), ("" if ahead is None else coming[ahead].text)
+def _join_over(
+    written: list[Part], marker: Part, remaining: deque[Part], *, dehyphenate: bool, paragraphs: bool
+) -> None:
+    """Put a marker after what is written, and before or into what remains."""
+    back, ahead = _prose(reversed(written)), _prose(remaining)
+    last, first = ("" if back is None else written[-1 - back].text), ("" if ahead is None else remaining[ahead].text)
     divided = dehyphenate and _ENDS_DIVIDED.search(last)
     if back is None or ahead is None or not first[:1].islower() or not (divided or (paragraphs and _goes_on(last))):
-        told.append(marker)
+        written.append(marker)
         return
     if divided:
         rest, first = _cut(first)
         last = last[:-1] + rest
-    del told[-1 - back], coming[ahead]
+    del written[-1 - back], remaining[ahead]
     if paragraphs:  # what stands alongside, such as a footer, comes before it
-        told.append(Part("prose", f"{last} {marker.text} {first}".rstrip()))
+        written.append(Part("prose", f"{last} {marker.text} {first}".rstrip()))
         return
-    told.insert(len(told) - back, Part("prose", last))
-    told.append(marker)
+    written.insert(len(written) - back, Part("prose", last))
+    written.append(marker)
     if first:
-        coming.insert(ahead, Part("prose", first))
+        remaining.insert(ahead, Part("prose", first))
 
 
 def _prose(parts: Iterable[Part]) -> int | None:

@@ -1,45 +1,58 @@
-"""One scan of several documents, taken apart at its separators. Pure.
+"""One scan of several documents, taken apart at its separators, and the names of the parts' files. Pure.
 
 Pages of a separation lead the document that they introduce, so that each page stands in one sidecar; those behind the
 last document end it. Every part has a page with something on it: a scan without two such parts stays whole.
 """
 
+import re
 from dataclasses import replace
 from typing import Literal
 
 from ocrd.model import Document, PageResult, Verdict
 
-How = Literal["none", "blank", "barcode"]
+Separator = Literal["none", "blank", "barcode"]
+"""What a new document begins behind."""
+_ENDING = re.compile(r"-(\d+)(\..*)")
 
 
-def parts(document: Document, how: How) -> tuple[Document, ...]:
+def parts(document: Document, separator: Separator) -> tuple[Document, ...]:
     """Take a document apart; one that holds no separator between two others' pages is returned as it is."""
-    told: list[list[PageResult]] = [[]]
+    groups: list[list[PageResult]] = [[]]
     between: list[PageResult] = []
     begun = False
     for page in document.pages:
-        if _separates(page, how) or (between and page.verdict is Verdict.BLANK):  # a sheet's back goes with it
+        if _separates(page, separator) or (between and page.verdict is Verdict.BLANK):  # a sheet's back goes with it
             between.append(page)
             continue
-        something = page.verdict is not Verdict.BLANK
         if between and begun:
-            told.append([])
-        told[-1] += [*between, page]
+            groups.append([])
+        groups[-1] += [*between, page]
         between = []
-        begun = begun or something
-    told[-1] += between
-    if len(told) == 1:
+        begun = begun or page.verdict is not Verdict.BLANK
+    groups[-1] += between
+    if len(groups) == 1:
         return (document,)
     return tuple(
-        replace(document, pages=tuple(pages), part=(number, len(told))) for number, pages in enumerate(told, 1)
+        replace(document, pages=tuple(pages), part=(number, len(groups))) for number, pages in enumerate(groups, 1)
     )
 
 
-def _separates(page: PageResult, how: How) -> bool:
-    match how:
+def _separates(page: PageResult, separator: Separator) -> bool:
+    match separator:
         case "none":
             return False
         case "blank":
             return page.verdict is Verdict.BLANK
         case "barcode":
             return bool(page.facts and page.facts.separator)
+
+
+def ending(document: Document, suffix: str) -> str:
+    """Return how the name of a document's file ends: `.md`, or `-2.md` for the second of several parts."""
+    return f"-{document.part[0]}{suffix}" if document.part else suffix
+
+
+def part_and_suffix(ending: str) -> tuple[int, str]:
+    """Return the number of the part, 0 for a whole document, and the suffix of what `ending` made."""
+    match = _ENDING.fullmatch(ending)
+    return (int(match[1]), match[2]) if match else (0, ending)

@@ -17,7 +17,7 @@ class Table(NamedTuple):
 
 
 def parse(html: str) -> Table:
-    """Read one table, as `markup.table` gives it. No text is lost."""
+    """Read one table, as `sanitize.pieces` gives it. No text is lost."""
     reader = _Reader()
     reader.feed(html)
     reader.close()

@@ -10,24 +10,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import structlog
-
 from ocrd.concurrency.threads import finish_in_thread
 from ocrd.config import overrides
 from ocrd.config.schema import Options, Watch
 from ocrd.display import shown
-from ocrd.errors import DocumentError, PageError
+from ocrd.errors import DocumentError
 from ocrd.model import Document, PageResult
-from ocrd.output import files as outputs
-from ocrd.output import front_matter, markdown, split
+from ocrd.output import front_matter, kinds, markdown
+from ocrd.output.kinds import Materials
+from ocrd.pipeline import output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read_document
 from ocrd.storage import deliveries, ledger, publish
 from ocrd.storage.job import Job, refusal_of
 from ocrd.storage.ledger import Entry, Ledger
+from ocrd.storage.result import Result
 from ocrd.storage.spool import Spool
-
-log = structlog.get_logger("ocrd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +88,15 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
             elif isinstance(result, Duplicate):
                 if watch.duplicates == "skip":
                     return await _skip(job, watch, spool, result)
-                await finish_in_thread(job.keep_result, {".md": _link(job, watch, result)}, (), result.facts)
+                link = {kinds.MARKDOWN.ending: _link(job, watch, result)}
+                await finish_in_thread(job.keep_result, link, (), result.facts)
             else:
                 document = result
-                files = await finish_in_thread(outputs.files, result, watch)
-                files |= await _searchable(job.source, result, watch, tools)
+                materials = Materials(watch.style, Result(job.folder).figure, job.source, tools.renderer)
+                files = await output_files.make(result, watch, materials)
                 await finish_in_thread(job.update, partial=bool(result.problems))
-                await finish_in_thread(job.keep_result, files, outputs.figures(result), ledger.facts(result))
+                figures = output_files.figures_beside(result, files)
+                await finish_in_thread(job.keep_result, files, figures, ledger.facts(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
     sidecar = await finish_in_thread(_deliver, job, watch, spool)
@@ -116,8 +116,8 @@ async def _read(job: Job, watch: Watch, options: Options, tools: Tools) -> "Docu
         await tools.in_flight.turn((watch.name, facts.sha256), job.id)
         if known := await finish_in_thread(_earlier, watch, facts.sha256):
             date = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
-            told = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
-            return Duplicate(known, told)
+            ledger_facts = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
+            return Duplicate(known, ledger_facts)
     read_so = provenance(facts, watch, approach, tools)
 
     async def keep(page: PageResult, figures: Figures) -> None:
@@ -134,24 +134,10 @@ async def _read(job: Job, watch: Watch, options: Options, tools: Tools) -> "Docu
         keep=keep,
         settings=watch.pages,
         separators=watch.sheets,
-        illustrate=outputs.with_figures(watch),
+        illustrate=watch.illustrated,
         approach=approach,
     )
-    return replace(document, settings=overrides.as_told(options))
-
-
-async def _searchable(path: Path, document: Document, watch: Watch, tools: Tools) -> Figures:
-    """Make the PDF of each part, if it is wanted. Where it can't be made, Markdown takes its place."""
-    files: dict[str, bytes] = {}
-    for part in split.parts(document, watch.split) if "pdf" in watch.outputs else ():
-        only = [page.index for page in part.pages] if part.part else []
-        try:
-            files[outputs.ending(part, ".pdf")] = await tools.renderer.searchable(path, document.pages, only)
-        except (DocumentError, PageError) as error:
-            log.warning("no pdf", source=shown(document.source), reason=str(error))
-            sidecar = markdown.sidecar(part, outputs.style_of(watch))
-            files[outputs.ending(part, ".md")] = sidecar.encode()
-    return files
+    return replace(document, settings=overrides.as_facts(options))
 
 
 def _deliver(job: Job, watch: Watch, spool: Spool) -> Path:
@@ -187,20 +173,20 @@ def _record(job: Job, watch: Watch) -> None:
         Ledger(watch.work_folder, watch.outbox).record(entry)
 
 
-def _link(job: Job, watch: Watch, twin: Duplicate) -> bytes:
+def _link(job: Job, watch: Watch, duplicate: Duplicate) -> bytes:
     links = [
-        os.path.relpath(one, Path(job.record.name).parent) for one in deliveries.parts(watch, twin.earlier.sidecar)
+        os.path.relpath(one, Path(job.record.name).parent) for one in deliveries.parts(watch, duplicate.earlier.sidecar)
     ]
-    told = {**twin.facts, "source": shown(job.record.name)}
-    return markdown.duplicate(told, twin.earlier.source, links, outputs.style_of(watch)).encode()
+    facts = {**duplicate.facts, "source": shown(job.record.name)}
+    return markdown.duplicate(facts, duplicate.earlier.source, links, watch.style).encode()
 
 
-async def _skip(job: Job, watch: Watch, spool: Spool, twin: Duplicate) -> Outcome:
+async def _skip(job: Job, watch: Watch, spool: Spool, duplicate: Duplicate) -> Outcome:
     """Archive a duplicate without a sidecar."""
-    entry = Entry(job.id, source=job.record.name, kind="skipped", sidecar=twin.earlier.sidecar, **twin.facts)
+    entry = Entry(job.id, source=job.record.name, kind="skipped", sidecar=duplicate.earlier.sidecar, **duplicate.facts)
     await finish_in_thread(Ledger(watch.work_folder, watch.outbox).record, entry)
     original = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
-    reason = f"the same as {shown(twin.earlier.source)}, delivered {twin.earlier.date}"
+    reason = f"the same as {shown(duplicate.earlier.source)}, delivered {duplicate.earlier.date}"
     return Outcome("skipped", original, original, reason=reason)
 
 

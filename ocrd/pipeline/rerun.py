@@ -15,7 +15,7 @@ exchanged in one step. A file that somebody changed meanwhile is left, and the p
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,10 @@ from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.model import Approach, Document, PageResult, SourceFacts, Verdict
-from ocrd.output import files
+from ocrd.output import kinds
+from ocrd.output.kinds import Kind, Materials, Replacement
 from ocrd.output.result_names import ASSETS
-from ocrd.pipeline import page_replacement
+from ocrd.pipeline import output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read_document
 from ocrd.pipeline.job_runner import Outcome
@@ -38,13 +39,13 @@ from ocrd.storage.deliveries import Delivered
 from ocrd.storage.durable import NotAsSeenError
 from ocrd.storage.job import RECORD, Job, Rerun
 from ocrd.storage.ledger import Entry, Ledger
+from ocrd.storage.result import Result
 from ocrd.storage.safe_paths import beneath
 from ocrd.storage.spool import Spool, clear
 
 log = structlog.get_logger("ocrd")
 
 _LIST = "again.json"
-_WANTED = {".md": "markdown", ".json": "json", ".txt": "text", ".pdf": "pdf"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outco
 
     Raises MachineError (try again later), EngineError, Interrupted. The attempt is then refunded.
     """
-    sidecar = watch.outbox / _asked(job).sidecar
+    sidecar = watch.outbox / _request(job).sidecar
     document = None
     try:
         while (plan := await finish_in_thread(_Plan.of, job)) is None or not await finish_in_thread(
@@ -91,7 +92,7 @@ async def run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outco
     return outcome
 
 
-def _asked(job: Job) -> Rerun:
+def _request(job: Job) -> Rerun:
     if job.record.rerun is None:
         raise AssertionError(job.folder)
     return job.record.rerun
@@ -100,49 +101,51 @@ def _asked(job: Job) -> Rerun:
 async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     """Read the pages, and write the files anew that they stand in. Returns those pages as a document of their own."""
     attempts = earlier_attempts(job, tools)
-    known = await finish_in_thread(deliveries.look, watch, _asked(job).sidecar)
-    options = overrides.told(known.facts)
-    approach = approach_of(options, tools.engine, f"The facts of {shown(known.sidecar)}")
+    delivered = await finish_in_thread(deliveries.look, watch, _request(job).sidecar)
+    options = overrides.recorded(delivered.facts)
+    approach = approach_of(options, tools.engine, f"The facts of {shown(delivered.sidecar)}")
     watch = overrides.applied(options, watch)
-    known = replace(known, watch=watch)
-    original = await finish_in_thread(deliveries.original, watch, known.facts, known.sidecar)
+    delivered = replace(delivered, watch=watch)
+    original = await finish_in_thread(deliveries.original, watch, delivered.facts, delivered.sidecar)
     if original is None:
         raise DocumentError(
-            f"The original of {shown(known.sidecar)} is neither in {shown(watch.archive)} nor in {shown(watch.error)}.",
+            f"The original of {shown(delivered.sidecar)} is neither in {shown(watch.archive)} nor in "
+            f"{shown(watch.error)}.",
             "Put it back there, and ask again.",
         )
-    with deliveries.held_open(original, job.folder / "original") as held:
-        facts = await tools.renderer.open(held)
-        document = await _read(job, held, facts, attempts, watch, approach, tools)
-        pages = _named_anew(document.pages, job.id)
-        told = {
-            "date": document.date.isoformat(timespec="seconds"),
-            "pages": [page.index + 1 for page in pages],
-            "engine": document.engine,
-            "model": document.model,
-        }
-        numbers = await finish_in_thread(deliveries.numbers, known)
-        endings = await finish_in_thread(_keep_old, job, known)
-        if ".pdf" in endings and not await _renew_pdf(job, held, facts, pages, numbers, tools):
-            endings.remove(".pdf")
-    status = await finish_in_thread(_renew, job, known, endings, pages, numbers, told)
-    figures = {
-        plain: own
-        for before, after in zip(document.pages, pages, strict=True)
-        for plain, own in zip(before.figures, after.figures, strict=True)
-        if plain
-    }
-    kept = {"date": told["date"], "sha256": facts.sha256, "pages": facts.pages, "status": status}
-    plan = {"endings": endings, "figures": figures, "facts": kept, "original": str(original.path)}
-    await finish_in_thread(durable.write_own, job.folder / _LIST, json.dumps(plan).encode())
+    with deliveries.opened_original(original, job.folder / "original") as source:
+        facts = await tools.renderer.open(source)
+        document = await _read(job, source, facts, attempts, watch, approach, tools)
+        pages, figures = _with_new_names(document.pages, job.id)
+        date = document.date.isoformat(timespec="seconds")
+        replacement = Replacement(
+            pages,
+            numbers=await finish_in_thread(deliveries.numbers, delivered),
+            total=facts.pages,
+            rerun={
+                "date": date,
+                "pages": [page.index + 1 for page in pages],
+                "engine": document.engine,
+                "model": document.model,
+            },
+            stem=Path(delivered.stem).name,
+        )
+        kept_as = {new: kept for kept, new in figures.items()}
+        materials = Materials(
+            watch.style, lambda name: Result(job.folder).figure(kept_as[name]), source, tools.renderer
+        )
+        endings, status = await _renew(job, delivered, replacement, materials)
+    ledger_facts = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": status}
+    plan = _Plan(tuple(endings), figures, ledger_facts, str(original.path))
+    await finish_in_thread(durable.write_own, job.folder / _LIST, json.dumps(asdict(plan)).encode())
     return document
 
 
 async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
-    job: Job, path: Path, facts: SourceFacts, attempts: int, watch: Watch, approach: Approach, tools: Tools
+    job: Job, source: Path, facts: SourceFacts, attempts: int, watch: Watch, approach: Approach, tools: Tools
 ) -> Document:
-    """Read the pages that are asked for. Those that fail are told and left out. Raises DocumentError if all do."""
-    wanted = {number - 1 for number in _asked(job).pages}
+    """Read the pages that are asked for. Those that fail are logged and left out. Raises DocumentError if all do."""
+    wanted = {number - 1 for number in _request(job).pages}
     if max(wanted) >= facts.pages:
         raise DocumentError(
             f"The original has {facts.pages} page(s), and no page {max(wanted) + 1}.", "Ask for others."
@@ -154,7 +157,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
 
     others = {index: PageResult(index, Verdict.OK, "", None) for index in range(facts.pages) if index not in wanted}
     document = await read_document(
-        path,
+        source,
         job.record.name,
         facts,
         tools,
@@ -163,7 +166,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
         keep=keep,
         settings=watch.pages,
         separators=watch.sheets,
-        illustrate=files.with_figures(watch),
+        illustrate=watch.illustrated,
         approach=approach,
     )
     read = [document.pages[index] for index in sorted(wanted)]
@@ -178,87 +181,70 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
     return replace(document, pages=good)
 
 
-def _named_anew(pages: Sequence[PageResult], job: str) -> tuple[PageResult, ...]:
-    """Give the figures names that were never used: the earlier ones stay, for the sidecar that is kept."""
-    return tuple(
-        replace(page, figures=tuple(name and name.replace("-figure-", f"-{job}-figure-") for name in page.figures))
-        for page in pages
-    )
+def _with_new_names(pages: Sequence[PageResult], job_id: str) -> tuple[tuple[PageResult, ...], dict[str, str]]:
+    """Give the figures names that were never used: the earlier ones stay, for the sidecar that is kept.
+
+    Returns the pages with these, and the new names by those in the job folder.
+    """
+    figures = {name: name.replace("-figure-", f"-{job_id}-figure-") for page in pages for name in page.figures if name}
+    renamed = (replace(page, figures=tuple(name and figures[name] for name in page.figures)) for page in pages)
+    return tuple(renamed), figures
 
 
-def _keep_old(job: Job, known: Delivered) -> list[str]:
-    """Copy the files that are to change, but for those that were exchanged before. Returns their endings."""
-    folder = job.folder / "again"
-    durable.make_folders(folder, below=job.folder)
-    first = Path(known.sidecar).suffix
+async def _renew(
+    job: Job, delivered: Delivered, replacement: Replacement, materials: Materials
+) -> tuple[list[str], str]:
+    """Write the delivered files anew. Returns the endings of those to exchange, and the status that the document has.
+
+    Raises DocumentError if one is not what was delivered.
+    """
+    status = "complete" if all(page.verdict.sound for page in replacement.pages) else "partial"
     endings = []
-    for ending in (first, *(ending for ending in _WANTED if ending != first)):
-        name = known.stem + ending
-        wanted = ending == first or _WANTED[ending] in known.watch.outputs
-        if wanted and _done(ending) not in job.record.names and (known.watch.outbox / name).is_file():
-            durable.write_own(folder / f"old{ending}", deliveries.read(known.watch.outbox, name))
-            endings.append(ending)
-    return endings
-
-
-async def _renew_pdf(  # noqa: PLR0913, PLR0917 - one document's facts and tools
-    job: Job, path: Path, facts: SourceFacts, pages: Sequence[PageResult], numbers: Sequence[int], tools: Tools
-) -> bool:
-    read = {page.index: page for page in pages}
-    every = [read.get(index) or PageResult(index, Verdict.OK, "", None) for index in range(facts.pages)]
-    places = {index: numbers.index(index + 1) for index in sorted(read) if index + 1 in numbers}
-    old = job.folder / "again" / "old.pdf"
-    try:
-        data = await tools.renderer.exchange_searchable(path, old, every, places, len(numbers))
-    except PageError as error:
-        log.warning("pdf left as it was", source=shown(job.record.name), reason=str(error))
-        return False
-    await finish_in_thread(durable.write_own, job.folder / "again" / "new.pdf", data)
-    return True
-
-
-def _renew(  # noqa: PLR0913, PLR0917 - what is to be told, and where
-    job: Job,
-    known: Delivered,
-    endings: Sequence[str],
-    pages: Sequence[PageResult],
-    numbers: Sequence[int],
-    told: Mapping[str, object],
-) -> str:
-    """Write the files that are text anew. Returns the status that the sidecar tells now."""
-    status = "complete" if all(page.verdict.sound for page in pages) else "partial"
-    style = files.style_of(known.watch)
-    folder = job.folder / "again"
-    for ending in endings:
-        if ending == ".pdf":
-            continue
+    for kind in await finish_in_thread(_keep_old, job, delivered):
+        old, new = _old_and_new(job, kind.ending)
         try:
-            old = (folder / f"old{ending}").read_bytes().decode()
-        except UnicodeDecodeError as error:
-            raise DocumentError(f"{shown(known.stem)}{ending} is not UTF-8: {error}.", "Save it as UTF-8.") from error
-        match ending:
-            case ".md":
-                new = page_replacement.in_markdown(old, pages, style, told, Path(known.stem).name)
-            case ".json":
-                new = page_replacement.in_json(old, pages, told)
-            case _:
-                new = page_replacement.in_text(old, pages, numbers, style)
-        durable.write_own(folder / f"new{ending}", new.encode())
-        status = deliveries.facts_in(ending, new.encode()).get("status", status)
-    return status
+            data = await output_files.replace_pages(kind, old, replacement, materials)
+        except PageError as error:
+            event = f"{kind.name} left as it was"
+            log.warning(event, source=shown(job.record.name), reason=str(error))
+            continue
+        await finish_in_thread(durable.write_own, new, data)
+        status = deliveries.facts_in(new.name, data).get("status", status)
+        endings.append(kind.ending)
+    return endings, status
+
+
+def _keep_old(job: Job, delivered: Delivered) -> list[Kind]:
+    """Copy the files that are to change, but for those exchanged before. Returns their kinds, the sidecar's first."""
+    durable.make_folders(job.folder / "again", below=job.folder)
+    outbox = delivered.watch.outbox
+    sidecar = [kind for kind in kinds.ALL if kind.ending == delivered.ending]
+    beside = [kind for kind in reversed(kinds.named(delivered.watch.outputs)) if kind not in sidecar]
+    kept = []
+    for kind in sidecar + beside:
+        name = delivered.stem + kind.ending
+        if _done(kind.ending) not in job.record.names and (outbox / name).is_file():
+            durable.write_own(_old_and_new(job, kind.ending)[0], deliveries.read(outbox, name))
+            kept.append(kind)
+    return kept
+
+
+def _old_and_new(job: Job, ending: str) -> tuple[Path, Path]:
+    """Say where a delivered file is kept as it was, and where it is written anew."""
+    return job.folder / "again" / f"old{ending}", job.folder / "again" / f"new{ending}"
 
 
 def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
     """Bring what is planned into the outbox. Returns False if a file is no longer the one that the plan is made for."""
     spool.check_mount(watch.outbox)
-    stem = _asked(job).sidecar.removesuffix(Path(_asked(job).sidecar).suffix)
+    stem = str(Path(_request(job).sidecar).with_suffix(""))
     for plain, own in plan.figures.items():
         _put(job, watch, job.folder / "figures" / plain, f"{stem}{ASSETS}/{own}", "figure", f"{stem}{ASSETS}/{own}")
     for ending in plan.endings:
         if _done(ending) in job.record.names:
             continue
         role, name = f"bak{ending}", stem + ending
-        old, new = (job.folder / "again" / f"{which}{ending}" for which in ("old", "new"))
+        old, new = _old_and_new(job, ending)
         kept = _put(job, watch, old, f"{name}.bak", role, job.record.names.get(role))
         try:
             with (
@@ -295,9 +281,9 @@ def _done(ending: str) -> str:
 
 
 def _record(job: Job, plan: _Plan, watch: Watch) -> None:
-    """Tell the ledger."""
+    """Enter the rerun in the ledger."""
     if watch.history or watch.duplicates != "process":
-        entry = Entry(job.id, source=job.record.name, kind="reread", sidecar=_asked(job).sidecar, **plan.facts)
+        entry = Entry(job.id, source=job.record.name, kind="reread", sidecar=_request(job).sidecar, **plan.facts)
         Ledger(watch.work_folder, watch.outbox).record(entry)
 
 

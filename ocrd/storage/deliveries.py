@@ -1,11 +1,13 @@
-"""Documents that were delivered: which sidecar a name means, what it says of itself, and where its original lies."""
+"""Documents that were delivered: which sidecar a name means, what it says of itself, and where its original lies.
+
+A sidecar is a delivered file that tells of its document; which kinds do, the registry of output kinds says.
+"""
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,10 @@ from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError
 from ocrd.filetypes import is_source_name
-from ocrd.output import front_matter
+from ocrd.output import kinds
 from ocrd.storage.durable import copy_scratch, remove_folder
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regular
-
-_SIDECARS = (".md", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,19 @@ class Delivered:
     watch: Watch
     """Whose outbox it is."""
     sidecar: str
-    """Its path below the outbox: the Markdown, or where that is not delivered the JSON."""
+    """Its path below the outbox: of the files that tell of the document, the first as `kinds.SIDECARS` has them."""
     facts: dict[str, Any]
     """What it says of itself, such as `source` and `sha256`; empty where it has no front matter."""
 
     @property
+    def ending(self) -> str:
+        """The sidecar's ending, with the dot."""
+        return Path(self.sidecar).suffix
+
+    @property
     def stem(self) -> str:
         """The path below the outbox without the ending."""
-        return self.sidecar.removesuffix(Path(self.sidecar).suffix)
+        return self.sidecar.removesuffix(self.ending)
 
     @property
     def source(self) -> str:
@@ -49,7 +54,7 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
     The name is a path below outbox or inbox, or a whole path. Raises DocumentError if it fits none or several.
     """
     watches = tuple(watches)
-    found = [one for watch in watches for one in _in_watch(name, watch)]
+    found = [delivered for watch in watches for delivered in _in_watch(name, watch)]
     if not found:
         outboxes = ", ".join(shown(watch.outbox) for watch in watches)
         raise DocumentError(
@@ -57,7 +62,7 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
             "Give the name of a scan or of its sidecar, with its subfolder; the sidecar must lie in its outbox.",
         )
     if len(found) > 1:
-        paths = ", ".join(shown(one.watch.outbox / one.sidecar) for one in found)
+        paths = ", ".join(shown(delivered.watch.outbox / delivered.sidecar) for delivered in found)
         raise DocumentError(f"{shown(name)} can mean several: {paths}.", "Give the whole path of one of these.")
     return found[0]
 
@@ -72,20 +77,20 @@ def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
     if ".." in path.parts or not path.name:
         return
     if not is_source_name(path.name):
-        stem = path.with_suffix("") if path.suffix in _SIDECARS else path
+        stem = path.with_suffix("") if path.suffix in kinds.SIDECARS else path
         yield from _sidecar(watch, stem)
         return
     folder = watch.outbox / path.parent
     like = re.compile(rf"{re.escape(path.stem)}(?: \(\d+\))?(?:-\d+)?")
-    names = {entry.stem for entry in folder.iterdir() if entry.suffix in _SIDECARS} if folder.is_dir() else set()
-    for like_it in sorted(filter(like.fullmatch, names)):
-        for one in _sidecar(watch, path.with_name(like_it)):
-            if one.facts.get("source", str(path)) == shown(path):
-                yield one
+    stems = {entry.stem for entry in folder.iterdir() if entry.suffix in kinds.SIDECARS} if folder.is_dir() else set()
+    for found in sorted(filter(like.fullmatch, stems)):
+        for delivered in _sidecar(watch, path.with_name(found)):
+            if delivered.facts.get("source", str(path)) == shown(path):
+                yield delivered
 
 
 def _sidecar(watch: Watch, stem: Path) -> Iterator[Delivered]:
-    for ending in _SIDECARS:
+    for ending in kinds.SIDECARS:
         name = f"{stem}{ending}"
         if (watch.outbox / name).is_file():
             yield look(watch, name)
@@ -93,15 +98,16 @@ def _sidecar(watch: Watch, stem: Path) -> Iterator[Delivered]:
 
 
 def look(watch: Watch, sidecar: str) -> Delivered:
-    """Read what a sidecar says of itself; where the Markdown says nothing, the JSON beside it may.
+    """Read what a sidecar says of itself; where it says nothing, as Markdown without front matter, one beside it may.
 
     Raises DocumentError if it is not there, MachineError.
     """
-    stem = sidecar.removesuffix(Path(sidecar).suffix)
-    facts = facts_in(sidecar, read(watch.outbox, sidecar))
-    if not facts and (watch.outbox / f"{stem}.json").is_file():
-        facts = facts_in(f"{stem}.json", read(watch.outbox, f"{stem}.json"))
-    return Delivered(watch, sidecar, facts)
+    delivered = Delivered(watch, sidecar, facts_in(sidecar, read(watch.outbox, sidecar)))
+    for ending in kinds.SIDECARS:
+        beside = delivered.stem + ending
+        if not delivered.facts and beside != sidecar and (watch.outbox / beside).is_file():
+            delivered = replace(delivered, facts=facts_in(beside, read(watch.outbox, beside)))
+    return delivered
 
 
 def parts(watch: Watch, sidecar: str) -> list[str]:
@@ -118,32 +124,31 @@ def parts(watch: Watch, sidecar: str) -> list[str]:
     return [sidecar]
 
 
-def numbers(known: Delivered) -> list[int]:
-    """List the pages of the source that a sidecar holds. Raises DocumentError if it is gone, MachineError."""
-    if known.sidecar.endswith(".md"):
-        text = read(known.watch.outbox, known.sidecar).decode(errors="replace")
-        return sorted(set(front_matter.pages_of(text)))
-    return sorted({int(page["page"]) for page in known.facts.get("pages", [])})
+def numbers(delivered: Delivered) -> list[int]:
+    """List the pages of the source that a sidecar holds, from 1.
+
+    Raises DocumentError if it is gone, or of a kind that can't tell, MachineError.
+    """
+    sidecar = kinds.SIDECARS.get(delivered.ending)
+    if sidecar is None:
+        raise DocumentError(
+            f"{shown(delivered.sidecar)} does not say which pages it has.", "Name the Markdown or the JSON beside it."
+        )
+    return sorted(set(sidecar.pages(read(delivered.watch.outbox, delivered.sidecar))))
 
 
-def facts_in(sidecar: str, data: bytes) -> dict[str, Any]:
-    """Take from a sidecar what it says of itself, and nothing from one that is damaged."""
-    if sidecar.endswith(".md"):
-        return front_matter.facts_of(data.replace(b"\r\n", b"\n")) or {}
-    try:
-        raw = json.loads(data)
-    except ValueError:
-        return {}
-    sound = isinstance(raw, dict) and isinstance(raw.get("source"), str) and isinstance(raw.get("pages"), list)
-    return raw if sound else {}
+def facts_in(name: str, data: bytes) -> dict[str, Any]:
+    """Take from a delivered file what it says of its document; nothing if it is damaged, or none that can tell."""
+    sidecar = kinds.SIDECARS.get(Path(name).suffix)
+    return (sidecar and sidecar.facts(data)) or {}
 
 
 def read(folder: Path, name: str) -> bytes:
     """Read a file below a shared folder, through no link. Raises DocumentError if there is none, MachineError."""
     with machine_faults("read", folder / name):
         try:
-            with beneath(folder, name) as path, regular(path) as held:
-                return held.read_bytes()
+            with beneath(folder, name) as path, regular(path) as opened:
+                return opened.read_bytes()
         except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
             raise _gone(folder / name) from error
 
@@ -174,35 +179,35 @@ def original(watch: Watch, facts: dict[str, Any], sidecar: str) -> Original | No
             found = _groups_like(folder, named, [str(file) for file in files])
         else:
             found = (Original(folder, (str(path.relative_to(folder)),)) for path in _like(folder / named))
-        for one in found:
-            if "sha256" not in facts or _digest(one) == facts["sha256"]:
-                return one
+        for candidate in found:
+            if "sha256" not in facts or _digest(candidate) == facts["sha256"]:
+                return candidate
     return None
 
 
 @contextmanager
-def held_open(original: Original, scratch: Path) -> Iterator[Path]:
-    """Hold an original open where it lies, and give a path by which the render workers read that very file.
+def opened_original(original: Original, scratch: Path) -> Iterator[Path]:
+    """Keep an original open where it lies, and give a path by which the render workers read that very file.
 
-    Whatever is put in its place meanwhile is not looked at. The files of a group, which can be too many to be held, are
-    copied to `scratch`, a folder that is made for them. Raises DocumentError if it is gone, MachineError.
+    Whatever is put in its place meanwhile is not looked at. The files of a group, which can be too many to be kept
+    open, are copied to `scratch`, a folder that is made for them. Raises DocumentError if it is gone, MachineError.
     """
     with machine_faults("read", original.path), ExitStack() as stack:
         if not original.group:
-            yield for_children(stack.enter_context(_held(original.folder, original.files[0])))
+            yield for_children(stack.enter_context(_opened(original.folder, original.files[0])))
             return
         remove_folder(scratch)  # from before a crash
         for name in original.files:
-            with _held(original.folder, name) as held:
-                copy_scratch(held, scratch / Path(name).name)
+            with _opened(original.folder, name) as file:
+                copy_scratch(file, scratch / Path(name).name)
         yield scratch
 
 
 @contextmanager
-def _held(folder: Path, name: str) -> Iterator[Path]:
+def _opened(folder: Path, name: str) -> Iterator[Path]:
     try:
-        with beneath(folder, name) as at, regular(at) as held:
-            yield held
+        with beneath(folder, name) as path, regular(path) as opened:
+            yield opened
     except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
         raise _gone(folder / name) from error
 
@@ -217,7 +222,7 @@ def _like(path: Path) -> Iterator[Path]:
         return
     known = is_source_name(path.name)
     suffix = re.escape(path.suffix) if known else r"\.(?:pdf|tiff?|jpe?g|png|webp|hei[cf])"
-    stem = path.stem if known or path.suffix in _SIDECARS else path.name
+    stem = path.stem if known or path.suffix in kinds.SIDECARS else path.name
     like = re.compile(rf"{re.escape(stem)}(?: \(\d+\))?{suffix}", re.IGNORECASE)
     yield from sorted(entry for entry in path.parent.iterdir() if like.fullmatch(entry.name) and entry.is_file())
 
@@ -226,7 +231,8 @@ def _groups_like(folder: Path, named: str, files: list[str]) -> Iterator[Origina
     """List the groups with this name, or with a number in it since it was taken, of which every file is there."""
     endings = [file.removeprefix(named) for file in files]
     stem = folder / named
-    if not stem.parent.is_dir() or any(Path(one).is_absolute() or ".." in Path(one).parts for one in (named, *files)):
+    paths = [Path(name) for name in (named, *files)]
+    if not stem.parent.is_dir() or any(path.is_absolute() or ".." in path.parts for path in paths):
         return
     like = re.compile(rf"({re.escape(stem.name)}(?: \(\d+\))?){re.escape(endings[0].partition('/')[0])}")
     for entry in sorted(stem.parent.iterdir()):
@@ -235,13 +241,13 @@ def _groups_like(folder: Path, named: str, files: list[str]) -> Iterator[Origina
             yield Original(folder, tuple(f"{beside}{ending}" for ending in endings), group=True)
 
 
-def _digest(one: Original) -> str | None:
-    """Compute the digest as a document tells it: of a file, or over those of a group's files in their order."""
+def _digest(original: Original) -> str | None:
+    """Compute the digest that a document tells: of a file, or over those of a group's files in their order."""
     digests = []
-    for name in one.files:
+    for name in original.files:
         try:
-            with _held(one.folder, name) as held, held.open("rb") as file:
+            with _opened(original.folder, name) as path, path.open("rb") as file:
                 digests.append(hashlib.file_digest(file, "sha256").hexdigest())
         except DocumentError:
             return None
-    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if one.group else digests[0]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if original.group else digests[0]

@@ -17,7 +17,7 @@ import structlog
 from ocrd.display import shown
 from ocrd.errors import MachineError
 from ocrd.model import Document
-from ocrd.output import front_matter
+from ocrd.output import front_matter, kinds
 from ocrd.storage.durable import NotAsSeenError, move_new, remove
 
 log = structlog.get_logger("ocrd")
@@ -131,7 +131,7 @@ class Ledger:
         return True
 
     def _from_sidecars(self) -> Iterator[Entry]:
-        for path in sorted(self._outbox.rglob("*.md")):
+        for path in sorted(self._outbox.rglob(f"*{kinds.MARKDOWN.ending}")):
             try:
                 with path.open("rb") as file:
                     facts = front_matter.facts_of(file.read(_HEAD))

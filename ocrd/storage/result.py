@@ -13,13 +13,13 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from ocrd.output.result_names import ASSETS, STEM
+from ocrd.output import kinds, split
+from ocrd.output.result_names import ASSETS, with_stem
 from ocrd.storage import durable, os_errors
 
-ORDER = (ASSETS, ".pdf", ".txt", ".json", ".md")
-"""In which they go out: what links comes after what it links to, and the last one says that all are there."""
+ORDER = (ASSETS, *(kind.ending for kind in kinds.ALL))
+"""In which they go out: figures first, then as the registry of output kinds has it."""
 _LIST = "result.json"
 
 
@@ -38,6 +38,12 @@ class Result:
             durable.make_folders(folder, below=self._folder)
         for name, data in figures.items():
             durable.write_own(folder / name, data)
+
+    def figure(self, name: str) -> bytes:
+        """Read a figure that was kept. Raises MachineError."""
+        path = self._folder / "figures" / name
+        with os_errors.machine_faults("read", path):
+            return path.read_bytes()
 
     def finish(
         self, files: Mapping[str, bytes], figures: Iterable[str] = (), facts: Mapping[str, str | int] | None = None
@@ -97,8 +103,8 @@ class Piece:
         durable.remove(target)
 
 
-class Text(Piece):
-    """Markdown, in which STEM becomes the name that it goes out under."""
+class Linking(Piece):
+    """A text in which `result_names.STEM` becomes the name that it goes out under."""
 
     def put(self, target: Path, tag: str) -> None:
         durable.write_new(target, self._written(target), tag=tag)
@@ -107,7 +113,7 @@ class Text(Piece):
         return durable.holds(target, self._written(target))
 
     def _written(self, target: Path) -> bytes:
-        return with_stem(self._source.read_bytes(), target.name.removesuffix(self.ending))
+        return with_stem(self._source.read_bytes().decode(), target.name.removesuffix(self.ending)).encode()
 
 
 class Folder(Piece):
@@ -140,16 +146,12 @@ class Folder(Piece):
         durable.remove_empty(target)
 
 
-def with_stem(text: bytes, stem: str) -> bytes:
-    """Put the name that a Markdown file goes out under into its links."""
-    return text.replace(STEM.encode(), quote(os.fsencode(stem)).encode())
-
-
 def _place(ending: str) -> tuple[int, int]:
-    """Tell which comes first; of several parts (`-2.md`) each by its number."""
-    number, dot, suffix = ending.rpartition(".")
-    return ORDER.index(dot + suffix), int(number.removeprefix("-") or 0)
+    """Return what to sort endings by: by their kind, and of several parts each by its number."""
+    part, suffix = split.part_and_suffix(ending)
+    return ORDER.index(suffix), part
 
 
 def _piece(ending: str, source: Path) -> Piece:
-    return Text(ending, source) if ending.endswith(".md") else Piece(ending, source)
+    kind = kinds.ending_in(split.part_and_suffix(ending)[1])
+    return Linking(ending, source) if kind and kind.has_stem else Piece(ending, source)

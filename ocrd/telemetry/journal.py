@@ -91,17 +91,17 @@ SENTENCES = ("what", "remedy", "reason")
 
 def message(event: str, facts: Mapping[str, object]) -> str:
     """Write a line for a person: the event, its sentences, then what else is known of it."""
-    told = with_sentences(event, facts)
+    sentences = with_sentences(event, facts)
     rest = " ".join(f"{name}={_quoted(value)}" for name, value in facts.items() if name not in SENTENCES)
-    if rest and told != event:
-        return f"{told} ({rest})"
-    return f"{told} {rest}".strip()
+    if rest and sentences != event:
+        return f"{sentences} ({rest})"
+    return f"{sentences} {rest}".strip()
 
 
 def with_sentences(event: str, facts: Mapping[str, object]) -> str:
     """Put the sentences of a line behind its event."""
-    told = " ".join(str(facts[name]) for name in SENTENCES if facts.get(name))
-    return f"{event}: {told}" if told else event
+    sentences = " ".join(str(facts[name]) for name in SENTENCES if facts.get(name))
+    return f"{event}: {sentences}" if sentences else event
 
 
 def _quoted(value: object) -> str:

@@ -169,19 +169,19 @@ class Server:
                 answer: Iterable[bytes] = self._metrics(environ, start_response)
                 return answer
             case "/healthz":
-                code, told = _healthy(self._look(), time.time())
+                code, reason = _healthy(self._look(), time.time())
             case "/readyz":
-                code, told = _ready(self._look(), time.time())
+                code, reason = _ready(self._look(), time.time())
             case _:
-                code, told = HTTPStatus.NOT_FOUND, "/metrics, /healthz and /readyz are here"
+                code, reason = HTTPStatus.NOT_FOUND, "/metrics, /healthz and /readyz are here"
         start_response(f"{code.value} {code.phrase}", [("Content-Type", "application/json")])
-        return [json.dumps({"status": told}).encode() + b"\n"]
+        return [json.dumps({"status": reason}).encode() + b"\n"]
 
 
 def _healthy(status: Status, now: float) -> tuple[HTTPStatus, str]:
     """Say whether all that must move does."""
-    told = status.complaint or ("the event loop does not turn" if now - status.written > STALE else "")
-    return (HTTPStatus.SERVICE_UNAVAILABLE, told) if told else (HTTPStatus.OK, "ok")
+    reason = status.complaint or ("the event loop does not turn" if now - status.written > STALE else "")
+    return (HTTPStatus.SERVICE_UNAVAILABLE, reason) if reason else (HTTPStatus.OK, "ok")
 
 
 def _ready(status: Status, now: float) -> tuple[HTTPStatus, str]:
@@ -190,8 +190,8 @@ def _ready(status: Status, now: float) -> tuple[HTTPStatus, str]:
     if health[0] is not HTTPStatus.OK:
         return health
     paused = [f"watch {watch.name} is paused: {watch.paused.what}" for watch in status.watches if watch.paused]
-    told = "; ".join(paused) if status.state == "ready" else status.state
-    return (HTTPStatus.SERVICE_UNAVAILABLE, told) if told else (HTTPStatus.OK, "ok")
+    reason = "; ".join(paused) if status.state == "ready" else status.state
+    return (HTTPStatus.SERVICE_UNAVAILABLE, reason) if reason else (HTTPStatus.OK, "ok")
 
 
 class _Quiet(WSGIRequestHandler):

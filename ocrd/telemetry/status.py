@@ -261,12 +261,12 @@ class StatusBoard:
 
     def observe(self, engine: ObservedEngine, complaint: str | None, now: float) -> None:
         """Look at the engine, at `now` monotonic seconds; to be called about once a second."""
-        told = engine.state
-        self._engine.doing = "loading" if self.state == "starting" and not self._engine.model else told.doing
-        self._engine.restarts, self._engine.inside = told.restarts, engine.inside
-        self._engine.memory, self._engine.memory_used = told.memory, told.memory_used
-        self._engine.memory_total = told.memory_total
-        self._engine.progress, self._engine.engines = told.progress, told.engines
+        state = engine.state
+        self._engine.doing = "loading" if self.state == "starting" and not self._engine.model else state.doing
+        self._engine.restarts, self._engine.inside = state.restarts, engine.inside
+        self._engine.memory, self._engine.memory_used = state.memory, state.memory_used
+        self._engine.memory_total = state.memory_total
+        self._engine.progress, self._engine.engines = state.progress, state.engines
         self.complaint = complaint or ""
         self._now = now
         if not self._documents:

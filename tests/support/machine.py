@@ -33,8 +33,11 @@ mount -t proc proc proc
 mount -t tmpfs machine run
 mount -t tmpfs machine tmp
 mount --rbind /dev dev
-while IFS=: read -r from to; do
-  [ -z "$to" ] || { [ -e "./$to" ] || mkdir -p "./$to"; mount --rbind "$from" "./$to"; }
+while IFS=$'\t' read -r how from to; do
+  [ -n "$how" ] || continue
+  [ -e "./$to" ] || mkdir -p "./$to"
+  mount --rbind "$from" "./$to"
+  [ "$how" = rw ] || mount -o "remount,bind,$how" "./$to"
 done <<< "$BINDS"
 mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
@@ -67,8 +70,18 @@ def why_not() -> str:
 class Machine:
     """Booted by `start`; gone without a trace after `close`."""
 
-    def __init__(self, base: Path, systemd: Path | None = None, binds: dict[Path, str] | None = None) -> None:
-        """Take an empty folder; a copy of systemd's files, if there is none here; and what is seen inside elsewhere."""
+    def __init__(
+        self,
+        base: Path,
+        systemd: Path | None = None,
+        binds: dict[Path, str] | None = None,
+        views: dict[Path, str] | None = None,
+    ) -> None:
+        """Take an empty folder; a copy of systemd's files, if there is none here; and what is seen inside elsewhere.
+
+        `binds` may be written to from inside, `views` may not.
+        """
+        mounts = [("rw", *each) for each in (binds or {}).items()] + [("ro", *each) for each in (views or {}).items()]
         self.base = base
         self._environment = {
             **os.environ,
@@ -76,7 +89,7 @@ class Machine:
             "NAME": f"ocrd-machine-{os.getpid()}",
             "INIT": _INIT,
             "SYSTEMD_FILES": str(systemd or ""),
-            "BINDS": "\n".join(f"{outside}:{inside}" for outside, inside in (binds or {}).items()),
+            "BINDS": "\n".join(f"{how}\t{outside}\t{inside}" for how, outside, inside in mounts),
         }
         self._outside: subprocess.Popen[bytes] | None = None
         self._init = 0

@@ -51,6 +51,14 @@ def test_convert_writes_beside_the_file_or_into_a_folder_and_overwrites_nothing(
     assert scan.exists()
 
 
+def test_convert_writes_what_it_is_asked_for(config: Path, make_pdf: Callable[..., Path]) -> None:
+    scan = make_pdf(config.parent / "scan.pdf", 2)
+    done = ocrd("convert", scan, "-c", config, "-f", "html", "-f", "pdf", "-o", config.parent / "new")
+    assert done.stdout.strip() == str(config.parent / "new/scan.html"), done.stderr
+    assert sorted(path.name for path in (config.parent / "new").iterdir()) == ["scan.html", "scan.pdf"]
+    assert (config.parent / "new/scan.html").read_text().count("<section ") == 2
+
+
 def test_convert_tells_what_can_not_be_read_and_goes_on(config: Path, make_pdf: Callable[..., Path]) -> None:
     (config.parent / "empty.pdf").touch()
     scan = make_pdf(config.parent / "scan.pdf")
@@ -85,6 +93,7 @@ def test_convert_names_the_sidecar_of_a_folder_for_it_also_where_it_is_called_do
     [
         ("convert", "ocrd.yaml", "-o", "ocrd.yaml"),
         ("convert", "."),
+        ("convert", "ocrd.yaml", "-f", "doc"),
         ("review", "x" * 300),
         ("rerun", "x" * 300, "--pages", "1"),
         ("retry",),

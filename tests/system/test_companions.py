@@ -27,7 +27,6 @@ from ocrd.intake.scanner import scan
 from ocrd.intake.settling import SettleTracker
 from ocrd.model import Approach, Settled, SourceFacts
 from ocrd.output import front_matter, markdown
-from ocrd.pipeline import page_replacement
 from ocrd.pipeline.document import Tools, approach_of, provenance
 from ocrd.pipeline.job_runner import Outcome, run_job
 from ocrd.storage.job import Job, JobRecord
@@ -79,16 +78,16 @@ def test_a_rerun_finds_the_settings_and_keeps_them(house: House) -> None:
     drop(house, "languages: [deu]\n")
     run(house, house.claim())
     sidecar = (house.root / "outbox/s/a.md").read_text()
-    options = overrides.told(front_matter.facts_of(sidecar.encode()) or {})
+    options = overrides.recorded(front_matter.facts_of(sidecar.encode()) or {})
     assert overrides.approach(options) == Approach(languages=("deu",))
-    new = page_replacement.in_markdown(sidecar, [], markdown.Style(), {"date": "2026-01-01T00:00:00+00:00"}, "a")
-    assert overrides.told(front_matter.facts_of(new.encode()) or {}) == options
+    new = markdown.replace_pages(sidecar, [], markdown.Style(), {"date": "2026-01-01T00:00:00+00:00"}, "a")
+    assert overrides.recorded(front_matter.facts_of(new.encode()) or {}) == options
 
 
 def test_facts_that_somebody_wrote_are_checked_like_a_companion() -> None:
     with pytest.raises(DocumentError, match=re.escape("settings.lnguages: unknown key; did you mean 'languages'?")):
-        overrides.told({"settings": {"lnguages": ["deu"]}})
-    assert overrides.told({}) == Options()
+        overrides.recorded({"settings": {"lnguages": ["deu"]}})
+    assert overrides.recorded({}) == Options()
 
 
 def test_a_folder_sets_it_for_all_in_it_and_stays_and_the_scans_own_goes_first(house: House) -> None:
@@ -119,7 +118,10 @@ def test_what_counts_is_what_stood_there_at_the_claim(house: House) -> None:
     ("text", "what"),
     [
         ("outputs: [markdown]\nlanguage: [deu]\n", "line 2: language: unknown key; did you mean 'languages'?"),
-        ("outputs: [doc]\n", "line 1: outputs.0: input should be 'markdown', 'json', 'text' or 'pdf', not 'doc'"),
+        (
+            "outputs: [doc]\n",
+            "line 1: outputs.0: input should be 'markdown', 'json', 'text', 'html' or 'pdf', not 'doc'",
+        ),
         ("outputs: [text, text]\n", "line 1: outputs: must name each one once"),
         ("outputs:\n", None),
         ("languages: deu\n", "line 1: languages: must be a list, not 'deu'"),
@@ -284,5 +286,5 @@ def test_a_second_reading_keeps_what_the_scan_wants() -> None:
 
 def test_an_option_is_what_the_setting_of_the_watch_is() -> None:
     assert Options.model_fields["outputs"].description
-    good = [("markdown",), ("json", "pdf")]
+    good = [("markdown",), ("json", "html")]
     assert [overrides.applied(Options(outputs=one), Watch.model_construct()).outputs for one in good] == good

@@ -1,7 +1,9 @@
 """What the real daemon delivers of a scan: Markdown with figures, JSON, text, and a PDF that can be searched."""
 
+import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,6 +134,17 @@ def test_pdf_alone_can_be_wanted(house: House) -> None:
     drop(house, "a.pdf")
     assert house.start("once").wait(60) == 0
     assert house.files("outbox") == ["a.pdf"]
+
+
+def test_html_alone_holds_the_figure_itself_and_needs_no_folder(house: House) -> None:
+    house.configure(watch={"outputs": ["html"]}, says=SAYS)
+    drop(house, "a.pdf")
+    assert house.start("once").wait(60) == 0
+    assert house.files("outbox") == ["a.html"]
+    html = house.path("outbox/a.html").read_text()
+    [data] = re.findall('src="data:image/jpeg;base64,(.*?)"', html)
+    assert Image.open(io.BytesIO(base64.b64decode(data))).getpixel((5, 5)) == pytest.approx((0, 0, 255), abs=8)
+    assert "<h1>Отчёт 報告 Report</h1>" in html
 
 
 def test_a_set_never_mixes_with_a_strangers_files(house: House) -> None:

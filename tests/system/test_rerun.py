@@ -17,9 +17,8 @@ from ocrd.commands.rerun import parse
 from ocrd.config.schema import Watch
 from ocrd.errors import DocumentError
 from ocrd.model import FileStamp, PageResult, Reading, Verdict
-from ocrd.output import front_matter
+from ocrd.output import front_matter, json_file, markdown, plain_text
 from ocrd.output.markdown import Style
-from ocrd.pipeline import page_replacement
 from ocrd.storage import deliveries, spool
 from ocrd.storage.job import JobRecord, Rerun
 
@@ -82,7 +81,7 @@ def test_only_the_section_of_the_page_changes_and_the_front_matter_tells_of_it()
         "<!-- page 3 -->\n\n3\n\n\nend",
     )
     before = "\n".join([front_matter.front_matter(facts).rstrip("\n"), *pages])
-    after = page_replacement.in_markdown(before, [result(2, "good")], Style(), TOLD, "a")
+    after = markdown.replace_pages(before, [result(2, "good")], Style(), TOLD, "a")
     assert after.split("---\n", 2)[2] == before.split("---\n", 2)[2].replace("bad", "good")
     assert yaml.safe_load(after.split("---\n")[1]) == facts | {
         "status": "complete",
@@ -90,7 +89,7 @@ def test_only_the_section_of_the_page_changes_and_the_front_matter_tells_of_it()
         "problems": [],
         "reruns": [TOLD],
     }
-    worse = page_replacement.in_markdown(after, [result(3, "3", Verdict.SUSPECT, "y")], Style(), TOLD, "a")
+    worse = markdown.replace_pages(after, [result(3, "3", Verdict.SUSPECT, "y")], Style(), TOLD, "a")
     again = yaml.safe_load(worse.split("---\n")[1])
     assert (again["status"], again["problems"]) == ("partial", [{"page": 3, "verdict": "suspect", "reason": "y"}])
     assert again["reruns"] == [TOLD, TOLD]
@@ -99,33 +98,33 @@ def test_only_the_section_of_the_page_changes_and_the_front_matter_tells_of_it()
 
 def test_a_marker_within_a_paragraph_gets_a_line_of_its_own_only_at_the_page_that_changed() -> None:
     before = "<!-- page 1 -->\n\none <!-- page 2 --> goes <!-- page 3 --> on <!-- page 4 --> and on\n"
-    after = page_replacement.in_markdown(before, [result(2, "new")], Style(front_matter=False), TOLD, "a")
+    after = markdown.replace_pages(before, [result(2, "new")], Style(front_matter=False), TOLD, "a")
     assert after == "<!-- page 1 -->\n\none\n\n<!-- page 2 -->\n\nnew\n\n<!-- page 3 -->\n\non <!-- page 4 --> and on\n"
 
 
 def test_a_sidecar_of_another_system_keeps_its_line_ends_elsewhere() -> None:
     before = "<!-- page 1 -->\r\n\r\none\r\n\r\n<!-- page 2 -->\r\n\r\ntwo\r\n"
-    after = page_replacement.in_markdown(before, [result(2, "new")], Style(), TOLD, "a")
+    after = markdown.replace_pages(before, [result(2, "new")], Style(), TOLD, "a")
     assert after == "<!-- page 1 -->\r\n\r\none\r\n\r\n<!-- page 2 -->\n\nnew\n"
 
 
 @pytest.mark.parametrize("text", ["<!-- page 1 -->\n\none\n", "<!-- page 2 -->\n\ntwo\n\n<!-- page 2 -->\n\ntwo\n"])
 def test_a_page_without_one_marker_is_not_guessed(text: str) -> None:
     with pytest.raises(DocumentError, match=r"the marker of page 2 [02] times"):
-        page_replacement.in_markdown(text, [result(2, "new")], Style(), TOLD, "a")
+        markdown.replace_pages(text, [result(2, "new")], Style(), TOLD, "a")
 
 
 def test_a_damaged_front_matter_is_told() -> None:
     with pytest.raises(DocumentError, match="front matter of the sidecar is damaged"):
-        page_replacement.in_markdown("---\n: [\n---\n<!-- page 2 -->\n", [result(2, "new")], Style(), TOLD, "a")
+        markdown.replace_pages("---\n: [\n---\n<!-- page 2 -->\n", [result(2, "new")], Style(), TOLD, "a")
 
 
 def test_text_and_json_that_are_not_ours_are_told() -> None:
     with pytest.raises(DocumentError, match=r"has 2 page\(s\), between form feeds, and the sidecar 3"):
-        page_replacement.in_text("one\n\ftwo\n", [result(2, "new")], [1, 2, 3], Style())
+        plain_text.replace_pages("one\n\ftwo\n", [result(2, "new")], [1, 2, 3], Style())
     for text in ("{", "[]", '{"form": 99}', '{"form": 1, "pages": [{"page": 1}]}'):
         with pytest.raises(DocumentError, match="not what ocrd wrote"):
-            page_replacement.in_json(text, [result(2, "new")], TOLD)
+            json_file.replace_pages(text, [result(2, "new")], TOLD)
 
 
 # -- the whole way
@@ -190,7 +189,7 @@ def test_the_daemon_takes_a_request_at_once_and_a_taken_name_is_left(house: Hous
 
 
 def test_what_lies_beside_the_sidecar_follows(house: House, ocrd: Callable[..., Any]) -> None:
-    watch = {"outputs": ["markdown", "json", "text", "pdf"]}
+    watch = {"outputs": ["markdown", "json", "text", "html", "pdf"]}
     house.configure(watch=watch, says=f"{TEXT}before\n\n{FIGURE}")
     deliver(house, "a.pdf", 3)
     [old] = [path for path in house.files("outbox") if "page-2" in path]
@@ -206,11 +205,15 @@ def test_what_lies_beside_the_sidecar_follows(house: House, ocrd: Callable[..., 
     assert [page["read"][len(TEXT) :].split()[0] for page in told["pages"]] == ["before", "after", "before"]
     assert told["pages"][1]["figures"] == [Path(new).name]
     assert house.path("outbox/a.txt").read_text() == "before\n\fafter\n\fbefore\n"
+    before, after = (house.path(f"outbox/a.html{ending}").read_text() for ending in (".bak", ""))
+    assert all(words in after for words in ("<p>before</p>", "<p>after</p>", "<dt>rerun</dt>"))
+    assert "<p>after</p>" not in before
+    assert before.count("data:image/jpeg;base64,") == after.count("data:image/jpeg;base64,") == 3
     with pymupdf.open(house.path("outbox/a.pdf")) as pdf, pymupdf.open(house.path("archive/a.pdf")) as source:
         assert ["after" in page.get_text() for page in pdf] == [False, True, False]
         assert ["before" in page.get_text() for page in pdf] == [True, False, True]
         assert [page.get_pixmap().samples for page in pdf] == [page.get_pixmap().samples for page in source]
-    assert {f"a{ending}.bak" for ending in (".md", ".json", ".txt", ".pdf")} <= set(house.files("outbox"))
+    assert {f"a{ending}.bak" for ending in (".md", ".json", ".txt", ".html", ".pdf")} <= set(house.files("outbox"))
 
 
 def test_json_alone_and_no_front_matter_are_enough(house: House, ocrd: Callable[..., Any]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -49,7 +50,7 @@ def document(pages: str) -> Document:
     return Document("a.pdf", facts, results, "simulated", "none", datetime(2026, 1, 1, tzinfo=UTC), 0.0)
 
 
-def taken_apart(pages: str, how: split.How) -> list[str]:
+def taken_apart(pages: str, how: split.Separator) -> list[str]:
     told = split.parts(document(pages), how)
     assert [part.part for part in told] == (
         [None] if len(told) == 1 else [(n + 1, len(told)) for n in range(len(told))]
@@ -95,7 +96,7 @@ def test_sheets_separate(pages: str, parts: list[str]) -> None:
 
 
 @given(pages=st.text("ab_|", min_size=1, max_size=30), how=st.sampled_from(["none", "blank", "barcode"]))
-def test_each_page_stands_in_one_part_in_order_and_each_part_has_something(pages: str, how: split.How) -> None:
+def test_each_page_stands_in_one_part_in_order_and_each_part_has_something(pages: str, how: split.Separator) -> None:
     parts = taken_apart(pages, how)
     assert "".join(parts) == pages
     if len(parts) > 1:
@@ -206,7 +207,7 @@ def markers(house: House, name: str) -> list[int]:
     return front_matter.pages_of(house.path(f"outbox/{name}").read_text())
 
 
-ALL = ["markdown", "json", "text", "pdf"]
+ALL = ["markdown", "json", "text", "html", "pdf"]
 
 
 def test_the_parts_go_out_with_all_that_is_theirs_and_the_original_is_archived_once(house: House) -> None:
@@ -215,7 +216,7 @@ def test_the_parts_go_out_with_all_that_is_theirs_and_the_original_is_archived_o
     assert house.start("once").wait(60) == 0
     assert house.files("archive") == ["sub/a.pdf"]
     assert house.files("outbox") == sorted(
-        f"sub/a-{n}.{ending}" for n in (1, 2, 3) for ending in ("md", "json", "txt", "pdf")
+        f"sub/a-{n}.{ending}" for n in (1, 2, 3) for ending in ("md", "json", "txt", "html", "pdf")
     )
     assert sorted(house.reads()) == [0, 1, 4, 6], "a separator sheet was read"
     assert [markers(house, f"sub/a-{n}.md") for n in (1, 2, 3)] == [[1, 2], [3, 4, 5], [6, 7]]
@@ -226,6 +227,9 @@ def test_the_parts_go_out_with_all_that_is_theirs_and_the_original_is_archived_o
     told = json.loads(house.path("outbox/sub/a-3.json").read_text())
     assert (told["part"], [page["page"] for page in told["pages"]]) == ("3 of 3", [6, 7])
     assert house.path("outbox/sub/a-1.txt").read_text() == "words\n\fwords\n"
+    html = house.path("outbox/sub/a-2.html").read_text()
+    assert "<title>sub/a.pdf, part 2 of 3</title>" in html
+    assert re.findall('<section id="page-(.*?)"', html) == ["3", "4", "5"]
     with pymupdf.open(house.path("outbox/sub/a-2.pdf")) as part, pymupdf.open(house.path("archive/sub/a.pdf")) as scan:
         assert len(part) == 3
         assert part[0].get_pixmap().samples == scan[2].get_pixmap().samples
@@ -298,6 +302,7 @@ def test_a_part_can_be_read_again_and_the_history_has_one_line_for_a_scan(
     assert house.start("once").wait(60) == 0
     assert markers(house, "a-2.md") == [3, 4, 5]
     assert house.path("outbox/a-2.txt").read_text().split("\n\f")[1:] == ["after", "before\n"]
+    assert re.findall("<p>(before|after)</p>", house.path("outbox/a-2.html").read_text()) == ["after", "before"]
     with pymupdf.open(house.path("outbox/a-2.pdf")) as part:
         assert ["after" in page.get_text() for page in part] == [False, True, False]
     assert len(house.events("reread")) == 1

@@ -20,8 +20,19 @@ REPOSITORY = Path(__file__).parents[2]
 UNITS = REPOSITORY / "systemd"
 UNIT = "ocrd.service"
 CONFIG = "/etc/ocrd/ocrd.yaml"
-OURS = f"{REPOSITORY / 'tests/support'}:{REPOSITORY}"
+CHECKOUT, ENVIRONMENT = "/opt/checkout", "/opt/environment"
+"""Where the machine sees this checkout and our virtual environment, wherever they lie: it has a /tmp of its own."""
+PYTHONPATH = f"{CHECKOUT}/tests/support:{CHECKOUT}"
 """Where Python finds this checkout and the engine of the tests."""
+OCRD = Path("/opt/ocrd/.venv/bin/ocrd")
+PROGRAM = f"""\
+#!{OCRD.with_name("python3")}
+import sys
+from ocrd.cli import main
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+"""As pip writes it."""
 
 _journal = importlib.util.find_spec("systemd") and importlib.util.find_spec("systemd.journal")
 _why_not = machine.why_not() or ("" if _journal else "the Python package systemd-python is not installed")
@@ -31,9 +42,13 @@ pytestmark = pytest.mark.skipif(bool(_why_not), reason=_why_not)
 class Host(machine.Machine):
     """A machine with ocrd installed as the README says."""
 
+    def __init__(self, base: Path) -> None:
+        super().__init__(base, views={REPOSITORY: CHECKOUT, Path(sys.prefix): ENVIRONMENT})
+
     def install(self) -> None:
-        """Put the shipped files where they belong, and this checkout at /opt/ocrd."""
-        self.open_ways_to(REPOSITORY, Path(sys.prefix), Path(sys.base_prefix))
+        """Put the shipped files where they belong, and a virtual environment with what is in ours at /opt/ocrd."""
+        self.open_ways_to(Path(sys.base_prefix))
+        self.put_program()
         etc = self.root / "etc"
         for kind in ("sysusers.d", "tmpfiles.d"):
             (etc / kind).mkdir(exist_ok=True)
@@ -47,14 +62,24 @@ class Host(machine.Machine):
         drop_in.parent.mkdir()
         drop_in.write_text(
             "[Service]\n"
-            f"Environment=PYTHONPATH={REPOSITORY / 'tests/support'}:{REPOSITORY} PYTHONDONTWRITEBYTECODE=1\n"
+            f"Environment=PYTHONPATH={PYTHONPATH} PYTHONDONTWRITEBYTECODE=1\n"
             "ProtectHome=read-only\n"  # this machine's Python may lie in a home
             "WatchdogSec=2s\n"
         )
         self.shell(
-            f"ln -s {REPOSITORY} /opt/ocrd; systemd-sysusers; systemd-tmpfiles --create /etc/tmpfiles.d/ocrd.conf;"
+            "systemd-sysusers; systemd-tmpfiles --create /etc/tmpfiles.d/ocrd.conf;"
             "journalctl --update-catalog; systemctl daemon-reload"
         )
+
+    def put_program(self) -> None:
+        """Make /opt/ocrd/.venv: our virtual environment may have a path that exists outside only, as its scripts do."""
+        programs = self.root / str(OCRD.parent).lstrip("/")
+        programs.mkdir(parents=True)
+        (programs / "python3").symlink_to(Path(sys.executable).resolve())
+        (programs / "ocrd").write_text(PROGRAM)
+        (programs / "ocrd").chmod(0o755)
+        (programs.parent / "lib").symlink_to(f"{ENVIRONMENT}/lib")
+        shutil.copy(Path(sys.prefix) / "pyvenv.cfg", programs.parent)
 
     def configure(
         self,
@@ -143,7 +168,7 @@ def test_the_units_are_without_fault_and_closed_tight(host: Host) -> None:
         told = host.run("systemd-analyze", "verify", f"/etc/systemd/system/{unit}")
         assert told.returncode == 0, told.stderr
         assert not told.stdout + told.stderr
-    told = host.run("systemd-analyze", "security", "--offline=yes", "--threshold=30", str(UNITS / "ocrd.service"))
+    told = host.run("systemd-analyze", "security", "--offline=yes", "--threshold=30", f"{CHECKOUT}/systemd/{UNIT}")
     assert told.returncode == 0, told.stdout
 
 
@@ -280,7 +305,7 @@ def test_a_new_user_installs_the_service_and_takes_it_away_again(host: Host) -> 
     """What README's "Run it as a service" says, from the configuration on."""
     host.shell("rm /etc/systemd/system/ocrd.service /etc/systemd/system/ocrd.slice /etc/sysusers.d/ocrd.conf")
     host.shell("rm /usr/local/lib/systemd/catalog/ocrd.catalog; systemctl daemon-reload")
-    ours = f"PYTHONPATH={REPOSITORY / 'tests/support'}:{REPOSITORY} PYTHONDONTWRITEBYTECODE=1 {sys.prefix}/bin/ocrd"
+    ours = f"PYTHONPATH={PYTHONPATH} PYTHONDONTWRITEBYTECODE=1 {OCRD}"
     host.shell("rm -rf /srv/ocr")
     told = host.shell(f"{ours} service install --yes -c {CONFIG}")
     assert "write /etc/systemd/system/ocrd.service" in told
@@ -304,7 +329,12 @@ PERSON = 4000
 def as_person(host: Host, script: str, *, check: bool = True) -> str:
     """Run a shell script as an ordinary user who is logged in."""
     leave_root = ("setpriv", f"--reuid={PERSON}", f"--regid={PERSON}", "--clear-groups", "env", "-i")
-    settings = ("HOME=/home/person", f"XDG_RUNTIME_DIR=/run/user/{PERSON}", "PATH=/usr/bin:/bin", f"PYTHONPATH={OURS}")
+    settings = (
+        "HOME=/home/person",
+        f"XDG_RUNTIME_DIR=/run/user/{PERSON}",
+        "PATH=/usr/bin:/bin",
+        f"PYTHONPATH={PYTHONPATH}",
+    )
     return host.run(*leave_root, *settings, "PYTHONDONTWRITEBYTECODE=1", "bash", "-ec", script, check=check).stdout
 
 
@@ -315,11 +345,11 @@ def test_an_ordinary_user_installs_it_for_their_own_service_manager(host: Host) 
         f"systemd-run --unit person --uid person --property Delegate=yes --setenv XDG_RUNTIME_DIR=/run/user/{PERSON}"
         " /lib/systemd/systemd --user"
     )
-    (host.root / "home/person/.config/ocrd/environment").write_text(f"PYTHONPATH={OURS}\n")
+    (host.root / "home/person/.config/ocrd/environment").write_text(f"PYTHONPATH={PYTHONPATH}\n")
     host.configure(file="/home/person/ocrd.yaml", folder="/home/person/ocr", runtime=f"/run/user/{PERSON}/ocrd")
     host.shell("chown -R person /home/person")
     host.wait((host.root / f"run/user/{PERSON}/systemd/private").exists)
-    command = f"cd; {sys.prefix}/bin/ocrd"
+    command = f"cd; {OCRD}"
     assert "at each login" in as_person(host, f"{command} service install --user --yes -c ocrd.yaml")
     assert "There is nothing to do." in as_person(host, f"{command} service install --user --yes -c ocrd.yaml")
     assert (

@@ -43,7 +43,7 @@ class Builder(Protocol):
 
 
 class VllmCore:
-    """One life of vLLM. See `residence.Core`."""
+    """One life of vLLM. See `core_supervisor.Core`."""
 
     def __init__(self, llm: Any, settings: VllmSettings, home: process_guard.Home, in_builder: Builder) -> None:  # noqa: ANN401
         """Take a running `AsyncLLM`."""

@@ -81,7 +81,7 @@ class Core(Protocol):
 
 @dataclass(eq=False)
 class _Visit:
-    """One page on its way through the residence."""
+    """One page on its way through the supervisor."""
 
     page: PageImage
     priority: int
@@ -328,7 +328,7 @@ class CoreSupervisor:
             # Shielded: the page that happened to come first may be given up, the others still need the core.
             return await asyncio.shield(self._raising)
         except asyncio.CancelledError:
-            if self._end and self._raising is None:  # the residence was closed; nobody cancelled this page
+            if self._end and self._raising is None:  # it was closed; nobody cancelled this page
                 raise self._end from None
             raise
 

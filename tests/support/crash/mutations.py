@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from ocrd.config.schema import Watch
-from ocrd.output import result_names
 from ocrd.pipeline import job_runner, rerun
 from ocrd.storage import durable, file_group, naming, result, spool
 from ocrd.storage.job import Job
@@ -59,7 +58,7 @@ def overwrite() -> None:
 
 def publish_the_sidecar_first() -> None:
     """Put the Markdown into the outbox before what it links to."""
-    result.ORDER = (".md", result_names.ASSETS, ".json")
+    result.ORDER = (".md", *result.ORDER)
 
 
 def leave_a_part() -> None:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import multiprocessing
 import os
-import random
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -21,6 +20,7 @@ from typing import Any
 
 import structlog
 from mounts import go_private, mount_memory
+from sampling import generator
 
 from crash import explorer, patient
 from crash.house import Change, House, Scenario, leave_nothing_to_chance
@@ -126,10 +126,10 @@ def run(
 def run_pairs(scenario: Scenario, first: int, known: AbstractSet[bytes], share: float = 1.0) -> int:
     """Die at step `first`, and again at every step of the life after that; returns how many pairs there were.
 
-    With a `share` below 1, only so many of them are lived, by chance. The trees that they leave must be `known`.
+    With a `share` below 1, only a sample of so many is lived. The trees that they leave must be `known`.
     """
     house = _houses(scenario)
-    chance = random.Random(f"{scenario.name} {first}")  # noqa: S311
+    chance = generator(scenario.name, "second deaths", first)
     expected, _ = _undisturbed(house)
     house.build()
     house.live(first)

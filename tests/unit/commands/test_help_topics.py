@@ -38,7 +38,7 @@ def test_the_models_have_as_many_settings_as_one_would_think() -> None:
 
 @pytest.mark.parametrize(("name", "description"), list(leaves(Config)))
 def test_every_setting_is_in_the_reference_and_in_the_example(name: str, description: str) -> None:
-    told = {one.name: one for one in help_topics.settings()}
+    told = {one.name: one for one in example.settings()}
     assert told[name].meaning == description
     assert f"\n{name}\n" in "\n" + help_topics.about("configuration")
     key = name.rpartition(".")[2]
@@ -46,7 +46,7 @@ def test_every_setting_is_in_the_reference_and_in_the_example(name: str, descrip
 
 
 def test_defaults_are_written_as_the_file_writes_them() -> None:
-    told = {one.name: (one.kind, one.default) for one in help_topics.settings()}
+    told = {one.name: (one.kind, one.default) for one in example.settings()}
     assert told["settle.quiet"] == ("time, such as 3s or 10min", '"3s"')
     assert told["render.memory"] == ("size, such as 128MiB", '"2GiB"')
     assert told["log.level"] == ("debug | info | warning | error", '"info"')

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pymupdf
 import pytest
+from browser import needs_browser, screenshot
 from house import OCRD, House
 from PIL import Image
 
@@ -123,7 +124,11 @@ def test_the_original_is_known_by_its_bytes_not_by_its_name(house: House) -> Non
     assert made(house).count("data:image/webp;base64,") == 3
 
 
-@pytest.mark.parametrize("name", ["nothing", "sub/report.pdf", "../escape"])
+def test_the_scan_s_own_name_means_its_document(house: House) -> None:
+    assert made(house, "sub/report.pdf") == made(house, "sub/report.md")
+
+
+@pytest.mark.parametrize("name", ["nothing", "sub/other.pdf", "../escape"])
 def test_a_name_that_is_no_sidecar_is_told(house: House, name: str) -> None:
     house.path("outbox/sub/report.json").unlink()
     done = review(house, name)
@@ -136,26 +141,6 @@ def test_a_damaged_sidecar_is_told(house: House) -> None:
     done = review(house)
     assert done.returncode == 65
     assert "is not what ocrd wrote" in done.stderr
-
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-def screenshot(page: Path, size: tuple[int, int], *, dark: bool = False) -> Image.Image:
-    shot = page.with_name(f"shot-{size[0]}-{dark}.png")
-    assert BROWSER
-    done = subprocess.run(
-        [
-            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-            "--force-device-scale-factor=1",
-            f"--user-data-dir={page.parent / 'browser'}", f"--window-size={size[0]},{size[1]}",
-            *(["--blink-settings=preferredColorScheme=0"] if dark else []),
-            f"--screenshot={shot}", page.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert shot.exists(), done.stderr
-    return Image.open(shot).convert("RGB")
 
 
 def red(image: Image.Image) -> tuple[int, int, int, int] | None:
@@ -174,7 +159,7 @@ def ink(image: Image.Image, area: tuple[int, int, int, int]) -> float:
     return sum(count for shade, count in enumerate(counts) if abs(shade - paper) > 60) / sum(counts)
 
 
-@pytest.mark.skipif(not BROWSER, reason="no Chromium is installed: apt-get install chromium")
+@needs_browser
 def test_the_original_and_its_text_are_really_seen_side_by_side_or_one_below_the_other(house: House) -> None:
     page = house.root / "review.html"
     page.write_text(re.sub(r'<section id="p2">.*?</section>', "", made(house), flags=re.DOTALL))  # it has no text
@@ -191,7 +176,7 @@ def test_the_original_and_its_text_are_really_seen_side_by_side_or_one_below_the
     assert 0.01 < ink(narrow, (30, figure[3] + 60, 470, figure[3] + 400)) < 0.4, "the text is below"
 
 
-@pytest.mark.skipif(not BROWSER, reason="no Chromium is installed: apt-get install chromium")
+@needs_browser
 def test_it_is_dark_where_the_reader_wants_that(house: House) -> None:
     made(house)
     shades = [screenshot(house.root / "review.html", WIDE, dark=dark).getpixel((5, 500)) for dark in (False, True)]

@@ -251,6 +251,32 @@ def test_the_example_in_the_repository_is_the_one_that_is_written() -> None:
     assert (Path(__file__).parents[3] / "config.example.yaml").read_text(encoding="utf-8") == example.example()
 
 
+def test_the_page_of_the_documentation_is_the_one_that_is_written() -> None:
+    page = (Path(__file__).parents[3] / "docs/configuration.md").read_text(encoding="utf-8")
+    assert page == example.reference(), "write it anew with `make docs`"
+
+
+def test_the_page_explains_every_setting_in_a_row_of_its_own() -> None:
+    """Every cell is as the program describes it, once the signs that Markdown needs are taken out."""
+    plain = example.reference().replace(r"\<", "<").replace(r"\*", "*")
+    rows = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in plain.splitlines() if "| `" in line
+    ]
+    settings = [one for one in (*example.settings(), *example.companion_settings()) if one.kind != "section"]
+    told = sorted([cell.replace(r"\|", "|") for cell in row] for row in rows)
+    expected = sorted(
+        [
+            f"`{one.name}`",
+            one.kind,
+            {"": "must be given", "null": "empty"}.get(one.default, f"`{one.default}`"),
+            one.meaning,
+        ]
+        for one in settings
+    )
+    assert told == expected
+    assert len(told) > 70
+
+
 def test_the_example_has_every_setting_with_its_default_and_meaning() -> None:
     parsed = loader.parse(example.example(), FILE)
     raw = yaml.safe_load(example.example())

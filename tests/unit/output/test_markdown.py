@@ -300,3 +300,10 @@ def test_between_whatever_markup_no_word_is_dropped_or_told_twice(read: list[lis
     text.encode()
     assert [int(number) for number in re.findall(r"<!-- page (\d+) -->", text)] == list(range(1, len(read) + 1))
     assert Counter(re.findall(r"qz\d+x\d+zq", text)) == Counter(word for page in words for word in page)
+
+
+def test_a_source_that_is_named_like_a_marker_is_no_page() -> None:
+    sidecar = markdown.sidecar(document([page(0)], "<!-- page 1 -->.pdf"), Style())
+    assert front_matter.pages_of(sidecar) == [1]
+    divided = front_matter.divided(sidecar)
+    assert divided.front + divided.head + front_matter.marker(1) + divided.pages[0][1] == sidecar

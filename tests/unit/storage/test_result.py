@@ -1,5 +1,6 @@
 """A result of several files: finished all at once, and published as a set that takes nobody's name."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,26 @@ def test_a_name_that_is_not_utf_8_is_linked(result: Result, outbox: Path) -> Non
     result.finish(FILES, [FIGURE])
     path = Names().publish(result, outbox, "caf\udce9.pdf")
     assert b"](caf%E9.assets/" in path.read_bytes()
+
+
+def left_by_another_version(tmp_path: Path, *endings: str) -> Result:
+    """Make a finished result with files that end so, in this order."""
+    for folder in ("outbox", "work/result"):
+        (tmp_path / folder).mkdir(parents=True)
+    for ending in endings:
+        (tmp_path / f"work/result/scan{ending}").write_text(STEM)
+    (tmp_path / "work/result.json").write_text(json.dumps({"endings": endings, "figures": []}))
+    return Result(tmp_path / "work")
+
+
+def test_what_an_earlier_version_finished_is_published_in_its_order(tmp_path: Path, outbox: Path) -> None:
+    result = left_by_another_version(tmp_path, ".pdf", ".txt", ".json", ".md")
+    assert Names().publish(result, outbox, "a b.pdf") == outbox / "a b.md"
+    assert (outbox / "a b.md").read_text() == "a%20b"
+    assert (outbox / "a b.json").read_text() == STEM
+
+
+def test_a_file_of_a_kind_that_only_a_later_version_knows_goes_out_untouched(tmp_path: Path, outbox: Path) -> None:
+    result = left_by_another_version(tmp_path, "-1.tar.gz")
+    assert Names().publish(result, outbox) == outbox / "scan-1.tar.gz"
+    assert (outbox / "scan-1.tar.gz").read_text() == STEM

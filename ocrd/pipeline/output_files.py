@@ -1,0 +1,67 @@
+"""The files of a document: made once it is read, and made anew when pages of it were read again."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+from ocrd.concurrency.threads import finish_in_thread
+from ocrd.config.schema import Watch
+from ocrd.display import shown
+from ocrd.errors import DocumentError, PageError
+from ocrd.model import Document
+from ocrd.output import kinds, split
+from ocrd.output.kinds import Kind, Materials, Replacement, ScanKind, TextKind
+
+log = structlog.get_logger("ocrd")
+
+
+async def make(document: Document, watch: Watch, materials: Materials) -> dict[str, bytes]:
+    """Make all files that a watch wants, of each part of a document, by ending. Raises MachineError.
+
+    Where one can't be made of the scan, Markdown takes its place.
+    """
+    files: dict[str, bytes] = {}
+    for part in split.parts(document, watch.split):
+        for kind in kinds.named(watch.outputs):
+            try:
+                files[split.ending(part, kind.ending)] = await _made(kind, part, materials)
+            except (DocumentError, PageError) as error:
+                event = f"no {kind.name}"
+                log.warning(event, source=shown(document.source), reason=str(error))
+                instead = kinds.MARKDOWN
+                files[split.ending(part, instead.ending)] = await _made(instead, part, materials)
+    return files
+
+
+def figures_beside(document: Document, files: Iterable[str]) -> list[str]:
+    """List the pictures that these files of a document, given by ending, have in the folder beside them."""
+    suffixes = [split.part_and_suffix(ending)[1] for ending in files]
+    if not kinds.link_figures(suffixes):
+        return []
+    return [name for page in document.pages for name in page.figures if name]
+
+
+async def replace_pages(kind: Kind, delivered: Path, replacement: Replacement, materials: Materials) -> bytes:
+    """Make a file anew with other pages, of a copy of what was delivered.
+
+    Raises DocumentError if that is not what ocrd wrote, PageError if it can't be made of the scan.
+    """
+    if isinstance(kind, ScanKind):
+        return await kind.replace(delivered, replacement, materials)
+    return await finish_in_thread(_rewritten, kind, delivered, replacement, materials)
+
+
+async def _made(kind: Kind, part: Document, materials: Materials) -> bytes:
+    if isinstance(kind, ScanKind):
+        return await kind.make(part, materials)
+    return (await finish_in_thread(kind.write, part, materials)).encode()
+
+
+def _rewritten(kind: TextKind, delivered: Path, replacement: Replacement, materials: Materials) -> bytes:
+    try:
+        text = delivered.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        name = shown(f"{replacement.stem}{kind.ending}")
+        raise DocumentError(f"{name} is not UTF-8: {error}.", "Save it as UTF-8.") from error
+    return kind.replace(text, replacement, materials).encode()
