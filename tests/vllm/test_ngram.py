@@ -408,7 +408,6 @@ MUTATIONS_OF_V2 = {
     "an old whitelist stays in its slot": ("self._asked[req_idx] = -1", ""),
     "what was asked stays off the card": ("self._staged = True\n        return bans", "return bans"),
     "rows are taken for slots": ("ctx.expanded_idx_mapping.long()", "torch.arange(len(ctx.idx_mapping_np))"),
-    "rows without limits are banned, too": ("& (size > 0)", ""),
     "a wider whitelist is cut": ("if missing > 0:", "if missing > 99:"),
     "the sequence's end is one too far": ("place = end - count", "place = end - count + 1"),
 }
