@@ -45,7 +45,7 @@ def findings(settings: VllmSettings) -> Iterator[Finding]:
         yield from _of_the_card(settings)
     if version:
         yield _versions(version)
-    yield _model(settings)
+        yield _model(settings)
 
 
 def require_card(settings: VllmSettings) -> list[int]:
@@ -200,7 +200,7 @@ def _versions(version: str) -> Finding:
             if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
                 continue
             there = _version(wanted.name)
-            if there is None or not wanted.specifier.contains(there.partition("+")[0], prereleases=True):
+            if there is None or not wanted.specifier.contains(there, prereleases=True):
                 complaint = f"{package} needs {wanted.name} {wanted.specifier}, and {there or 'none'} is installed."
                 return Finding("versions", ConfigError(complaint, f"Install it again, whole: {setup.install()}."))
             present[wanted.name] = there
@@ -216,8 +216,6 @@ def _version(package: str) -> str | None:
 
 def _model(settings: VllmSettings) -> Finding:
     what = f"model {settings.model}"
-    if importlib.util.find_spec("huggingface_hub") is None:
-        return Finding(what, ConfigError("huggingface_hub is not installed.", f"Install vLLM: {setup.install()}."))
     try:
         setup.locate(settings.model, settings.revision)
         missing = model_fetch.missing(settings.model, settings.revision)
