@@ -160,11 +160,14 @@ class Acceptance(gpu_faults.House):
         here = str(Path(__file__).parent)
         ours = super().environment()
         insecure = {"VLLM_ALLOW_INSECURE_SERIALIZATION": "1"}  # a function of ours is sent into EngineCore
-        return ours | insecure | {"PYTHONPATH": os.pathsep.join([here, ours["PYTHONPATH"]])}
+        told = {"OCRD_ACCEPTANCE": str(self.root / "told")}
+        return ours | insecure | told | {"PYTHONPATH": os.pathsep.join([here, ours["PYTHONPATH"]])}
 
     def told(self, what: str) -> Any:
         """Return what the engine told last of something."""
-        return next((line[what] for line in reversed(self.events("acceptance")) if what in line), None)
+        file = self.root / "told"
+        lines = map(json.loads, file.read_text().splitlines() if file.exists() else [])
+        return next((line[what] for line in reversed(list(lines)) if what in line), None)
 
     def bans(self) -> None:
         lines = self.told("bans")
@@ -397,7 +400,7 @@ def main() -> int:
             acceptance.daemon.kill()
         if options.json:
             options.json.write_text(json.dumps(acceptance.rows, indent=1))
-            shutil.copy(acceptance.root / "log", options.json.with_suffix(".log"))
+            shutil.copy(acceptance.root / "log", options.json.with_suffix(".daemon.log"))
 
 
 if __name__ == "__main__":

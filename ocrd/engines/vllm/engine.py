@@ -145,7 +145,7 @@ class VllmEngine(Engine):
 
     async def _share(self, cards: list[int]) -> None:
         """Find out how many engines the card gets, and let them share it. Raises ConfigError."""
-        sharing = card_sharing.choose(self._settings, cards)
+        sharing = card_sharing.choose(self._settings, cards) if cards else Sharing()
         if sharing.engines > 1:
             pipes = self._folder / f"{os.getpid()}-mps"
             try:
@@ -155,7 +155,7 @@ class VllmEngine(Engine):
         if sharing.why_not and self._settings.engines_per_card == 2:  # noqa: PLR2004 - the setting's own number
             raise ConfigError(f"engine.vllm.engines_per_card is 2, but {sharing.why_not}.", "Set it to auto, or to 1.")
         self._sharing = sharing
-        if sharing.why_not and cards:
+        if sharing.why_not:
             log.info("one engine reads on the card, since %s", sharing.why_not)
 
     async def _prepare_build(self) -> None:
