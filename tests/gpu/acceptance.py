@@ -112,7 +112,7 @@ class Acceptance(gpu_faults.House):
                 self.attempt(name, getattr(self, name))
             else:
                 self.row(name, LEFT_OUT, f"{self.left():.0f} s left of the {needs} that it may need")
-            if self.rows[-1][1] == BAD and name == "begin":
+            if name == "begin" and not self.events("ready"):
                 break  # nothing else can be
         self.stop()
         return (
