@@ -59,7 +59,7 @@ CONFIG = """\
 engine:
   kind: accepted_engine:create
   options:
-    max_tokens: {tokens}
+    max_tokens: 1200
     renderer_num_workers: 8
     model: {model}
     {more}
@@ -77,7 +77,7 @@ watches:
 """Noise would be found bad, and read again and again."""
 
 USUAL = "extra: {load_format: dummy, dtype: bfloat16}"
-SOON_BACK = "idle: {after: 6s, do: sleep}\n    extra: {load_format: dummy, dtype: bfloat16, enforce_eager: true}"
+SOON_BACK = f"idle: {{after: 6s, do: sleep}}\n    soon_back: true\n    {USUAL}"
 TINY = (
     "max_num_seqs: 4\n    max_model_len: 2048\n    gpu_memory_utilization: 0.3\n"
     "    extra: {load_format: dummy, dtype: float32, enforce_eager: true, skip_mm_profiling: true}"
@@ -141,7 +141,7 @@ class Acceptance(gpu_faults.House):
     def start(self, idle: str = "") -> bool:
         """Start a daemon, as `self.more` says; `idle` is not looked at."""
         self.idle = idle
-        config = CONFIG.format(model=self.model, tokens=self.tokens, more=self.more)
+        config = CONFIG.format(model=self.model, more=self.more)
         (self.root / "ocrd.yaml").write_text(config)
         began, ready = time.monotonic(), len(self.events("ready"))
         with (self.root / "log").open("ab") as log:
@@ -160,7 +160,7 @@ class Acceptance(gpu_faults.House):
         here = str(Path(__file__).parent)
         ours = super().environment()
         insecure = {"VLLM_ALLOW_INSECURE_SERIALIZATION": "1"}  # a function of ours is sent into EngineCore
-        told = {"OCRD_ACCEPTANCE": str(self.root / "told")}
+        told = {"OCRD_ACCEPTANCE": str(self.root / "told"), "OCRD_ACCEPTANCE_TOKENS": str(self.tokens)}
         return ours | insecure | told | {"PYTHONPATH": os.pathsep.join([here, ours["PYTHONPATH"]])}
 
     def told(self, what: str) -> Any:

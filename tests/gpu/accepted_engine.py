@@ -1,6 +1,6 @@
 """The engine as `acceptance.py` lets a daemon run it: the real one, that also tells what it is and what it bans.
 
-Its pages end after half to one and a half times `max_tokens`, by lot, as pages do; a landscape page kills it.
+Its pages end after half to one and a half times the tokens asked for, by lot, as pages do; a landscape page kills it.
 """
 
 import json
@@ -16,7 +16,9 @@ sys.path[:0] = [str(ROOT / "bench/gpu")]
 from gpu_faults import FragileEngine  # noqa: E402 - found through the path above
 
 from ocrd.config.vllm import VllmSettings  # noqa: E402
+from ocrd.engines.vllm import replica  # noqa: E402
 from ocrd.engines.vllm.core import VllmCore  # noqa: E402
+from ocrd.engines.vllm.launch_mode import LaunchMode  # noqa: E402
 from ocrd.model import Approach  # noqa: E402
 
 DICE = random.Random(1)  # noqa: S311 - no secret
@@ -24,7 +26,7 @@ usual = VllmCore._params
 
 
 def by_lot(core: VllmCore, approach: Approach, max_tokens: int | None = None) -> Any:
-    tokens = core._settings.max_tokens
+    tokens = int(os.environ["OCRD_ACCEPTANCE_TOKENS"])  # no setting, since pages are kept only for the same settings
     return usual(core, approach, max_tokens or DICE.randint(tokens // 2, tokens + tokens // 2))
 
 
@@ -53,4 +55,6 @@ class AcceptedEngine(FragileEngine):
 
 def create(options: dict[str, Any]) -> AcceptedEngine:
     VllmCore._params = by_lot  # type: ignore[method-assign]
+    if options.pop("soon_back", False):
+        replica.USUAL = LaunchMode(graphs=False)  # type: ignore[misc]
     return AcceptedEngine(VllmSettings.model_validate(options))

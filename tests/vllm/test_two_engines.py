@@ -65,7 +65,7 @@ def test_the_other_joins_and_reads_on_when_the_first_is_killed(settings: VllmSet
 def test_a_stop_while_the_other_starts_does_not_wait_for_it(
     seconds: float, settings: VllmSettings, tmp_path: Path
 ) -> None:
-    async def work(engine: VllmEngine) -> None:
+    async def work(_: VllmEngine) -> None:
         await asyncio.sleep(seconds)
 
     run(settings, tmp_path, work)

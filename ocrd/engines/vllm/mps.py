@@ -8,6 +8,7 @@ environment. One that runs already is used as it is. Otherwise one is started in
 # ruff: noqa: S603 - it runs NVIDIA's program, found on the search path, and this module
 import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -49,10 +50,15 @@ class Mps:
 
     def close(self) -> None:
         """End it, if this process started it; its folder goes with it."""
-        if self._guardian is None:
+        if self._guardian is None or self._guardian.stdin is None or self._guardian.stdout is None:
             return
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            self._guardian.communicate("", timeout=2 * SECONDS)
+        self._guardian.stdin.close()
+        self._guardian.stdout.close()
+        try:
+            self._guardian.wait(3 * SECONDS)
+        except subprocess.TimeoutExpired:
+            self._guardian.kill()
+            self._guardian.wait()
 
 
 def find_program() -> str | None:
@@ -74,7 +80,9 @@ def begin(folder: Path) -> Mps:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     mps = Mps(program, folder, guardian)
-    said = guardian.stdout.readline().strip() if guardian.stdout else ""
+    said = ""
+    if guardian.stdout and select.select([guardian.stdout], [], [], 3 * SECONDS)[0]:
+        said = guardian.stdout.readline().strip()
     if said == "started" and mps.answers():
         return mps
     mps.close()

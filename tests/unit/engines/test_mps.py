@@ -19,7 +19,7 @@ pid="$CUDA_MPS_PIPE_DIRECTORY/control.pid"
 case "$1" in
   -d) [ -e "$CUDA_MPS_PIPE_DIRECTORY/../broken" ] && { echo "no card takes part"; exit 1; }
       "$0" --serve & echo $! > "$pid" ;;
-  --serve) while [ -e "$pid" ]; do sleep 0.05; done ;;
+  --serve) until [ -s "$pid" ]; do sleep 0.01; done; while [ -e "$pid" ]; do sleep 0.05; done ;;
   *) read -r command
      kill -0 "$(cat "$pid" 2>/dev/null)" 2>/dev/null || { echo "Cannot find MPS control daemon process"; exit 1; }
      [ "$command" = quit ] && rm "$pid"; exit 0 ;;
