@@ -148,9 +148,11 @@ def scenario(request: pytest.FixtureRequest) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def explored(pool: Executor) -> dict[str, Future[Explored]]:
-    """All trees that deaths can leave, of each scenario."""
-    return {scenario.name: pool.submit(swarm.explore, scenario) for scenario in SCENARIOS}
+def explored(pool: Executor, request: pytest.FixtureRequest) -> dict[str, Future[Explored]]:
+    """All trees that deaths can leave, of each scenario that is tested in this run."""
+    chosen = [item.callspec.params for item in request.session.items if "explored" in getattr(item, "fixturenames", ())]
+    wanted = {params["scenario"].name for params in chosen}
+    return {one.name: pool.submit(swarm.explore, one) for one in SCENARIOS if one.name in wanted}
 
 
 @pytest.fixture

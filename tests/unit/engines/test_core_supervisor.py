@@ -7,11 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import page, until
 
 from ocrd.engines.vllm.core_supervisor import SETBACKS, CoreDied, CoreSupervisor, Rest
 from ocrd.errors import EngineError, PageError
-from ocrd.model import Approach, PageImage, Reading
+from ocrd.model import Approach, PageImage, PixelSize, Reading
+
+
+def page(index: int) -> PageImage:
+    return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0)
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for a condition; fail at the deadline."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 class Machine:
@@ -37,7 +47,7 @@ class Machine:
     async def pause(self, seconds: float) -> None:
         self.waits.append(seconds)
 
-    def residence(self, **options: Any) -> CoreSupervisor:
+    def supervisor(self, **options: Any) -> CoreSupervisor:
         return CoreSupervisor(self.build, options.pop("hang_after", 60.0), pause=self.pause, **options)
 
 
@@ -102,9 +112,9 @@ def run(work: Callable[[], Awaitable[Any]]) -> Any:
 def test_only_the_poison_is_refused_after_few_deaths(pages: int, deaths: int) -> None:
     async def work() -> None:
         machine = Machine(pages // 2)
-        residence = machine.residence()
-        await residence.start()
-        told = await asyncio.gather(*(residence.read(page(i), 0) for i in range(pages)), return_exceptions=True)
+        supervisor = machine.supervisor()
+        await supervisor.start()
+        told = await asyncio.gather(*(supervisor.read(page(i), 0) for i in range(pages)), return_exceptions=True)
         for index, one in enumerate(told):
             if index == pages // 2:
                 assert isinstance(one, PageError)
@@ -112,18 +122,18 @@ def test_only_the_poison_is_refused_after_few_deaths(pages: int, deaths: int) ->
                 assert isinstance(one, Reading)
                 assert one.index == index
         assert machine.built == 1 + deaths
-        await residence.close()
+        await supervisor.close()
 
     run(work)
 
 
 def test_two_poisons_are_both_found() -> None:
     async def work() -> None:
-        residence = Machine(3, 30).residence()
-        await residence.start()
-        told = await asyncio.gather(*(residence.read(page(i), 0) for i in range(64)), return_exceptions=True)
+        supervisor = Machine(3, 30).supervisor()
+        await supervisor.start()
+        told = await asyncio.gather(*(supervisor.read(page(i), 0) for i in range(64)), return_exceptions=True)
         assert [index for index, one in enumerate(told) if isinstance(one, PageError)] == [3, 30]
-        await residence.close()
+        await supervisor.close()
 
     run(work)
 
@@ -132,11 +142,11 @@ def test_one_death_is_nobodys_fault() -> None:
     async def work() -> None:
         machine = Machine(0)
         machine.deadly_builds = 1
-        residence = machine.residence()
-        await residence.start()
-        assert (await residence.read(page(0), 0)).index == 0
+        supervisor = machine.supervisor()
+        await supervisor.start()
+        assert (await supervisor.read(page(0), 0)).index == 0
         assert machine.built == 2
-        await residence.close()
+        await supervisor.close()
 
     run(work)
 
@@ -145,11 +155,11 @@ def test_after_a_death_that_was_no_pages_fault_the_company_soon_grows_again() ->
     async def work() -> None:
         machine = Machine(0)
         machine.deadly_builds = 1
-        residence = machine.residence()
-        await residence.start()
-        await asyncio.gather(*(residence.read(page(index), 0) for index in range(256)))
+        supervisor = machine.supervisor()
+        await supervisor.start()
+        await asyncio.gather(*(supervisor.read(page(index), 0) for index in range(256)))
         assert machine.rounds == [256, 16, 32, 64, 128, 16]
-        await residence.close()
+        await supervisor.close()
 
     run(work)
 
@@ -158,7 +168,7 @@ def test_an_image_is_freed_while_others_are_read_and_rendered_again() -> None:
     async def work() -> None:
         machine, freed, made = Machine(0), Counter[int](), Counter[int]()
         machine.deadly_builds = 1
-        residence = machine.residence()
+        supervisor = machine.supervisor()
 
         def sheet(index: int) -> PageImage:
             async def again() -> PageImage:
@@ -167,11 +177,11 @@ def test_an_image_is_freed_while_others_are_read_and_rendered_again() -> None:
             made[index] += 1
             return replace(page(index), free=lambda: freed.update([index]), again=again)
 
-        await residence.start()
-        await asyncio.gather(*(residence.read(sheet(index), 0) for index in range(32)))
+        await supervisor.start()
+        await asyncio.gather(*(supervisor.read(sheet(index), 0) for index in range(32)))
         assert set(made.values()) == {2}
         assert all(freed[index] >= made[index] for index in made)
-        await residence.close()
+        await supervisor.close()
 
     run(work)
 
@@ -180,14 +190,14 @@ def test_a_machine_that_kills_every_page_is_not_the_pages_fault() -> None:
     async def work() -> None:
         machine = Machine(0)
         machine.good_builds = 2
-        residence = machine.residence()
-        await residence.start()
+        supervisor = machine.supervisor()
+        await supervisor.start()
         with pytest.raises(EngineError, match=f"{SETBACKS} times in a row"):
-            await residence.read(page(0), 0)
+            await supervisor.read(page(0), 0)
         assert machine.waits == sorted(machine.waits)
         with pytest.raises(EngineError):
-            await residence.read(page(1), 0)
-        await residence.close()
+            await supervisor.read(page(1), 0)
+        await supervisor.close()
 
     run(work)
 
@@ -195,13 +205,13 @@ def test_a_machine_that_kills_every_page_is_not_the_pages_fault() -> None:
 def test_a_silent_core_is_killed_and_its_pages_read_again() -> None:
     async def work() -> None:
         machine = Machine()
-        residence = machine.residence(hang_after=0.05)
-        await residence.start()
-        residence._core.deaf = True
-        assert (await residence.read(page(4), 0)).index == 4
+        supervisor = machine.supervisor(hang_after=0.05)
+        await supervisor.start()
+        supervisor._core.deaf = True
+        assert (await supervisor.read(page(4), 0)).index == 4
         assert machine.built == 2
-        assert (residence.restarts, residence.doing) == (1, "ready")
-        await residence.close()
+        assert (supervisor.restarts, supervisor.doing) == (1, "ready")
+        await supervisor.close()
 
     run(work)
 
@@ -210,18 +220,18 @@ def test_a_core_that_has_grown_too_large_reads_its_pages_and_is_built_anew() -> 
     async def work() -> None:
         machine = Machine()
         worn = iter([True])
-        residence = machine.residence(worn=lambda: next(worn, False))
-        await residence.start()
-        first = residence._core
-        readings = await asyncio.gather(*(residence.read(page(index), 0) for index in range(4)))
+        supervisor = machine.supervisor(worn=lambda: next(worn, False))
+        await supervisor.start()
+        first = supervisor._core
+        readings = await asyncio.gather(*(supervisor.read(page(index), 0) for index in range(4)))
         assert [reading.index for reading in readings] == [0, 1, 2, 3]
         assert not first.alive
-        assert (await residence.read(page(5), 0)).index == 5
+        assert (await supervisor.read(page(5), 0)).index == 5
         assert machine.built == 2
-        assert residence._setbacks == 0
+        assert supervisor._setbacks == 0
         assert machine.waits == []
-        assert residence.restarts == 0, "it did not die"
-        await residence.close()
+        assert supervisor.restarts == 0, "it did not die"
+        await supervisor.close()
 
     run(work)
 
@@ -230,13 +240,13 @@ def test_a_core_that_has_grown_too_large_reads_its_pages_and_is_built_anew() -> 
 def test_rest_and_return(how: Any, built: int) -> None:
     async def work() -> None:
         machine = Machine()
-        residence = machine.residence(rest=Rest(0.01, how))
-        await residence.start()
-        core = residence._core
-        await until(lambda: core.asleep or core.closed, 5)
-        assert (await residence.read(page(1), 0)).index == 1
+        supervisor = machine.supervisor(rest=Rest(0.01, how))
+        await supervisor.start()
+        core = supervisor._core
+        await until(lambda: core.asleep or core.closed)
+        assert (await supervisor.read(page(1), 0)).index == 1
         assert machine.built == built
-        await residence.close()
+        await supervisor.close()
 
     run(work)
 
@@ -244,33 +254,33 @@ def test_rest_and_return(how: Any, built: int) -> None:
 def test_a_cancelled_page_leaves_and_the_others_go_on() -> None:
     async def work() -> None:
         machine = Machine()
-        residence = machine.residence()
-        await residence.start()
-        residence._core.deaf = True
-        given_up, kept = (asyncio.create_task(residence.read(page(i), 0)) for i in range(2))
-        await until(lambda: len(residence._core.inside) == 2)
+        supervisor = machine.supervisor()
+        await supervisor.start()
+        supervisor._core.deaf = True
+        given_up, kept = (asyncio.create_task(supervisor.read(page(i), 0)) for i in range(2))
+        await until(lambda: len(supervisor._core.inside) == 2)
         given_up.cancel()
-        await until(lambda: len(residence._core.inside) == 1)
-        residence._core.settle()
+        await until(lambda: len(supervisor._core.inside) == 1)
+        supervisor._core.settle()
         assert (await kept).index == 1
         await asyncio.wait([given_up])
         assert given_up.cancelled()
-        assert not residence._inside
-        await residence.close()
+        assert not supervisor._inside
+        await supervisor.close()
 
     run(work)
 
 
 def test_closing_gives_up_the_pages_inside() -> None:
     async def work() -> None:
-        residence = Machine().residence()
-        await residence.start()
-        residence._core.deaf = True
-        reading = asyncio.create_task(residence.read(page(0), 0))
-        await until(lambda: residence._core.inside)
-        await residence.close()
+        supervisor = Machine().supervisor()
+        await supervisor.start()
+        supervisor._core.deaf = True
+        reading = asyncio.create_task(supervisor.read(page(0), 0))
+        await until(lambda: supervisor._core.inside)
+        await supervisor.close()
         with pytest.raises(EngineError, match="closed"):
             await reading
-        await residence.close()
+        await supervisor.close()
 
     run(work)

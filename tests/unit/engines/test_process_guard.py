@@ -1,0 +1,76 @@
+"""No process of an engine outlives its daemon: each is recorded, tied to it, and swept by the next."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ocrd.concurrency import processes
+from ocrd.engines.vllm import process_guard
+
+TIED = """
+import os, sys
+from ocrd.concurrency import processes
+from ocrd.engines.vllm import process_guard
+process_guard.tie()
+print(os.getpid(), "NOTIFY_SOCKET" in os.environ, os.getsid(0) == os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_tied_process_is_recorded_and_swept_once_its_daemon_is_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    home = process_guard.Home(tmp_path)
+    home.open()
+    home.announce()
+    with subprocess.Popen([sys.executable, "-c", TIED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
+        assert it.stdout is not None
+        assert it.stdout.readline().split() == [str(it.pid), "False", "True"]
+        assert process_guard.pid_in(home.record) == it.pid
+        process_guard.sweep(tmp_path)  # this process, its daemon, is alive
+        assert it.poll() is None
+        pid, start, _, _ = process_guard._read(home.record)
+        home.record.write_text(f"{pid} {start} 999999999 1\n")
+        process_guard.sweep(tmp_path)
+        assert it.wait(10) == -9
+    assert not home.folder.exists()
+
+
+LEADER = """
+import os, subprocess, sys
+from ocrd.concurrency import processes
+from ocrd.engines.vllm import process_guard
+process_guard.tie()
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_worker_that_outlived_its_engine_is_swept(tmp_path: Path) -> None:
+    home = process_guard.Home(tmp_path)
+    home.open()
+    home.announce()
+    with subprocess.Popen([sys.executable, "-c", LEADER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as it:
+        assert it.stdout is not None
+        worker = int(it.stdout.readline())
+        it.kill()
+    assert processes.started(worker) > 0
+    pid, start, _, _ = process_guard._read(home.record)
+    home.record.write_text(f"{pid} {start} 999999999 1\n")
+    process_guard.sweep(tmp_path)
+    deadline = time.monotonic() + 10
+    while processes.started(worker) > 0:
+        assert time.monotonic() < deadline
+
+
+def test_a_recorded_number_that_another_process_has_by_now_is_left_alone(tmp_path: Path) -> None:
+    home = process_guard.Home(tmp_path)
+    home.folder.mkdir()
+    home.record.write_text(f"{os.getpid()} 1 999999999 1\n")
+    process_guard.sweep(tmp_path)
+    assert not home.folder.exists()

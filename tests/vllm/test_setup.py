@@ -1,0 +1,85 @@
+"""What is refused before an engine starts, and how a start that failed is explained."""
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.vllm import setup
+from ocrd.errors import ConfigError, EngineError, OcrdError
+
+
+@pytest.mark.parametrize(
+    ("installed", "told"),
+    [
+        ("0.8.5", "0.8.5 is installed"),
+        ("0.11.0", "0.11.0"),
+        ("0.34.1", "0.34.1"),
+        ("1.0", "1.0"),
+        (None, "not installed"),
+    ],
+)
+def test_a_version_that_cannot_work_is_refused(
+    installed: str | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if installed is None or name != "vllm":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(ConfigError, match=r"pip install 'vllm>=0\.24,<0\.34'") as refused:
+        setup.check_version()
+    assert told in refused.value.what
+
+
+@pytest.mark.parametrize("name", ["enable_prefix_caching", "mm_processor_cache_gb", "logits_processors", "model"])
+def test_what_is_not_open_to_change_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"must not set {name}"):
+        VllmSettings(extra={name: True})
+
+
+def test_caches_that_are_on_are_refused() -> None:
+    good = {"enable_prefix_caching": False, "mm_processor_cache_gb": 0.0, "logits_processors": ["N"]}
+    assert setup.check_settings(good)
+    for change in ({"enable_prefix_caching": True}, {"mm_processor_cache_gb": 4.0}, {"logits_processors": []}):
+        with pytest.raises(ConfigError, match="does not run with"):
+            setup.check_settings(good | change)
+
+
+def test_old_vllm_gets_the_head_size_that_it_would_take_for_zero() -> None:
+    assert "hf_overrides" in setup.engine_arguments(VllmSettings(), "0.24.0")
+    assert "hf_overrides" not in setup.engine_arguments(VllmSettings(), "0.32.0")
+
+
+def test_a_missing_model_says_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match="hf download nobody/NoModel"):
+        setup.locate("nobody/NoModel", None)
+    with pytest.raises(ConfigError, match=r"holds no config\.json"):
+        setup.locate(str(tmp_path), None)
+
+
+@pytest.mark.parametrize(
+    ("message", "fault", "told"),
+    [
+        (
+            "ValueError: Free memory (11.2/79.1 GiB) is less than desired GPU memory utilization (0.9, 71.2 GiB).",
+            EngineError,
+            r"11\.2/79\.1 GiB.*nvidia-smi",
+        ),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", EngineError, r"2\.00 GiB.*lower"),
+        ("ValueError: No available memory for the cache blocks.", ConfigError, "Raise engine.vllm"),
+        ("KeyError: 'sam_model'", EngineError, "KeyError: 'sam_model'"),
+    ],
+)
+def test_a_failed_start_is_explained(message: str, fault: type[OcrdError], told: str) -> None:
+    with pytest.raises(fault, match=told) as caught:
+        setup.explain_failed_start(RuntimeError("Engine core initialization failed."), f"EngineCore ERROR {message}\n")
+    assert caught.value.what[-1] == "."
+    assert caught.value.what[-2] != "."
