@@ -152,6 +152,9 @@ class Acceptance(gpu_faults.House):
         self.row("start until ready", up, f"{time.monotonic() - began:.0f} s ({phases})")
         return up
 
+    def until(self, condition: Callable[[], object], seconds: float) -> bool:
+        return super().until(condition, seconds * (6 if self.options.tiny else 1))
+
     def begin(self) -> None:
         if self.start():
             self.facts()
