@@ -6,6 +6,7 @@
 # make bench  what the daemon itself costs, as a table
 # make load   20,000 files at once
 # make docs   what is generated: config.example.yaml and docs/configuration.md
+# make gpu-test  what a version of vLLM must pass, on a machine with a GPU
 # make soak   a few files a second for an hour: make soak SECONDS=600 for ten minutes
 .DELETE_ON_ERROR:
 PYTHON ?= python3
@@ -18,7 +19,7 @@ WORKERS := 2
 SPREAD = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTEST = $(BIN)/pytest $(SPREAD)
 
-.PHONY: venv demo docs bench quick test test-all lint types unit system vllm-test load soak clean
+.PHONY: venv demo docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean
 
 venv: .venv/ready
 
@@ -64,6 +65,10 @@ system: venv
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
 	.venv-vllm/bin/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder tests/vllm
+
+# A version's acceptance, on a machine with a GPU, ten minutes; elsewhere it says why not and does nothing.
+gpu-test: venv
+	$(BIN)/python tests/gpu/acceptance.py
 
 load: venv
 	OCRD_LOAD_FILES=20000 $(BIN)/pytest -s tests/system/test_load.py

@@ -1,4 +1,4 @@
-"""Paths and names as they may be shown to a person."""
+"""Paths, names and times as they are shown to a person."""
 
 from pathlib import Path
 
@@ -13,3 +13,13 @@ def _escaped(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # how Python spells a byte of a name that is not UTF-8 (PEP 383)
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode()
+
+
+def duration(seconds: float) -> str:
+    """Write a time in its two largest units: `2 h 5 min`, `40 s`."""
+    whole = round(seconds)
+    for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
+    return f"{whole} s"

@@ -483,3 +483,7 @@ class EngineState:
     """Bytes of the card's memory that anyone holds."""
     memory_total: int | None = None
     """Bytes of memory that the card has."""
+    progress: str = ""
+    """While it loads: what it does and how long that takes, in words."""
+    engines: int = 1
+    """How many engines read side by side."""

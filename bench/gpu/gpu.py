@@ -276,6 +276,7 @@ class Bench:
             max_model_len=2048 if tiny else 8192,
             renderer_num_workers=8,
             gpu_memory_utilization=(0.3 if tiny else 0.9) / max(map(self.devices.count, self.devices)),
+            engines_per_card=1,  # --devices and --mps say how many
             runner=self.options.runner,
             kv_cache_dtype=self.options.kv_cache_dtype,
             extra={"load_format": "dummy", "dtype": "float32" if tiny else "bfloat16"}
@@ -292,12 +293,12 @@ class Bench:
             await engine.start()
             self.engines.append(engine)
             tell(f"start to ready, on device {device}", f"{time.monotonic() - began:.0f} s")
-            tell("phases of the start, seconds", engine.phases)
+            tell("phases of the start, seconds", engine.replicas[0].phases)
             tell("engine", engine.info.facts)
             self._end_by_lot(engine)
 
     def _end_by_lot(self, engine: VllmEngine) -> None:
-        core = engine._residence._core
+        core = engine.replicas[0].core
         settings, dice, tokens = engine._settings, random.Random(1), self.options.tokens  # noqa: S311 - no secret
         core._params = lambda *_: core._sampling(
             max_tokens=dice.randint(tokens // 2, tokens + tokens // 2),
@@ -334,7 +335,7 @@ class Bench:
 
         began = time.monotonic()
         try:
-            async with Watcher([engine._home.pid for engine in self.engines], self.part).watch():
+            async with Watcher([engine.replicas[0].home.pid for engine in self.engines], self.part).watch():
                 await asyncio.gather(*map(one, itertools.islice(itertools.cycle(pages), count)))
         finally:
             self.report(began, flight)
@@ -372,7 +373,7 @@ class Bench:
         daemon = Daemon(loader.load(folder / "ocrd.yaml"), self.watch, once=True)
         began = time.monotonic()
         try:
-            async with Watcher([engine._home.pid for engine in self.engines], self.part).watch():
+            async with Watcher([engine.replicas[0].home.pid for engine in self.engines], self.part).watch():
                 await daemon.run()
         finally:
             self.report(began, flight)
@@ -407,10 +408,10 @@ class Bench:
 
     async def _inside(self, what: Callable[..., None], **how: Any) -> None:  # noqa: ANN401 - as `what` takes it
         for engine in self.engines:
-            await engine._residence._core._llm.collective_rpc(what, kwargs=how)
+            await engine.replicas[0].core._llm.collective_rpc(what, kwargs=how)
 
     async def upstream(self, count: int, flight: int) -> None:
-        views = self.engines[0]._views
+        views = self.engines[0].replicas[0].views
         self._take_views(None)
         try:
             await self.daemon(count, flight)
@@ -419,7 +420,7 @@ class Bench:
 
     def _take_views(self, views: deepseek.Views | None) -> None:
         for engine in self.engines:
-            engine._residence._core.views = engine._views = views
+            engine.replicas[0].core.views = engine.replicas[0].views = views
 
     async def main(self) -> None:
         """Go through the parts."""

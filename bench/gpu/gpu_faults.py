@@ -91,13 +91,14 @@ class FragileEngine(VllmEngine):
             killing.cancel()
 
     async def _kill_again_and_again(self, page: PageImage) -> None:
-        residence: Any = self._residence
         while True:
             await asyncio.sleep(0.2)
-            inside = [visit for visit in residence._inside if visit.page.index == page.index and visit.core]  # noqa: SLF001
-            if any(visit.page.size == page.size for visit in inside) and self._home.pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._home.pid, signal.SIGKILL)
+            for replica in self.replicas:
+                visits: Any = replica.supervisor._inside  # noqa: SLF001
+                inside = [visit for visit in visits if visit.page.index == page.index and visit.core]
+                if any(visit.page.size == page.size for visit in inside) and replica.home.pid:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(replica.home.pid, signal.SIGKILL)
 
 
 def create(options: dict[str, Any]) -> FragileEngine:
@@ -326,7 +327,7 @@ class House:
         return [sys.executable, "-m", "ocrd", "run", "-c", str(self.root / "ocrd.yaml")]
 
     def environment(self) -> dict[str, str]:
-        path = os.pathsep.join([str(ROOT), str(ROOT / "bench"), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([str(ROOT), str(ROOT / "bench/gpu"), os.environ.get("PYTHONPATH", "")])
         return {"VLLM_CPU_KVCACHE_SPACE": "1", **os.environ, "PYTHONPATH": path}  # GiB; a GPU does not read it
 
     def start(self, idle: str) -> bool:

@@ -69,8 +69,11 @@ def run(kind: Any, text: str, rows: int, steps: int, device: torch.device) -> fl
     return spent / steps / rows * 1e6
 
 
-def v2(rows: int, repeats: int) -> None:
-    """Compare the bans of runner V2's processor with upstream's, and time a step, for several sizes and windows."""
+def v2(rows: int, repeats: int) -> list[str]:
+    """Compare the bans of runner V2's processor with upstream's, and time a step, for several sizes and windows.
+
+    Returns a line for each. Also runs within a worker of vLLM's.
+    """
     import numpy as np
     from vllm.model_executor.models.deepseek_ocr import NoRepeatNGramLogitsProcessor
     from vllm.v1.worker.gpu.sample.logits_processor.interface import LogitsProcRequestState
@@ -78,6 +81,7 @@ def v2(rows: int, repeats: int) -> None:
 
     from ocrd.engines.vllm.ngram import NGramProcessorV2
 
+    told = []
     device = torch.device("cuda")
     mapping = np.array(CHANCE.sample(range(rows), rows), dtype=np.int32)
     ctx = SimpleNamespace(expanded_idx_mapping=torch.from_numpy(mapping).to(device), idx_mapping_np=mapping)
@@ -111,12 +115,13 @@ def v2(rows: int, repeats: int) -> None:
         launched = time.perf_counter() - began
         end.record()
         _wait(device)
-        print(
+        told.append(
             f"v2, {rows} rows, {mix}: {'the same bans as upstream' if same else 'OTHER BANS THAN UPSTREAM'} "
             f"({int(expected.isinf().sum())}), {begin.elapsed_time(end) / repeats * 1000:.0f} µs a step on the card, "
-            f"{launched / repeats * 1e6:.0f} µs to launch",
-            flush=True,
+            f"{launched / repeats * 1e6:.0f} µs to launch"
         )
+        print(told[-1], flush=True)
+    return told
 
 
 def _wait(device: torch.device) -> None:

@@ -1,13 +1,18 @@
 """`ocrd check`: what would keep the daemon from working, found before it starts."""
 
 import asyncio
+import contextlib
+import logging
 import os
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
+from rich.status import Status
 from rich.text import Text
 
 from ocrd import display, engines
@@ -17,8 +22,12 @@ from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, OcrdError
 from ocrd.markup import layout_blocks
 from ocrd.storage import durable
+from ocrd.telemetry import output_capture
 
 _console = Console(soft_wrap=True, highlight=False)
+
+MESSAGES = 20
+"""Of an engine that did not start, the last that are shown."""
 
 
 def run(path: Path) -> int:
@@ -75,20 +84,63 @@ def _nearest(folder: Path) -> Path:
 
 
 def _check_engine(settings: schema.Config) -> Iterator[OcrdError]:
+    """Look at what the engine needs, in its order; only if all of that is there, start it and let it read."""
+    what = f"engine {settings.engine.kind}"
     try:
-        _say(f"engine {settings.engine.kind}", asyncio.run(_try_engine(engines.load(settings.engine))))
+        engine, problems = engines.load(settings.engine), []
+        for finding in engine.preflight():
+            if isinstance(finding.found, OcrdError):
+                problems.append(_complain(finding.what, finding.found))
+            else:
+                _say(finding.what, finding.found)
     except OcrdError as error:
-        yield _complain(f"engine {settings.engine.kind}", error)
+        problems = [_complain(what, error)]
     except Exception as error:  # noqa: BLE001 - an engine of one's own may raise anything
-        wrong = ConfigError(f"{type(error).__name__}: {error}.", "Mend the engine's package.")
-        yield _complain(f"engine {settings.engine.kind}", wrong)
+        problems = [_complain(what, _of_ones_own(error))]
+    if problems:
+        yield from problems
+        return
+    with _messages_kept() as (terminal, messages):
+        try:
+            told: str | OcrdError = asyncio.run(_try_engine(engine, Console(file=terminal)))
+        except OcrdError as error:
+            told = error
+        except Exception as error:  # noqa: BLE001 - as above
+            told = _of_ones_own(error)
+    if isinstance(told, str):
+        _say(what, told)
+        return
+    for message in messages:
+        _console.print(Text(f"      {display.shown(message)}", "dim"))
+    yield _complain(what, told)
 
 
-async def _try_engine(engine: Engine) -> str:
+def _of_ones_own(error: Exception) -> ConfigError:
+    return ConfigError(f"{type(error).__name__}: {error}.", "Mend the engine's package.")
+
+
+@contextlib.contextmanager
+def _messages_kept() -> Iterator[tuple[TextIO, deque[str]]]:
+    """Keep from the terminal what libraries print and log; yield the terminal, and the last of their warnings."""
+    messages: deque[str] = deque(maxlen=MESSAGES)
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        with output_capture.captured() as terminal:
+            yield terminal, messages
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+async def _try_engine(engine: Engine, terminal: Console) -> str:
     """Start the engine, let it read a page made for it, and tell what came back."""
     try:
         began = time.monotonic()
-        await engine.start()
+        with terminal.status("the engine starts") as shown:
+            telling = asyncio.create_task(_tell_progress(engine, shown))
+            await engine.start()
+            telling.cancel()
         ready = time.monotonic() - began
         reading = await engine.read(test_page(engine.page_size))
     finally:
@@ -100,6 +152,14 @@ async def _try_engine(engine: Engine) -> str:
         f"{info.model}, {info.version}; ready in {ready:.1f} s; "
         f"read {said[:60]!r} for {TEST_TEXT!r} in {reading.seconds:.1f} s{facts}"
     )
+
+
+async def _tell_progress(engine: Engine, shown: Status) -> None:
+    """Keep a terminal informed of what a long start does; elsewhere nothing is shown."""
+    while True:
+        if progress := engine.state.progress:
+            shown.update(display.shown(progress))
+        await asyncio.sleep(1)
 
 
 def _say(what: str, how: str) -> None:

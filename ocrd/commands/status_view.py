@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ocrd.config import loader, schema
-from ocrd.display import shown
+from ocrd.display import duration, shown
 from ocrd.errors import MachineError
 from ocrd.intake.scanner import Wanted, scan
-from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog, duration, judged, read
+from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog, judged, read
 
 OK, ATTENTION, DOWN = 0, 1, 2
 """Exit codes, as monitors of the Nagios family take them."""
@@ -132,6 +132,10 @@ def _in_words(status: Status) -> str:
 
 def _engine(engine: EngineStatus) -> Text:
     facts = [f"{engine.kind} {engine.model}".strip(), engine.doing]
+    if engine.engines > 1:
+        facts[1] = f"{engine.engines} engines {engine.doing}"
+    if engine.progress:
+        facts.append(engine.progress)
     if engine.inside:
         facts.append(f"{engine.inside} page{'s' * (engine.inside != 1)} inside")
     if engine.tokens_per_second:

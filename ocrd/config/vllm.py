@@ -95,7 +95,12 @@ class VllmSettings(Section):
     )
     renderer_num_workers: int = Field(default=4, ge=1, description="Threads that turn page images into tensors.")
     gpu_memory_utilization: float = Field(
-        default=0.9, gt=0, le=1, description="Share of the card's memory that the engine takes, 0 to 1."
+        default=0.9, gt=0, le=1, description="Share of the card's memory that is taken, 0 to 1, by all engines on it."
+    )
+    engines_per_card: Literal["auto", 1, 2] = Field(
+        default="auto",
+        description="Engines that share the card under CUDA MPS, each with half of the memory: 2 read a third more "
+        "than 1 on a large card. auto: 2 where that can be, otherwise 1, and the log says why.",
     )
     max_model_len: int = Field(
         default=8192, ge=1024, description="Most tokens of a page: image (903 for A4), prompt and text together."

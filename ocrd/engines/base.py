@@ -1,14 +1,14 @@
 """What every engine keeps to. An engine of one's own inherits `Engine` and says the rest: docs/engines.md has one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ocrd.errors import DocumentError
+from ocrd.errors import DocumentError, OcrdError
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PagePreparer, PageSizer, Reading, Rung
 
-__all__ = ["Engine", "EngineInfo", "EngineState", "complete"]
+__all__ = ["Engine", "EngineInfo", "EngineState", "Finding", "complete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,14 @@ class EngineInfo:
     A page that was read before a restart is kept only if this is the same."""
     facts: tuple[str, ...] = ()
     """What else a person should know of the running engine, for instance that its caches are off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that an engine needs of the machine, and how that is there."""
+
+    what: str
+    found: str | OcrdError
 
 
 class Engine(ABC):
@@ -76,6 +84,10 @@ class Engine(ABC):
         raise DocumentError(
             f"the engine {self.info.kind} takes neither prompt nor languages of a single scan.", "Take them out."
         )
+
+    def preflight(self) -> Iterable[Finding]:
+        """Look at what it needs of this machine, before the start and without loading what is heavy. May block."""
+        return ()
 
     @abstractmethod
     async def start(self) -> None:
@@ -137,6 +149,10 @@ class _Completed(Engine):
 
     def accept(self, approach: Approach) -> None:
         getattr(self._engine, "accept", super().accept)(approach)
+
+    def preflight(self) -> Iterable[Finding]:
+        found: Iterable[Finding] = getattr(self._engine, "preflight", super().preflight)()
+        return found
 
     async def start(self) -> None:
         await self._engine.start()

@@ -1,9 +1,9 @@
 """An engine under observation: whether it answers, and how fast it reads, found out by looking on."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from ocrd.engines.base import Engine, EngineInfo, complete
+from ocrd.engines.base import Engine, EngineInfo, Finding, complete
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PagePreparer, PageSizer, Reading, Rung
 
 
@@ -46,6 +46,9 @@ class InstrumentedEngine(Engine):
 
     def accept(self, approach: Approach) -> None:
         self._engine.accept(approach)
+
+    def preflight(self) -> Iterable[Finding]:
+        return self._engine.preflight()
 
     def silence(self) -> float:
         """Return for how many seconds the engine has had pages without answering to any of them."""

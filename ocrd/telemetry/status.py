@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 from ocrd import __version__
 from ocrd.concurrency import processes
 from ocrd.config.schema import Config
-from ocrd.display import shown
+from ocrd.display import duration, shown
 from ocrd.model import EngineState
 from ocrd.storage.durable import write_scratch
 from ocrd.telemetry.events import (
@@ -126,6 +126,10 @@ class EngineStatus:
     """Bytes of the card's memory that anyone holds."""
     memory_total: int | None = None
     """Bytes of memory that the card has."""
+    progress: str = ""
+    """While it loads: what it does and how long that takes."""
+    engines: int = 1
+    """How many engines read side by side."""
 
 
 @dataclass(slots=True)
@@ -262,6 +266,7 @@ class StatusBoard:
         self._engine.restarts, self._engine.inside = state.restarts, engine.inside
         self._engine.memory, self._engine.memory_used = state.memory, state.memory_used
         self._engine.memory_total = state.memory_total
+        self._engine.progress, self._engine.engines = state.progress, state.engines
         self.complaint = complaint or ""
         self._now = now
         if not self._documents:
@@ -334,7 +339,8 @@ def line(status: Status) -> str:
         return f"Hanging: {status.complaint}"
     engine = status.engine
     if status.state != "ready":
-        doing = f", engine {engine.kind} loading" if engine.doing == "loading" else ""
+        progress = f": {engine.progress}" if engine.progress else ""
+        doing = f", engine {engine.kind} loading{progress}" if engine.doing == "loading" else ""
         return f"{status.state.capitalize()}{doing}; {backlog(status)}"
     parts = [f"Engine {engine.doing}", backlog(status)]
     parts += [f"watch {watch.name} paused: {watch.paused.what}" for watch in status.watches if watch.paused]
@@ -349,16 +355,6 @@ def backlog(status: Status) -> str:
     if status.eta is not None:
         text += f", {status.pages_per_second:.2g} pages/s, {duration(status.eta)} left"
     return text
-
-
-def duration(seconds: float) -> str:
-    """Write a time in its two largest units: `2 h 5 min`, `40 s`."""
-    whole = round(seconds)
-    for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
-    return f"{whole} s"
 
 
 # -- the file -------------------------------------------------------------------------------------------------------

@@ -138,6 +138,58 @@ def test_check_is_content_with_good_folders_and_leaves_nothing_behind(config: Pa
     assert sorted(path.name for path in config.parent.iterdir()) == ["ocrd.yaml"]
 
 
+LOUD = """
+import logging, os
+import simulated
+from ocrd.engines.base import Finding
+from ocrd.errors import ConfigError, EngineError
+
+class Loud(simulated.SimulatedEngine):
+    fails = lacks = False
+    def preflight(self):
+        yield Finding("card", "is there")
+        yield Finding("driver", ConfigError("There is no driver.", "Install it.") if self.lacks else "is there, too")
+    async def start(self):
+        os.system("echo a library talks; echo another talks >&2")
+        logging.getLogger("lib").warning("a library warns")
+        if self.fails:
+            raise EngineError("It did not start.", "See above.")
+        if self.lacks:
+            os._exit(99)
+        await super().start()
+
+def create(options):
+    engine = Loud()
+    engine.fails, engine.lacks = options["fails"], options["lacks"]
+    return engine
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "last"),
+    [
+        ({"fails": False, "lacks": False}, 0, "OK    engine"),
+        ({"fails": True, "lacks": False}, os.EX_TEMPFAIL, "      See above."),
+        ({"fails": False, "lacks": True}, os.EX_CONFIG, "      Install it."),
+    ],
+)
+def test_check_looks_before_it_starts_the_engine_and_keeps_libraries_quiet(
+    how: dict[str, bool], code: int, last: str, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config.parent / "loud.py").write_text(LOUD)
+    monkeypatch.setattr("test_cli.MODULES", f"{MODULES}{os.pathsep}{config.parent}")
+    config.write_text(
+        yaml.safe_dump(yaml.safe_load(config.read_text()) | {"engine": {"kind": "loud:create", "options": how}})
+    )
+    told = ocrd("check", "-c", config)
+    lines = told.stdout.splitlines()
+    assert told.returncode == code, told.stdout + told.stderr
+    assert "OK    card: is there" in lines
+    assert lines[-1].startswith(last)
+    assert "talks" not in told.stdout + told.stderr
+    assert ("a library warns" in told.stdout) == how["fails"]
+
+
 def test_check_says_what_is_wrong_and_what_to_do(config: Path) -> None:
     (config.parent / "outbox").write_text("a file where a folder should be")
     told = ocrd("check", "-c", config)

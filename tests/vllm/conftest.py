@@ -64,7 +64,7 @@ class Running:
 
     @property
     def residence(self) -> Any:
-        return self.engine._residence
+        return self.engine.replicas[0].supervisor
 
     @property
     def core(self) -> Any:
@@ -74,7 +74,7 @@ class Running:
     def pid(self) -> int:
         from ocrd.engines.vllm.process_guard import pid_in
 
-        pid = pid_in(self.engine._home.record)
+        pid = pid_in(self.engine.replicas[0].home.record)
         assert pid is not None
         return pid
 

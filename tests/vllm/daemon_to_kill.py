@@ -12,7 +12,7 @@ from ocrd.engines.vllm.process_guard import pid_in
 async def main(settings: str, folder: str) -> None:
     engine = VllmEngine(VllmSettings.model_validate_json(settings), Path(folder))
     await engine.start()
-    pid = pid_in(engine._home.record)
+    pid = pid_in(engine.replicas[0].home.record)
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     print(pid, children, flush=True)
     await asyncio.Event().wait()

@@ -176,7 +176,7 @@ def test_an_idle_engine_is_unloaded_and_comes_back(running: Running) -> None:
         running.residence.rest = Rest(0.1, "unload")
         await running.engine.read(page())
         await until(lambda: running.core is None and not running.residence._change.locked())
-        assert process_guard.pid_in(running.engine._home.record) is None
+        assert process_guard.pid_in(running.engine.replicas[0].home.record) is None
         running.residence.rest = Rest(600, "keep")
         await running.engine.read(page())
 

@@ -394,3 +394,66 @@ def test_large_sizes_and_windows_are_upstreams_on_runner_v2(seed: int) -> None:
     runner = RunnerV2(seeded(seed), count=4, sizes=(64, 1024))
     for _ in range(300):
         runner.step()
+
+
+MUTATIONS_OF_V2 = {
+    "the window begins one too late": ("end - asked[:, 1:ALLOWED]", "end - asked[:, 1:ALLOWED] + 1"),
+    "the window begins one too early": ("end - asked[:, 1:ALLOWED]", "end - asked[:, 1:ALLOWED] - 1"),
+    "the prompt counts": ("torch.maximum(begin, end - asked[:, 1:ALLOWED])", "end - asked[:, 1:ALLOWED]"),
+    "too few tokens are looked at": ("count = reach + int((windows - sizes).max())", "count = windows.max() - 1"),
+    "the n-gram is one too short": ("(asked.ngram_size - 1, window)", "(asked.ngram_size - 2, window)"),
+    "shorter n-grams of other rows are forgotten": ("| too_far[:, None]", ""),
+    "the whitelist is forgotten": ("same & whole & ~allowed", "same & whole"),
+    "runs may begin before the window": ("same & whole & ~allowed", "same & ~allowed"),
+    "an old whitelist stays in its slot": ("self._asked[req_idx] = -1", ""),
+    "what was asked stays off the card": ("self._staged = True\n        return bans", "return bans"),
+    "rows are taken for slots": ("ctx.expanded_idx_mapping.long()", "torch.arange(len(ctx.idx_mapping_np))"),
+    "a wider whitelist is cut": ("if missing > 0:", "if missing > 99:"),
+    "the sequence's end is one too far": ("place = end - count", "place = end - count + 1"),
+}
+
+
+@with_v2
+@pytest.mark.parametrize("name", MUTATIONS_OF_V2)
+def test_a_mutation_of_runner_v2s_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(ngram.__file__).read_text()
+    right, wrong = MUTATIONS_OF_V2[name]
+    assert right in source
+    mutant = ModuleType("mutant")
+    exec(compile(source.replace(right, wrong), "mutant", "exec"), vars(mutant))  # noqa: S102 - our own source
+    monkeypatch.setattr(ngram, "NGramProcessorV2", mutant.Slots)
+    with pytest.raises((AssertionError, IndexError, RuntimeError, ValueError)):
+        for seed in range(40):
+            runner = RunnerV2(seeded(seed))
+            for _ in range(60):
+                runner.step()
+
+
+TEXT = (Path(__file__).parents[2] / "README.md").read_bytes()[:3000]
+TABLE = b"<tr><td>1</td><td>2.50</td></tr>" * 40
+LOOP = TEXT[:200] + b"and so on, and so forth, and on and on again; " * 40
+TEXTS = {"prose": TEXT, "a table": TABLE, "a loop": LOOP, "prose after a table": TABLE[:300] + TEXT[:1500]}
+
+
+@with_v2
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(("size", "window"), [(30, 90), (20, 400), (35, 128), (8, 64)])
+def test_pages_of_text_get_upstreams_bans_on_runner_v2(
+    text: str, size: int, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunnerStates, "vocab_size", 256)
+    states = RunnerStates(2, 4000)
+    ours = ngram.NGramProcessorV2(SimpleNamespace(speculative_config=None), states)
+    allowed = [ord("<"), ord(">")]
+    asked = {"ngram_size": size, "window_size": window, "whitelist_token_ids": allowed}
+    ours.add_request(1, SamplingParams(extra_args=asked))
+    ours.apply_staged_writes()
+    upstream = NoRepeatNGramLogitsProcessor(size, window, set(allowed))
+    row = np.array([1], dtype=np.int32)
+    ctx = SimpleNamespace(expanded_idx_mapping=torch.from_numpy(row), idx_mapping_np=row)
+    prompt, output = list(TEXT[:300]), list(TEXTS[text])
+    states.write(1, prompt, output)
+    for length in range(0, len(output), 7):
+        states.total_len.gpu[1] = len(prompt) + length
+        theirs = upstream(output[:length], torch.zeros(256))
+        assert torch.equal(ours.apply(torch.zeros(1, 256), ctx)[0], theirs), length

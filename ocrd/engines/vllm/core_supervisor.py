@@ -81,7 +81,7 @@ class Core(Protocol):
 
 @dataclass(eq=False)
 class _Visit:
-    """One page on its way through the residence."""
+    """One page on its way through the supervisor."""
 
     page: PageImage
     priority: int
@@ -157,6 +157,11 @@ class CoreSupervisor:
     _watching: "asyncio.Task[None] | None" = field(default=None, init=False)
     _resting: "asyncio.Task[None] | None" = field(default=None, init=False)
     _rest_timer: asyncio.TimerHandle | None = field(default=None, init=False)
+
+    @property
+    def core(self) -> Core | None:
+        """The core of the moment; it may be dead already."""
+        return self._core
 
     @property
     def doing(self) -> str:
@@ -323,7 +328,7 @@ class CoreSupervisor:
             # Shielded: the page that happened to come first may be given up, the others still need the core.
             return await asyncio.shield(self._raising)
         except asyncio.CancelledError:
-            if self._end and self._raising is None:  # the residence was closed; nobody cancelled this page
+            if self._end and self._raising is None:  # it was closed; nobody cancelled this page
                 raise self._end from None
             raise
 

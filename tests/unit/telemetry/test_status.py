@@ -13,6 +13,7 @@ from house import MODULES, OCRD, House, stop, wait_for
 from prometheus_client import generate_latest
 from simulated import SimulatedEngine
 
+from ocrd import display
 from ocrd.commands import status_view
 from ocrd.config import loader
 from ocrd.engines.instrumented import InstrumentedEngine
@@ -157,7 +158,7 @@ def test_the_exit_code_is_one_for_monitors(state: str, paused: bool, code: int) 
     ("seconds", "text"), [(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (3700, "1 h 1 min"), (90061, "1 d 1 h")]
 )
 def test_a_time_is_told_in_its_two_largest_units(seconds: float, text: str) -> None:
-    assert status.duration(seconds) == text
+    assert display.duration(seconds) == text
 
 
 @pytest.fixture

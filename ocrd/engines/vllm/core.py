@@ -1,0 +1,256 @@
+"""One life of vLLM: an `AsyncLLM` that is proved at its start, reads pages, rests, and is killed or closed.
+
+Names of vLLM's source files are those of 0.32.
+"""
+
+import asyncio
+import functools
+import gc
+import itertools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.probe_page import TEST_TEXT, test_page
+from ocrd.engines.vllm import deepseek, process_guard, setup
+from ocrd.engines.vllm.core_supervisor import CoreDied
+from ocrd.engines.vllm.inputs import Inputs
+from ocrd.errors import EngineError, PageError
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PixelSize, Reading
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+log = logging.getLogger(__name__)
+
+TEST_PAGE_SIZE = PixelSize(640, 454)
+"""One tile, read in a moment."""
+
+TEST_TOKENS = 64
+"""Enough for the text of the test page, and few for a model that doesn't stop."""
+
+CLOSE_SECONDS = 5
+"""How long EngineCore may take to end itself before it is killed."""
+
+Result = TypeVar("Result")
+
+
+class Builder(Protocol):
+    """Does blocking work in the one thread that may start engines."""
+
+    async def __call__(self, work: Callable[[], Result]) -> Result: ...
+
+
+class VllmCore:
+    """One life of vLLM. See `core_supervisor.Core`."""
+
+    def __init__(self, llm: Any, settings: VllmSettings, home: process_guard.Home, in_builder: Builder) -> None:  # noqa: ANN401
+        """Take a running `AsyncLLM`."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        self._llm = llm
+        self._home = home
+        self._in_builder = in_builder
+        self._loop = asyncio.get_running_loop()
+        self._killed = False
+        self._names = itertools.count()
+        self._tokenizer = llm.get_tokenizer()
+        self._bos = self._tokenizer.bos_token_id
+        self._settings = settings
+        self._inputs = Inputs(llm, settings.tile)
+        self._sampling = functools.partial(
+            SamplingParams,
+            temperature=settings.temperature,
+            skip_special_tokens=False,  # <td>, <|ref|> and <|det|> are the markup
+            output_kind=RequestOutputKind.CUMULATIVE,
+        )
+        self._pooled = hasattr(llm.input_processor, "process_inputs_async")
+        self.last_sign = self._loop.time()
+        self.views: deepseek.Views | None = None
+        """What makes a page into what this core takes; None: it takes RGB."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still takes pages."""
+        return not (self._killed or self._llm.errored)
+
+    async def prove(self) -> tuple[str, ...]:
+        """Make sure that the running engine is set up as promised, and that it reads. Returns the facts of it.
+
+        Raises EngineError, or ConfigError where a setting isn't what it must be.
+        """
+        (settings, *_) = await self._llm.collective_rpc("ocrd_settings")
+        facts = setup.check_settings(settings)
+        if self._settings.views == "workers":
+            facts += (await self._agree(),)
+        (graphs, *_) = await self._llm.collective_rpc("ocrd_check_graphs")
+        facts += (graphs,)
+        page = test_page(lambda *_: TEST_PAGE_SIZE)
+        try:
+            output = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
+        except (CoreDied, PageError) as error:
+            raise setup.StartError(
+                f"The engine started, but could not read its test page: {error}",
+                "See the engine's messages above for the cause.",
+            ) from error
+        if output.prompt_token_ids[0] != self._bos:
+            raise EngineError(
+                f"The prompt reaches the model with token {output.prompt_token_ids[0]} first, not BOS ({self._bos}).",
+                "Install a version of vLLM that ocrd was tested with, and report this.",
+            )
+        text = output.outputs[0].text
+        if TEST_TEXT in text:
+            return (*facts, f"read its test page: {TEST_TEXT}")
+        log.warning("the engine read its test page, %r, as %r", TEST_TEXT, text)
+        return (*facts, f"did not read its test page ({TEST_TEXT}), but: {text[:80]!r}")
+
+    async def _agree(self) -> str:
+        """Take views from the render workers from now on, if they are the same as upstream's. Returns it in words."""
+        tile, prompt = self._settings.tile, self._tokens(self._settings.prompt)
+        try:
+            (table, *_) = await self._llm.collective_rpc("ocrd_take_levels")
+            for sheet in (test_page(lambda *_: TEST_PAGE_SIZE), test_page(lambda *_: PixelSize(2 * tile, 3 * tile))):
+                if differs := await self._inputs.agree(prompt, _with_all_levels(_image(sheet)), table):
+                    break
+        except Exception as error:  # noqa: BLE001 - vLLM's inside may be anything in another version
+            differs = setup.cause(error)
+        if not differs:
+            self.views = deepseek.Views(tile)
+            return "views made by the render workers, the same as vLLM's"
+        log.warning("vLLM makes the model's views itself, which is slower, since ours differ: %s", differs)
+        return f"views made by vLLM, since ours differ: {differs}"
+
+    async def read(self, page: PageImage, priority: int, approach: Approach) -> Reading:
+        """Read one page."""
+        began = self._loop.time()
+        output = (await self._generate(page, priority, self._params(approach), approach.prompt)).outputs[0]
+        if output.finish_reason == "abort":  # not by us: a cancelled call doesn't come this far
+            raise CoreDied("vLLM gave the page up")
+        if output.finish_reason == "error":
+            raise PageError(
+                f"vLLM failed on page {page.index + 1} after {len(output.token_ids)} tokens.",
+                "See the engine's messages in the log, and try this document again.",
+            )
+        seconds = self._loop.time() - began
+        return Reading(page.index, output.text, str(output.finish_reason), len(output.token_ids), seconds)
+
+    def _params(self, approach: Approach, max_tokens: int | None = None) -> Any:  # noqa: ANN401 - vLLM's type
+        """Make the sampling parameters: the settings', but for what the approach wants otherwise."""
+        settings = self._settings
+        return self._sampling(
+            max_tokens=_or(max_tokens, settings.max_tokens),
+            temperature=_or(approach.temperature, settings.temperature),
+            extra_args={
+                "ngram_size": _or(approach.ngram_size, settings.ngram_size),
+                "window_size": _or(approach.window_size, settings.window_size),
+                "whitelist_token_ids": list(settings.whitelist_token_ids),
+            },
+        )
+
+    def _tokens(self, prompt: str) -> tuple[int, ...]:
+        """Put BOS first by hand: tokenizers of transformers 5 no longer do it by themselves."""
+        return (self._bos, *self._tokenizer.encode(prompt, add_special_tokens=False))
+
+    async def _generate(
+        self,
+        page: PageImage,
+        priority: int,
+        params: Any,  # noqa: ANN401 - vLLM's types
+        asked: str | None = None,
+    ) -> Any:  # noqa: ANN401 - as above
+        """Run one request to its end and return the last `RequestOutput`. Raises CoreDied and PageError."""
+        output = None
+        try:
+            given = await self._input(page, self._tokens(asked or self._settings.prompt))
+            async for report in self._llm.generate(given, params, f"page-{next(self._names)}", priority=priority):
+                page.free()  # the first report shows that EngineCore has the image
+                output, self.last_sign = report, self._loop.time()
+        except PageError:
+            raise
+        except Exception as error:
+            # A dead engine shows in many ways (EngineDeadError, a closed socket or thread pool): ask it.
+            if not self.alive:
+                raise CoreDied(str(error)) from error
+            raise PageError(
+                f"vLLM refused the page image of {page.size.width} x {page.size.height} pixels: {setup.cause(error)}.",
+                "Scan the page again, or try another engine for this document.",
+            ) from error
+        if output is None:
+            raise CoreDied("vLLM ended the request without an answer")
+        return output
+
+    async def _input(self, page: PageImage, prompt: tuple[int, ...]) -> Any:  # noqa: ANN401 - one of vLLM's many kinds of prompt
+        views = page.prepared
+        if views is None and self.views is not None:
+            views = await asyncio.to_thread(_views, _image(page), self.views)
+        if views is not None:
+            return await self._inputs.of_views(prompt, page.size.width, page.size.height, views)
+        image = await asyncio.to_thread(lambda: deepseek.survivable(_image(page), tile=self._settings.tile))
+        if self._pooled:  # 0.24 makes tensors of a raw prompt on the event loop, newer ones in the renderer's threads
+            return {"prompt_token_ids": list(prompt), "multi_modal_data": {"image": image}}
+        return await self._inputs.upstream(prompt, image)
+
+    async def sleep(self) -> None:
+        """Park the weights in the host's memory (`AsyncLLM.sleep`, level 1)."""
+        await self._ask(self._llm.sleep(level=1))
+
+    async def wake(self) -> None:
+        """Take the card's memory back."""
+        await self._ask(self._llm.wake_up())
+        self.last_sign = self._loop.time()
+
+    async def _ask(self, answer: Any) -> None:  # noqa: ANN401 - any coroutine of vLLM
+        try:
+            await answer
+        except Exception as error:
+            self.kill()
+            raise CoreDied(setup.cause(error)) from error
+
+    def kill(self) -> None:
+        """End EngineCore and its workers at once; vLLM's own watch then fails the pages in it."""
+        self._killed = True
+        self._home.kill()
+
+    async def close(self) -> None:
+        """Shut vLLM down, in the builder's thread since it blocks."""
+        self._killed = True
+        llm, self._llm = self._llm, None
+        if llm is None:
+            return
+
+        def shut_down() -> None:
+            nonlocal llm
+            llm.shutdown(timeout=CLOSE_SECONDS)
+            llm = None
+            gc.collect()  # AsyncLLM is in reference cycles, and complains if it lasts until the interpreter ends
+
+        try:
+            await self._in_builder(shut_down)
+        except Exception:
+            log.exception("vLLM did not shut down cleanly")
+        self._home.kill()
+
+
+def _or(wanted: Result | None, default: Result) -> Result:
+    return default if wanted is None else wanted
+
+
+def _image(page: PageImage) -> "Image":
+    from PIL import Image
+
+    return Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels)
+
+
+def _views(image: "Image", make: deepseek.Views) -> memoryview:
+    memory = memoryview(bytearray(make.room))
+    return memory[: make(image, memory)]
+
+
+def _with_all_levels(image: "Image") -> "Image":
+    """Put every level of grey into a corner of an image."""
+    from PIL import Image
+
+    image.paste(Image.linear_gradient("L").resize((256, 64)), (0, 0))
+    return image

@@ -1,0 +1,254 @@
+"""Pages are spread over the engines of a card by load; one that is given up leaves the others reading."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.base import EngineInfo
+from ocrd.engines.vllm import mps, setup
+from ocrd.engines.vllm.card_sharing import Sharing
+from ocrd.engines.vllm.core_supervisor import CoreDied
+from ocrd.engines.vllm.engine import VllmEngine
+from ocrd.engines.vllm.process_guard import Home
+from ocrd.engines.vllm.replica import Means, Replica
+from ocrd.engines.vllm.start_progress import StartProgress
+from ocrd.errors import EngineError
+from ocrd.model import Approach, PageImage, PixelSize, Reading
+
+
+@dataclass
+class FakeCore:
+    """An engine's life without vLLM: reads when it is let, and dies when it is killed."""
+
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    alive: bool = True
+    last_sign: float = 0.0
+    views: None = None
+    read_pages: list[int] = field(default_factory=list)
+    death: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def read(self, page: PageImage, priority: int, approach: Approach) -> Reading:  # noqa: ARG002
+        waits = [asyncio.create_task(one.wait()) for one in (self.gate, self.death)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in waits:
+            one.cancel()
+        if self.death.is_set():
+            raise CoreDied("killed")
+        self.read_pages.append(page.index)
+        return Reading(page.index, "text", "stop", 1, 0.1)
+
+    async def sleep(self) -> None: ...
+
+    async def wake(self) -> None: ...
+
+    def kill(self) -> None:
+        self.alive = False
+        self.death.set()
+
+    async def close(self) -> None:
+        self.kill()
+
+
+class FakeReplica(Replica):
+    """The real one over fake cores; `fails` says how often a build fails."""
+
+    def __init__(self, settings: VllmSettings, home: Home, means: Means) -> None:
+        super().__init__(settings, home, means)
+        self.cores: list[FakeCore] = []
+        self.fails = 0
+        self.building: asyncio.Event | None = None
+
+    async def _build(self) -> Any:
+        await self._means.prepare()
+        if self.building:
+            await self.building.wait()
+        if self.fails:
+            self.fails -= 1
+            raise EngineError("The card is full.", "Empty it.")
+        self.cores.append(FakeCore())
+        return self.cores[-1]
+
+
+def page(index: int) -> PageImage:
+    async def again() -> PageImage:
+        return page(index)
+
+    return PageImage(index, PixelSize(1, 1), b"\0\0\0", dpi=0, again=again)
+
+
+async def engine_of(tmp_path: Path, count: int) -> VllmEngine:
+    settings = VllmSettings(max_num_seqs=8)
+    engine = VllmEngine(settings, tmp_path)
+    progress = StartProgress(tmp_path / "start.json")
+    means = Means(engine._in_builder, "0.33.0", 1 << 60, progress, engine._prepare_build)
+    engine._info = EngineInfo("vllm", "m", "0.33.0", "f")
+    engine._sharing = Sharing(count)
+    engine.replicas = [FakeReplica(settings, Home(tmp_path, number), means) for number in range(count)]
+    for one in engine.replicas:
+        one.supervisor.pause = _at_once
+        await one.start()
+    return engine
+
+
+async def _at_once(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(work(), 30))
+
+
+def test_each_page_goes_to_the_engine_that_has_the_fewest(tmp_path: Path) -> None:
+    async def spread() -> None:
+        engine = await engine_of(tmp_path, 2)
+        tasks = [asyncio.create_task(engine.read(page(index))) for index in range(10)]
+        await until(lambda: sum(one.pages for one in engine.replicas) == 10)
+        assert [one.pages for one in engine.replicas] == [5, 5]
+        for one in engine.replicas:
+            one.cores[0].gate.set()
+        assert [reading.index for reading in await asyncio.gather(*tasks)] == list(range(10))
+        assert [one.pages for one in engine.replicas] == [0, 0]
+        await engine.close()
+
+    run(spread)
+
+
+def test_while_one_is_built_anew_the_other_gets_all_new_pages(tmp_path: Path) -> None:
+    async def kill_one() -> None:
+        engine = await engine_of(tmp_path, 2)
+        first, second = engine.replicas
+        early = [asyncio.create_task(engine.read(page(index))) for index in range(4)]
+        await until(lambda: first.pages == second.pages == 2)
+        first.building = asyncio.Event()
+        first.cores[0].kill()
+        await until(lambda: first.supervisor.doing == "loading")
+        second.cores[0].gate.set()
+        late = [asyncio.create_task(engine.read(page(index))) for index in range(4, 8)]
+        await asyncio.gather(*late)
+        assert set(second.cores[0].read_pages) >= {4, 5, 6, 7}
+        assert engine.state.doing == "loading", "all pages left are in the engine that is built"
+        first.building.set()
+        await until(lambda: len(first.cores) > 1)
+        first.cores[1].gate.set()
+        assert sorted(reading.index for reading in await asyncio.gather(*early)) == [0, 1, 2, 3]
+        assert engine.state.restarts == 1
+        assert engine.state.engines == 2
+        await engine.close()
+
+    run(kill_one)
+
+
+def test_an_engine_that_is_given_up_hands_its_pages_to_the_other(tmp_path: Path) -> None:
+    async def give_up() -> None:
+        engine = await engine_of(tmp_path, 2)
+        first, second = engine.replicas
+        tasks = [asyncio.create_task(engine.read(page(index))) for index in range(4)]
+        await until(lambda: first.pages == second.pages == 2)
+        second.cores[0].gate.set()
+        first.fails = 100
+        first.cores[0].kill()
+        assert sorted(reading.index for reading in await asyncio.gather(*tasks)) == [0, 1, 2, 3]
+        assert engine.replicas == [second]
+        assert "one engine on the card, since another was given up" in engine.info.facts
+        await engine.close()
+
+    run(give_up)
+
+
+def test_the_last_engine_that_is_given_up_ends_all(tmp_path: Path) -> None:
+    async def give_up() -> None:
+        engine = await engine_of(tmp_path, 1)
+        (only,) = engine.replicas
+        task = asyncio.create_task(engine.read(page(0)))
+        await until(lambda: only.pages)
+        only.fails = 100
+        only.cores[0].kill()
+        with pytest.raises(EngineError, match="died or failed to start"):
+            await task
+        await engine.close()
+
+    run(give_up)
+
+
+def test_a_close_gives_every_page_up_and_none_to_the_other_engine(tmp_path: Path) -> None:
+    async def close() -> None:
+        engine = await engine_of(tmp_path, 2)
+        tasks = [asyncio.create_task(engine.read(page(index))) for index in range(4)]
+        await until(lambda: sum(one.pages for one in engine.replicas) == 4)
+        closing = asyncio.create_task(engine.close())
+        ended = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+        await closing
+        assert all(isinstance(one, EngineError) and "closed" in str(one) for one in ended)
+        assert len(engine.replicas) == 2, "none was given up"
+
+    run(close)
+
+
+def test_a_second_engine_that_does_not_start_leaves_the_first_reading(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def grow() -> None:
+        engine = await engine_of(tmp_path, 2)
+        first, second = engine.replicas
+        engine.replicas = [first]
+        another = FakeReplica(engine._settings, Home(tmp_path, 3), second._means)
+        another.fails = 1
+        await engine._grow([another])
+        assert engine.replicas == [first]
+        assert "The card is full" in caplog.text
+        third = FakeReplica(engine._settings, Home(tmp_path, 4), second._means)
+        await engine._grow([third])
+        assert engine.replicas == [first, third]
+        await second.close()
+        await engine.close()
+
+    run(grow)
+
+
+def test_once_mps_has_ended_the_engines_are_built_without_it_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(mps.PIPES, "")
+    answers = True
+    fake = SimpleNamespace(environment={mps.PIPES: "/pipes"}, answers=lambda: answers, close=lambda: None)
+
+    async def die() -> None:
+        nonlocal answers
+        engine = await engine_of(tmp_path, 2)
+        engine._mps = fake  # type: ignore[assignment]
+        await engine._prepare_build()
+        assert os.environ[mps.PIPES] == "/pipes"
+        assert "2 engines on the card, under CUDA MPS" in engine.info.facts
+        answers = False
+        for one in engine.replicas:
+            one.cores[0].kill()
+        tasks = [asyncio.create_task(engine.read(page(index))) for index in range(4)]
+        await until(lambda: all(len(one.cores) > 1 for one in engine.replicas))
+        assert mps.PIPES not in os.environ
+        for one in engine.replicas:
+            one.cores[1].gate.set()
+        await asyncio.gather(*tasks)
+        assert caplog.text.count("CUDA MPS has ended") == 1
+        assert "2 engines on the card, by turns" in engine.info.facts
+        await engine.close()
+
+    run(die)
+
+
+def test_the_number_of_engines_does_not_change_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup.importlib.metadata, "version", lambda _: "1")
+    one, two = (setup.fingerprint(VllmSettings(engines_per_card=count), "m", "0.33.0") for count in (1, 2))
+    assert one == two

@@ -1,0 +1,72 @@
+"""Two real engines side by side, as they share a card; here they share the processor."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import page, until
+
+from ocrd.config.vllm import VllmSettings
+from ocrd.engines.vllm.card_sharing import Sharing
+from ocrd.engines.vllm.engine import VllmEngine
+
+
+class Two(VllmEngine):
+    async def _share(self, cards: list[int]) -> None:
+        assert cards == [], "vLLM for the CPU asks for no card"
+        self._sharing = Sharing(2)
+
+
+def run(settings: VllmSettings, folder: Path, work: Callable[[VllmEngine], Any]) -> None:
+    async def all_of_it() -> None:
+        engine = Two(settings, folder)
+        try:
+            await engine.start()
+            await work(engine)
+        finally:
+            await asyncio.wait_for(engine.close(), 60)
+
+    asyncio.run(all_of_it())
+
+
+def engines_running() -> list[str]:
+    return [child.name for child in multiprocessing.active_children() if child.name.startswith("EngineCore")]
+
+
+def test_the_other_joins_and_reads_on_when_the_first_is_killed(settings: VllmSettings, tmp_path: Path) -> None:
+    async def work(engine: VllmEngine) -> None:
+        assert len(engine.replicas) == 1, "the first reads while the other starts"
+        assert (await engine.read(page(0))).tokens == 24
+        await until(lambda: len(engine.replicas) == 2, 400)
+        first, second = engine.replicas
+        assert first.home.pid != second.home.pid
+        assert first.facts == second.facts
+        assert "2 engines on the card, by turns" in engine.info.facts
+        tasks = [asyncio.create_task(engine.read(page(index))) for index in range(4)]
+        await until(lambda: first.pages == second.pages == 2)
+        os.kill(first.home.pid or 0, signal.SIGKILL)
+        await until(lambda: first.supervisor.doing == "loading")
+        assert (await engine.read(page(9))).index == 9
+        assert first.supervisor.doing == "loading", "the page was read while the first was still built anew"
+        assert [reading.index for reading in await asyncio.gather(*tasks)] == [0, 1, 2, 3]
+        assert engine.state.restarts == 1
+
+    run(settings, tmp_path, work)
+    assert engines_running() == []
+    assert list(tmp_path.glob("*/engine.pid")) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0])
+def test_a_stop_while_the_other_starts_does_not_wait_for_it(
+    seconds: float, settings: VllmSettings, tmp_path: Path
+) -> None:
+    async def work(_: VllmEngine) -> None:
+        await asyncio.sleep(seconds)
+
+    run(settings, tmp_path, work)
+    assert engines_running() == []
