@@ -234,7 +234,8 @@ def review(
 @app.command()
 def retry(
     names: Annotated[
-        list[Path] | None, typer.Argument(metavar="NAME", help="Files in the error folders.", show_default=False)
+        list[Path] | None,
+        typer.Argument(metavar="NAME", help="Files in the error folders, by path or name.", show_default=False),
     ] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All that lies in the error folders.")] = False,

@@ -110,9 +110,14 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
     await finish_in_thread(_record, job, watch)
     await finish_in_thread(spool.clear_note, job, watch.error, front_matter.is_own_note)
     to_error = job.record.partial and watch.partial == "error"
-    home = watch.error if to_error else watch.archive
-    archived = await finish_in_thread(spool.archive, job, home, watch.access)
-    originals = _originals(job, home, "archive")
+    if to_error:
+        sidecar = shown(delivered[-1].relative_to(watch.outbox))
+        note = front_matter.note_of_problems(Path(job.record.name).name, sidecar, facts["date"], watch.name)
+        archived = await finish_in_thread(spool.refuse, job, watch.error, note.encode(), watch.access)
+        originals = _originals(job, watch.error, "error")
+    else:
+        archived = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
+        originals = _originals(job, watch.archive, "archive")
     return Outcome("delivered", delivered[-1], archived, document, files=delivered, originals=originals, facts=facts)
 
 
@@ -213,6 +218,6 @@ async def _refuse(job: Job, watch: Watch, spool: Spool) -> Outcome:
     if refusal is None:
         raise AssertionError(job.folder)
     await finish_in_thread(spool.clear_note, job, watch.error, front_matter.is_own_note)
-    note = front_matter.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date)
+    note = front_matter.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date, watch.name)
     path = await finish_in_thread(spool.refuse, job, watch.error, note.encode(), watch.access)
     return Outcome("refused", path, path, reason=refusal.what, originals=_originals(job, watch.error, "error"))
