@@ -94,7 +94,7 @@ def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 
 @app.command()
 def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
-    """Work off what lies in the inboxes, and end. Exit code 65 if a source was refused."""
+    """Work off what lies in the inboxes, and end. Exit code 65 if a source was refused, 69 if a hook failed."""
     from ocrd.config import loader
 
     settings = loader.load(config)
@@ -109,6 +109,8 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
             ended = _run_daemon(settings, once=True, progress=bars)
     if ended["refused"] or ended["not reread"]:
         raise typer.Exit(65)
+    if ended["hook failed"]:
+        raise typer.Exit(os.EX_UNAVAILABLE)
 
 
 @app.command()
@@ -235,7 +237,8 @@ def review(
 @app.command()
 def retry(
     names: Annotated[
-        list[Path] | None, typer.Argument(metavar="NAME", help="Files in the error folders.", show_default=False)
+        list[Path] | None,
+        typer.Argument(metavar="NAME", help="Files in the error folders, by path or name.", show_default=False),
     ] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="All that lies in the error folders.")] = False,

@@ -1,5 +1,6 @@
 """`ocrd help`: the reference, made of the same descriptions as the configuration itself, its example and its schema."""
 
+import os
 import textwrap
 from collections.abc import Callable
 
@@ -71,6 +72,7 @@ def _exit_codes() -> str:
     meanings = {
         0: "All is well.",
         2: "The command line is wrong.",
+        os.EX_UNAVAILABLE: "A program of yours, on_delivered or on_refused, failed (`ocrd once`).",
         OcrdError.exit_code: "A defect of ocrd: please report it, with what it said.",
     }
     for kind in kinds:

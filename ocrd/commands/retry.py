@@ -1,7 +1,8 @@
 """Refused files go back to their inboxes, where they are taken like any other."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ocrd.config.schema import Watch
@@ -12,39 +13,84 @@ from ocrd.intake.scanner import scan
 from ocrd.model import Settled
 from ocrd.output import front_matter
 from ocrd.storage import durable, file_group, naming
+from ocrd.storage.safe_paths import NotRegularError, regular
 from ocrd.storage.spool import NOTE_SUFFIX
+
+Refused = tuple[Watch, Settled]
+"""A source in an error folder, and the watch that it came from."""
 
 
 def bring_back(watches: Iterable[Watch], names: Sequence[Path] | None) -> Iterator[Path]:
     """Move sources from the error folders back to their inboxes, and yield where they lie then.
 
-    Each name is that of a file, of its note, of a group or of one of its files, or its path below the error folder, or
-    its whole path; None is for all. The note stays until the source is delivered. Raises DocumentError if a name fits
-    nothing, MachineError.
+    Each name is the whole path of a file, of its note, of a group or of one of its files, or its path below the error
+    folder, or, if it fits one alone, its last part; None is for all. The note stays until the source is delivered.
+    Raises DocumentError if a name fits nothing or several, or nothing tells which of the watches that share an error
+    folder a source came from; MachineError.
     """
-    refused = [one for watch in watches if watch.error.is_dir() for one in _refused(watch)]
-    if names is not None:
-        chosen = [[one for one in refused if _fits(name, *one)] for name in names]
-        for name, found in zip(names, chosen, strict=True):
-            if not found:
-                raise DocumentError(
-                    f"There is no {shown(name)} in the error folders.", "Name a file that lies there, or give --all."
-                )
-        refused = [one for one in refused if any(one in found for found in chosen)]
-    for watch, source in refused:
-        yield _bring_back(watch, source)
+    refused = _refused(list(watches))
+    chosen = refused if names is None else [one for name in names for one in _named(name, refused)]
+    known = Counter(file for _, source in refused for file in source.files)
+    doubtful = [one for one in chosen if any(known[file] > 1 for file in one[1].files)]
+    for one in chosen:
+        if one not in doubtful:
+            yield _bring_back(*one)
+    if doubtful:
+        several = ", ".join(sorted({watch.name for watch, _ in doubtful}))
+        raise DocumentError(
+            f"Nothing tells which of the watches {several} {shown(doubtful[0][1].path)} came from: it has no note.",
+            "Move it into the right inbox by hand.",
+        )
 
 
-def _refused(watch: Watch) -> list[tuple[Watch, Settled]]:
+def _refused(watches: Sequence[Watch]) -> list[Refused]:
+    """List what lies in the error folders, each for the watch that its note names; without one, for all that may be."""
+    found = [(watch, source) for watch in watches if watch.error.is_dir() for source in _units(watch)]
+    noted = [(watch, source) for watch, source in found if _watch_in_note(source) == watch.name]
+    taken = {file for _, source in noted for file in source.files}
+    return noted + [(watch, source) for watch, source in found if taken.isdisjoint(source.files)]
+
+
+def _units(watch: Watch) -> list[Settled]:
     there = scan(watch.error)
     found = grouping.units(watch.error, watch.join, there.files, {}, there.companions)
-    return [(watch, Settled(path, stamp)) for path, stamp in sorted(found.items())]
+    return [Settled(path, stamp) for path, stamp in sorted(found.items())]
 
 
-def _fits(name: Path, watch: Watch, source: Settled) -> bool:
+def _watch_in_note(source: Settled) -> str | None:
+    note = source.path.with_name(source.path.name + NOTE_SUFFIX)
+    try:
+        with regular(note) as held:
+            return front_matter.watch_in_note(held.read_bytes())
+    except (OSError, NotRegularError):
+        return None
+
+
+def _named(name: Path, refused: Sequence[Refused]) -> list[Refused]:
+    """Find the one source that a person means, for each watch that it may be of.
+
+    Raises DocumentError if there is none, or several.
+    """
     name = Path(str(name).removesuffix(NOTE_SUFFIX))
-    paths = (source.path, *source.files)
-    return any(name in (Path(path.name), path.relative_to(watch.error)) or name.absolute() == path for path in paths)
+    ways: tuple[tuple[Path, Callable[[Watch, Path], Path]], ...] = (
+        (name.absolute(), lambda _, path: path),
+        (name, lambda watch, path: path.relative_to(watch.error)),
+        (name, lambda _, path: Path(path.name)),
+    )
+    for wanted, spelled in ways:
+        fits = [
+            (watch, source)
+            for watch, source in refused
+            if wanted in {spelled(watch, path) for path in (source.path, *source.files)}
+        ]
+        paths = sorted({source.path for _, source in fits})
+        if len(paths) > 1:
+            listed = ", ".join(map(shown, paths))
+            raise DocumentError(f"{shown(name)} can mean several: {listed}.", "Give the whole path of one of these.")
+        if fits:
+            return fits
+    remedy = "Name a file that lies there, or give --all."
+    raise DocumentError(f"There is no {shown(name)} in the error folders.", remedy)
 
 
 def _bring_back(watch: Watch, source: Settled) -> Path:

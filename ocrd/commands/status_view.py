@@ -100,6 +100,11 @@ def page(status: Status, now: float) -> RenderableType:
         for one in status.watches
         if one.last
     ]
+    parts += [
+        Text(f"{one.name}: {one.hooks_failed} of your programs failed; the log says why (hook failed)", "yellow")
+        for one in status.watches
+        if one.hooks_failed
+    ]
     parts += [Text(f"{one.name} is polled: {one.why}", "dim") for one in status.watches if one.why]
     parts += [
         Text.assemble((f"{one.name} is paused: ", "bold yellow"), one.paused.what, " ", one.paused.remedy)

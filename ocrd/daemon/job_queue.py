@@ -159,10 +159,12 @@ def _ended(job: Job, outcome: Outcome, seconds: float, latency: float) -> Ended:
         outcome.original,
         seconds,
         latency=latency,
-        pages=len(document.pages) if document else None,
-        status=document.status if document else "",
+        pages=len(document.pages) if document else outcome.facts.get("pages"),
+        status=document.status if document else outcome.facts.get("status", ""),
         verdicts=Counter(str(page.verdict) for page in document.pages) if document else {},
         reason=outcome.reason,
+        files=outcome.files,
+        originals=outcome.originals,
     )
 
 

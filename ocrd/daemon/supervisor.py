@@ -67,7 +67,7 @@ class Daemon:
         self._health = Health(
             config, self._engine, self._runners, self.events, manager=manager, status_file=status_file
         )
-        self._hooks = Hooks(config)
+        self._hooks = Hooks(config, self.events, self._end_if_idle)
         self.events.listen(self._hooks.hear)
         listeners = (self._admission.configured, self._health.configured, self._hooks.configured)
         self._reloader = reload.Reloader(config, self._runners, self.events, listeners)
@@ -80,8 +80,8 @@ class Daemon:
 
     @property
     def ended(self) -> Counter[str]:
-        """Jobs ended so far, by the outcome's kind."""
-        return self._jobs.ended
+        """Jobs ended so far, by the outcome's kind; of hooks those that failed or were left for the next start."""
+        return self._jobs.ended + self._hooks.ended
 
     def stop(self) -> None:
         """Ask for a clean end: pages in flight are finished, the rest goes on at the next start. Twice: at once."""
@@ -145,6 +145,7 @@ class Daemon:
     def _recover(self, runner: WatchRunner) -> None:
         """Take a watch's folders, and queue what the last run left in work. Raises MachineError."""
         left = runner.open()
+        self._hooks.resume(runner.watch)
         for job in left:
             self._jobs.add(runner, job, recovered=True)
         if left:
@@ -170,7 +171,7 @@ class Daemon:
         self._ready.set()
 
     def _end_if_idle(self) -> None:
-        busy = self._admission.busy or self._jobs.in_work
+        busy = self._admission.busy or self._jobs.in_work or self._hooks.busy
         if self._once and not busy and all(runner.idle for runner in self._runners):
             self.stop()
 

@@ -18,6 +18,7 @@ _SEALED = re.compile(rb"<!-- ocrd ([0-9a-f]{16}) -->\n\Z")
 _FRONT = re.compile(r"---\r?\n.*?\n---\r?\n", re.DOTALL)
 _MARKER = re.compile(r"<!-- page (\d+) -->")
 _IDENTITY = re.compile(rb"^(?:source|sha256|pages|part|status|date):.*(?:\n[ \t].*)*", re.MULTILINE)
+_SIGNED = re.compile(rb"^ocrd, watch ([A-Za-z0-9._-]+), ", re.MULTILINE)
 _REQUIRED = {"source": str, "sha256": str, "pages": int, "status": str, "date": str}
 
 
@@ -131,14 +132,35 @@ def renewed(front: str, pages: Sequence[PageResult], rerun: Mapping[str, object]
     return front_matter(facts | {"reruns": [*facts.get("reruns", []), dict(rerun)]})
 
 
-def note(name: str, what: str, remedy: str, date: str) -> str:
-    """Write NAME.error.md: what is wrong with a refused source and what a person can do. It ends with its seal."""
+def note(name: str, what: str, remedy: str, date: str, watch: str = "") -> str:
+    """Write NAME.error.md: what is wrong with a refused source and what a person can do. It ends with its seal.
+
+    It names the `watch`, since several can share an error folder.
+    """
+    return _note(f"{inline(name)} was not read", what, remedy, date, watch)
+
+
+def note_of_problems(name: str, sidecar: str, date: str, watch: str) -> str:
+    """Write NAME.error.md for an original that was delivered, and lies here since pages of it have problems."""
+    what = f"It was read, and {sidecar} was delivered; pages of it may be wrong or incomplete."
+    remedy = "Look at these pages: `ocrd review` shows them, `ocrd rerun` reads them again."
+    return _note(f"{inline(name)} has pages with problems", what, remedy, date, watch)
+
+
+def watch_in_note(data: bytes) -> str | None:
+    """Read which watch wrote a note; None if it does not say."""
+    found = _SIGNED.search(data)
+    return found[1].decode() if found else None
+
+
+def _note(title: str, what: str, remedy: str, date: str, watch: str) -> str:
+    signed = f"ocrd, watch {watch}, {date}" if watch else f"ocrd, {date}"
     text = (
-        f"# {inline(name)} was not read\n\n"
+        f"# {title}\n\n"
         f"**What happened:** {inline(what)}\n\n"
         f"**What to do:** {inline(remedy)}\n\n"
         f"What was dropped lies beside this note, unchanged. To try it again, move it back into the inbox.\n\n"
-        f"ocrd, {date}\n"
+        f"{signed}\n"
     )
     return f"{text}<!-- ocrd {_seal(text.encode())} -->\n"
 

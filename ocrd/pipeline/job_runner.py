@@ -5,7 +5,8 @@ before a crash: the table in spool.py tells how.
 """
 
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,12 @@ class Outcome:
     """What was read, unless that was done before a restart."""
     reason: str = ""
     """Why it was refused."""
+    files: tuple[Path, ...] = ()
+    """All that was delivered: the files of each part, and the folder of pictures."""
+    originals: tuple[Path, ...] = ()
+    """Every file of the source, its companion included, where it lies now."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the ledger is told of a delivery, such as `pages` and `status`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +106,19 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
                 await finish_in_thread(job.keep_result, files, figures, ledger.facts(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
-    sidecar = await finish_in_thread(_deliver, job, watch, spool)
+    delivered, facts = await finish_in_thread(_deliver, job, watch, spool)
     await finish_in_thread(_record, job, watch, spool)
     await finish_in_thread(spool.clear_note, job, watch.error, front_matter.is_own_note)
     to_error = job.record.partial and watch.partial == "error"
-    archived = await finish_in_thread(spool.archive, job, watch.error if to_error else watch.archive, watch.access)
-    return Outcome("delivered", sidecar, archived, document)
+    if to_error:
+        sidecar = shown(delivered[-1].relative_to(watch.outbox))
+        note = front_matter.note_of_problems(Path(job.record.name).name, sidecar, facts["date"], watch.name)
+        archived = await finish_in_thread(spool.refuse, job, watch.error, note.encode(), watch.access)
+        originals = _originals(job, watch.error, "error")
+    else:
+        archived = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
+        originals = _originals(job, watch.archive, "archive")
+    return Outcome("delivered", delivered[-1], archived, document, files=delivered, originals=originals, facts=facts)
 
 
 async def _read(job: Job, watch: Watch, options: Options, spool: Spool, tools: Tools) -> "Document | Duplicate":
@@ -140,12 +154,14 @@ async def _read(job: Job, watch: Watch, options: Options, spool: Spool, tools: T
     return replace(document, settings=overrides.as_facts(options))
 
 
-def _deliver(job: Job, watch: Watch, spool: Spool) -> Path:
+def _deliver(job: Job, watch: Watch, spool: Spool) -> tuple[tuple[Path, ...], dict[str, Any]]:
+    """Publish the result. Returns where its files lie, the sidecar last, and its facts. Raises MachineError."""
     result = job.result
     if result is None:
         raise AssertionError(job.folder)
     spool.check_mount(watch.outbox)
-    return publish.publish(
+    pieces, facts = result.pieces, result.facts
+    sidecar = publish.publish(
         result,
         watch.outbox,
         job.record.stem,
@@ -154,6 +170,13 @@ def _deliver(job: Job, watch: Watch, spool: Spool) -> Path:
         record=lambda name: job.name_for("sidecar", name),
         access=watch.access,
     )
+    stem = sidecar.name.removesuffix(pieces[-1].ending)
+    return tuple(sidecar.with_name(stem + piece.ending) for piece in pieces), facts
+
+
+def _originals(job: Job, home: Path, role: str) -> tuple[Path, ...]:
+    """Say where the files of a source lie, once it was moved out."""
+    return tuple(home / f"{job.record.names[role]}{ending}" for ending in job.record.stamps)
 
 
 async def _earlier(watch: Watch, spool: Spool, sha256: str) -> Entry | None:
@@ -196,6 +219,6 @@ async def _refuse(job: Job, watch: Watch, spool: Spool) -> Outcome:
     if refusal is None:
         raise AssertionError(job.folder)
     await finish_in_thread(spool.clear_note, job, watch.error, front_matter.is_own_note)
-    note = front_matter.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date)
+    note = front_matter.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date, watch.name)
     path = await finish_in_thread(spool.refuse, job, watch.error, note.encode(), watch.access)
-    return Outcome("refused", path, path, reason=refusal.what)
+    return Outcome("refused", path, path, reason=refusal.what, originals=_originals(job, watch.error, "error"))

@@ -14,6 +14,7 @@ from ocrd.telemetry.events import (
     EngineReady,
     EngineRestarted,
     Event,
+    HookEnded,
     Looked,
     Opened,
     PageDone,
@@ -41,7 +42,7 @@ def write(event: Event) -> None:
             _page(event)
         case Ended():
             _end(event)
-        case Accepted() | Looked() | Opened():
+        case Accepted() | Looked() | Opened() | HookEnded():  # a hook writes its own lines
             pass
         case _:
             assert_never(event)

@@ -3,9 +3,10 @@
 The daemon tells them through `Events`; whoever wants to know is a function that takes one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from ocrd.model import PageResult
 
@@ -125,6 +126,23 @@ class Ended:
     """Pages by verdict."""
     reason: str = ""
     """Why it was refused."""
+    files: Sequence[Path] = ()
+    """All that was delivered: the files of each part, and the folder of pictures."""
+    originals: Sequence[Path] = ()
+    """Every file of the source, its companion included, where it lies now."""
+
+
+HookOutcome = Literal["done", "failed", "left"]
+"""How a hook ended: `left` is for the next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookEnded:
+    """A program of the owner's, run for a document, came to its end."""
+
+    watch: str
+    job: str
+    outcome: HookOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +171,7 @@ Event = (
     | Opened
     | PageDone
     | Ended
+    | HookEnded
     | Paused
     | Resumed
 )

@@ -14,7 +14,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
@@ -22,7 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from ocrd.errors import ConfigError
 from ocrd.model import Verdict
-from ocrd.telemetry.events import Accepted, Ended, Event, PageDone, WatchAdded
+from ocrd.telemetry.events import Accepted, Ended, Event, HookEnded, HookOutcome, PageDone, WatchAdded
 from ocrd.telemetry.status import STALE, EngineStatus, Status, WatchStatus
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Metrics:
         own: dict[str, Any] = {"registry": self.registry, "namespace": "ocrd"}
         self._accepted = Counter("accepted", "Sources claimed", ["watch"], **own)
         self._documents = Counter("documents", "Documents ended", ["watch", "outcome"], **own)
+        self._hooks = Counter("hooks", "Programs of the owner's run for documents", ["watch", "outcome"], **own)
         self._pages = Counter("pages", "Pages read or given up", ["watch", "verdict"], **own)
         self._page_seconds = Histogram(
             "page_seconds", "From the engine's taking a page to its answer", buckets=PAGE_SECONDS, **own
@@ -73,6 +74,8 @@ class Metrics:
                 self._documents.labels(event.watch, outcome).inc()
                 if event.kind == "delivered":
                     self._latency.labels(event.watch).observe(event.latency)
+            case HookEnded():
+                self._hooks.labels(event.watch, event.outcome).inc()
             case _:
                 pass
 
@@ -82,6 +85,8 @@ class Metrics:
         self._latency.labels(watch)
         for outcome in OUTCOMES:
             self._documents.labels(watch, outcome)
+        for outcome in get_args(HookOutcome):
+            self._hooks.labels(watch, outcome)
         for verdict in Verdict:
             self._pages.labels(watch, str(verdict))
 

@@ -27,6 +27,7 @@ from ocrd.telemetry.events import (
     EngineReady,
     EngineRestarted,
     Event,
+    HookEnded,
     Looked,
     Opened,
     PageDone,
@@ -90,6 +91,8 @@ class WatchStatus:
     returned: int = 0
     skipped: int = 0
     """Duplicates that were only archived."""
+    hooks_failed: int = 0
+    """Programs of the owner's that failed, or were ended, since the daemon began."""
     found_by_scan: int = 0
     """Files that a scan found and no event had told of."""
     last: Delivery | None = None
@@ -218,6 +221,9 @@ class StatusBoard:
     def hear(self, event: Event) -> None:
         """Take in what happened."""
         match event:
+            case HookEnded():
+                watch = self._watches.setdefault(event.watch, WatchStatus(event.watch, ""))
+                watch.hooks_failed += event.outcome == "failed"
             case EngineReady():
                 self._engine.model = event.model
             case EngineRestarted() | WatchRemoved():

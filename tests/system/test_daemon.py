@@ -145,6 +145,10 @@ def test_the_original_of_a_partial_document_goes_where_its_watch_says(
     assert "three.pdf" not in house.files(other)
     assert "one.pdf" in house.files("archive"), "a whole one is archived in any case"
     assert "status: partial" in house.path("outbox/three.md").read_text()
+    if partial == "error":
+        note = house.path("error/three.pdf.error.md").read_text()
+        assert "three.md was delivered" in note
+        assert "was not read" not in note
 
 
 def test_a_fault_of_the_machine_pauses_and_work_resumes_by_itself(house: House) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from house import House, stop, wait_for
 
 from ocrd.output import front_matter
@@ -76,6 +77,56 @@ def test_retry_brings_files_back_by_name_or_all_of_them(house: House, ocrd: Call
     told = ocrd("retry", "nothing.pdf")
     assert told.returncode == 65
     assert "There is no nothing.pdf in the error folders." in told.stderr
+
+
+def test_retry_takes_no_file_that_was_not_named(house: House, ocrd: Callable[..., Any]) -> None:
+    for name in ("a/x.pdf", "b/x.pdf", "x.pdf"):
+        refuse(house, name)
+    assert ocrd("retry", "x.pdf").stdout.split() == [str(house.path("inbox/x.pdf"))]
+    told = ocrd("retry", "x.pdf")
+    assert told.returncode == 65
+    paths = ", ".join(str(house.path(f"error/{name}")) for name in ("a/x.pdf", "b/x.pdf"))
+    assert f"x.pdf can mean several: {paths}." in told.stderr
+    assert house.files("inbox") == ["x.pdf"]
+    assert ocrd("retry", "b/x.pdf").returncode == ocrd("retry", str(house.path("error/a/x.pdf"))).returncode == 0
+    assert house.files("inbox") == ["a/x.pdf", "b/x.pdf", "x.pdf"]
+
+
+def share(house: House, **folders: str) -> None:
+    """Let two watches share folders; only the second joins images."""
+    house.configure(("a", "b"))
+    raw = yaml.safe_load((house.root / "ocrd.yaml").read_text())
+    first, second = (watch | folders for watch in raw["watches"])
+    raw["watches"] = [first, second | {"join": "sequence"}]
+    (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw))
+
+
+def test_of_a_shared_error_folder_each_file_goes_back_to_its_own_inbox(house: House, ocrd: Callable[..., Any]) -> None:
+    share(house, error="error")
+    for name in ("s-1.png", "s-2.png"):
+        house.path(f"inbox/{name}", "b").write_bytes(b"no picture")
+        house.path(f"inbox/only-{name}", "a").write_bytes(b"no picture")
+    assert house.start("once").wait(30) == 65
+    told = ocrd("retry", "--all")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert sorted(told.stdout.split()) == [
+        *(str(house.path(f"inbox/only-s-{number}.png", "a")) for number in (1, 2)),
+        str(house.path("inbox/s", "b")),
+    ]
+    assert house.files("inbox", "a") == ["only-s-1.png", "only-s-2.png"]
+    assert house.files("inbox", "b") == ["s-1.png", "s-2.png"]
+
+
+def test_what_nothing_tells_the_watch_of_stays_and_is_told(house: House, ocrd: Callable[..., Any]) -> None:
+    share(house, error="error")
+    for name in ("known.pdf", "mine.pdf"):
+        house.path(f"inbox/{name}", "b").write_bytes(b"no PDF")
+    assert house.start("once").wait(30) == 65
+    (house.root / "error/mine.pdf.error.md").unlink()
+    told = ocrd("retry", "--all")
+    assert (told.returncode, told.stdout.split()) == (65, [str(house.path("inbox/known.pdf", "b"))])
+    assert "which of the watches a, b" in told.stderr
+    assert (house.root / "error/mine.pdf").exists()
 
 
 def test_retry_works_beside_the_daemon(house: House, ocrd: Callable[..., Any], make_pdf: MakePdf) -> None:

@@ -1,5 +1,6 @@
 """The reference and the example know every setting, and mean the same by it."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -63,7 +64,12 @@ def test_every_topic_has_a_text_and_every_section_a_topic() -> None:
 
 def test_the_topics_know_every_exit_code_field_and_message() -> None:
     codes = {int(code) for code in re.findall(r"^ *(\d+)$", help_topics.about("exit-codes"), re.MULTILINE)}
-    assert codes == {0, 2, *(kind.exit_code for kind in [errors.OcrdError, *errors.OcrdError.__subclasses__()])}
+    assert codes == {
+        0,
+        2,
+        os.EX_UNAVAILABLE,
+        *(kind.exit_code for kind in [errors.OcrdError, *errors.OcrdError.__subclasses__()]),
+    }
     text = help_topics.about("journal")
     assert all(message in text for message in journal.MESSAGE_IDS.values())
     assert "OCRD_JOB" in text

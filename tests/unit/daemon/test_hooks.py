@@ -1,6 +1,8 @@
 """The owner's commands at the end of a document: what they know, and that they can't harm it."""
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ def hook(house: House, **settings: Any) -> None:
 TELL = "import json, os; print(json.dumps({k: v for k, v in os.environ.items() if k.startswith('OCRD_')}))"
 
 
-def said(house: House) -> list[dict[str, str]]:
+def said(house: House) -> list[dict[str, Any]]:
     return [json.loads(str(line["line"])) for line in house.events("hook says")]
 
 
@@ -52,7 +54,7 @@ def test_each_end_runs_its_hook_with_the_facts(house: House) -> None:
 def test_a_hook_that_fails_harms_nobody(house: House, command: list[str], reason: str) -> None:
     hook(house, on_delivered=command, hook_timeout="500ms")
     house.drop("good.pdf")
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(30) == os.EX_UNAVAILABLE
     assert house.files("archive") == ["good.pdf"]
     [line] = house.events("hook failed")
     assert reason in str(line["reason"])
@@ -79,3 +81,70 @@ def test_a_stop_ends_a_hook_that_does_not_end(house: House) -> None:
     assert stop(daemon) == 0
     assert not Path(f"/proc/{mark.read_text().strip()}").exists()
     assert [line["reason"] for line in house.events("hook failed")] == ["ocrd stopped before it had run to its end."]
+
+
+READ = "import json, sys; print(json.dumps(json.load(sys.stdin)))"
+
+
+def test_a_hook_reads_all_that_was_delivered_from_its_standard_input(house: House) -> None:
+    hook(house, on_delivered=[sys.executable, "-c", READ], outputs=["markdown", "json", "text"])
+    house.path("inbox/good.pdf.ocrd.yaml").write_text("outputs: [markdown, text, html]\n")
+    house.drop("good.pdf", pages=2)
+    assert house.start("once").wait(30) == 0
+    [facts] = said(house)
+    assert facts["files"] == [str(house.path(f"outbox/good{ending}")) for ending in (".html", ".txt", ".md")]
+    assert facts["originals"] == [str(house.path(f"archive/good.pdf{ending}")) for ending in ("", ".ocrd.yaml")]
+    assert (facts["pages"], facts["status"], facts["verdicts"]) == (2, "complete", {"ok": 2})
+    assert all(map(os.path.exists, (*facts["files"], *facts["originals"])))
+
+
+def test_a_linked_duplicate_is_told_to_a_hook_as_such(house: House) -> None:
+    hook(house, on_delivered=[sys.executable, "-c", READ], duplicates="link")
+    house.drop("good.pdf", pages=2)
+    assert house.start("once").wait(30) == 0
+    shutil.copy(house.path("archive/good.pdf"), house.path("inbox/again.pdf"))
+    assert house.start("once").wait(30) == 0
+    assert [(facts["source"], facts["pages"], facts["status"]) for facts in said(house)] == [
+        ("good.pdf", 2, "complete"),
+        ("again.pdf", 2, "duplicate"),
+    ]
+
+
+def test_once_ends_when_every_hook_has_run(house: House) -> None:
+    raw = yaml.safe_load((house.root / "ocrd.yaml").read_text())
+    (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw | {"service": {"drain": "100ms"}}))
+    hook(house, on_delivered=["sh", "-c", "sleep 0.3; echo $OCRD_SOURCE"])
+    for number in range(9):
+        house.drop(f"{number}.pdf")
+    assert house.start("once").wait(30) == 0
+    assert sorted(str(line["line"]) for line in house.events("hook says")) == [f"{number}.pdf" for number in range(9)]
+    assert not list(house.path(".inbox.ocrd-work").glob("hook-*"))
+
+
+def test_hooks_that_wait_at_a_stop_run_after_the_next_start(house: House) -> None:
+    raw = yaml.safe_load((house.root / "ocrd.yaml").read_text())
+    (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw | {"service": {"drain": "100ms"}}))
+    go = house.root / "go"
+    hook(house, on_delivered=["sh", "-c", f"while ! [ -e {go} ]; do sleep 0.05; done; echo $OCRD_SOURCE"])
+    daemon = house.start()
+    wait_for(lambda: house.events("ready"))
+    for number in range(7):
+        house.drop(f"{number}.pdf")
+    wait_for(lambda: len(list(house.path(".inbox.ocrd-work").glob("hook-*.json"))) == 3)
+    assert stop(daemon) == 0
+    assert (len(house.events("hook failed")), len(house.events("hook left for the next start"))) == (4, 3)
+    ended = {line["source"] for line in house.events("hook failed")}
+    go.touch()
+    assert house.start("once").wait(30) == 0
+    assert {line["line"] for line in house.events("hook says")} == {f"{number}.pdf" for number in range(7)} - ended
+    assert not list(house.path(".inbox.ocrd-work").glob("hook-*"))
+
+
+def test_what_was_written_down_of_a_hook_and_is_damaged_stops_nobody(house: House) -> None:
+    hook(house, on_delivered=[sys.executable, "-c", READ])
+    house.path(".inbox.ocrd-work").mkdir()
+    house.path(".inbox.ocrd-work/hook-20260101T000000-abcdef.json").write_text('{"event": 3}')
+    house.drop("good.pdf")
+    assert house.start("once").wait(30) == 0
+    assert [facts["source"] for facts in said(house)] == ["good.pdf"]
+    assert len(house.events("hook lost")) == 1

@@ -136,7 +136,7 @@ def test_refusal_recorded_the_refusing_goes_on_without_reading(house: House) -> 
 def test_refusal_noted_and_perhaps_copied_the_source_follows_its_note(house: House, *, copied: bool) -> None:
     job = house.left(refusal=refusal_of(BAD), names={"error": "scan.pdf"})
     assert job.record.refusal
-    note = front_matter.note("scan.pdf", BAD.what, BAD.remedy, job.record.refusal.date).encode()
+    note = front_matter.note("scan.pdf", BAD.what, BAD.remedy, job.record.refusal.date, "scans").encode()
     (house.error / "scan.pdf.error.md").write_bytes(note)
     if copied:
         shutil.copy2(job.source, house.error / "scan.pdf")

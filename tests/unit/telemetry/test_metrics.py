@@ -16,7 +16,7 @@ from ocrd.config import loader
 from ocrd.errors import ConfigError
 from ocrd.model import PageResult, Verdict
 from ocrd.telemetry import metrics
-from ocrd.telemetry.events import Accepted, Ended, PageDone, Paused, WatchAdded
+from ocrd.telemetry.events import Accepted, Ended, HookEnded, PageDone, Paused, WatchAdded
 from ocrd.telemetry.metrics import Metrics, Server
 from ocrd.telemetry.status import STALE, StatusBoard
 
@@ -37,10 +37,12 @@ def board() -> StatusBoard:
 def numbers(board: StatusBoard) -> Metrics:
     made = Metrics(board.snapshot)
     for event in (
+        WatchAdded("scans", "events", 60.0),
         Accepted(*WHO),
         PageDone(*WHO, PageResult(0, Verdict.OK, "", None, 1)),
         PageDone(*WHO, PageResult(1, Verdict.FAILED, "", None, 1)),
         Ended(*WHO, "delivered", Path("/o/a.md"), None, 1.0, 42.0, 2, "partial"),
+        HookEnded("scans", "j1", "failed"),
     ):
         made.hear(event)
         board.hear(event)
@@ -74,6 +76,8 @@ def test_documents_pages_latency_and_queue_are_told(server: Server, board: Statu
         'ocrd_pages_total{verdict="failed",watch="scans"} 1.0',
         'ocrd_latency_seconds_bucket{le="60.0",watch="scans"} 1.0',
         'ocrd_accepted_total{watch="scans"} 1.0',
+        'ocrd_hooks_total{outcome="failed",watch="scans"} 1.0',
+        'ocrd_hooks_total{outcome="left",watch="scans"} 0.0',
         'ocrd_paused{watch="scans"} 1.0',
         "ocrd_engine_restarts_total 0.0",
         "ocrd_ready 1.0",

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from house import MODULES, OCRD, House, stop, wait_for
@@ -24,6 +25,8 @@ from ocrd.telemetry.events import (
     Ended,
     EngineReady,
     Event,
+    HookEnded,
+    HookOutcome,
     Looked,
     Opened,
     PageDone,
@@ -78,6 +81,12 @@ def test_the_board_counts_ends_and_forgets_the_document() -> None:
     assert watch.last
     assert watch.last.path == "/o/out/a.md"
     assert heard.documents == []
+
+
+def test_hooks_that_failed_are_counted_and_shown() -> None:
+    told = board(*(HookEnded("scans", "j1", outcome) for outcome in get_args(HookOutcome)), HookEnded("b", "j", "done"))
+    assert [watch.hooks_failed for watch in told.snapshot().watches] == [1, 0]
+    assert "scans: 1 of your programs failed" in _shown(status_view.page(told.snapshot(), time.time()))
 
 
 def test_a_paused_watch_says_why_until_it_resumes() -> None:
