@@ -64,7 +64,7 @@ system: venv
 # The real engine, built for the CPU, in an environment of its own.
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
-	.venv-vllm/bin/pytest $(SPREAD) tests/vllm
+	.venv-vllm/bin/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder tests/vllm
 
 # A version's acceptance, on a machine with a GPU, a quarter of an hour; elsewhere it says why not and does nothing.
 gpu-test: venv

@@ -205,7 +205,10 @@ def history(
 
     watches = loader.load(config).watches
     wide = max(len(watch.name) for watch in watches)
-    entries = (zip(repeat(watch.name), Ledger(watch.work_folder, watch.outbox).entries()) for watch in watches)
+    ledgers = {watch.name: Ledger(watch.work_folder) for watch in watches}
+    for name in (name for name, ledger in ledgers.items() if not ledger.is_whole()):
+        print(f"The ledger of {name} is being made anew: not all that was delivered is listed yet.", file=sys.stderr)
+    entries = (zip(repeat(name), ledger.entries()) for name, ledger in ledgers.items())
     for name, one in merge(*entries, key=lambda entry: entry[1].date):
         if as_json:
             print(json.dumps({"watch": name} | asdict(one), ensure_ascii=False))

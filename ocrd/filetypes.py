@@ -2,7 +2,13 @@
 
 import re
 
-IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
+IMAGE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        "tif", "tiff", "jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif", "avif",
+        "jp2", "j2k", "bmp", "gif", "pbm", "pgm", "ppm",
+    )
+)  # fmt: skip
 """Sources that hold pictures; they can be joined into one document."""
 
 

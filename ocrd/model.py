@@ -146,6 +146,8 @@ class View:
     """Whether to look at the text layer, too."""
     separators: tuple[str, ...] = ()
     """Texts of barcodes to look for; none, and nobody looks."""
+    coarse: bool = False
+    """Whether to draw it at half the size that is wanted, and enlarge that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,10 @@ class Placement:
         )
 
 
+_SHEET_LETTERS = 120
+"""Fewer than these seem to be on a separator sheet; the bars count as some 40."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextLayer:
     """What a PDF page says of its own text."""
@@ -196,6 +202,13 @@ class TextLayer:
     """Letters and digits in it."""
     flaw: str
     """Why it can't be trusted, in words; empty if it is sound."""
+    open_hyphens: tuple[str, ...] = ()
+    """Words behind whose hyphen it has space, with what follows, such as `short- and`, in small letters."""
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Read it back. Raises KeyError or TypeError if it is damaged."""
+        return cls(**{**raw, "open_hyphens": tuple(raw.get("open_hyphens", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,18 +225,28 @@ class PageFacts:
     """Letters that there seem to be, very roughly, and rather too few."""
     blank: str = ""
     """Why there is nothing to read, in words; empty for a page that has something on it."""
+    damage: str = ""
+    """Why the image may lack some of the page, in words; empty for a page that was drawn whole."""
     other_turn: int | None = None
     """Degrees clockwise from the page as the source shows it: the next likely way up, where the image leaves doubt."""
     layer: TextLayer | None = None
     """The page's own text; None if it has none, or nobody asked."""
     separator: str = ""
-    """The text of the barcode that makes it a separator sheet; empty for any other page."""
+    """The text of the barcode by which it begins a new document; empty for any other page."""
+    spread: tuple[int, ...] = ()
+    """Of these letters, those in lines in each cell of the upright page, 8 across and 12 down; empty where nobody looked."""
+
+    @property
+    def is_sheet(self) -> bool:
+        """Whether it is a separator sheet, and not a page of text with a barcode on it."""
+        return bool(self.separator) and self.letters < _SHEET_LETTERS
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read it back. Raises KeyError, TypeError or ValueError if it is damaged."""
-        layer = TextLayer(**raw["layer"]) if raw["layer"] else None
-        return cls(**{**raw, "placement": Placement(**raw["placement"]), "layer": layer})
+        layer = TextLayer.from_json(raw["layer"]) if raw["layer"] else None
+        spread = tuple(raw.get("spread", ()))
+        return cls(**{**raw, "placement": Placement(**raw["placement"]), "layer": layer, "spread": spread})
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +427,10 @@ class SourceFacts:
     """Of the whole file, in hexadecimal; of a group, over the digests of its files in their order."""
     files: tuple[str, ...] = ()
     """Of a group, its files' paths relative to the inbox, as they were dropped."""
+    attachments: tuple[str, ...] = ()
+    """Names of files that are attached to a PDF, which are not read."""
+    problems: tuple[str, ...] = ()
+    """Why its pages may not be all that it holds, each a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,6 +455,8 @@ class Document:
     """Which of how many, from 1, where a scan was taken apart; `pages` are this part's alone then."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """What a companion set, as it was written."""
+    failures: tuple[str, ...] = ()
+    """Why a file that was wanted of it could not be made, each a sentence."""
 
     @property
     def problems(self) -> tuple[PageResult, ...]:
@@ -436,8 +465,8 @@ class Document:
 
     @property
     def status(self) -> str:
-        """`complete`, or `partial` where pages have problems."""
-        return "partial" if self.problems else "complete"
+        """`complete`, or `partial` where pages have problems, or the file itself."""
+        return "partial" if self.problems or self.facts.problems or self.failures else "complete"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,13 @@ settings.load_profile("house")
 SUPPORT = Path(__file__).parent / "support"
 
 
-LONGEST = ("test_crash", "test_quality", "test_load", "test_killing", "test_samples", "test_rerun", "test_faults")
-"""Files that take longest, in that order: they begin first, so that no worker is left with one of them at the end."""
+FIRST = (
+    "test_crash",  # takes longest, and what both cores have
+    *("test_faults", "test_systemd", "test_arrival"),  # mostly wait
+    *("test_quality", "test_load", "test_killing", "test_samples", "test_rerun", "test_split"),
+    *("test_engine", "test_random_kills", "test_whole_daemon"),  # of vllm/
+)
+"""Files with which the workers begin, in this order, so that neither is left alone with a long one at the end."""
 
 
 def pytest_configure() -> None:
@@ -31,7 +36,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    ranks = {name: rank for rank, name in enumerate(FIRST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 

@@ -85,6 +85,7 @@ def nearly_empty(chance: random.Random, right: dict[str, dict[str, list[bool]]])
     right["bad"]["invented on a few words"].append(not read(few, spoiled.invention(chance)))
     right["good"]["a few words"].append(read(few, "- 12 -"))
     right["marked"]["signature"].append(not facts_of(sheets.aged(sheets.signature(chance), chance)).blank)
+    right["marked"]["pale"].append(not facts_of(sheets.pale(chance)).blank)
     for mark in stains.MARKED:
         right["marked"][mark.__name__].append(not facts_of(mark(chance)).blank)
 

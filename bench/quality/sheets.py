@@ -306,6 +306,14 @@ def signature(chance: random.Random) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(0.5))
 
 
+def pale(chance: random.Random) -> Image.Image:
+    """A page of print that has faded, from a violet ribbon or a copier without toner; 25 to 60 levels are left."""
+    image = prose(chance, chance.choice(("english", "russian", "german")), 6).image
+    image = image.filter(ImageFilter.GaussianBlur(chance.uniform(0, 0.8)))
+    paper = chance.randint(200, 255)
+    return grained(greyed(image, paper, paper - chance.randint(25, 60)), chance, chance.uniform(0, 7))
+
+
 def few_words(chance: random.Random) -> Image.Image:
     """A lone page number, a word, a stamp's date."""
     image = Image.new("L", (round(SHEET.width / 72 * DPI), round(SHEET.height / 72 * DPI)), 255)

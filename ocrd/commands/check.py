@@ -20,7 +20,7 @@ from ocrd.config import loader, schema
 from ocrd.engines.base import Engine
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, OcrdError
-from ocrd.output import layout_blocks
+from ocrd.markup import layout_blocks
 from ocrd.storage import durable
 from ocrd.telemetry import output_capture
 

@@ -12,9 +12,10 @@ from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Config
 from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
+from ocrd.markup import layout_blocks
+from ocrd.markup.layout_blocks import Block
 from ocrd.model import Box, Placement, Verdict
-from ocrd.output import front_matter, json_file, kinds, layout_blocks, markdown
-from ocrd.output.layout_blocks import Block
+from ocrd.output import front_matter, json_file, kinds, markdown
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import deliveries, durable, naming
 from ocrd.storage.deliveries import Delivered
@@ -80,8 +81,10 @@ def _from_json(raw: dict[str, Any]) -> _Reviewed:
 
 
 def _page_from_json(raw: dict[str, Any]) -> tuple[ReviewPage, Placement]:
+    own_markdown = not any(block["boxes"] for block in raw["blocks"])
     blocks = [
-        Block(block["label"], tuple(Box(*box) for box in block["boxes"]), block["text"]) for block in raw["blocks"]
+        Block(block["label"], tuple(Box(*box) for box in block["boxes"]), block["text"], own_markdown)
+        for block in raw["blocks"]
     ]
     attempts = [
         f"{attempt['rung']}: {attempt['verdict']}{attempt['reason'] and ', '}{attempt['reason']} "

@@ -11,9 +11,9 @@ from html import escape
 from pathlib import Path
 
 from ocrd.display import shown
+from ocrd.markup.layout_blocks import PICTURES, Block
 from ocrd.model import Verdict
 from ocrd.output import html_page, markdown
-from ocrd.output.layout_blocks import PICTURES, Block
 from ocrd.output.markdown import Style
 
 

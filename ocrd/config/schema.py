@@ -308,6 +308,11 @@ class Watch(Section):
     join_paragraphs: bool = Field(
         default=False, description="Join a paragraph that goes on over a page break; the page's marker stands in it."
     )
+    join_hyphens: bool = Field(
+        default=True,
+        description="Take away the space that a model puts behind a hyphen within a word (`long- term`), unless the "
+        "PDF's own text has it there.",
+    )
 
     pages: Pages = Field(default=Pages(), description=Pages.__doc__)
     partial: Literal["archive", "error"] = Field(
@@ -336,7 +341,9 @@ class Watch(Section):
     @property
     def style(self) -> Style:
         """How the text of its outputs is written."""
-        return Style(self.front_matter, self.tables, self.running, self.dehyphenate, self.join_paragraphs)
+        return Style(
+            self.front_matter, self.tables, self.running, self.dehyphenate, self.join_paragraphs, self.join_hyphens
+        )
 
     @property
     def illustrated(self) -> bool:

@@ -112,8 +112,9 @@ class Reloader:
         self._runners.remove(runner)
         self.leaving = [other for other in (*self.leaving, runner) if not other.gone.is_set()]
         runner.leaving = True
-        if runner.look_out:
-            runner.look_out.cancel()
+        for task in (runner.look_out, runner.upkeep):
+            if task:
+                task.cancel()
         runner.inbox.close()
         self._events.tell(WatchRemoved(runner.watch.name))
         runner.release()

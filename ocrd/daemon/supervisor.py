@@ -109,6 +109,7 @@ class Daemon:
                     ]
                     for runner in self._runners:
                         runner.look_out = group.create_task(self._admission.scan(runner, renderer.count_pages))
+                        runner.upkeep = group.create_task(runner.keep_ledger())
                     await ending
                     await self._drain(tasks)
                     telling.cancel()
@@ -178,7 +179,8 @@ class Daemon:
         self._health.stopping()
         limit, began = self._config.service.drain, time.monotonic()
         log.info("stopping", in_work=self._jobs.in_work, in_flight=self._engine.inside)
-        for task in (*tasks, self._announcing, *(runner.look_out for runner in self._runners)):
+        of_runners = (task for runner in self._runners for task in (runner.look_out, runner.upkeep))
+        for task in (*tasks, self._announcing, *of_runners):
             if task:
                 task.cancel()
         if self._window:
@@ -192,7 +194,7 @@ class Daemon:
         """Read the configuration again whenever SIGHUP asks for it. A bad file changes nothing."""
 
         def begin(runner: WatchRunner, before: list[WatchRunner]) -> None:
-            runner.look_out = group.create_task(self._begin(runner, before, renderer))
+            runner.look_out = group.create_task(self._begin(group, runner, before, renderer))
 
         await self._ready.wait()
         while self._reread:
@@ -208,7 +210,9 @@ class Daemon:
                 self._config = self._reloader.config
             self._health.reloaded()
 
-    async def _begin(self, runner: WatchRunner, before: list[WatchRunner], renderer: Renderer) -> None:
+    async def _begin(
+        self, group: asyncio.TaskGroup, runner: WatchRunner, before: list[WatchRunner], renderer: Renderer
+    ) -> None:
         """Start a watch that a reload brought, once those `before` it have left its work folder. Never returns."""
         await reload.gone(before)
         while True:
@@ -219,4 +223,5 @@ class Daemon:
                 runner.fault("open", error)
                 await asyncio.sleep(pause.RETRY_SECONDS)
         runner.cured("open")
+        runner.upkeep = group.create_task(runner.keep_ledger())
         await self._admission.scan(runner, renderer.count_pages)

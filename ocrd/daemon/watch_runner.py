@@ -12,8 +12,10 @@ from ocrd.daemon.pause import Pause
 from ocrd.errors import MachineError
 from ocrd.intake.inbox import Inbox
 from ocrd.model import Settled
+from ocrd.pipeline import ledger_upkeep
 from ocrd.storage.durable import one_mount
 from ocrd.storage.job import Job
+from ocrd.storage.ledger import UnusableError
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.spool import Spool
 from ocrd.telemetry.events import Events, Looked, Paused, Resumed, WatchAdded
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = structlog.get_logger("ocrd")
+
+_LEDGER_SECONDS = 60.0
+"""Between two looks whether the ledger is whole."""
 
 
 class WatchRunner:
@@ -52,6 +57,7 @@ class WatchRunner:
         self.gone = asyncio.Event()
         """Set when the work folder is free again."""
         self.look_out: asyncio.Task[None] | None = None
+        self.upkeep: asyncio.Task[None] | None = None
         self._events = events or Events()
         self._once = once
         self.pause = Pause()
@@ -128,6 +134,20 @@ class WatchRunner:
     def seen_at(self, settled: Settled) -> float | None:
         """When the first file of a source was first seen, seconds since the epoch."""
         return min((seen for path in settled.files if (seen := self.first_seen.pop(path, None))), default=None)
+
+    async def keep_ledger(self) -> None:
+        """See to it that the ledger is whole and written, also after a fault that it had. Never returns."""
+        while True:
+            if self.watch.history or self.watch.duplicates != "process":
+                try:
+                    await ledger_upkeep.make_whole(self.spool, self.watch.outbox)
+                except UnusableError:
+                    pass  # logged where it was found
+                except MachineError as error:  # it holds up nobody but who waits for it, and they tell
+                    self.log.warning("the ledger can't be made whole now", reason=error.what, remedy=error.remedy)
+                except Exception:  # a defect of ours in what is a convenience
+                    self.log.exception("defect")
+            await asyncio.sleep(_LEDGER_SECONDS)
 
     def release(self) -> None:
         """Give the work folder free, if the watch is to leave and nothing of it is in work any more."""

@@ -7,17 +7,13 @@ and tables. Every word that was read comes back, whatever the layout makes of it
 
 import hashlib
 import os
-import re
 import statistics
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from xml.etree import ElementTree as ET
@@ -27,6 +23,8 @@ from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.engines.base import Engine, EngineInfo
 from ocrd.errors import ConfigError, DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
+from ocrd.rendering import page_layout
+from ocrd.rendering.page_layout import Block, Word
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -208,8 +206,6 @@ INVISIBLE = 3
 """The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
 LEAST_WORD_CONFIDENCE = 50.0
 """Percent: words that Tesseract sees in the noise of a blank page come to 40 on average, words on paper to 95."""
-TOLERANCE = 0.02
-"""Share of a block's letters that may differ between what was read and what became of it."""
 _STDOUT = 1
 
 
@@ -219,36 +215,6 @@ class _Setup(NamedTuple):
     tessdata: str
     languages: tuple[str, ...]
     letters: Letters
-
-
-class _Word(NamedTuple):
-    """A word, or as much of a line as its reader keeps together; lengths are pixels of the image."""
-
-    text: str
-    left: float
-    right: float
-    baseline: float
-    height: float
-    line: int
-
-
-class _Block(NamedTuple):
-    """What the layout model takes for one paragraph, heading, table, picture …; lengths are pixels."""
-
-    kind: str
-    left: float
-    top: float
-    right: float
-    bottom: float
-    markdown: str
-
-    def holds(self, word: _Word) -> bool:
-        x, y = (word.left + word.right) / 2, word.baseline - word.height / 3
-        return self.left <= x <= self.right and self.top <= y <= self.bottom
-
-    @property
-    def area(self) -> float:
-        return (self.right - self.left) * (self.bottom - self.top)
 
 
 def _prepare() -> None:
@@ -292,10 +258,7 @@ class _Reader:
 
     def __init__(self, setup: _Setup) -> None:
         try:
-            import onnxruntime
-
-            onnxruntime.SessionOptions = _single_threaded(onnxruntime.SessionOptions)
-            import pymupdf4llm  # noqa: F401 - loads its models
+            page_layout.load()
         except ImportError as error:
             raise ConfigError(f"The cpu engine lacks a package: {error}.", "Run `pip install 'ocrd[cpu]'`.") from error
         if setup.letters == "rapidocr":
@@ -310,18 +273,7 @@ class _Reader:
         words = self._letters.words(grey)
         if not words:
             return ""
-        return _assemble(words, _layout(grey, words), grey.size, in_order=self._letters.in_order)
-
-
-def _single_threaded(options: type) -> type:
-    """Keep onnxruntime to the thread that calls it, which pymupdf4llm has no setting for."""
-
-    class SingleThreaded(options):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.intra_op_num_threads = 1
-
-    return SingleThreaded
+        return page_layout.assembled(words, _layout(grey, words), grey.size, in_order=self._letters.in_order)
 
 
 def _show(image: "Image", tesseract: Any) -> None:  # noqa: ANN401 - an optional library
@@ -339,7 +291,7 @@ class _Tesseract:
         self.program = tesserocr.tesseract_version().splitlines()[0]
         self._api = tesserocr.PyTessBaseAPI(path=setup.tessdata, lang="+".join(setup.languages))
 
-    def words(self, image: "Image") -> list[_Word]:
+    def words(self, image: "Image") -> list[Word]:
         """Read the words of a grey image; none if all that was read is noise."""
         _show(image, self._api)
         self._api.Recognize()
@@ -357,7 +309,7 @@ class _Tesseract:
                 if text := "".join(span.itertext()).strip():
                     left, _, right, bottom = _properties(span)["bbox"]
                     rests = baseline if "baseline" in about else bottom  # none where text runs up or down the page
-                    words.append(_Word(text, left, right, rests, height, number))
+                    words.append(Word(text, left, right, rests, height, number))
                     confidences += _properties(span)["x_wconf"]
         return words if words and statistics.median(confidences) >= LEAST_WORD_CONFIDENCE else []
 
@@ -386,7 +338,7 @@ class _RapidOcr:
         self.program = f"RapidOCR {version('rapidocr')}"
         self._engine = RapidOCR(params={"Global.log_level": "critical"})
 
-    def words(self, image: "Image") -> list[_Word]:
+    def words(self, image: "Image") -> list[Word]:
         """Read the lines of a grey image, or the parts of lines that stand apart."""
         found: Any = self._engine(image.convert("RGB"))
         if found.txts is None:
@@ -395,14 +347,13 @@ class _RapidOcr:
         for line, (text, box) in enumerate(zip(found.txts, found.boxes, strict=True)):
             (left, top), (right, bottom) = box.min(axis=0).tolist(), box.max(axis=0).tolist()
             height = bottom - top
-            words.append(_Word(text, left, right, bottom - height / 5, height, line))
+            words.append(Word(text, left, right, bottom - height / 5, height, line))
         return words
 
 
-def _layout(image: "Image", words: list[_Word]) -> list[_Block]:
+def _layout(image: "Image", words: list[Word]) -> list[Block]:
     """Find the blocks of a page and their Markdown."""
     import pymupdf
-    import pymupdf4llm
 
     scale = A4_HEIGHT / max(image.size)
     small = image.reduce(2)  # the model looks at less than this
@@ -414,80 +365,12 @@ def _layout(image: "Image", words: list[_Word]) -> list[_Block]:
         shape = page.new_shape()
         for word in words:
             shown = all(font.has_glyph(ord(letter)) for letter in word.text)
-            text = word.text if shown else "x" * len(word.text)  # holds the place; _assemble puts the word back
+            text = word.text if shown else "x" * len(word.text)  # holds the place of the word
             start = pymupdf.Point(word.left * scale, word.baseline * scale)
             size = word.height * scale
             stretch = pymupdf.Matrix((word.right - word.left) * scale / (font.text_length(text, size) or 1), 1)
             shape.insert_text(start, text, fontname=FONT, fontsize=size, render_mode=INVISIBLE, morph=(start, stretch))
         shape.commit()
-        (found,) = pymupdf4llm.to_markdown(document, use_ocr=False, page_chunks=True)
+        blocks = page_layout.found(document, scale=scale)
     pymupdf.TOOLS.store_shrink(100)  # no page comes twice, so MuPDF's cache would only grow, by 10 MB a page
-    blocks = []
-    for box in found["page_boxes"]:
-        left, top, right, bottom = (side / scale for side in box["bbox"])
-        blocks.append(_Block(box["class"], left, top, right, bottom, found["text"][slice(*box["pos"])]))
     return blocks
-
-
-_LABELS = {
-    "title": "title", "section-header": "sub_title", "list-item": "list", "table": "table", "picture": "image",
-    "formula": "equation", "caption": "image_caption", "footnote": "footnote",
-    "page-header": "header", "page-footer": "footer",
-}  # fmt: skip
-"""What ocrd calls the kinds of the layout model; all others are text."""
-
-
-class _Part(NamedTuple):
-    """A part of the page in its place."""
-
-    rank: float
-    block: _Block
-    text: str
-
-
-def _assemble(words: list[_Word], blocks: list[_Block], size: tuple[int, int], *, in_order: bool) -> str:
-    """Put the Markdown of the blocks in reading order: that of the words if they are `in_order`, else their own.
-
-    A block whose Markdown does not say what was read in it, and words outside of all blocks, come as plain lines.
-    Each part has a tag that tells its place on the page image, which has this `size`.
-    """
-    members: dict[_Block | int, list[tuple[int, _Word]]] = defaultdict(list)
-    for place, word in enumerate(words):
-        home = min((block for block in blocks if block.holds(word)), key=attrgetter("area"), default=word.line)
-        members[home].append((place, word))
-    parts = []
-    for home, inside in members.items():
-        text = "\n".join(_lines([word for _, word in inside]))
-        if isinstance(home, _Block):
-            rank = statistics.median(place for place, _ in inside) if in_order else blocks.index(home)
-            if home.kind not in {"picture", "formula"} and _says(home.markdown, text):
-                text = home.markdown.strip()
-            parts.append(_Part(rank, home, text))
-        else:
-            parts.append(_Part(inside[0][0] if in_order else len(blocks), _around([word for _, word in inside]), text))
-    return "\n\n".join(f"{_tag(part.block, size)}\n{part.text}" for part in sorted(parts))
-
-
-def _around(words: list[_Word]) -> _Block:
-    """Take words that the layout model left out for a block of their own."""
-    top = min(word.baseline - word.height for word in words)
-    bottom = max(word.baseline + word.height / 4 for word in words)
-    return _Block("text", min(word.left for word in words), top, max(word.right for word in words), bottom, "")
-
-
-def _tag(block: _Block, size: tuple[int, int]) -> str:
-    """Tell what a block is and where it stands, as DeepSeek-OCR does: in thousandths of the page image."""
-    edges = zip((block.left, block.top, block.right, block.bottom), size * 2, strict=True)
-    box = ", ".join(str(min(max(round(999 * edge / side), 0), 999)) for edge, side in edges)
-    return f"<|ref|>{_LABELS.get(block.kind, 'text')}<|/ref|><|det|>[[{box}]]<|/det|>"
-
-
-def _lines(words: list[_Word]) -> Iterator[str]:
-    for _, line in groupby(words, key=attrgetter("line")):
-        yield " ".join(word.text for word in line)
-
-
-def _says(markdown: str, text: str) -> bool:
-    """Compare the letters and digits of both, in any order."""
-    said, read = (Counter(filter(str.isalnum, text)) for text in (re.sub(r"<[^<>]*>", "", markdown), text))
-    return ((said - read) + (read - said)).total() <= TOLERANCE * read.total()

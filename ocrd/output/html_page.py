@@ -13,17 +13,13 @@ from functools import cache
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ocrd.display import shown
 from ocrd.errors import DocumentError
 from ocrd.model import Document, PageResult, Verdict
-from ocrd.output import front_matter, markdown, sanitize
+from ocrd.output import commonmark, front_matter, markdown, sanitize
 from ocrd.output.markdown import Style
 from ocrd.output.reflow import Part
-
-if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
 
 Figure = Callable[[str], bytes]
 """Gives a picture cropped from a page, a JPEG, by its name."""
@@ -86,7 +82,7 @@ def shell(title: str, style: str, body: str, language: str = "") -> str:
 
 def rendered(text: str) -> str:
     """Render safe Markdown to harmless HTML, without pictures."""
-    return sanitize.rendered(_parser().render(sanitize.with_formulas(text)))
+    return sanitize.rendered(commonmark.parser().render(text))
 
 
 class _Pictures:
@@ -172,10 +168,3 @@ def _renewed(head: str, sections: str, rerun: Mapping[str, object]) -> str:
 @cache
 def _style_sheet() -> str:
     return Path(__file__).with_name("html_page.css").read_text(encoding="utf-8")
-
-
-@cache
-def _parser() -> "MarkdownIt":
-    from markdown_it import MarkdownIt
-
-    return MarkdownIt("commonmark", {"html": True}).enable("table")

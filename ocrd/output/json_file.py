@@ -6,8 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ocrd.errors import DocumentError
+from ocrd.markup import layout_blocks
 from ocrd.model import Document, PageResult, Verdict
-from ocrd.output import front_matter, layout_blocks, markdown, sanitize
+from ocrd.output import front_matter, markdown, sanitize
 from ocrd.output.markdown import Style
 from ocrd.output.plain_text import plain
 

@@ -5,22 +5,27 @@ what it leaves open ends with its page.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
 from ocrd.display import shown
 from ocrd.errors import DocumentError
+from ocrd.markup import layout_blocks
+from ocrd.markup.layout_blocks import Block
 from ocrd.model import Document, PageResult, Verdict
-from ocrd.output import front_matter, layout_blocks, sanitize, tables
+from ocrd.output import front_matter, hyphens, prose, sanitize, tables
 from ocrd.output.front_matter import inline
-from ocrd.output.layout_blocks import Block
 from ocrd.output.reflow import Part, joined
 from ocrd.output.result_names import ASSETS, STEM, with_stem
+from ocrd.output.sanitize import Piece
 
-_HEADINGS = {"title": "# ", "sub_title": "## "}
+_HEADINGS = {"title": "#", "sub_title": "##"}
 _RUNNING = {"header": "header", "footer": "footer", "page_number": "number"}
+_HEADINGS_APART = re.compile(r"\n\s*\n|\n(?=#)")
+_OWN_EMPHASIS = re.compile(r"\n|(?<!\\)\*|<strong>|<em>|^[-+#>|]|^\d+[.)]")
+_NOTHING = Part("marker", "")
 _CAPTIONS = {"image_caption", "figure_caption", "chart_caption", "table_caption"}
 _NOTE = re.compile(r"> \*Page \d+ [^\n]*\*\n*")
 
@@ -34,6 +39,7 @@ class Style:
     running: Literal["mark", "keep", "drop"] = "mark"
     dehyphenate: bool = False
     join_paragraphs: bool = False
+    join_hyphens: bool = True
 
 
 def sidecar(document: Document, style: Style) -> str:
@@ -41,7 +47,7 @@ def sidecar(document: Document, style: Style) -> str:
 
     Links to figures hold `result_names.STEM` for the name that is found when it is published.
     """
-    facts = front_matter.facts(document) | {"problems": [front_matter.problem(page) for page in document.problems]}
+    facts = front_matter.facts(document) | {"problems": front_matter.problems(document)}
     head = [front_matter.front_matter(facts)] if style.front_matter else []
     parts = [part for page in document.pages for part in _page(page, style)]
     flowing = joined(parts, dehyphenate=style.dehyphenate, paragraphs=style.join_paragraphs)
@@ -135,40 +141,63 @@ def _page(page: PageResult, style: Style) -> list[Part]:
     if page.verdict is not Verdict.OK:
         parts.append(Part("note", f"> *Page {page.index + 1} {_in_words(page)}.*"))
     figures = iter(page.figures)
+    suspended = page.facts.layer.open_hyphens if page.facts and page.facts.layer else ()
     for block in layout_blocks.parse(sanitize.clean(page.reading.text)) if page.reading else ():
         if block.label in layout_blocks.PICTURES:
             parts += [_figure(page, name) for _, name in zip(block.boxes, figures, strict=False)]
-        parts += _block(block, style)
+        parts += _block(block, style, suspended, after=parts[-1])
     return parts
 
 
-def _block(block: Block, style: Style) -> list[Part]:
-    parts = [_piece(piece, style) for piece in sanitize.pieces(block.text)]
-    if not parts:
-        return []
-    if block.label in _RUNNING:
+def _block(block: Block, style: Style, suspended: Container[str] = (), after: Part = _NOTHING) -> list[Part]:
+    pieces = list(sanitize.pieces(block.text))
+    if style.join_hyphens:
+        pieces = [_with_closed_hyphens(piece, suspended) for piece in pieces]
+    parts: list[Part] = []
+    for piece in pieces:
+        if block.label in _HEADINGS and piece.kind == "prose" and not parts:
+            parts += _headings(piece.text, _HEADINGS[block.label])
+        else:
+            before = parts[-1] if parts else after
+            number = prose.last_number(before.text) if before.kind == "prose" else 0
+            part = _piece(piece, style, own_markdown=block.own_markdown, number=number)
+            parts += [part] if part.text else []
+    if block.label in _RUNNING and parts:
         if style.running == "drop":
             return []
         mark = f"<!-- {_RUNNING[block.label]} -->\n" if style.running == "mark" else ""
         return [Part("running", mark + _unbroken(part.text)) for part in parts]
-    if block.label in _HEADINGS and parts[0].kind == "prose":
-        return [_heading(parts[0].text, _HEADINGS[block.label]), *parts[1:]]
     if block.label in _CAPTIONS:
         return [Part("caption", _emphasised(part.text)) if part.kind == "prose" else part for part in parts]
     return parts
 
 
-def _piece(piece: sanitize.Piece, style: Style) -> Part:
-    text = sanitize.safe(piece)
-    return Part(piece.kind, _as_wanted(text, style) if piece.kind == "table" else text)
+def _with_closed_hyphens(piece: Piece, suspended: Container[str]) -> Piece:
+    return piece if piece.kind == "code" else piece._replace(text=hyphens.closed(piece.text, suspended))
 
 
-def _as_wanted(table: str, style: Style) -> str:
-    if style.tables == "html":
-        return table
-    caption, rows, plain = tables.parse(table)
-    safe = tables.Table(sanitize.prose(caption), tuple(tuple(map(sanitize.prose, row)) for row in rows), plain)
-    return tables.as_markdown(safe) or table
+def _piece(piece: Piece, style: Style, *, own_markdown: bool, number: int) -> Part:
+    if piece.kind == "table" and style.tables == "markdown" and (table := _as_markdown(piece.text)):
+        return Part("table", table)
+    return Part(piece.kind, sanitize.safe(piece, own_markdown=own_markdown, number=number))
+
+
+def _as_markdown(html: str) -> str | None:
+    caption, rows, plain = tables.parse(html)
+    dollars = html.count("$") > 1
+    safe = tuple(tuple(prose.line(cell, dollars=dollars) for cell in row) for row in rows)
+    return tables.as_markdown(tables.Table(prose.prose(caption), safe, plain))
+
+
+def _headings(text: str, level: str) -> list[Part]:
+    """Write what was called a heading; of several paragraphs the first one, and those with a heading's own sign, are."""
+    parts: list[Part] = []
+    for paragraph in _HEADINGS_APART.split(text.strip()):
+        if not parts or paragraph.startswith("#"):
+            parts.append(Part("heading", prose.heading(paragraph, level)))
+        elif written := prose.prose(paragraph):
+            parts.append(Part("prose", written))
+    return parts
 
 
 def _figure(page: PageResult, name: str) -> Part:
@@ -178,14 +207,9 @@ def _figure(page: PageResult, name: str) -> Part:
     return Part("figure", f"![Page {page.index + 1}, figure {number}]({STEM}{ASSETS}/{name})")
 
 
-def _heading(text: str, level: str) -> Part:
-    line = " ".join(text.split("\n"))
-    return Part("heading", line if line.startswith("#") else level + line)
-
-
 def _emphasised(text: str) -> str:
-    """Set a caption off, if it is one line without signs of its own."""
-    return f"*{text}*" if not re.search(r"[*_\n\\]", text) else text
+    """Set a caption off, if it is one line without emphasis of its own."""
+    return text if _OWN_EMPHASIS.search(text) else f"*{text}*"
 
 
 def _unbroken(text: str) -> str:

@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from html import unescape
 from typing import TYPE_CHECKING
 
 from ocrd.errors import DocumentError
 from ocrd.model import Document, PageResult
-from ocrd.output import markdown, tables
+from ocrd.output import commonmark, markdown, tables
 from ocrd.output.markdown import Style
-from ocrd.output.sanitize import with_formulas
 
 if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
 PAGE_BREAK = "\n\f"
@@ -44,18 +42,11 @@ def replace_pages(text: str, pages: Sequence[PageResult], numbers: Sequence[int]
 
 def plain(text: str) -> str:
     """Take the markup off Markdown: an empty line between paragraphs, tabs between the cells of a table."""
-    return "\n\n".join(text for text in _blocks(_parser().parse(with_formulas(text))) if text.strip())
+    return "\n\n".join(text for text in _blocks(commonmark.parser().parse(text)) if text.strip())
 
 
 def _page(page: PageResult, style: Style) -> str:
     return plain(markdown.section(page, style, noted=True))
-
-
-@cache
-def _parser() -> "MarkdownIt":
-    from markdown_it import MarkdownIt
-
-    return MarkdownIt("commonmark").enable("table")
 
 
 def _blocks(tokens: "list[Token]") -> Iterator[str]:
@@ -106,5 +97,9 @@ def _html(text: str) -> str:
     if not text.lstrip().startswith("<table"):
         return _TAG.sub("", text).strip()
     caption, rows, _ = tables.parse(text)
-    lines = ("\t".join(" ".join(cell.split()) for cell in row) for row in rows)
-    return "\n".join([caption, *lines] if caption else lines)
+    lines = ("\t".join(" ".join(_bare(cell).split()) for cell in row) for row in rows)
+    return "\n".join([_bare(caption), *lines] if caption else lines)
+
+
+def _bare(markup: str) -> str:
+    return unescape(_TAG.sub("", markup))

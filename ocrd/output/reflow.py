@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-_DIVIDED = re.compile(r"(?<=[^\W\d_])[-\u00ad\u2010]\n[ \t]*(?=([^\W\d_]))")
-_ENDS_DIVIDED = re.compile(r"[^\W\d_][-\u00ad\u2010]$")
+_DIVIDED = re.compile(r"([^\W\d_])[-\u00ad\u2010]\n[ \t]*(?=([^\W\d_]))")
+_ENDS_DIVIDED = re.compile(r"([^\W\d_])[-\u00ad\u2010]$")
 _ENDS = tuple(".!?:;…\"'»”\u2019)]|>*`$")  # a paragraph that ends so is complete, or more than plain text
 _ALONGSIDE = {"running", "figure", "caption"}
 """What a paragraph may go on behind."""
@@ -40,10 +40,14 @@ def joined(parts: Iterable[Part], *, dehyphenate: bool, paragraphs: bool) -> lis
 
 
 def _undivided(part: Part) -> Part:
-    """Join the words that are divided between lines."""
+    """Join words that are divided between lines; never numbers, nor where a capital is beside the hyphen."""
     if part.kind not in ("prose", "heading"):
         return part
-    return part._replace(text=_DIVIDED.sub(lambda match: "" if match[1].islower() else match[0], part.text))
+    return part._replace(text=_DIVIDED.sub(_joined_word, part.text))
+
+
+def _joined_word(match: re.Match[str]) -> str:
+    return match[1] if not match[1].isupper() and match[2].islower() else match[0]
 
 
 def _join_over(
@@ -52,7 +56,8 @@ def _join_over(
     """Put a marker after what is written, and before or into what remains."""
     back, ahead = _prose(reversed(written)), _prose(remaining)
     last, first = ("" if back is None else written[-1 - back].text), ("" if ahead is None else remaining[ahead].text)
-    divided = dehyphenate and _ENDS_DIVIDED.search(last)
+    ends = _ENDS_DIVIDED.search(last)
+    divided = dehyphenate and ends is not None and not ends[1].isupper()
     if back is None or ahead is None or not first[:1].islower() or not (divided or (paragraphs and _goes_on(last))):
         written.append(marker)
         return

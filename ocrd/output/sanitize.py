@@ -5,7 +5,7 @@ left but tables and a few signs, no link but to the web, no image, no comment, a
 follows. What is not allowed is not deleted: it is escaped, and shows as the text that it is.
 
 The rules by which Markdown finds code and HTML are those of CommonMark 0.31; they are kept simple here by allowing
-only what begins at the margin.
+only what begins at the margin, and code between backticks.
 """
 
 import html
@@ -13,37 +13,31 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from ocrd.markup import formulas
+from ocrd.markup.formulas import Formula
+from ocrd.output import prose
+from ocrd.output.prose import SIGNS, Hidden
+
 Kind = Literal["prose", "table", "code"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Unicode's category Cc, but for tab and line feed."""
-_FENCE = re.compile(r"^ {0,3}(?:(?P<ticks>`{3,})(?P<info>[^`\n]*)|(?P<tildes>~{3,})(?P<about>[^\n]*))$", re.MULTILINE)
+_FENCE = re.compile(r"^ {0,3}(`{3,})([^`\n]*)$", re.MULTILINE)
 _TABLE = re.compile(r"<table(?:\s[^<>]*)?>", re.IGNORECASE)
 _TABLE_ENDS = re.compile(r"<(/?)table(?:\s[^<>]*)?>", re.IGNORECASE)
 
 _TABLE_PARTS = frozenset({"table", "caption", "thead", "tbody", "tfoot", "tr", "td", "th"})
-_SIGNS = frozenset({"b", "i", "u", "s", "em", "strong", "sub", "sup"})
 _ATTRIBUTE = r"""\s+[A-Za-z-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=`]+)"""
 _TABLE_TAG = re.compile(
-    rf"</?(?:{'|'.join(_TABLE_PARTS)})(?:{_ATTRIBUTE})*\s*>|</?(?:{'|'.join(_SIGNS)})>|<br\s*/?>", re.IGNORECASE
+    rf"</?(?:{'|'.join(_TABLE_PARTS)})(?:{_ATTRIBUTE})*\s*>|</?(?:{'|'.join(SIGNS)})>|<br\s*/?>", re.IGNORECASE
 )
 _SPANS = {"colspan", "rowspan"}
-
-_PAIR = re.compile(rf"<({'|'.join(_SIGNS)})>([^<>\n]+)</\1>")
-_CENTRED = re.compile(r"<center>((?:(?!</?center>).)*)</center>", re.DOTALL | re.IGNORECASE)
-_BREAK = re.compile(r"<br\s*/?>[ \t]*\n?", re.IGNORECASE)
-_CODE = re.compile(r"(?<![\\`])(`+)(?!`)([^\n]*?[^`\n])\1(?!`)")
-_MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
-_LINK = re.compile(r"\](?=\()(?!\((?:https?://|mailto:)[^\s()<>\\]*\))\(")
-_INNER_FENCE = re.compile(r"^([ \t>*+\-\d.)]*)(?=```|~~~)", re.MULTILINE)
-_INLINE_FORMULA = re.compile(r"\\\([ \t]*(\S(?:(?!\\[()\[\]])[^\n])*?)[ \t]*\\\)")
-_FORMULA = re.compile(r"\\\[\s*(\S(?:(?!\\[()\[\]]|\n[ \t]*\n).)*?)\s*\\\]", re.DOTALL)
-_SPECIAL = re.compile(r"([\\`*_[\]()!~$|])")
-_BACKSLASHED = r"\\\1"
-_DOLLARS = re.compile(r"\$\$[^$`]+\$\$|\$[^$`\n]+\$")
-_KEPT = "\ue000{}\ue001"
-"""Stands for what is safe already, while the rest is escaped; text that has these signs itself loses its formatting."""
-_KEPT_MARK = re.compile("\ue000(\\d+)\ue001")
+_CELL_BREAK = re.compile(r"<(?:p|div|li)(?:\s[^<>]*)?>", re.IGNORECASE)
+_CELL_SHAPE = re.compile(r"</?(?:p|div|li|ul|ol|span|center)(?:\s[^<>]*)?>", re.IGNORECASE)
+_FIRST_BREAKS = re.compile(r"(?<=<t[dh]>)(?:\s*<br>)+")
+_CELL_TEXT = re.compile(r"[^<>]+")
+_ESCAPED = re.compile(r"\\([*_~#%$])")
+_ESCAPED_TWICE = re.compile(r"&amp;(?=(?:#\d+|#x[\da-f]+|[a-z]+\d*);)", re.IGNORECASE)
 
 
 class Piece(NamedTuple):
@@ -81,20 +75,15 @@ def pieces(text: str) -> Iterator[Piece]:
         yield Piece("prose", text[start:].strip("\n"))
 
 
-def safe(piece: Piece) -> str:
-    """Make a piece harmless Markdown."""
+def safe(piece: Piece, *, own_markdown: bool = False, number: int = 0) -> str:
+    """Make a piece harmless Markdown; tables stay HTML. `prose.prose` says what the others tell of its writer."""
     match piece.kind:
         case "code":
             return _without_comments(piece.text)  # it can't look like a marker of ours
         case "table":
-            return piece.text
+            return _CELL_TEXT.sub(lambda match: _cell_text(match[0]), piece.text)
         case "prose":
-            return prose(piece.text)
-
-
-def with_formulas(text: str) -> str:
-    """Write safe Markdown so that a renderer that knows no formulas shows what they say."""
-    return _DOLLARS.sub(lambda match: _SPECIAL.sub(_BACKSLASHED, match[0]), text)
+            return prose.prose(piece.text, own_markdown=own_markdown, number=number)
 
 
 def rendered(page: str) -> str:
@@ -104,38 +93,17 @@ def rendered(page: str) -> str:
     texts = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code", "hr", "a"}
     return nh3.clean(
         page,
-        tags=set(texts | _TABLE_PARTS | _SIGNS | {"br"}),
+        tags=set(texts | _TABLE_PARTS | SIGNS | {"br"}),
         attributes={"td": _SPANS, "th": _SPANS, "a": {"href"}, "ol": {"start"}},
         url_schemes={"http", "https", "mailto"},
         clean_content_tags=set(),
     )
 
 
-def prose(text: str) -> str:
-    """Make a piece of prose harmless."""
-    kept: list[str] = []
-
-    def keep(safe: str) -> str:
-        kept.append(safe)
-        return _KEPT.format(len(kept) - 1)
-
-    text = _KEPT_MARK.sub(lambda match: f"\ue000 {match[1]}\ue001", text)
-    text = _CENTRED.sub(r"\1", text)
-    text = _CODE.sub(lambda match: keep(_inline_code(match)) if _MARKUP.search(match[2]) else match[0], text)
-    text = _formulas(text)
-    text = _BREAK.sub("  \n", text)
-    text = _PAIR.sub(lambda match: keep(f"<{match[1]}>") + match[2] + keep(f"</{match[1]}>"), text)
-    text = _without_comments(_MARKUP.sub("&lt;", text))
-    text = _LINK.sub(r"]\\(", text).replace("]:", "]\\:").replace("![", "!\\[")
-    text = _INNER_FENCE.sub(r"\1\\", text)
-    return _KEPT_MARK.sub(lambda match: kept[int(match[1])], text)
-
-
 def _fenced(text: str, fence: "re.Match[str]") -> tuple[int, list[Piece]]:
     """Find the end of fenced code, and write it at the margin with both of its fences."""
-    ticks = fence["ticks"] or fence["tildes"]
-    about = (fence["info"] or fence["about"] or "").strip()
-    close = re.compile(rf"^ {{0,3}}{ticks[0]}{{{len(ticks)},}}[ \t]*$", re.MULTILINE).search(text, fence.end())
+    ticks, about = fence[1], fence[2].strip()
+    close = re.compile(rf"^ {{0,3}}`{{{len(ticks)},}}[ \t]*$", re.MULTILINE).search(text, fence.end())
     inside = text[fence.end() : close.start() if close else len(text)].strip("\n")
     end = close.end() if close else len(text)
     return end, [Piece("code", f"{ticks}{about}\n{inside}\n{ticks}")]
@@ -148,13 +116,15 @@ def _table(text: str) -> Iterator[Piece]:
     """
     import nh3
 
+    text = _ESCAPED_TWICE.sub("&", _CELL_SHAPE.sub("", _CELL_BREAK.sub("<br>", text)))
     whole = nh3.clean(
-        _without_comments(_escaped_but(_TABLE_TAG, _formulas(text))),
-        tags=set(_TABLE_PARTS | _SIGNS | {"br"}),
+        _without_comments(_escaped_but(_TABLE_TAG, text)),
+        tags=set(_TABLE_PARTS | SIGNS | {"br"}),
         attributes={"td": _SPANS, "th": _SPANS},
         clean_content_tags=set(),
         link_rel=None,
     )
+    whole = _FIRST_BREAKS.sub("", whole)
     start, end = whole.find("<table"), whole.rfind("</table>") + len("</table>")
     before, table, after = (whole[:start], whole[start:end], whole[end:]) if start >= 0 else (whole, "", "")
     if before.strip():
@@ -192,18 +162,13 @@ def _without_comments(text: str) -> str:
     return text.replace("<!--", "&lt;!--").replace("-->", "--&gt;")
 
 
-def _inline_code(match: "re.Match[str]") -> str:
-    """Write code with signs of HTML so that it is harmless even to who takes it for text."""
-    text = match[2].strip().replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return f"<code>{_SPECIAL.sub(_BACKSLASHED, text)}</code>"
+def _cell_text(text: str) -> str:
+    """Write the text between two tags: formulas between dollars, and without the backslashes that Markdown knows."""
+    if "\\" not in text:
+        return text
+    hidden = Hidden(text)
 
+    def kept(formula: Formula) -> str:
+        return hidden.hide(html.escape(formulas.with_dollars(formula), quote=False))
 
-def _formulas(text: str) -> str:
-    """Write TeX's brackets as the dollars that Markdown renderers know."""
-    text = _INLINE_FORMULA.sub(lambda match: f"${_spaced(match[1])}$", text)
-    return _FORMULA.sub(lambda match: ("$$\n{}\n$$" if "\n" in match[0] else "$${}$$").format(_spaced(match[1])), text)
-
-
-def _spaced(formula: str) -> str:
-    """Keep a formula's `<` from looking like HTML; spaces mean nothing in TeX."""
-    return _MARKUP.sub("< ", formula)
+    return hidden.shown(_ESCAPED.sub(r"\1", formulas.replace(hidden.text, kept, dollars=False)))

@@ -21,10 +21,11 @@ def parts(document: Document, separator: Separator) -> tuple[Document, ...]:
     between: list[PageResult] = []
     begun = False
     for page in document.pages:
-        if _separates(page, separator) or (between and page.verdict is Verdict.BLANK):  # a sheet's back goes with it
+        separates = _separates(page, separator)
+        if page.verdict is Verdict.BLANK and (separates or between):  # a sheet's back goes with it
             between.append(page)
             continue
-        if between and begun:
+        if (between or separates) and begun:  # a page of text that separates has a barcode on it
             groups.append([])
         groups[-1] += [*between, page]
         between = []

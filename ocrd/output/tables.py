@@ -1,17 +1,18 @@
 """Tables: from HTML to rows, and to Markdown where it can hold them. Pure."""
 
-import re
 from html.parser import HTMLParser
 from typing import NamedTuple
+
+from ocrd.output.prose import SIGNS
 
 
 class Table(NamedTuple):
     """What a table says, without its merged cells' extent."""
 
     caption: str
-    """Text outside of the rows; seldom any."""
+    """Text outside of the rows, as that of cells; seldom any."""
     rows: tuple[tuple[str, ...], ...]
-    """The cells' text, lines in a cell by line feeds."""
+    """The cells' text, lines in a cell by line feeds; what HTML escapes is so still, and signs such as <sup> are left."""
     plain: bool
     """Whether rows and caption are the whole of it: no merged cells, no table in a table."""
 
@@ -19,7 +20,7 @@ class Table(NamedTuple):
 def parse(html: str) -> Table:
     """Read one table, as `sanitize.pieces` gives it. No text is lost."""
     reader = _Reader()
-    reader.feed(html)
+    reader.feed(html.replace("&", "&amp;"))
     reader.close()
     rows = tuple(tuple(cell.strip() for cell in row) for row in reader.rows)
     return Table(reader.outside.strip(), rows, reader.plain)
@@ -45,11 +46,11 @@ def _row(cells: tuple[str, ...]) -> str:
 
 def _cell(text: str) -> str:
     """Keep a cell in its line and its column (GFM 0.29, 4.10)."""
-    return "<br>".join(line.strip() for line in re.sub(r"(?<!\\)\|", r"\|", text).split("\n") if line.strip())
+    return "<br>".join(line.strip() for line in text.replace("|", r"\|").split("\n") if line.strip())
 
 
 class _Reader(HTMLParser):
-    """Gathers cells. Tags within a cell are dropped, but for the line breaks."""
+    """Gathers cells. Of the tags within them the signs are left, and breaks become those of lines."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -73,10 +74,14 @@ class _Reader(HTMLParser):
                 self._in_cell = True
             case "br":
                 self.handle_data("\n")
+            case _ if tag in SIGNS:
+                self.handle_data(f"<{tag}>")
 
     def handle_endtag(self, tag: str) -> None:
         if tag in ("td", "th"):
             self._in_cell = False
+        elif tag in SIGNS:
+            self.handle_data(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:
         if self._in_cell:

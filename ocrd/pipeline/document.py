@@ -15,8 +15,8 @@ from ocrd.config.schema import Options, Pages, Watch
 from ocrd.display import shown
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, PageError, cause_of
+from ocrd.markup import layout_blocks
 from ocrd.model import DEFAULT_APPROACH, Approach, Document, PageResult, SourceFacts, Verdict
-from ocrd.output import layout_blocks
 from ocrd.pipeline.in_flight import InFlight
 from ocrd.pipeline.page_reader import PageReader
 from ocrd.rendering.renderer import Renderer

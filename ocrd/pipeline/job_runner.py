@@ -18,12 +18,12 @@ from ocrd.errors import DocumentError
 from ocrd.model import Document, PageResult
 from ocrd.output import front_matter, kinds, markdown
 from ocrd.output.kinds import Materials
-from ocrd.pipeline import output_files
+from ocrd.pipeline import ledger_upkeep, output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read_document
 from ocrd.storage import deliveries, ledger, publish
 from ocrd.storage.job import Job, refusal_of
-from ocrd.storage.ledger import Entry, Ledger
+from ocrd.storage.ledger import Entry
 from ocrd.storage.result import Result
 from ocrd.storage.spool import Spool
 
@@ -77,7 +77,7 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
             try:
                 options = overrides.read(job.record.settings)
                 watch = overrides.applied(options, watch)
-                result = await _read(job, watch, options, tools)
+                result = await _read(job, watch, options, spool, tools)
             except DocumentError as error:
                 result = error
             if not job.unchanged():  # somebody still writes to it: what was read is worth nothing, good or bad
@@ -94,27 +94,27 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
                 document = result
                 materials = Materials(watch.style, Result(job.folder).figure, job.source, tools.renderer)
                 files = await output_files.make(result, watch, materials)
-                await finish_in_thread(job.update, partial=bool(result.problems))
+                await finish_in_thread(job.update, partial=result.status == "partial")
                 figures = output_files.figures_beside(result, files)
                 await finish_in_thread(job.keep_result, files, figures, ledger.facts(result))
     if job.record.refusal is not None:
         return await _refuse(job, watch, spool)
     sidecar = await finish_in_thread(_deliver, job, watch, spool)
-    await finish_in_thread(_record, job, watch)
+    await finish_in_thread(_record, job, watch, spool)
     await finish_in_thread(spool.clear_note, job, watch.error, front_matter.is_own_note)
     to_error = job.record.partial and watch.partial == "error"
     archived = await finish_in_thread(spool.archive, job, watch.error if to_error else watch.archive, watch.access)
     return Outcome("delivered", sidecar, archived, document)
 
 
-async def _read(job: Job, watch: Watch, options: Options, tools: Tools) -> "Document | Duplicate":
+async def _read(job: Job, watch: Watch, options: Options, spool: Spool, tools: Tools) -> "Document | Duplicate":
     """Read a job's source, but for the pages that were read before a restart, or find that it was delivered before."""
     earlier = earlier_attempts(job, tools)
     approach = approach_of(options, tools.engine, " and ".join(map(shown, job.record.settings)))
     facts = replace(await tools.renderer.open(job.source), files=job.record.paths)
     if watch.duplicates != "process":
         await tools.in_flight.turn((watch.name, facts.sha256), job.id)
-        if known := await finish_in_thread(_earlier, watch, facts.sha256):
+        if known := await _earlier(watch, spool, facts.sha256):
             date = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
             ledger_facts = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
             return Duplicate(known, ledger_facts)
@@ -156,21 +156,22 @@ def _deliver(job: Job, watch: Watch, spool: Spool) -> Path:
     )
 
 
-def _earlier(watch: Watch, sha256: str) -> Entry | None:
+async def _earlier(watch: Watch, spool: Spool, sha256: str) -> Entry | None:
     """Find the earlier delivery of the same content; to link to one its sidecar must still lie there."""
-    earlier = Ledger(watch.work_folder, watch.outbox).earlier(sha256)
-    if earlier and watch.duplicates == "link" and not (watch.outbox / earlier.sidecar).exists():
-        return None
+    earlier = await ledger_upkeep.earlier(spool, watch.outbox, sha256)
+    if earlier and watch.duplicates == "link":
+        lies_there = await finish_in_thread((watch.outbox / earlier.sidecar).exists)
+        return earlier if lies_there else None
     return earlier
 
 
-def _record(job: Job, watch: Watch) -> None:
+def _record(job: Job, watch: Watch, spool: Spool) -> None:
     """Tell the ledger of a delivery."""
     result = job.result
     if result and result.facts and (watch.history or watch.duplicates != "process"):
         kind = "linked" if result.facts["status"] == "duplicate" else "delivered"
         entry = Entry(job.id, source=job.record.name, kind=kind, sidecar=job.record.names["sidecar"], **result.facts)
-        Ledger(watch.work_folder, watch.outbox).record(entry)
+        spool.ledger.record(entry)
 
 
 def _link(job: Job, watch: Watch, duplicate: Duplicate) -> bytes:
@@ -184,7 +185,7 @@ def _link(job: Job, watch: Watch, duplicate: Duplicate) -> bytes:
 async def _skip(job: Job, watch: Watch, spool: Spool, duplicate: Duplicate) -> Outcome:
     """Archive a duplicate without a sidecar."""
     entry = Entry(job.id, source=job.record.name, kind="skipped", sidecar=duplicate.earlier.sidecar, **duplicate.facts)
-    await finish_in_thread(Ledger(watch.work_folder, watch.outbox).record, entry)
+    await finish_in_thread(spool.ledger.record, entry)
     original = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
     reason = f"the same as {shown(duplicate.earlier.source)}, delivered {duplicate.earlier.date}"
     return Outcome("skipped", original, original, reason=reason)

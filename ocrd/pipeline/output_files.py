@@ -1,6 +1,7 @@
 """The files of a document: made once it is read, and made anew when pages of it were read again."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -23,14 +24,17 @@ async def make(document: Document, watch: Watch, materials: Materials) -> dict[s
     """
     files: dict[str, bytes] = {}
     for part in split.parts(document, watch.split):
-        for kind in kinds.named(watch.outputs):
+        wanted, told = list(kinds.named(watch.outputs)), part
+        for kind in sorted(wanted, key=lambda kind: not isinstance(kind, ScanKind)):  # the others tell of its failure
             try:
-                files[split.ending(part, kind.ending)] = await _made(kind, part, materials)
+                files[split.ending(part, kind.ending)] = await _made(kind, told, materials)
             except (DocumentError, PageError) as error:
                 event = f"no {kind.name}"
                 log.warning(event, source=shown(document.source), reason=str(error))
-                instead = kinds.MARKDOWN
-                files[split.ending(part, instead.ending)] = await _made(instead, part, materials)
+                told = replace(told, failures=(*told.failures, str(error)))
+                if kinds.MARKDOWN not in wanted:
+                    wanted.append(kinds.MARKDOWN)
+                    files[split.ending(part, kinds.MARKDOWN.ending)] = await _made(kinds.MARKDOWN, told, materials)
     return files
 
 

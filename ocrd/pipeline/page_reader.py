@@ -33,7 +33,7 @@ class PageReader:
             facts = results[0].facts if results else None
             results.append(await _Attempt(self, path, index, priority, rung, facts).made())
             rung = fallbacks.next_rung(results, self.settings.second_readings, self.engine.rungs.keys())
-        return fallbacks.outcome(results)
+        return verdict.with_damage(fallbacks.outcome(results))
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class _Attempt:
         try:
             if image.facts.blank:
                 return verdict.blank(image)
-            if image.facts.separator:
+            if image.facts.is_sheet:
                 return verdict.separator(image)
             if settings.text_layer == "prefer" and fallbacks.layer_is_sound(image.facts):
                 self.rung = Rung.TEXT_LAYER
@@ -106,9 +106,10 @@ class _Attempt:
 
     async def _layer(self) -> PageResult:
         began = time.monotonic()
-        text = await self.by.renderer.layer(self.path, self.index)
+        facts = self.facts or PageFacts()
+        text = await self.by.renderer.layer(self.path, self.index, facts.placement)
         reading = Reading(self.index, text, "stop", tokens=0, seconds=time.monotonic() - began)
-        return verdict.text_layer(reading, self.facts or PageFacts())
+        return verdict.text_layer(reading, facts)
 
     def _view(self) -> View:
         """Show the page as it was found to lie, or, on that rung, the other way up."""

@@ -38,7 +38,7 @@ from ocrd.storage import deliveries, durable, naming, os_errors
 from ocrd.storage.deliveries import Delivered
 from ocrd.storage.durable import NotAsSeenError
 from ocrd.storage.job import RECORD, Job, Rerun
-from ocrd.storage.ledger import Entry, Ledger
+from ocrd.storage.ledger import Entry
 from ocrd.storage.result import Result
 from ocrd.storage.safe_paths import beneath
 from ocrd.storage.spool import Spool, clear
@@ -86,7 +86,7 @@ async def run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outco
     except DocumentError as error:
         outcome = Outcome("not reread", sidecar, None, reason=str(error))
     else:
-        await finish_in_thread(_record, job, plan, watch)
+        await finish_in_thread(_record, job, plan, watch, spool)
         outcome = Outcome("reread", sidecar, Path(plan.original), document)
     await finish_in_thread(_forget, job)
     return outcome
@@ -280,11 +280,11 @@ def _done(ending: str) -> str:
     return f"done{ending}"
 
 
-def _record(job: Job, plan: _Plan, watch: Watch) -> None:
+def _record(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> None:
     """Enter the rerun in the ledger."""
     if watch.history or watch.duplicates != "process":
         entry = Entry(job.id, source=job.record.name, kind="reread", sidecar=_request(job).sidecar, **plan.facts)
-        Ledger(watch.work_folder, watch.outbox).record(entry)
+        spool.ledger.record(entry)
 
 
 def _forget(job: Job) -> None:

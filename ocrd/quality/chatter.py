@@ -63,6 +63,15 @@ _EXCUSED = re.compile(
 """What an excuse is about: an image, which no letter speaks of, or what may as well be meant by one."""
 _RECORD = re.compile(r"""["']bbox(?:_2d)?["']\s*:""")
 """What names a place in the answers that are meant for a program; such models write them unasked."""
+_OWN_TOKEN = re.compile(r"(?:<|&lt;)(?:[fexlu]cel|nl)(?:>|&gt;)")
+_LOOK = re.compile(
+    r"\b(?:image|picture|photo(?:graph)?|page|document|text|background|layout|visible|display(?:s|ed)?|appears?|arranged"
+    r"|located|font|bold|white|black|colou?red|top|bottom|left|right|upper|lower|corner|cent(?:er|re)|section|overall"
+    r"|header|heading|diagram|label(?:l?ed|s)?|depict\w*|featur\w*|handwritten|legible|formatted|columns?|box(?:es)?)\b",
+    re.IGNORECASE,
+)
+_LOOKING = 0.08
+"""Share of such words: 0.1 to 0.25 in descriptions, 0.03 in most texts."""
 _SHORT = 250
 """Letters of the longest excuse; a description has up to four times as many."""
 
@@ -75,16 +84,38 @@ _RECORDS = 5
 
 def found(told: Words, *, fits: bool) -> str:
     """Say that the engine talks; empty if it reads. `fits` tells that the page has about so many letters."""
-    if _QUESTION.fullmatch(told.raw):
+    text = told.text.lstrip()
+    if _QUESTION.fullmatch(text):
         return "the engine repeated what it was asked"
-    if told.letters < 4 * _SHORT and _TELLING.match(told.raw) and (not fits or _OF_A_PAGE.search(told.raw[:_OPENING])):
+    if _describes(text, told, fits=fits) or any(_described(block.text, told.letters) for block in told.blocks[1:]):
         return "the engine describes the page instead of reading it"
-    if len(_RECORD.findall(told.raw)) >= _RECORDS:
+    if "bbox" in told.raw and len(_RECORD.findall(told.raw)) >= _RECORDS:
         return "the engine gives places for a program instead of the text"
+    if "cel" in told.raw and len(_OWN_TOKEN.findall(told.raw)) >= _RECORDS:
+        return "the engine wrote tokens of its own into a table"
     if told.letters > _SHORT:
         return ""
-    excuse, about = _EXCUSE.search(told.raw), _EXCUSED.search(told.raw)
+    excuse, about = _EXCUSE.search(text), _EXCUSED.search(text)
     named = about and (about[1] or about[2])
-    if (excuse and named) or (not fits and about and (excuse or _PREAMBLE.match(told.raw))):
+    if (excuse and named) or (not fits and about and (excuse or _PREAMBLE.match(text))):
         return "the engine speaks about the page instead of reading it"
     return ""
+
+
+def _describes(text: str, told: Words, *, fits: bool) -> bool:
+    """Whether a text begins as a description does: briefly, of a page, or in words that look at things all along."""
+    if not _TELLING.match(text):
+        return False
+    if told.letters < 4 * _SHORT and (not fits or _OF_A_PAGE.search(text[:_OPENING])):
+        return True
+    return _looks(text)
+
+
+def _described(text: str, letters: int) -> bool:
+    """Whether a block that is much of a page is a description."""
+    return len(text) > max(_OPENING, letters / 4) and bool(_TELLING.match(text)) and _looks(text)
+
+
+def _looks(text: str) -> bool:
+    """Whether many of a text's words say what something looks like and where it stands."""
+    return len(_LOOK.findall(text)) > _LOOKING * (text.count(" ") + 1)

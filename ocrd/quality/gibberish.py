@@ -29,11 +29,19 @@ _AWAY = 7
 _TOLD = 0.15
 """Bits that a letter tells more of its neighbour than of a stranger: 0.3 and more in words, 0 ± 0.1 by chance."""
 _WORD = re.compile(r"[^\W_]{2,}")
+_MANY = 2000
+"""Words that prove as much as all."""
 _FEW = 20
 """Words that prove nothing."""
 _LATIN, _CYRILLIC = re.compile(r"[A-Za-z]"), re.compile(r"[\u0400-\u04ff]")
 _ODD = re.compile(r"[a-zа-я][A-ZА-Я]|[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
 """A capital within a word, or letters of two scripts in one."""
+_LONG_WORD = re.compile(r"[A-Za-z0-9]{6,}")
+_ODD_LATIN = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]+[A-Z]|[A-Za-z]\d+[A-Za-z]")
+"""Capitals or digits within a word: so looks another alphabet that is read as Latin."""
+_ODD_WORDS = 7
+_BEGINNING = 3000
+"""Characters of a text that show in which letters it is."""
 _CHARACTERS = 100
 _NEW = 0.93
 """Share of different ones among so many Chinese characters. Texts come back to the common ones: 0.5 to 0.8."""
@@ -48,8 +56,9 @@ _UNDECODED = re.compile(r"\ufffd|\(cid:\d+\)|&#x?[0-9a-f]+;", re.IGNORECASE)
 
 def found(told: Words) -> str:
     """Say that the words are none; empty if they may well be, or are too few."""
-    words = told.words
-    if len(_UNDECODED.findall(told.raw)) > max(_FEW, told.letters / 10):
+    words = told.words[:_MANY]
+    undecoded = any(sign in told.raw for sign in ("\ufffd", "(cid:", "&#"))
+    if undecoded and len(_UNDECODED.findall(told.raw)) > max(_FEW, told.letters / 10):
         return "its characters were not decoded"
     hanzi = [word for word in words if "\u3400" <= word <= "\u9fff"]
     if len(hanzi) >= _FEW_CHARACTERS and len(_common().intersection(hanzi)) < _COMMON * len(set(hanzi)):
@@ -60,11 +69,11 @@ def found(told: Words) -> str:
         return "it mixes letters of two scripts"
     names = [word for word in dict.fromkeys(words) if len(word) > 1 and word.isalpha()]
     letters = " ".join(names).translate(_KINDS)
-    if len(letters) < _ENOUGH:
-        return ""
     known = letters.count("v") + letters.count("c")
-    wordless = _without_turns(letters) if known > 0.9 * (len(letters) - len(names)) else _without_tie(names)
-    return "its letters make no words" if wordless else ""
+    enough = len(letters) >= _ENOUGH
+    if enough and (_without_turns(letters) if known > 0.9 * (len(letters) - len(names)) else _without_tie(names)):
+        return "its letters make no words"
+    return "its words have capitals and digits within" if _in_odd_letters(told.plain[:_BEGINNING]) else ""
 
 
 @cache
@@ -76,6 +85,16 @@ def _common() -> frozenset[str]:
         for first in firsts
         for second in range(0x40, 0xFF)
     )
+
+
+def _in_odd_letters(plain: str) -> bool:
+    """Whether most words have capitals or digits where words have none."""
+    odd = len(_ODD_LATIN.findall(plain))
+    if odd < _ODD_WORDS:
+        return False
+    words = _LONG_WORD.findall(plain)
+    odd = sum(bool(_ODD_LATIN.search(word)) for word in words)
+    return odd >= _ODD_WORDS and odd > len(words) / 2
 
 
 def _in_two_scripts(told: Words) -> bool:

@@ -4,10 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, compress, count, pairwise
 from operator import eq
 
-from ocrd.quality.words import Words
+from ocrd.quality import places
+from ocrd.quality.words import PHRASE, RUN, Words, repeated, repeats, runs_of
 
 _GRID = re.compile(r"\||<td|__|\.\.\.\.|\t")
 """Tables, forms and leaders: there the same words may well stand under one another."""
@@ -17,21 +18,35 @@ _SENTENCE = re.compile(r"[.!?。]+\s|\n|\.{4,}")
 """What parts two sentences, lines, or the ends of a leader."""
 _MUTE = re.compile(r"[^\n]{400}|(?:[^\n]*\n){100}")
 """Between two words: more dots, bars or empty cells than a line is wide, or more such lines than a page is high."""
+_DIGITS = 30
+_ZEROS = re.compile(rf"(\d)\1{{{_DIGITS - 1}}}")
+_COMMANDS = re.compile(r"((?:\\[A-Za-z]+[\s{}]*){1,4}?)\1{29}")
+"""TeX's commands, some thirty times over; no formula and no leader of dots is so long."""
+_DECIMAL = re.compile(r"(?<![\w.,])\d{1,4}[.,]\d{1,4}(?![\w.,])")
 _HUSH = re.compile(r"[\W_]{100,}")
 _UNBROKEN = re.compile(r"[!-~]{300,}")
 """More signs than a line has, and no space: an address of the web, or a file in letters."""
 _ROW = re.compile(r"^[ \t]*\|(?:[^\n]*?[^\W_]){3}", re.MULTILINE)
 """A row that says more than its number: one that says less is no line to who looks at the image."""
-_RUN = 3
-"""Words that are compared at once: fewer would take every second `of the` for a step of a loop."""
 _LONGEST = 150
 """Letters or digits of a word that no line holds, nor those of languages that join their words."""
-_PHRASE = 5
-"""Words that make a phrase."""
 _STRETCH = 150
 """Words among which few enough must be new for the engine to have lost its way, however long the page was before."""
 _WIDEST = 40
 """More words than a line of a table or a form has."""
+_PARAGRAPH = 40
+"""Words of a paragraph that no page says twice."""
+_NEARLY = 0.8
+"""Share of a paragraph's phrases that stand there before, if it is the same one."""
+_FORMULA = 60
+"""Commands that a page of formulas may well have."""
+_ECHO = 5
+"""Runs of words, one after the other, that stand more than once in any circle which is too many."""
+_CHARACTERS = 20
+"""The same where words are characters, and where numbers may differ."""
+_FEW_NUMBERS = 5
+_LEAST = 2.8
+"""Rounds that any circle has which is too many."""
 _COUNTED = 80
 """Numbers that no page counts through, one after the other; a column of a long table may have some sixty."""
 
@@ -74,14 +89,13 @@ class Room:
         """Whether the page has no room for so many letters."""
         return self.letters > 0 and told.letters > 1.7 * self.letters + 20
 
+    def about(self, told: Words) -> bool:
+        """Whether the page has about as many letters."""
+        return 0.75 * self.letters < told.letters < 1.5 * self.letters
+
     def fits(self, told: Words) -> bool:
         """Whether the page has as many lines, and about as many letters. Then what they say again is said there."""
-        letters, lines = self.letters, self.lines
-        return (
-            lines > 2
-            and 0.9 * lines <= told.lines <= 1.06 * lines + 1
-            and 0.75 * letters < told.letters < 1.5 * letters
-        )
+        return self.lines > 2 and self.about(told) and 0.9 * self.lines <= told.lines <= 1.06 * self.lines + 1
 
 
 def found(told: Words, room: Room) -> str:
@@ -92,6 +106,7 @@ def found(told: Words, room: Room) -> str:
         or _counting(told, crammed=room.crammed(told))
         or _stuttering(told, room)
         or _again(told, room)
+        or _paragraphs_again(told, room)
         or _in_lines(told, room.lines)
     )
 
@@ -102,6 +117,10 @@ def _endless(told: Words) -> str:
     long_word = max(told.words, key=len) if longest > 60 and told.words else ""
     if len(long_word) > 60 and len(set(long_word)) <= 5:
         return f"it says {_quoted([long_word])} in {len(long_word)} letters"
+    if longest >= _DIGITS and (zeros := _ZEROS.search(told.plain)):
+        return f"it says “{zeros[0]}” and goes on so"
+    if told.text.count("\\") > _FORMULA and (commands := _COMMANDS.search(told.text)):
+        return f"it writes {_quoted([commands[1].strip()])} over and over"
     if len(long_word) > _LONGEST and long_word.isascii():
         return f"it has a word of {len(long_word)} letters, {_quoted([long_word])}"
     unbroken = _UNBROKEN.search(told.plain) if longest > _LONGEST else None
@@ -116,11 +135,14 @@ def _endless(told: Words) -> str:
 def _in_circles(told: Words, room: Room) -> str:
     """Say which words come again and again without anything between, but for numbers that grow or other words."""
     crammed, fits = room.crammed(told), room.fits(told)
-    for circle in _circles(told.words, told):
+    if not told.echo(1 if crammed else _ECHO if told.scale == 1 else _CHARACTERS):
+        return _in_a_frame(told, room)
+    for circle in _circles(told.spelled, told.words, told):
         if _vicious(circle, crammed=crammed) and not (fits and circle.by_line):
             return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row"
-    if told.numbers >= 5:
-        for circle in _circles(["#" if word.isdigit() else word for word in told.words], told):
+    if told.numbers >= _FEW_NUMBERS and told.echo(1 if crammed else _CHARACTERS):
+        words = ["#" if word.isdigit() else word for word in told.words]
+        for circle in _circles(told.numbered, words, told):
             named = [word for word in circle.words if word != "#" and len(word) > 1]
             if len(named) >= 3 and _vicious(circle, crammed=crammed, patience=2) and not (fits and circle.by_line):
                 return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row, only counting on"
@@ -130,7 +152,7 @@ def _in_circles(told: Words, room: Room) -> str:
 def _in_a_frame(told: Words, room: Room) -> str:
     """Say which words stand around ever other ones, more often than the page has lines or room for."""
     often = Counter(told.words)
-    too_often = 12 if room.crammed(told) else 2 * room.lines + 20 if room.lines else len(told.words)
+    too_often = 12 if room.crammed(told) else (2 * room.lines + 20) * told.scale if room.lines else len(told.words)
     if max(often.values(), default=0) <= too_often:
         return ""
     often = Counter({word: count for word, count in often.items() if not word.isdigit()})
@@ -140,7 +162,8 @@ def _in_a_frame(told: Words, room: Room) -> str:
         place for place, word in enumerate(told.words) if word in kept or not place or told.words[place - 1] in kept
     ]
     frame = [told.words[place] if told.words[place] in kept else "#" for place in places]
-    for first, end, period in _periods(frame):
+    signs = {word: chr(number) for number, word in enumerate(kept | {"#"}, 1)}
+    for first, end, period in _periods("".join(map(signs.__getitem__, frame)), RUN):
         words, rounds = frame[first : first + period], (end - first) / period
         if rounds > too_often and sum(len(word) for word in words if word != "#") >= 3:
             return f"it says {_quoted(words).replace('#', '…')} {rounds:.0f} times in a row, each time with other words"
@@ -159,7 +182,17 @@ def _counting(told: Words, *, crammed: bool) -> str:
             length = length + 1 if number is not None and above is not None and number == above + 1 else 0
             if length >= enough:
                 return f"it counts on and on, up to {number} and further"
-    return ""
+    return _in_steps(told.plain)
+
+
+def _in_steps(plain: str) -> str:
+    """Say how many cells of a table only grow by the same step, row for row, as in no table that was measured."""
+    numbers = [float(number.replace(",", ".")) for number in _DECIMAL.findall(plain)]
+    if len(numbers) < _COUNTED:
+        return ""
+    steps = [round(other - one, 6) for one, other in pairwise(numbers)]
+    even = sum(one == other != 0 for one, other in pairwise(steps))
+    return f"{even} of its numbers follow one another in the same step" if even > 0.6 * len(numbers) else ""
 
 
 def _stuttering(told: Words, room: Room) -> str:
@@ -181,33 +214,58 @@ def _again(told: Words, room: Room) -> str:
     words, crammed = told.words, room.crammed(told)
     if room.fits(told) or (told.numbers > 0.8 * len(words) and not crammed):  # a calendar, or a table of numbers
         return ""
-    again = _said_before(words, _PHRASE)
+    again = told.repeats / max(1, len(words))
     if again * len(words) > 0.5 * _STRETCH:
-        grid = len(_GRID.findall(told.raw)) > len(words) / 10
+        grid = len(_GRID.findall(told.text)) > len(words) / 10
         if len(words) > 100 and again > 0.75 + 0.15 * grid:
             return f"{again:.0%} of its words say what it has said before"
-        if not grid and again * len(words) > 0.8 * _STRETCH and (stretch := _longest_without_news(words)) > 0.85:
+        if (
+            not grid
+            and again * len(words) > 0.8 * _STRETCH
+            and (stretch := _longest_without_news(told.spelled, PHRASE * told.scale)) > 0.77
+        ):
             return f"for {_STRETCH} words, {stretch:.0%} of what it says it has said before"
-    if crammed and max(again, _said_before(words, _RUN)) > 0.45:
+    if crammed and max(again, repeats(told.spelled, RUN * told.scale) / max(1, len(words))) > 0.45:
         return f"{again:.0%} of its words say what it has said before, and the page has no room for so many"
     if again > 0.1 and (share := _told_again(told.plain)) > (0.5 if crammed else 0.7):
         return f"{share:.0%} of its sentences stand there before"
     return ""
 
 
-def _longest_without_news(words: list[str]) -> float:
+def _paragraphs_again(told: Words, room: Room) -> str:
+    """Say which long paragraph stands there before, nearly word for word. Only a page in two copies has it so."""
+    if not told.echo(_PARAGRAPH // 4 * told.scale) or told.repeats < _NEARLY * (_PARAGRAPH - PHRASE):
+        return ""
+    length, least = PHRASE * told.scale, _PARAGRAPH * (1 + told.scale) // 2
+    known: set[str] = set()
+    longest: list[str] = []
+    again = 0
+    for paragraph in told.paragraphs:
+        runs = runs_of(told.spell(paragraph), length)
+        if len(paragraph) >= least and sum(map(known.__contains__, runs)) > _NEARLY * len(runs):
+            again += len(paragraph)
+            longest = max(longest, paragraph, key=len)
+        known.update(runs)
+    if (again < 2 * least and len(longest) < 1.15 * least) or (
+        again > 0.3 * len(told.words) and told.letters < 1.5 * room.letters
+    ):
+        return ""
+    return f"it says {_quoted(longest)} again, a paragraph of {len(longest)} words"
+
+
+def _longest_without_news(spelled: str, phrase: int) -> float:
     """Tell the greatest share of what was said before, of any stretch of the text."""
-    known: set[tuple[str, ...]] = set()
+    known: set[str] = set()
     seen = []
-    for run in _runs(words, _PHRASE):
+    for run in runs_of(spelled, phrase):
         seen.append(run in known)
         known.add(run)
     if len(seen) < _STRETCH:
         return 0.0
-    count = most = sum(seen[:_STRETCH])
-    for new, old in zip(seen[_STRETCH:], seen, strict=False):
-        count += new - old
-        most = max(most, count)
+    old = most = sum(seen[:_STRETCH])
+    for comes, goes in zip(seen[_STRETCH:], seen, strict=False):
+        old += comes - goes
+        most = max(most, old)
     return most / _STRETCH
 
 
@@ -230,8 +288,8 @@ def _told_again(plain: str) -> float:
 
 def _in_lines(told: Words, lines: int) -> str:
     """Say that it has far more lines, or rows of a table, than the page: columns stand beside one another there."""
-    rows = len(_ROW.findall(told.plain)) if lines else 0
-    if lines and rows > 1.4 * lines + 8:
+    rows = len(_ROW.findall(told.plain)) if lines and "|" in told.plain else 0
+    if lines and rows > 1.4 * lines + 8 and (rows := round(rows * places.stacked(told.blocks))) > 1.4 * lines + 8:
         return f"it has {rows} rows where there seem to be {lines} lines"
     if lines and not rows and told.lines > 4 * lines + 20:
         return f"it has {told.lines} lines where there seem to be {lines}"
@@ -247,7 +305,9 @@ def _vicious(circle: _Cycle, *, crammed: bool, patience: int = 1) -> bool:
     if crammed:
         return rounds >= 3 and circle.letters * circle.rounds >= 60
     if circle.letters >= 80:
-        return rounds >= 2.8
+        return rounds >= _LEAST
+    if circle.letters >= 40 and "\n" not in circle.text and not _GRID.search(circle.text):
+        return rounds >= 2.9  # no line of verse: those stand under one another
     if rounds >= 8 and len(circle.words) * circle.rounds > _WIDEST and "\n" not in circle.text:
         return True
     if usual := _usual(circle):
@@ -270,50 +330,40 @@ def _usual(circle: _Cycle) -> int:
     return 40 if named else 1000
 
 
-def _circles(words: list[str], told: Words) -> Iterator[_Cycle]:
+def _circles(spelled: str, words: list[str], told: Words) -> Iterator[_Cycle]:
     """Find the circles of a text's words, or of what stands for each of them."""
-    for first, end, period in _periods(words):
-        places = told.places
-        text = places[first].string[places[first].start() : places[min(end, len(places)) - 1].end()]
+    for first, end, period in _periods(spelled, RUN * told.scale):
+        if end - first < _LEAST * period:
+            continue
+        where = told.places
+        text = where[first].string[where[first].start() : where[min(end, len(where)) - 1].end()]
         yield _Cycle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
 
 
-def _periods(words: list[str]) -> Iterator[tuple[int, int, int]]:
-    """Find the stretches in which every word stands as it stood some constant number of words before.
+def _periods(spelled: str, run_length: int) -> Iterator[tuple[int, int, int]]:
+    """Find the stretches in which every word, one character each, stands as it stood some constant number before.
 
     Yields where each begins and ends, and that number.
     """
-    runs = list(_runs(words, _RUN))
-    often = Counter(runs)
-    if len(often) == len(runs):
+    runs = runs_of(spelled, run_length)
+    often = repeated(runs)
+    if not often:
         return
-    last: dict[tuple[str, ...], int] = {}
+    last: dict[str, int] = {}
     start, period, expected = 0, 0, -1
-    places = [place for place, run in enumerate(runs) if often[run] > 1]
-    for place in [*places, len(runs) + 1]:
+    for place in chain(compress(count(), map(often.__contains__, runs)), [len(runs) + 1]):
         if place != expected and period:  # a run that comes only once ends any circle
             if expected - start >= period:
-                yield start - period, expected + _RUN - 1, period
+                yield start - period, expected + run_length - 1, period
             period = 0
-        run = runs[place] if place < len(runs) else ()
+        run = runs[place] if place < len(runs) else ""
         back = place - last.get(run, place)
         if back != period:
             if period and place - start >= period:
-                yield start - period, place + _RUN - 1, period
+                yield start - period, place + run_length - 1, period
             start, period = place, back
         last[run] = place
         expected = place + 1
-
-
-def _runs(words: list[str], length: int) -> "zip[tuple[str, ...]]":
-    """Give all runs of so many words."""
-    return zip(*(words[first:] for first in range(length)), strict=False)
-
-
-def _said_before(words: list[str], length: int) -> float:
-    """Share of the runs of so many words that came before."""
-    runs = list(_runs(words, length))
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def _quoted(words: "list[str] | tuple[str, ...]") -> str:

@@ -5,15 +5,25 @@ neither far less (lost) nor far more (made up)? And is it a text at all?
 """
 
 import re
+from dataclasses import replace
 
+from ocrd.markup.layout_blocks import PICTURES
 from ocrd.model import Attempt, PageFacts, PageImage, PageResult, Reading, Rung, Verdict
-from ocrd.quality import chatter, gibberish, repetition
+from ocrd.quality import chatter, gibberish, places, repetition
 from ocrd.quality.words import Words
 
-_IMAGE_BOX = re.compile(r"<\|ref\|>image<\|/ref\|><\|det\|>\[\[(\d+),\s*(\d+),\s*(\d+),\s*(\d+)\]")
 _UNFINISHED = re.compile(r"(?:[^\W\d_]+[,;:]?\s){7}[^\W\d_]*[^\W\d_A-Z]-?\s*\Z")
 _TAIL = 200
 """Characters of an end that tells."""
+
+_FEW = 20
+"""Letters that are seen where there are none."""
+_LINES = 3
+_NEARLY_BLANK = 0.004
+"""Share of ink."""
+_WHOLE = 0.8
+"""Share of a page that a picture fills which is a page's picture."""
+_LOOK = "Open the original to see what it holds, and scan or print it again."
 
 _CELL = 6
 """Letters that the rules around a table's cell may look like."""
@@ -27,8 +37,25 @@ def judge(page: PageImage, reading: Reading, rung: Rung = Rung.FIRST) -> PageRes
 
 
 def blank(page: PageImage) -> PageResult:
-    """Give the result of a page whose image shows nothing to read; no engine is asked."""
-    return PageResult(page.index, Verdict.BLANK, page.facts.blank, None, Rung.FIRST, page.facts)
+    """Give the result of a page whose image shows nothing to read, and which no engine is asked about.
+
+    Only one that was drawn whole is blank. Of another nobody knows what it holds.
+    """
+    facts = page.facts
+    if facts.damage:
+        return failed(page.index, f"Nothing of this page can be seen, and {facts.damage}. {_LOOK}", facts=facts)
+    return PageResult(page.index, Verdict.BLANK, facts.blank, None, Rung.FIRST, facts)
+
+
+def with_damage(result: PageResult) -> PageResult:
+    """Say of a page that was read what it may lack because it could not be drawn whole."""
+    damage = result.facts.damage if result.facts else ""
+    if not damage or result.verdict is Verdict.FAILED:
+        return result
+    reason = f"some of this page may be missing: {damage}"
+    if result.verdict is Verdict.OK:
+        return replace(result, verdict=Verdict.SUSPECT, reason=reason)
+    return replace(result, reason=f"{result.reason}; {reason}")
 
 
 def separator(page: PageImage) -> PageResult:
@@ -54,7 +81,7 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
         return Verdict.REPEATED, "the engine repeated itself and was stopped"
     told = Words.of(reading.text)
     letters = told.letters
-    if reason := repetition.found(told, _room(facts)):
+    if reason := places.repeated(told) or repetition.found(told, _room(facts)):
         return Verdict.REPEATED, reason
     if reading.finish_reason == "length":
         return Verdict.TRUNCATED, f"the engine stopped in the middle of the page, after {reading.tokens} tokens"
@@ -63,6 +90,8 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
         or chatter.found(told, fits=0.7 * facts.letters < letters < 1.7 * facts.letters)
         or _too_little(told, facts)
         or _too_much(letters, facts)
+        or places.crammed(told)
+        or places.unseen(told.blocks, facts.spread)
         or gibberish.found(told)
     )
     return (Verdict.SUSPECT, reason) if reason else (Verdict.OK, "")
@@ -72,22 +101,30 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
 
 
 def _nothing(told: Words, facts: PageFacts) -> str:
-    if not any(char.isprintable() and not char.isspace() for char in told.raw):
-        return f"the engine found no text, but {facts.ink:.2%} of the page is ink"
-    if not told.letters and _seen(told.raw, facts) >= 20 and "![" not in told.raw:  # noqa: PLR2004
+    if not any(char.isprintable() and not char.isspace() for char in told.text):
+        if not any(block.boxes for block in told.blocks):
+            return f"the engine found no text, but {facts.ink:.2%} of the page is ink"
+    elif told.letters or "![" in told.raw:
+        return ""
+    if not told.letters and _seen(told, facts) >= _FEW:
         return f"the engine read no letter where there seem to be some {facts.letters}"
     return ""
 
 
 def _too_little(told: Words, facts: PageFacts) -> str:
     layer, letters = facts.layer, told.letters
-    if layer and not layer.flaw and layer.letters >= 40 and letters < 0.5 * layer.letters:  # noqa: PLR2004
+    if layer and not layer.flaw and layer.letters >= 2 * _FEW and letters < 0.5 * layer.letters:
         return f"the engine read {letters} letters where the PDF's own text has {layer.letters}"
-    seen = _seen(told.raw, facts) - _CELL * told.plain.count("|")
-    few = letters < 0.33 * seen or (letters < 0.55 * seen and _breaks_off(told.raw))
-    if facts.lines >= 3 and seen >= 50 and few:  # noqa: PLR2004
+    seen = _seen(told, facts) - _CELL * told.plain.count("|")
+    few = letters < _least_share(seen) * seen or (letters < 0.55 * seen and _breaks_off(told.text))
+    if facts.lines >= _LINES and seen >= 2.5 * _FEW and few:
         return f"the engine read {letters} letters where there seem to be some {facts.letters}"
     return ""
+
+
+def _least_share(seen: float) -> float:
+    """Tell how many letters must have been read for each one seen: on full pages, fewer are wrongly seen."""
+    return 0.33 + 0.29 * min(1.0, max(0.0, (seen - 800) / 2200))
 
 
 def _breaks_off(text: str) -> bool:
@@ -96,18 +133,22 @@ def _breaks_off(text: str) -> bool:
 
 
 def _too_much(letters: int, facts: PageFacts) -> str:
-    if facts.letters >= 20 and letters > 2.2 * facts.letters + 80:  # noqa: PLR2004
+    if facts.letters >= _FEW and letters > 2.2 * facts.letters + 4 * _FEW:
         return f"the engine read {letters} letters where there seem to be some {facts.letters}"
-    if facts.ink < 0.004 and letters > 50 + 4 * facts.letters:  # noqa: PLR2004
+    if facts.ink < _NEARLY_BLANK and letters > 50 + 4 * facts.letters:
         return f"the engine read {letters} letters on a page that is nearly blank"
     return ""
 
 
-def _seen(text: str, facts: PageFacts) -> float:
-    """Letters that there seem to be outside of what the engine calls a picture, whose pieces of ink are none."""
-    boxes = ([int(side) for side in match.groups()] for match in _IMAGE_BOX.finditer(text))
-    pictured = sum(max(0, right - left) * max(0, bottom - top) for left, top, right, bottom in boxes) / 999**2
-    return facts.letters * (1 - min(1.0, pictured))
+def _seen(told: Words, facts: PageFacts) -> float:
+    """Letters that there seem to be, but for what only looks so in what the engine calls a picture."""
+    if not facts.spread:
+        return facts.letters
+    boxes = [box for block in told.blocks if block.label in PICTURES for box in block.boxes]
+    area = min(1.0, sum((box.right - box.left) * (box.bottom - box.top) for box in boxes))
+    hidden = places.letters_in(boxes, facts.spread)
+    least = _FEW if area > _WHOLE else 5 * _FEW  # a drawing may have labels
+    return facts.letters * (1 - area) + (hidden if hidden >= least else 0)
 
 
 def _room(facts: PageFacts) -> repetition.Room:

@@ -1,18 +1,24 @@
 """What a reading says: its words, without the markup around them. Pure."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from html import unescape
 from typing import Self
 
+from ocrd.markup import formulas, layout_blocks
+from ocrd.markup.layout_blocks import Block
+
 _MARKUP = re.compile(
-    r"</?t[rdh]\b[^<>]*>|<\|(ref|det)\|>(?:(?!<\|).)*<\|/\1\|>|<\|[^|]*\|>|!\[[^\[\]]*\]\([^()]*\)"
+    r"</?t[rdh]\b[^<>]*>|!\[[^\[\]]*\]\([^()]*\)"
     r"|</?(?:table|caption|thead|tbody|tfoot|b|i|u|s|em|strong|sub|sup|center|br|hr|p|div|span|h[1-6]|[uo]l|li"
     r"|img|figure|figcaption)\b[^<>]*>",
     re.IGNORECASE,
 )
-"""Places, pictures, and what engines write for the look of a text. Any other tag stands on the page: the print of a
-program, or of the source of a web page."""
+"""Pictures, and what engines write for the look of a text. Any other tag stands on the page: the print of a program, or
+of the source of a web page."""
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
 """A word, or a character of a script that writes none apart. Dots, dashes, underscores and bars are none:
 leaders, rules and the lines of a form may be as long as they like."""
@@ -24,30 +30,43 @@ _BREAK = re.compile(r"<(?=(?:tr|br|p|div|li|h[1-6])\b)")
 """What begins a line."""
 
 
+RUN = 3
+"""Words that are compared at once: fewer would take every second `of the` for a step of a loop."""
+_SOME = 200
+"""Words that tell which script they all are of."""
+_SIGNS = 0x10000
+"""From here on there are characters for a million different words."""
+PHRASE = 5
+"""Words that make a phrase."""
+_FEW = 28
+"""Repeated phrases that mean nothing."""
+
+
 @dataclass(frozen=True)
 class Words:
     """A text taken apart."""
 
     raw: str
     """As the engine gave it."""
+    blocks: tuple[Block, ...]
+    """The blocks that the engine gave; one without a box where it names none."""
+    text: str
+    """Without tags of places and special tokens."""
     plain: str
-    """Without markup and the numbers of lists; each row of a table is a line, its cells between bars."""
+    """Without any markup, and without the numbers of lists; each row of a table is a line, its cells between bars."""
     words: list[str]
     """Its words, in small letters."""
     letters: int
-    """Letters and digits that the engine gave, those of the lists' numbers too."""
+    """Letters and digits that stand on the page if this is what it says, those of the lists' numbers too."""
 
     @classmethod
     def of(cls, raw: str) -> Self:
         """Take a text apart."""
-        plain = raw
-        if "<" in raw:
-            plain = _CELL.sub("|", _BREAK.sub("\n<", plain))
-        if "<" in raw or "![" in raw:
-            plain = _MARKUP.sub(" ", plain)
-        plain, counters = _without_counters(plain)
+        blocks = tuple(layout_blocks.parse(raw))
+        text = "\n".join(block.text for block in blocks)
+        plain, counters = _without_counters(without_markup(text))
         words = _WORD.findall(plain.lower())
-        return cls(raw, plain, words, sum(map(len, words)) + counters)
+        return cls(raw, blocks, text, plain, words, len("".join(words)) + counters)
 
     @cached_property
     def places(self) -> list[re.Match[str]]:
@@ -63,6 +82,89 @@ class Words:
     def numbers(self) -> int:
         """How many of the words are numbers."""
         return sum(map(str.isdigit, self.words))
+
+    @cached_property
+    def paragraphs(self) -> list[list[str]]:
+        """The words of each block, or of each line of it; those of a table in one."""
+        parts = [part for block in self.blocks for part in _parts(block.text)]
+        return [_WORD.findall(without_markup(part).lower()) for part in parts]
+
+    @cached_property
+    def spelled(self) -> str:
+        """One character for each word, the same for the same."""
+        return "".join(map(self._signs.__getitem__, self.words))
+
+    @cached_property
+    def numbered(self) -> str:
+        """One character for each word, the same for all numbers."""
+        if not self.numbers:
+            return self.spelled
+        return self.spelled.translate({ord(sign): "#" for word, sign in self._signs.items() if word.isdigit()})
+
+    def spell(self, words: Iterable[str]) -> str:
+        """Write one character for each of its words, or for what is none of them, such as the number of an item."""
+        return "".join(self._signs.get(word, "#") for word in words)
+
+    @cached_property
+    def _signs(self) -> dict[str, str]:
+        return {word: chr(_SIGNS + number) for number, word in enumerate(dict.fromkeys(self.words))}
+
+    @cached_property
+    def echoes(self) -> bytes:
+        """For each run of RUN words, or twice as many characters, 1 if it stands more than once, numbers aside, else 0."""
+        runs = runs_of(self.numbered, RUN * self.scale)
+        often = repeated(runs)
+        return bytes(map(often.__contains__, runs)) if often else b""
+
+    def echo(self, length: int) -> int:
+        """Count the places of which so many runs, one after the other, stand more than once."""
+        return sum(len(found) - length + 1 for found in re.findall(b"\1{%d,}" % length, self.echoes))
+
+    @cached_property
+    def repeats(self) -> int:
+        """How many phrases stand there before, if that may be many."""
+        if self.echo((PHRASE - RUN) * self.scale + 1) < min(_FEW, len(self.words) / 10):
+            return 0
+        return repeats(self.spelled, PHRASE * self.scale)
+
+    @cached_property
+    def scale(self) -> int:
+        """How many of the words make one: 2 where most of them are Chinese, Japanese or Korean characters, else 1."""
+        some = self.words[:: max(1, len(self.words) // _SOME)]
+        return 2 if 2 * sum("\u3040" <= word <= "\ud7af" for word in some) > len(some) else 1
+
+
+def runs_of(spelled: str, length: int) -> list[str]:
+    """Give all runs of so many words, each spelled as one character."""
+    return [spelled[start : start + length] for start in range(len(spelled) - length + 1)]
+
+
+def repeated(runs: list[str]) -> set[str]:
+    """Give the runs that come more than once."""
+    if len(set(runs)) == len(runs):
+        return set()
+    return {run for run, count in Counter(runs).items() if count > 1}
+
+
+def repeats(spelled: str, length: int) -> int:
+    """Count the runs of so many words that stand there before."""
+    runs = runs_of(spelled, length)
+    return len(runs) - len(set(runs))
+
+
+def _parts(text: str) -> list[str]:
+    return [text] if "<t" in text else [part for part in text.split("\n") if part]
+
+
+def without_markup(text: str) -> str:
+    """Take off HTML, entities and TeX's commands."""
+    if "<" in text:
+        text = _CELL.sub("|", _BREAK.sub("\n<", text))
+    if "<" in text or "![" in text:
+        text = _MARKUP.sub(" ", text)
+    if "&" in text:
+        text = unescape(unescape(text))
+    return formulas.without_commands(text) if "\\" in text else text
 
 
 def _without_counters(plain: str) -> tuple[str, int]:

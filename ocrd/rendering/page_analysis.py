@@ -26,6 +26,14 @@ CONTRAST = 30
 """Grey levels, of 256, by which ink must differ from the paper around it."""
 STRONG = 48
 """Levels by which the darkest pixels of a mark differ: more than what shines through from the back of a sheet."""
+PALE = 60
+"""Levels: where the strongest ink of a page is no stronger, all of it may be pale."""
+_LEAST_STRONG = 0.003
+"""Share of a page that its strongest ink covers at least; a few lines of text cover more."""
+_LEAST_PALE = 0.03
+"""Share of a page that pale print and the paper between its letters cover at least: some ten lines."""
+_SHARPER = 1.3
+"""How much stronger its edges are than the grain of the paper. Shown-through print comes to 1.15 at most."""
 TEXT_PIECES = 8
 """Fewer pieces than this have no way up."""
 LEAST_LETTER = 6
@@ -44,10 +52,17 @@ _CORNER = 8
 """2 mm: nothing is printed so near to two edges."""
 _STAPLED = 100
 """30 mm: no staple is farther from a corner."""
+_BLACK = 48
+"""Levels of red, green and blue below which nobody sees anything."""
 STEEPEST = 4.0
 """The steepest skew that is looked for, degrees."""
 LEAST_SKEW = 0.3
 """A skew that no engine minds, degrees."""
+SPREAD = (8, 12)
+"""Cells across and down a page in which letters are counted by themselves."""
+_IN_LINES = 1.6
+"""Variance of the pieces in a row, over their mean, from which they stand in lines: about 1 where they lie by chance, as in
+photographs, 3 and more in straight lines of text."""
 SKEW_PIECES = 30
 """Fewer pieces than this have no skew worth the name."""
 
@@ -59,9 +74,11 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
     right; the pixels then are still to be drawn so.
     """
     sight = Sight.of(pixels, *placement.upright)
+    if sight.colours.max() < _BLACK:
+        return PageFacts(placement, 1.0, blank="there is nothing but black", damage="it is black all over")
     marks, dark = _marks(sight), sight.dark
     ink = max(float(sight.pieces[marks, 4].sum()) / sight.grey.size, dark)
-    if reason := _blank(sight, marks, dark):
+    if not sight.pale and (reason := _blank(sight, marks, dark)):
         return PageFacts(placement, ink, blank=reason)
     turn, other = (0, None) if stands else way_up(sight)
     text = Text.of(sight, turn)
@@ -70,7 +87,7 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
     skew = 0.0 if stands else text.skew()
     right = placement if stands else replace(placement, turn=turn, skew=-skew if abs(skew) >= LEAST_SKEW else 0.0)
     letters = min(text.letters, round(ink * sight.grey.size / LEAST_LETTER))  # the others are specks
-    return PageFacts(right, ink, text.lines(skew), letters, other_turn=other)
+    return PageFacts(right, ink, text.lines(skew), letters, other_turn=other, spread=text.spread(right.skew))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +102,8 @@ class Sight:
     """For every pixel of the small copy the number of its piece, from 1; 0 where there is none."""
     colours: "Array"
     """Rows of RGB, smaller still."""
+    pale: bool
+    """Whether all of its print is pale; its contrast is stretched then."""
 
     @classmethod
     def of(cls, pixels: "Array", width: float, height: float) -> Self:
@@ -93,21 +112,24 @@ class Sight:
         import numpy as np
 
         cv2.setNumThreads(1)  # there is a worker for each core already
-        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        step = max(1, round(max(grey.shape) / LONG_SIDE))
-        less = (max(1, grey.shape[1] // step), max(1, grey.shape[0] // step))
-        grey = cv2.resize(grey, less, interpolation=cv2.INTER_AREA)
+        full = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        step = max(1, round(max(full.shape) / LONG_SIDE))
+        less = (max(1, full.shape[1] // step), max(1, full.shape[0] // step))
+        grey = cv2.resize(full, less, interpolation=cv2.INTER_AREA)
         scale = LONG_SIDE / max(width, height)
         shape = (max(1, round(width * scale)), max(1, round(height * scale)))
         grey = cv2.resize(grey, shape, interpolation=cv2.INTER_LINEAR)
         if np.median(grey[::4, ::4]) < 110:  # light on dark
             grey = 255 - grey
         contrast = cv2.subtract(_paper(grey), grey)
+        strongest = float(np.percentile(_inner(contrast), 100 * (1 - _LEAST_STRONG)))
+        if pale := strongest < PALE and _is_sharp(full, contrast, strongest):
+            contrast = cv2.convertScaleAbs(contrast, alpha=2 * STRONG / strongest)
         ink = _without_rules((contrast > CONTRAST).view(np.uint8))
         few = cv2.countNonZero(ink) < 2**16  # then so are the pieces, and short labels are thrice as fast
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, ltype=cv2.CV_16U if few else cv2.CV_32S)
         strong = np.bincount(labels[contrast > STRONG], minlength=count)
-        return cls(grey, np.column_stack([boxes, strong])[1:], labels, _few(pixels))
+        return cls(grey, np.column_stack([boxes, strong])[1:], labels, _few(pixels), pale)
 
     @property
     def dark(self) -> float:
@@ -142,6 +164,31 @@ def _paper(grey: "Array") -> "Array":
     return cv2.resize(tiny, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
+def _inner(levels: "Array") -> "Array":
+    """Leave the rims of a page out, where shadows lie."""
+    rim = LONG_SIDE // 12
+    return levels[rim:-rim, rim:-rim] if min(levels.shape) > 3 * rim else levels
+
+
+def _is_sharp(full: "Array", contrast: "Array", strongest: float) -> bool:
+    """Whether what is darkest on a page without dark print is pale print: in many places, and with sharp edges.
+
+    What shines through from the back of a sheet is soft, and no sharper than the grain of the paper around it. `full`
+    has the grey levels of the image, `contrast` those of the small copy.
+    """
+    import cv2
+    import numpy as np
+
+    near = (9, 9)
+    levels = _inner(cv2.blur(contrast, near))
+    darker = levels > np.median(levels) + max(1.5, 0.12 * strongest)
+    if darker.mean() < _LEAST_PALE:
+        return False
+    edges = cv2.resize(cv2.absdiff(full, cv2.blur(full, (5, 5))), contrast.shape[::-1], interpolation=cv2.INTER_AREA)
+    edges = _inner(cv2.blur(edges.astype(np.float32), near))
+    return bool(edges[darker].mean() > _SHARPER * (np.median(edges[~darker]) + 0.5))
+
+
 def _without_rules(ink: "Array") -> "Array":
     """Take away what runs straight for long: rules, streaks, dark rims. What they crossed is a piece by itself then."""
     import cv2
@@ -150,6 +197,17 @@ def _without_rules(ink: "Array") -> "Array":
         line = cv2.getStructuringElement(cv2.MORPH_RECT, shape)
         ink = cv2.subtract(ink, cv2.morphologyEx(ink, cv2.MORPH_OPEN, line))
     return ink
+
+
+def flat_at_an_edge(pixels: "Array") -> bool:
+    """Whether the pixels along an edge are all the same for far longer than margins are, as where a JPEG breaks off."""
+    for across in (pixels[::4, ::16], pixels[::16, ::4].swapaxes(0, 1)):
+        for lines in (across, across[::-1]):
+            level = lines[0, 0]
+            long = math.ceil(len(lines) * (0.3 if level.min() >= 250 else 0.03))
+            if (lines[0] == level).all() and (lines[:long] == level).all():
+                return True
+    return False
 
 
 # Blank or not
@@ -241,6 +299,8 @@ class Text:
     top: "Array"
     width: "Array"
     height: "Array"
+    sheet: tuple[int, int]
+    """Width and height of that page."""
 
     @classmethod
     def of(cls, sight: Sight, turn: int) -> Self:
@@ -263,7 +323,7 @@ class Text:
         for _ in range(turn // 90):
             left, top, width, height = high - top - height, left, height, width
             high, wide = wide, high
-        return cls(left, top, width, height)
+        return cls(left, top, width, height, (wide, high))
 
     def __len__(self) -> int:
         return len(self.left)
@@ -271,15 +331,55 @@ class Text:
     @property
     def letters(self) -> int:
         """Roughly how many letters they are."""
+        return int(self._letters()[1].sum())
+
+    def spread(self, skew: float) -> tuple[int, ...]:
+        """Count roughly how many letters that stand in lines each cell of the page has, once it is turned by `skew`.
+
+        Returns the counts row by row, SPREAD cells across and down. What a photograph is taken for is not counted: its
+        pieces lie anywhere, so that each row of it holds about as many; of text, most rows hold none.
+        """
+        import numpy as np
+
+        across, down = SPREAD
+        size, letters = self._letters()
+        kept = np.flatnonzero(letters)
+        if not len(kept):
+            return ()
+        x, y = self._turned(self.left[kept] + self.width[kept] / 2, self.top[kept] + self.height[kept] / 2, skew)
+        column = np.clip(x * across, 0, across - 1).astype(int)
+        high = self.sheet[1]
+        fine = max(1, round(high / down / (size / 2)))  # rows of half a letter in each cell
+        row = np.clip(y * down * fine, 0, down * fine - 1).astype(int)
+        rows = np.bincount(row * across + column, minlength=down * fine * across).reshape(down, fine, across)
+        mean = rows.mean(axis=1)
+        in_lines = rows.var(axis=1) > _IN_LINES * mean
+        counts = np.bincount(row // fine * across + column, letters[kept], down * across).reshape(down, across)
+        return tuple(int(count) for count in (counts * in_lines).ravel())
+
+    def _letters(self) -> "tuple[float, Array]":
+        """Give the usual height of a letter, pixels, and roughly how many letters each piece is."""
         import numpy as np
 
         if not len(self):
-            return 0
+            return 1.0, np.zeros(0)
         high = self.height[self.height > 3]  # dots of a leader can be more than the letters
         size = float(np.median(high if len(high) else self.height))
         like = (self.height > 0.45 * size) & (self.height < 4 * size)
         like &= (self.width > 3) | (self.height < 2 * size)  # the sides of a table's cells
-        return int(np.maximum(1, np.round(self.width[like] / (0.85 * size))).sum())
+        return size, like * np.maximum(1, np.round(self.width / (0.85 * size)))
+
+    def _turned(self, x: "Array", y: "Array", skew: float) -> "tuple[Array, Array]":
+        """Find places on the page, pixels, once it is turned clockwise by `skew` degrees: shares of the sheet then."""
+        import numpy as np
+
+        wide, high = self.sheet
+        cos, sin = math.cos(math.radians(skew)), math.sin(math.radians(skew))
+        right, down = x - wide / 2, y - high / 2
+        return (
+            np.asarray(0.5 + (right * cos - down * sin) / (wide * cos + high * abs(sin))),
+            np.asarray(0.5 + (right * sin + down * cos) / (high * cos + wide * abs(sin))),
+        )
 
     def lines(self, skew: float) -> int:
         """Count roughly how many rows they stand in, on a page that is `skew` degrees askew (clockwise)."""

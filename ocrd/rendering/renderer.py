@@ -83,21 +83,33 @@ class Renderer:
         """Render one page, or what `view` wants of it, tell what it shows, and make of it what the engine takes.
 
         `sizer` says at which size; the lowest priority is rendered first, as `Turns` has it. A prepared image stands in
-        shared memory, of which there is only so much: it is to be freed soon. A blank page is not prepared. Raises
-        PageError, DocumentError if the file went bad.
+        shared memory, of which there is only so much: it is to be freed soon. A blank page is not prepared. One that
+        runs into a limit is drawn again at half the size. Raises PageError, DocumentError if the file went bad.
         """
         with _limits_told("Rendering this page", _PRINT_OR_SCAN):
             async with self._turn(priority):
-                if prepare is None:
-                    return await self._run(tasks.render_page, path, index, sizer, view)
-                image = await self._prepared(path, index, sizer, prepare, view)
+                try:
+                    image = await self._drawn(path, index, sizer, prepare, view)
+                except WorkerError:
+                    view = replace(view, coarse=True)
+                    image = await self._drawn(path, index, sizer, prepare, view)
         again = partial(self.page, path, index, sizer, prepare, view, priority=priority)
         return replace(image, again=again) if image.prepared is not None else image
 
-    async def layer(self, path: Path, index: int) -> str:
-        """Take a PDF page's own text, as Markdown. Raises PageError, DocumentError if the file went bad."""
+    async def _drawn(
+        self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer | None, view: View
+    ) -> PageImage:
+        if prepare is None:
+            return await self._run(tasks.render_page, path, index, sizer, view)
+        return await self._prepared(path, index, sizer, prepare, view)
+
+    async def layer(self, path: Path, index: int, placement: Placement) -> str:
+        """Take a PDF page's own text, as Markdown with the place of each block, on the page as it was turned.
+
+        Raises PageError, DocumentError if the file went bad.
+        """
         with _limits_told("Taking the text of this page", "Print the page to a new PDF."):
-            return await self._run(tasks.layer_text, path, index)
+            return await self._run(tasks.layer_text, path, index, placement)
 
     @contextlib.asynccontextmanager
     async def _turn(self, priority: int) -> AsyncIterator[None]:

@@ -4,18 +4,20 @@ Runs in a render worker. The text is set in Type 3 fonts without any strokes: th
 known to all readers, and add a few bytes each instead of a whole font (ISO 32000-1, 9.6.5 and 9.10.3).
 """
 
+import contextlib
 import io
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from ocrd.rendering.sources import ORIENTATION, picture
 from ocrd.rendering.text_placement import Strip
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pymupdf
+    from PIL import Image
 
 _LETTERS = 255
 """In one font: its codes are bytes, of which 0 is left free."""
@@ -53,33 +55,34 @@ def of_images(places: Sequence[tuple["Path", int]], sizes: Sequence[tuple[float,
 
     document = pymupdf.open()
     alone = len({path for path, _ in places}) == 1
-    for path, group in groupby(zip(places, sizes, strict=True), key=lambda page: page[0][0]):
-        pages = [(place, size) for (_, place), size in group]
-        before = document.page_count
+    for (path, place), (width, height) in zip(places, sizes, strict=True):
+        page = document.new_page(width=width, height=height)
         try:
-            _add_images(document, path, pages)
+            if _can_stay(path):
+                page.insert_image(page.rect, filename=path)
+            else:
+                page.insert_image(page.rect, stream=_as_png(picture(path, place)))
         except Exception:
             if alone:
                 raise
-            for _, (width, height) in pages[document.page_count - before :]:
-                document.new_page(width=width, height=height)
     return document
 
 
-def _add_images(document: "pymupdf.Document", path: "Path", pages: list[tuple[int, tuple[float, float]]]) -> None:
-    from PIL import Image, ImageOps
+def _can_stay(path: "Path") -> bool:
+    """Whether a file is a JPEG that a PDF shows as it is: grey or RGB, and upright."""
+    from PIL import Image
 
-    with Image.open(path) as file:
-        upright = file.getexif().get(0x0112, 1) == 1  # orientation
-        for place, (width, height) in pages:
-            file.seek(place)
-            page = document.new_page(width=width, height=height)
-            if file.format == "JPEG" and upright:
-                page.insert_image(page.rect, filename=path)
-                continue
-            png = io.BytesIO()
-            ImageOps.exif_transpose(file).save(png, "PNG")
-            page.insert_image(page.rect, stream=png.getvalue())
+    with contextlib.suppress(Exception), Image.open(path, formats=["JPEG"]) as file:
+        return file.mode in ("L", "RGB") and file.getexif().get(ORIENTATION, 1) == 1
+    return False
+
+
+def _as_png(image: "Image.Image") -> bytes:
+    if image.mode == "L" and not any(image.histogram()[1:-1]):
+        image = image.convert("1")  # a fax stays as small as it was
+    png = io.BytesIO()
+    image.save(png, "PNG")
+    return png.getvalue()
 
 
 def _fill_sheet(texts: "pymupdf.Document", sheet: Any, stream: bytes, names: dict[str, int]) -> None:  # noqa: ANN401

@@ -5,6 +5,8 @@ A dropped file is hostile. Whatever a library throws at it becomes a DocumentErr
 
 import contextlib
 import io
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +15,8 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, PixelSize, Placement, TextLayer
-from ocrd.rendering import text_layer, truncation
+from ocrd.rendering import damage, page_layout, text_layer, tiff, truncation
+from ocrd.rendering.page_layout import Word
 
 if TYPE_CHECKING:
     import pymupdf
@@ -22,14 +25,31 @@ if TYPE_CHECKING:
 POINTS_PER_INCH = 72
 _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
-_IMAGES = ("TIFF", "JPEG", "PNG", "WEBP")
-_ORIENTATION = 0x0112
+_IMAGES = ("TIFF", "JPEG", "PNG", "WEBP", "BMP", "GIF", "JPEG2000", "AVIF", "PPM")
+ORIENTATION = 0x0112
+_STRIPS, _LENGTHS = 273, 279
+"""TIFF's StripOffsets and StripByteCounts."""
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
+_KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
+"""What ocrd calls formats that Pillow calls otherwise."""
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How a TIFF begins, and a BigTIFF."""
+_MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "JPEG 2000": b"\0\0\0\x0cjP  "}
 _HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis mif1 msf1".split())
 """The brands by which such a file tells what it is (ISO/IEC 23008-12)."""
+_WHITE = 0.98
+"""Level of a colour, 0 to 1, from which it is taken for the paper's."""
 _INVISIBLE = 3
 """The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
+_LETTERS = 0.8
+"""Height of the letters of a line, as a share of the line's."""
+_MOST_LINES = 100_000
+"""In a block."""
+_MOST_NAMES = 20
+"""Of attached files that are listed."""
+_DEEPEST = 50
+"""Nodes of a page tree that are climbed."""
 TRANSFER = "Copy or scan it again; the transfer broke off."
 AGAIN = "Open it elsewhere to see whether it is whole; print it to a new PDF, or scan it again."
 
@@ -43,6 +63,16 @@ class Source(Protocol):
     @property
     def pages(self) -> int: ...
 
+    @property
+    def attachments(self) -> tuple[str, ...]:
+        """Names of files attached to it."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why its pages may not be all that it holds, each a sentence."""
+        ...
+
     def shape(self, index: int) -> tuple[float, float]:
         """Width and height of a page as it is shown, points."""
         ...
@@ -51,12 +81,23 @@ class Source(Protocol):
         """Draw what the placement holds of a page, in RGB, at this size. Called right after its `shape`."""
         ...
 
+    def damage(self, index: int, *, closely: bool) -> str:
+        """Say in words why what was drawn of a page may lack some of it; empty if it was drawn whole.
+
+        Called after `draw`. To look closely takes ten milliseconds or more, and is worth it where little is seen.
+        """
+        ...
+
+    def printed(self, index: int) -> tuple[int, int]:
+        """Count the letters that a page prints in a colour other than white: on it, and beside its sheet."""
+        ...
+
     def layer(self, index: int) -> TextLayer | None:
         """Judge the text layer of a page, if it has one."""
         ...
 
-    def layer_text(self, index: int) -> str:
-        """Return the text layer of a page as Markdown."""
+    def layer_text(self, index: int, placement: Placement) -> str:
+        """Return the text layer of a page as Markdown, with the place of each block on the page as it was turned."""
         ...
 
     def close(self) -> None:
@@ -114,43 +155,105 @@ def _open(path: Path) -> Source:
         ) from error
     if not head:
         raise IncompleteError("This file is empty (0 bytes).", TRANSFER)
-    return _Pdf(path) if b"%PDF-" in head else _Images(path)
+    if b"%PDF-" in head:
+        return _Pdf(path)
+    try:
+        return _Images(path)
+    except DocumentError:
+        if truncation.has_pdf_behind_rubbish(path):
+            return _Pdf(path)
+        raise
+
+
+def open_pdf(path: Path) -> tuple["pymupdf.Document", bool]:
+    """Open a PDF, and tell whether it had to be repaired by other means. Raises DocumentError, IncompleteError."""
+    import pymupdf
+
+    pymupdf.TOOLS.mupdf_display_errors(False)
+    pymupdf.TOOLS.mupdf_display_warnings(False)
+    locked, error = False, None
+    try:
+        document = pymupdf.open(path, filetype="pdf")
+        locked = bool(document.needs_pass)
+        pages = 0 if locked else document.page_count
+        if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
+            return document, False
+    except MemoryError:
+        raise
+    except Exception as caught:  # noqa: BLE001 - MuPDF's errors have no common base but this
+        error = caught
+    if not truncation.has_pdf_end(path):  # MuPDF would show what is left, with pages or their contents missing
+        raise _cut_off() from error
+    if (repaired := _repaired(path)) is not None:
+        return repaired, True
+    if locked:
+        raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
+    if error:
+        raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
+    raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
+
+
+def _repaired(path: Path) -> "pymupdf.Document | None":
+    """Open a PDF by qpdf, which finds pages, and ways without a password, that MuPDF does not."""
+    import pikepdf
+    import pymupdf
+
+    whole = io.BytesIO()
+    with contextlib.suppress(pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError):
+        with pikepdf.open(path) as pdf:
+            pdf.save(whole)
+        document = pymupdf.open(stream=whole.getvalue(), filetype="pdf")
+        return document if document.page_count else None
+    return None
+
+
+def _unread(document: "pymupdf.Document") -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Name the files attached to a PDF, and say whether they are what it is about.
+
+    Raises DocumentError for a form that has no pages of its own.
+    """
+    catalog = document.pdf_catalog()
+    has_form = document.xref_get_key(catalog, "AcroForm/XFA")[0] != "null"
+    if has_form and document.xref_get_key(catalog, "NeedsRendering")[1] == "true":
+        raise DocumentError(
+            "This PDF is a form that only Adobe's programs can draw (dynamic XFA).",
+            "Open it in Adobe Reader, print it to a new PDF, and drop that.",
+        )
+    names = tuple(document.embfile_names()[:_MOST_NAMES])
+    if names and document.xref_get_key(catalog, "Collection")[0] != "null":
+        return names, ("This PDF is a portfolio, and the files in it were not read. Save them, and drop each.",)
+    return names, ()
 
 
 class _Pdf:
     kind = "pdf"
 
     def __init__(self, path: Path) -> None:
-        import pymupdf
+        self._path = path
+        self._document, repaired = open_pdf(path)
+        self.attachments, self.problems = _unread(self._document)
+        if repaired:
+            self.problems = (*self.problems, "The structure of this PDF is damaged, and pages of it may be missing.")
+        self.pages = self._document.page_count
+        self._said: dict[int, list[str]] = defaultdict(list)
+        """What MuPDF said of each page while it was drawn."""
 
-        pymupdf.TOOLS.mupdf_display_errors(False)
-        pymupdf.TOOLS.mupdf_display_warnings(False)
-        try:
-            self._document = pymupdf.open(path, filetype="pdf")
-            locked = self._document.needs_pass
-            self.pages = 0 if locked else self._document.page_count
-            sound = not self._document.is_repaired or truncation.has_pdf_end(path)
-        except MemoryError:
-            raise
-        except Exception as error:  # MuPDF's errors have no common base but this
-            if not truncation.has_pdf_end(path):
-                raise _cut_off() from error
-            raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
-        if not sound:  # MuPDF would show what is left, with pages or their contents missing
-            raise _cut_off()
-        if locked:
-            raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
-        if self.pages == 0:
-            raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
+    def _page(self, index: int) -> "pymupdf.Page":
+        """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
+        page: pymupdf.Page = self._document.load_page(index)
+        if _is_cropped_away(self._document, page):
+            page.set_cropbox(page.mediabox)
+            page = self._document.load_page(index)
+        return page
 
     def shape(self, index: int) -> tuple[float, float]:
-        rect = self._document.load_page(index).rect
+        rect = self._page(index).rect
         return rect.width, rect.height
 
     def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
         import pymupdf
 
-        page = self._document.load_page(index)
+        page = self._page(index)
         rect, (wide, high) = page.rect, placement.upright
         share = placement.bottom - placement.top
         sheet = PixelSize(size.width, round(size.height / share))
@@ -158,11 +261,45 @@ class _Pdf:
         matrix *= pymupdf.Matrix(placement.turn + placement.skew)
         matrix *= pymupdf.Matrix(1, 0, 0, 1, wide / 2, high / 2)
         matrix *= pymupdf.Matrix(sheet.width / wide, sheet.height / high)
+        if any(self._said.values()):
+            pymupdf.TOOLS.store_shrink(100)  # of a damaged picture or font in its cache MuPDF would say nothing
+        pymupdf.TOOLS.mupdf_warnings()  # those of the file are not this page's
         pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
+        self._said[index] += pymupdf.TOOLS.mupdf_warnings().splitlines()
         return _part(_as_pillow(pixmap), sheet, placement, size)
 
+    def damage(self, index: int, *, closely: bool) -> str:
+        page = self._page(index)
+        found = damage.of_structure(self._document, page.xref)
+        contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
+        if any(contents):
+            found = damage.of_messages(self._said[index], closely=closely) or damage.of_contents(contents)
+        return found or (self._damage_of_pictures(page) if closely else "")
+
+    def _damage_of_pictures(self, page: "pymupdf.Page") -> str:
+        """Look at the page's pictures, of whose damage MuPDF does not always speak."""
+        checks = {"DCTDecode": damage.of_jpeg, "FlateDecode": damage.of_flate, "JPXDecode": damage.of_jpx}
+        pictures = {picture[0]: checks[picture[8]] for picture in page.get_images(full=True) if picture[8] in checks}
+        found = (check(self._document.xref_stream_raw(xref)) for xref, check in pictures.items())
+        return next(filter(None, found), "")
+
+    def printed(self, index: int) -> tuple[int, int]:
+        import pymupdf
+
+        page = self._page(index)
+        sheet = page.mediabox * page.transformation_matrix
+        on_page = beside = 0
+        for span in page.get_texttrace():
+            if span["type"] == _INVISIBLE or not span["opacity"] or min(span["color"]) > _WHITE:
+                continue
+            letters = sum(chr(letter[0]).isalnum() for letter in span["chars"])
+            box = pymupdf.Rect(span["bbox"])
+            on_page += letters * box.intersects(page.rect)
+            beside += letters * (not box.intersects(sheet))
+        return on_page, beside
+
     def layer(self, index: int) -> TextLayer | None:
-        page = self._document.load_page(index)
+        page = self._page(index)
         text = page.get_text("text")
         if not any(map(str.isalnum, text)):
             return None
@@ -170,12 +307,18 @@ class _Pdf:
         hidden = sum(count for mode, count in modes if mode == _INVISIBLE) / (sum(count for _, count in modes) or 1)
         return text_layer.judge(text, hidden)
 
-    def layer_text(self, index: int) -> str:
-        import pymupdf4llm
+    def layer_text(self, index: int, placement: Placement) -> str:
+        import pymupdf
 
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints
-            text: str = pymupdf4llm.to_markdown(self._document, pages=[index], use_ocr=False)
-        return text
+        document, _ = open_pdf(self._path)
+        with document:  # another, whose page is turned for good
+            page = document.load_page(index)
+            page.set_rotation((page.rotation + placement.turn) % 360)
+            page.remove_rotation()
+            flags = pymupdf.TEXTFLAGS_WORDS & ~pymupdf.TEXT_PRESERVE_LIGATURES
+            words = [_as_word(found) for found in page.get_text("words", flags=flags)]
+            blocks = page_layout.found(document, index)
+            return page_layout.assembled(words, blocks, (page.rect.width, page.rect.height), in_order=False)
 
     def close(self) -> None:
         import pymupdf
@@ -185,42 +328,110 @@ class _Pdf:
 
 
 class _Images:
+    attachments = problems = ()
+
     def __init__(self, path: Path) -> None:
         from PIL import Image
 
         Image.MAX_IMAGE_PIXELS = None  # the worker's memory is the limit: a large drawing is no bomb
+        self._path = path
+        self._damage = ""
+        """Of the page shown last."""
         heif = _heif_can_be_read()
+        self._image: Image.Image | None = None
+        """None for a TIFF whose pixels Pillow does not know."""
+        self._places = [0]
+        """Of the pages among the pictures. Those behind a telephone's JPEG, or of an animation, are none."""
         try:
             self._image = Image.open(path, formats=[*_IMAGES, *(["HEIF"] if heif else [])])
-            self.kind = (self._image.format or "").lower().replace("mpo", "jpeg")
-            # The other pictures of a telephone's JPEG, or of an animated PNG or WebP, are no pages.
-            self.pages = getattr(self._image, "n_frames", 1) if self.kind in ("tiff", "heif") else 1
+            self.kind = _KINDS.get(self._image.format or "", (self._image.format or "").lower())
+            if self.kind in ("tiff", "heif"):
+                self._places = list(range(getattr(self._image, "n_frames", 1)))
         except MemoryError:
             raise
         except Exception as error:
-            if not heif and _is_heif(path):
-                raise DocumentError(
-                    "This is a HEIC image, and ocrd was installed without a reader for those.",
-                    "Install it (pip install 'ocrd[heic]'), or save the image as JPEG.",
-                ) from error
-            raise DocumentError(
-                "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC), whatever its name says.",
-                "Open it in the program that it came from and save it as a PDF.",
-            ) from error
+            if not _is_tiff(path):
+                raise _unknown(path, heif=heif) from error
+            self.kind = "tiff"
+        if self.kind == "tiff":
+            self._places = self._pages_of_tiff()
+        self.pages = len(self._places)
+
+    def _pages_of_tiff(self) -> list[int]:
+        try:
+            return tiff.pages(self._path)
+        except Exception as error:
+            if self._image is not None:
+                return self._places
+            raise DocumentError(f"This TIFF can't be opened: {plain(error, self._path)}.", AGAIN) from error
+
+    def picture(self, index: int) -> "Image.Image":
+        """Decode a page as it is displayed, grey or RGB. Raises PageError."""
+        self.shape(index)
+        return self._displayed
 
     def shape(self, index: int) -> tuple[float, float]:
         from PIL import ImageOps
 
-        try:
-            self._image.seek(index)
-            self._displayed = _on_paper(ImageOps.exif_transpose(self._image))
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise PageError(f"This image can't be decoded: {plain(error)}.", AGAIN) from error
-        dpi = _resolution(self._image)
+        image, self._damage = self._decoded(index)
+        self._displayed = _on_paper(ImageOps.exif_transpose(image))
+        dpi = _resolution(image)
         across, down = self._displayed.size
         return across * POINTS_PER_INCH / dpi[0], down * POINTS_PER_INCH / dpi[1]
+
+    def _decoded(self, index: int) -> tuple["Image.Image", str]:
+        """Decode a page, or what can be decoded of it, and say what may be missing. Raises PageError."""
+        place = self._places[index]
+        with damage.heard() as said:
+            try:
+                image = self._whole(place)
+            except MemoryError:
+                raise
+            except Exception as error:
+                for decode in (_what_pillow_can, _what_mupdf_can):
+                    with contextlib.suppress(Exception):
+                        return decode(self._path, place), self._lost()
+                raise PageError(f"This image can't be decoded: {plain(error)}.", AGAIN) from error
+        return image, damage.of_said(said)
+
+    def _whole(self, place: int) -> "Image.Image":
+        """Decode all of a picture. Raises what the libraries do."""
+        if self._image is not None:
+            with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
+                self._image.seek(place)
+                if self.kind != "tiff" or tiff.is_usual(self._image):
+                    self._image.load()
+                    return self._image
+        image = tiff.decoded(self._path, place)
+        if self._image is not None:
+            image.info["dpi"] = self._image.info.get("dpi", (0, 0))
+        return image
+
+    def _lost(self) -> str:
+        """Say what is missing of a file that can't be decoded whole: of a JPEG, perhaps only the mark of its end."""
+        return damage.of_jpeg(self._path.read_bytes()) if self.kind == "jpeg" else damage.UNDECODED
+
+    def damage(self, index: int, *, closely: bool) -> str:  # noqa: ARG002 - see protocol
+        if self._damage:
+            return self._damage
+        match self.kind:
+            case "png":
+                return damage.of_png(self._path)
+            case "jpeg" if closely:
+                return damage.of_jpeg(self._path.read_bytes())
+            case "jp2":
+                return damage.of_jpx(self._path.read_bytes()) if closely else ""
+            case "tiff" if self._image is not None and self._image.info.get("compression") == "group4":
+                return damage.of_fax(self._strips())
+        return ""
+
+    def _strips(self) -> Iterator[bytes]:
+        """Read the encoded strips of the page of a TIFF that was shown last."""
+        tags = getattr(self._image, "tag_v2", {})
+        with self._path.open("rb") as file:
+            for place, length in zip(tags.get(_STRIPS, ()), tags.get(_LENGTHS, ()), strict=False):
+                file.seek(place)
+                yield file.read(length)
 
     def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":  # noqa: ARG002 - see protocol
         from PIL import Image
@@ -239,13 +450,17 @@ class _Images:
         return _part(image.convert("RGB"), sheet, placement, size)
 
     def close(self) -> None:
-        self._image.close()
+        if self._image is not None:
+            self._image.close()
+
+    def printed(self, index: int) -> tuple[int, int]:  # noqa: ARG002 - images have none
+        return 0, 0
 
     def layer(self, index: int) -> TextLayer | None:  # noqa: ARG002 - images have none
         return None
 
-    def layer_text(self, index: int) -> str:
-        raise AssertionError(index)
+    def layer_text(self, index: int, placement: Placement) -> str:
+        raise AssertionError(index, placement)
 
 
 def places(path: Path) -> list[tuple[Path, int]]:
@@ -253,10 +468,44 @@ def places(path: Path) -> list[tuple[Path, int]]:
     return [place for file in files_of(path) for place in _places(file)]
 
 
+def _what_pillow_can(path: Path, index: int) -> "Image.Image":
+    """Decode an image as far as its data go; what is missing is black or grey. Raises what Pillow does."""
+    from PIL import Image, ImageFile
+
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        with Image.open(path, formats=_IMAGES) as image:
+            image.seek(index)
+            image.load()
+            return image.copy()
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def _what_mupdf_can(path: Path, index: int) -> "Image.Image":
+    """Decode an image that Pillow can't, in RGB. Raises what MuPDF does."""
+    import pymupdf
+
+    with pymupdf.open(path, filetype="tiff") as document:
+        page = document.load_page(index)
+        (picture,) = page.get_image_info()
+        matrix = pymupdf.Matrix(picture["width"] / page.rect.width, picture["height"] / page.rect.height)
+        image = _as_pillow(page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)).copy()
+        image.info["dpi"] = (picture["xres"], picture["yres"])
+        return image
+
+
+def picture(path: Path, index: int) -> "Image.Image":
+    """Decode a page of an image as it is displayed, grey or RGB. Raises DocumentError, PageError."""
+    with contextlib.closing(_Images(path)) as images:
+        return images.picture(index)
+
+
 class _Several:
     """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
 
     kind = "group"
+    attachments = problems = ()
 
     def __init__(self, folder: Path) -> None:
         self._pages = places(folder)
@@ -275,13 +524,21 @@ class _Several:
         source, page = self._at(index)
         return source.draw(page, placement, size)
 
+    def damage(self, index: int, *, closely: bool) -> str:
+        source, page = self._at(index)
+        return source.damage(page, closely=closely)
+
+    def printed(self, index: int) -> tuple[int, int]:
+        source, page = self._at(index)
+        return source.printed(page)
+
     def layer(self, index: int) -> TextLayer | None:
         source, page = self._at(index)
         return source.layer(page)
 
-    def layer_text(self, index: int) -> str:
+    def layer_text(self, index: int, placement: Placement) -> str:
         source, page = self._at(index)
-        return source.layer_text(page)
+        return source.layer_text(page, placement)
 
     def _at(self, index: int) -> tuple[Source, int]:
         """Give the source in which a page is, and which of its pages it is. Raises PageError."""
@@ -317,7 +574,7 @@ def _resolution(image: "Image.Image") -> tuple[float, float]:
     across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
     if not all(POINTS_PER_INCH <= value <= 2 * 1200 for value in (across, down)):
         across = down = _PAPER_DPI
-    turned = image.getexif().get(_ORIENTATION, 1) in _LYING
+    turned = image.getexif().get(ORIENTATION, 1) in _LYING
     return (down, across) if turned else (across, down)
 
 
@@ -330,9 +587,34 @@ def _heif_can_be_read() -> bool:
     return True
 
 
-def _is_heif(path: Path) -> bool:
+def _unknown(path: Path, *, heif: bool) -> DocumentError:
+    """Say of a file that is neither PDF nor TIFF why it can't be opened as an image."""
+    if not heif and _is_heif(path):
+        return DocumentError(
+            "This is a HEIC image, and ocrd was installed without a reader for those.",
+            "Install it (pip install 'ocrd[heic]'), or save the image as JPEG.",
+        )
+    head = _head(path)
+    if known := next((name for name, magic in _MAGIC.items() if head.startswith(magic)), ""):
+        return DocumentError(f"This {known} can't be opened: what its first bytes say is damaged.", AGAIN)
+    return DocumentError(
+        "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, GIF, BMP and others),"
+        " whatever its name says.",
+        "Open it in the program that it came from and save it as a PDF.",
+    )
+
+
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(12)
+        return file.read(16)
+
+
+def _is_tiff(path: Path) -> bool:
+    return _head(path)[:4] in _TIFFS
+
+
+def _is_heif(path: Path) -> bool:
+    head = _head(path)
     return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
 
 
@@ -348,8 +630,33 @@ def _on_paper(image: "Image.Image") -> "Image.Image":
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
 
 
+def _is_cropped_away(document: "pymupdf.Document", page: "pymupdf.Page") -> bool:
+    """Whether the crop box of a page, its own or that of a node above it, holds nothing of its sheet."""
+    import pymupdf
+
+    node = page.xref
+    for _ in range(_DEEPEST):
+        kind, value = document.xref_get_key(node, "CropBox")
+        if kind == "array":
+            sides = [float(side) for side in re.findall(r"-?[\d.]+", value)]
+            box = pymupdf.Rect(sides).normalize() if len(sides) == 4 else None  # noqa: PLR2004
+            return box is not None and (box & page.mediabox).is_empty
+        kind, value = document.xref_get_key(node, "Parent")
+        if kind != "xref":
+            break
+        node = int(value.partition(" ")[0])
+    return False
+
+
 def _cut_off() -> IncompleteError:
     return IncompleteError("This PDF is cut off: its end is missing.", TRANSFER)
+
+
+def _as_word(found: tuple[float, float, float, float, str, int, int, int]) -> Word:
+    """Take a word as MuPDF gives it: its box, text, and the numbers of its block, its line in that, and its place."""
+    left, top, right, bottom, text, block, line, _ = found
+    height = (bottom - top) * _LETTERS
+    return Word(text, left, right, bottom - height / 4, height, block * _MOST_LINES + line)
 
 
 def _as_pillow(pixmap: "pymupdf.Pixmap") -> "Image.Image":
@@ -370,5 +677,5 @@ def _part(image: "Image.Image", sheet: PixelSize, placement: Placement, size: Pi
 
 def plain(error: Exception, path: Path | None = None) -> str:
     """Make a library's message fit into a sentence, without the path by which only we know the file."""
-    text = str(error).replace(f"file '{path}'", "it").replace(f"'{path}'", "it")
+    text = re.sub(r"^code=\d+: ", "", str(error)).replace(f"file '{path}'", "it").replace(f"'{path}'", "it")
     return shown(" ".join(text.split()))[:200].rstrip(". ") or type(error).__name__

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 
 from ocrd.concurrency.shared_memory import Shared
 from ocrd.errors import IncompleteError, PageError
-from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, PixelSize, Placement, SourceFacts, View
+from ocrd.model import (
+    Box,
+    PageFacts,
+    PageImage,
+    PagePreparer,
+    PageResult,
+    PageSizer,
+    PixelSize,
+    Placement,
+    SourceFacts,
+    View,
+)
 from ocrd.rendering import barcodes, page_analysis, truncation
 from ocrd.rendering.sources import (
     AGAIN,
@@ -19,6 +30,7 @@ from ocrd.rendering.sources import (
     TRANSFER,
     Source,
     files_of,
+    open_pdf,
     opened,
     page_errors,
     places,
@@ -29,8 +41,8 @@ from ocrd.storage.safe_paths import regular
 if TYPE_CHECKING:
     from PIL import Image
 
-LARGEST_SIDE = 14_400
-"""Points: the largest page that PDF allows without a unit of its own, 5.08 m (ISO 32000-1, annex C.2)."""
+LARGEST_SIDE = 1_000_000
+"""Points, 353 m: larger than any plan; MuPDF draws such a page at any size that is wanted."""
 _FIGURE_DPI = 300
 """At which a page is rendered to crop figures from it."""
 _SHEET_DPI = 200
@@ -54,7 +66,7 @@ def open_source(path: Path) -> SourceFacts:
     source = opened(path)
     digests = [_digest(file) for file in files_of(path)]
     digest = hashlib.sha256(" ".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
-    return SourceFacts(source.kind, source.pages, digest)
+    return SourceFacts(source.kind, source.pages, digest, attachments=source.attachments, problems=source.problems)
 
 
 def _digest(path: Path) -> str:
@@ -79,10 +91,11 @@ def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageIma
         width, height = source.shape(index)
         _check_size(width, height)
         first = Placement(width, height, view.turn or 0, view.skew, view.top, view.bottom)
-        image, size = _drawn(source, index, sizer, first)
+        image, size = _drawn(source, index, sizer, first, coarse=view.coarse)
         facts = page_analysis.facts(np.asarray(image), first, stands=view.turn is not None)
         if facts.placement != first:
-            image, size = _drawn(source, index, sizer, facts.placement)
+            image, size = _drawn(source, index, sizer, facts.placement, coarse=view.coarse)
+        facts = _in_doubt(source, index, facts, np.asarray(image))
         if view.separators and not facts.blank:
             sheet, _ = _drawn(source, index, partial(_at, _SHEET_DPI), Placement(width, height))
             facts = replace(facts, separator=barcodes.found(sheet, view.separators))
@@ -92,17 +105,34 @@ def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageIma
         return PageImage(index, size, image.tobytes(), dpi, facts)
 
 
-def _drawn(source: Source, index: int, sizer: PageSizer, placement: Placement) -> tuple["Image.Image", PixelSize]:
+def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "page_analysis.Array") -> PageFacts:
+    """Say what the drawing may lack of its page, and see whether a page that seems blank is."""
+    closely = bool(facts.blank) or page_analysis.flat_at_an_edge(pixels)
+    damage = facts.damage or source.damage(index, closely=closely)
+    if not facts.blank:
+        return replace(facts, damage=damage)
+    on_page, beside = source.printed(index)
+    if on_page:  # grey or yellow, in which the page is not looked at
+        return replace(facts, damage=damage, blank="", letters=on_page)
+    return replace(facts, damage=damage or ("its text lies outside of it" if beside else ""))
+
+
+def _drawn(
+    source: Source, index: int, sizer: PageSizer, placement: Placement, *, coarse: bool = False
+) -> tuple["Image.Image", PixelSize]:
     wide, high = placement.upright
     size = sizer(wide, high * (placement.bottom - placement.top))
-    return source.draw(index, placement, size), size
+    if not coarse:
+        return source.draw(index, placement, size), size
+    half = PixelSize(max(1, size.width // 2), max(1, size.height // 2))
+    return source.draw(index, placement, half).resize((size.width, size.height)), size
 
 
-def layer_text(path: Path, index: int) -> str:
+def layer_text(path: Path, index: int, placement: Placement) -> str:
     """Take a page's own text, as Markdown. Raises PageError."""
     source = opened(path)
     with page_errors():
-        return source.layer_text(index)
+        return source.layer_text(index, placement)
 
 
 _shared: Shared | None = None
@@ -125,7 +155,7 @@ def prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, 
     if _shared is None:
         raise AssertionError(offset)
     page = render_page(path, index, sizer, view)
-    if page.facts.blank or page.facts.separator:
+    if page.facts.blank or page.facts.is_sheet:
         return replace(page, pixels=b""), 0
     image = Image.frombuffer("RGB", (page.size.width, page.size.height), page.pixels)
     with _shared.window(offset, room) as slot, memoryview(slot) as memory:
@@ -172,15 +202,13 @@ def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, 
 
     `pages` holds one for each page of the source; `only` those, by their index, that are wanted, if not all are.
     """
-    import pymupdf
-
     from ocrd.rendering import searchable_pdf
     from ocrd.rendering.text_placement import strips
 
     pdf = opened(path).kind == "pdf"  # or it knows how to complain
     try:
         sizes = [_page_size(page) for page in pages]
-        with pymupdf.open(path, filetype="pdf") if pdf else searchable_pdf.of_images(places(path), sizes) as document:
+        with open_pdf(path)[0] if pdf else searchable_pdf.of_images(places(path), sizes) as document:
             if only:
                 document.select(only)
             wanted = [pages[index] for index in only] or pages
@@ -238,6 +266,7 @@ def _check_size(width: float, height: float) -> None:
     if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
         metres = 0.0254 / POINTS_PER_INCH
         raise PageError(
-            f"This page is {width * metres:.2f} m wide and {height * metres:.2f} m high; PDF ends at 5.08 m.",
+            f"This page is {width * metres:.2f} m wide and {height * metres:.2f} m high; no more than"
+            f" {LARGEST_SIDE * metres:.0f} m can be drawn.",
             "Print it to a new PDF on paper of a usual size.",
         )

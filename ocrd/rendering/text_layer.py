@@ -7,6 +7,7 @@ import re
 import unicodedata
 
 from ocrd.model import TextLayer
+from ocrd.output.hyphens import open_hyphens
 
 _LEAST = 20
 """Fewer letters than this prove nothing."""
@@ -15,13 +16,16 @@ _ENOUGH = 80
 _VOWELS = {"LATIN": "aeiouyäöüáéíóúàèìòùâêîôûåæøœãõěůąęő", "CYRILLIC": "аеёиоуыэюяіїєў"}
 _FEWEST_VOWELS, _MOST_VOWELS = 0.22, 0.62
 """Shares among letters: 0.36 (Czech) to 0.5 (Italian) are usual; a shifted alphabet falls far below."""
+_HYPHENS = 200
+"""Most open hyphens that are remembered of a page."""
 _TWICE_ENCODED = re.compile(r"[ÂÃÐÑ][\u0080-\u00bf]|â€|Ã[\u0192\u2020-\u2030]")
 """UTF-8 that was read as Latin-1 or Windows-1252."""
 
 
 def judge(text: str, hidden: float) -> TextLayer:
     """Judge the text of a page, of which the share `hidden` is invisible on it."""
-    return TextLayer(sum(map(str.isalnum, text)), _flaw(text, hidden))
+    flaw = _flaw(text, hidden)
+    return TextLayer(sum(map(str.isalnum, text)), flaw, () if flaw else open_hyphens(text)[:_HYPHENS])
 
 
 def _flaw(text: str, hidden: float) -> str:

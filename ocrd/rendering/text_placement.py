@@ -6,12 +6,14 @@ to find a word, and to see its place on the page marked.
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import NamedTuple
 
+from ocrd.markup import layout_blocks
 from ocrd.model import Box, PageResult, Placement, TextLayer
-from ocrd.output import layout_blocks, sanitize
+from ocrd.output import markdown, sanitize
+from ocrd.output.markdown import Style
 from ocrd.output.plain_text import plain
 
 _WIDE = 0.5
@@ -22,6 +24,8 @@ _RIGHT_TO_LEFT = re.compile(
     r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+(?: [\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+)*"
 )
 """Hebrew and Arabic, several words together."""
+_SPACE = re.compile(r"\s|(?<=[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])")
+"""Where a text may be divided."""
 _WHOLE = Box(0.08, 0.06, 0.92, 0.94)
 """Where text is taken to stand of which the engine does not say where: the page without its margins."""
 
@@ -50,11 +54,11 @@ def strips(page: PageResult) -> tuple[Strip, ...]:
     placed: list[Strip] = []
     homeless: list[str] = []
     for block in layout_blocks.parse(sanitize.clean(page.reading.text)):
-        text = plain("\n\n".join(sanitize.safe(piece) for piece in sanitize.pieces(block.text)))
+        text = plain(markdown.words(block, Style(running="keep")))
         if not text:
             continue
         if block.boxes:
-            placed += _fill(text, block.boxes[0], facts.placement)
+            placed += [strip for part, box in _over(text, block.boxes) for strip in _fill(part, box, facts.placement)]
         else:
             homeless.append(text)
     return (*placed, *_fill("\n".join(homeless), _WHOLE, facts.placement))
@@ -62,6 +66,19 @@ def strips(page: PageResult) -> tuple[Strip, ...]:
 
 def _sound(layer: TextLayer | None) -> bool:
     return layer is not None and not layer.flaw and layer.letters > 0
+
+
+def _over(text: str, boxes: Sequence[Box]) -> Iterator[tuple[str, Box]]:
+    """Divide text, between words, over the boxes that it stands in one after the other, by how large they are."""
+    sizes = [(box.right - box.left) * (box.bottom - box.top) for box in boxes]
+    begun = 0
+    for number, box in enumerate(boxes[:-1], 1):
+        wanted = round(len(text) * sum(sizes[:number]) / sum(sizes))
+        gap = _SPACE.search(text, max(begun, wanted))
+        end = gap.start() if gap else len(text)
+        yield text[begun:end].strip(), box
+        begun = end
+    yield text[begun:].strip(), boxes[-1]
 
 
 def _fill(text: str, box: Box, placement: Placement) -> Iterator[Strip]:

@@ -3,11 +3,12 @@
 Only heads, tails and directories are read. Nothing here refuses a file: what seems to lack something is waited for.
 """
 
+import mmap
 import os
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 _HEAD = 1024
 _TAIL = 2048
@@ -16,7 +17,23 @@ _TIFF_FRAMES = 10_000
 _TIFF_LONGEST = 1 << 20
 _TIFF_PLACES, _TIFF_LENGTHS = {273, 324}, {279, 325}
 """StripOffsets and TileOffsets, StripByteCounts and TileByteCounts."""
-_TIFF_TYPES = {3: "H", 4: "I"}
+_TIFF_TYPES = {3: "H", 4: "I", 16: "Q"}
+_TIFF_ENTRIES = 10_000
+"""Of one directory; others have some twenty."""
+_OBJECT = re.compile(rb"\d+ \d+ obj\b")
+_VERSION = re.compile(rb"%PDF-[12]\.\d")
+_RUBBISH = 16 * 2**20
+"""Bytes before a PDF in which it is looked for."""
+_MARKS = {
+    b"\xff\xd8\xff": (b"\xff\xd9", _JPEG_TAIL),
+    b"\xff\x4f\xff\x51": (b"\xff\xd9", _TAIL),
+    b"\x89PNG": (b"IEND", _TAIL),
+}
+"""How JPEG, JPEG 2000 without boxes, and PNG begin; the mark of their end, and in how many of the last bytes it is."""
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_FIRST_BOXES = (b"ftyp", b"jP  ")
+"""With which files of boxes begin (ISO/IEC 14496-12, 4.3; ISO/IEC 15444-1, annex I)."""
+_MOST_BOXES = 10_000
 _LINEAR = re.compile(rb"/Linearized[^>]{0,200}?/L\s+(\d+)")
 
 
@@ -35,21 +52,30 @@ def lacks(path: Path) -> str:
 def _has_end(file: BinaryIO, head: bytes, size: int) -> bool:
     if b"%PDF-" in head:
         return _pdf_has_end(head, size)
-    if head.startswith(b"\xff\xd8\xff"):  # JPEG
-        return b"\xff\xd9" in _tail(file, size, _JPEG_TAIL)
-    if head.startswith(b"\x89PNG"):
-        return b"IEND" in _tail(file, size, _TAIL)
+    if head.startswith(_TIFFS):
+        return _tiff_has_end(file, size, big=head[2:4] in (b"+\0", b"\0+"))
+    if head[4:8] in _FIRST_BOXES:  # HEIC, AVIF, JPEG 2000
+        return _boxes_have_end(file, size)
     if head.startswith(b"RIFF"):  # WebP
         return size >= int.from_bytes(head[4:8], "little") + 8
-    if head.startswith((b"II*\0", b"MM\0*")):
-        return _tiff_has_end(file, size)
+    for start, (mark, length) in _MARKS.items():
+        if head.startswith(start):
+            return mark in _tail(file, size, length)
     return True
 
 
 def has_pdf_end(path: Path) -> bool:
-    """Whether a PDF ends as it must, with a little rubbish allowed behind (ISO 32000-1, 7.5.5)."""
-    with path.open("rb") as file:
-        return b"%%EOF" in _tail(file, os.fstat(file.fileno()).st_size, _TAIL)
+    """Whether a PDF ends as it must (ISO 32000-1, 7.5.5), with any rubbish behind but more of its objects."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        end = data.rfind(b"%%EOF")
+        return end >= 0 and _OBJECT.search(data, end) is None
+
+
+def has_pdf_behind_rubbish(path: Path) -> bool:
+    """Whether a whole PDF begins somewhere in the first megabytes of a file."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        found = _VERSION.search(data, 0, _RUBBISH) is not None
+    return found and has_pdf_end(path)
 
 
 def _tail(file: BinaryIO, size: int, length: int) -> bytes:
@@ -66,45 +92,88 @@ def _pdf_has_end(head: bytes, size: int) -> bool:
     return not told or int(told[1]) <= size
 
 
-def _tiff_has_end(file: BinaryIO, size: int) -> bool:
-    """Follow the directories of a TIFF, and see that they and all strips and tiles lie within the file (TIFF 6.0)."""
-    file.seek(0)
-    order = "<" if file.read(4).startswith(b"II") else ">"
-    (place,) = struct.unpack(order + "I", file.read(4).ljust(4, b"\0"))
-    if not place:
-        return False  # a scanner writes its directory last
-    seen: set[int] = set()
-    while place and place not in seen and len(seen) < _TIFF_FRAMES:
-        seen.add(place)
+def _boxes_have_end(file: BinaryIO, size: int) -> bool:
+    """Follow the boxes of a file from length to length. The last may say that it goes on to the end of the file."""
+    place = 0
+    for _ in range(_MOST_BOXES):
+        if place >= size:
+            return place == size
         file.seek(place)
-        (entries,) = struct.unpack(order + "H", file.read(2).ljust(2, b"\0"))
-        table = file.read(12 * entries + 4)
-        if not entries or len(table) < 12 * entries + 4:
-            return False
-        if _tiff_end(file, table[:-4], order) > size:
-            return False
-        (place,) = struct.unpack(order + "I", table[-4:])
+        head = file.read(16).ljust(16, b"\0")
+        length = int.from_bytes(head[:4])
+        if length == 1:
+            length = int.from_bytes(head[8:])
+        if length < 8:  # noqa: PLR2004 - its own head; 0 stands for the rest of the file
+            return True
+        place += length
     return True
 
 
-def _tiff_end(file: BinaryIO, table: bytes, order: str) -> int:
+class _Form(NamedTuple):
+    """How a TIFF, or a BigTIFF, writes its directories."""
+
+    order: str
+    """Byte order, as `struct` has it."""
+    first: int
+    """Where the place of the first directory stands."""
+    entries: str
+    """Of entries."""
+    offset: str
+    entry: str
+
+    def read(self, file: BinaryIO, form: str) -> int:
+        """Read a number; 0 behind the end."""
+        form = self.order + form
+        (number,) = struct.unpack(form, file.read(struct.calcsize(form)).ljust(struct.calcsize(form), b"\0"))
+        return int(number)
+
+
+def _tiff_has_end(file: BinaryIO, size: int, *, big: bool = False) -> bool:
+    """Follow the directories of a TIFF, and see that they and all strips and tiles lie within the file (TIFF 6.0)."""
+    file.seek(0)
+    order = "<" if file.read(2) == b"II" else ">"
+    form = _Form(order, 8, "Q", "Q", "HHQ8s") if big else _Form(order, 4, "H", "I", "HHI4s")
+    file.seek(form.first)
+    place = form.read(file, form.offset)
+    if not place:
+        return False  # a scanner writes its directory last
+    seen: set[int] = set()
+    length = struct.calcsize(order + form.entry)
+    while place and place not in seen and len(seen) < _TIFF_FRAMES:
+        seen.add(place)
+        if place >= size:
+            return False
+        file.seek(place)
+        entries = form.read(file, form.entries)
+        table = file.read(length * min(entries, _TIFF_ENTRIES))
+        if not entries or len(table) < length * entries:
+            return False
+        following = file.tell()
+        if _tiff_end(file, table, form) > size:
+            return False
+        file.seek(following)
+        place = form.read(file, form.offset)
+    return True
+
+
+def _tiff_end(file: BinaryIO, table: bytes, form: _Form) -> int:
     """Find where the last strip or tile of one directory ends, in bytes from the start of the file."""
     values: dict[int, tuple[int, ...]] = {}
-    for tag, kind, count, value in struct.iter_unpack(order + "HHI4s", table):
+    for tag, kind, count, value in struct.iter_unpack(form.order + form.entry, table):
         if tag in _TIFF_PLACES | _TIFF_LENGTHS and kind in _TIFF_TYPES:
-            form = f"{order}{count}{_TIFF_TYPES[kind]}"
-            length = struct.calcsize(form)
+            numbers = f"{form.order}{count}{_TIFF_TYPES[kind]}"
+            length = struct.calcsize(numbers)
             if length > _TIFF_LONGEST:
                 return 0  # no scan has so many strips; whoever decodes it will tell
             if length > len(value):
-                (start,) = struct.unpack(order + "I", value)
+                (start,) = struct.unpack(form.order + form.offset, value)
                 file.seek(start)
                 data = file.read(length)
                 if len(data) < length:
                     return int(start) + length
             else:
                 data = value[:length]
-            values[tag] = struct.unpack(form, data)
+            values[tag] = struct.unpack(numbers, data)
     places: list[int] = [place for tag in sorted(_TIFF_PLACES & values.keys()) for place in values[tag]]
     lengths: list[int] = [length for tag in sorted(_TIFF_LENGTHS & values.keys()) for length in values[tag]]
     ends: list[int] = [place + length for place, length in zip(places, lengths, strict=False)]

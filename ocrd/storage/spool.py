@@ -40,6 +40,7 @@ A rerun is a job without a source of its own: its original stays where it was ar
 the daemon makes it a job (job.json), and then deletes the request. reread.py tells how it goes on.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -58,6 +59,7 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.model import COMPANION, DEFAULT_ACCESS, Access, FileStamp, Settled
 from ocrd.storage import durable, file_group, naming, os_errors
 from ocrd.storage.job import COMPANION_FILE, DAMAGE, RECORD, Job, JobRecord, refusal_of
+from ocrd.storage.ledger import Ledger
 from ocrd.storage.mounts import mount_point
 from ocrd.storage.safe_paths import NotRegularError, beneath, regular, spelled
 
@@ -80,6 +82,10 @@ class Spool:
         self._watch = watch
         self._inbox = inbox
         self._work = work
+        self.ledger = Ledger(work)
+        """What was delivered."""
+        self.rebuilding = asyncio.Lock()
+        """Held by who rebuilds the ledger."""
         self._lock: int | None = None
         self._mounts: dict[Path, Path] = {}
         self._begun: list[Job] = []

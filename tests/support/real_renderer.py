@@ -10,8 +10,8 @@ from PIL import Image
 
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.errors import DocumentError
-from ocrd.model import PageImage, PixelSize, SourceFacts
-from ocrd.rendering.renderer import Renderer
+from ocrd.model import PageImage, PixelSize, SourceFacts, View
+from ocrd.rendering.renderer import AS_IT_SEEMS, Renderer
 
 LONGEST = 800
 
@@ -35,8 +35,8 @@ class Sync:
     def open(self, path: Path) -> SourceFacts:
         return self._run(self.renderer.open(path))
 
-    def page(self, path: Path, index: int = 0, sizer: Any = fit) -> PageImage:
-        return self._run(self.renderer.page(path, index, sizer))
+    def page(self, path: Path, index: int = 0, sizer: Any = fit, view: View = AS_IT_SEEMS) -> PageImage:
+        return self._run(self.renderer.page(path, index, sizer, view=view))
 
     def refusal(self, path: Path) -> DocumentError:
         with pytest.raises(DocumentError) as caught:

@@ -1,15 +1,15 @@
 """The running daemon is killed at random under load, with real Tesseract processes at work."""
 
 import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from house import House
 from killing import Killer
+from sampling import generator
 
-SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "120"))
+SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "40"))
 """How long it is killed."""
 
 
@@ -22,7 +22,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def test_a_daemon_that_is_killed_at_random_loses_nothing(house: House) -> None:
-    killer = Killer(house, random.Random(4), (200, 120))  # noqa: S311
+    killer = Killer(house, generator("kills"), (200, 120))
     killer.work(SECONDS, longest_life=12.0)
     assert house.start("once").wait(600) == 0
     killer.check_end()

@@ -19,6 +19,7 @@ from house import House
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from real_renderer import Sync
 
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.engines.cpu import page_size as large
@@ -34,7 +35,10 @@ ENGLISH = (Path(__file__).parents[2] / "samples/english.txt").read_text(encoding
 
 
 def document(pages: str) -> Document:
-    """Make a document: a letter for a page with text, `_` for a blank one, `|` for a separator sheet."""
+    """Make a document: a letter for a page with text, `_` for a blank one, `|` for a separator sheet.
+
+    A capital letter is a page of text with a barcode on it.
+    """
 
     def page(index: int, kind: str) -> PageResult:
         match kind:
@@ -43,7 +47,8 @@ def document(pages: str) -> Document:
             case "|":
                 return PageResult(index, Verdict.BLANK, "", None, facts=PageFacts(separator="PATCHT"))
             case _:
-                return PageResult(index, Verdict.OK, "", Reading(index, kind, "stop", 1, 0.0))
+                facts = PageFacts(letters=500, separator="PATCHT" if kind.isupper() else "")
+                return PageResult(index, Verdict.OK, "", Reading(index, kind, "stop", 1, 0.0), facts=facts)
 
     results = tuple(page(index, kind) for index, kind in enumerate(pages))
     facts = SourceFacts("pdf", len(pages), "00")
@@ -89,13 +94,16 @@ def test_blank_pages_separate(pages: str, parts: list[str]) -> None:
         ("_|a|b", ["_|a", "|b"]),
         ("|_", ["|_"]),
         ("||", ["||"]),
+        ("aBcD", ["a", "Bc", "D"]),  # stickers: their pages belong to what they begin
+        ("a|B", ["a", "|B"]),
+        ("Ab", ["Ab"]),
     ],
 )
 def test_sheets_separate(pages: str, parts: list[str]) -> None:
     assert taken_apart(pages, "barcode") == parts
 
 
-@given(pages=st.text("ab_|", min_size=1, max_size=30), how=st.sampled_from(["none", "blank", "barcode"]))
+@given(pages=st.text("abB_|", min_size=1, max_size=30), how=st.sampled_from(["none", "blank", "barcode"]))
 def test_each_page_stands_in_one_part_in_order_and_each_part_has_something(pages: str, how: split.Separator) -> None:
     parts = taken_apart(pages, how)
     assert "".join(parts) == pages
@@ -337,3 +345,17 @@ def test_convert_splits_where_it_is_asked_to(house: House, ocrd: Callable[..., A
     assert ocrd("convert", scan, "--split", "blank", "-c", house.root / "ocrd.yaml").returncode == 0
     assert ocrd("convert", scan, "-c", house.root / "ocrd.yaml").returncode == 0
     assert sorted(path.name for path in house.root.glob("*.md")) == ["a-1.md", "a-2.md", "a.md"]
+
+
+def test_a_barcode_on_a_page_of_text_begins_a_document_and_the_page_is_read(tmp_path: Path) -> None:
+    with pymupdf.open(stream=barcodes.sheet("PATCHT"), filetype="pdf") as sheet, pymupdf.open() as letter:
+        page = letter.new_page()
+        page.show_pdf_page(pymupdf.Rect(400, 20, 580, 270), sheet, 0)
+        page.insert_textbox((60, 60, 390, 800), ENGLISH, fontsize=11)
+        letter.save(tmp_path / "letter.pdf")
+        sheet.save(tmp_path / "sheet.pdf")
+    renderer = Sync()
+    found = [renderer.page(tmp_path / name, view=TEXTS).facts for name in ("letter.pdf", "sheet.pdf")]
+    renderer.close()
+    assert [facts.separator for facts in found] == ["PATCHT", "PATCHT"]
+    assert [facts.is_sheet for facts in found] == [False, True]

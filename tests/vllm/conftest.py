@@ -1,4 +1,4 @@
-"""What the tests of the real engine share: the tiny model and one running engine."""
+"""What the tests of the real engine share: the tiny model, and one running engine, hence one worker."""
 
 import asyncio
 import os
@@ -21,8 +21,10 @@ os.environ.update(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:  # vLLM's own imports warn
-        item.add_marker(pytest.mark.filterwarnings("default"))
+    for item in items:
+        shares_engine = "running" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("engine" if shares_engine else item.path.stem))
+        item.add_marker(pytest.mark.filterwarnings("default"))  # vLLM's own imports warn
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -81,7 +83,7 @@ class Running:
         self._runner.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(settings: VllmSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = Running(settings, tmp_path_factory.mktemp("engines"))
     yield running

@@ -19,7 +19,7 @@ pip install aiohttp apache-tvm-ffi blake3 cachetools cbor2 cloudpickle compresse
   llguidance msgspec numpy openai openai-harmony opentelemetry-api partial-json-parser prometheus-client psutil \
   py-cpuinfo pybase64 pyzmq regex requests setproctitle 'setuptools<81' tqdm 'transformers>=5.16,<5.20' uvloop
 # ocrd, what its daemon needs, and the tests' own tools.
-pip install hatchling editables hypothesis pytest "${needs[@]}"
+pip install hatchling editables hypothesis pytest pytest-xdist "${needs[@]}"
 pip install --no-deps --no-build-isolation --editable .
 site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 cp "$here/small_machine.py" "$site/ocrd_small_machine.py"

@@ -1,18 +1,18 @@
 """The running daemon is killed at random, from its first instant on, while the real engine starts and reads."""
 
 import os
-import random
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 from house import wait_for
 from killing import Killer
+from sampling import generator
 from vllm_house import SMALL, VllmHouse
 
 from ocrd.config.vllm import VllmSettings
 
-SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "240"))
+SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "90"))
 """How long it is killed."""
 DYING = 30.0
 """Seconds that processes may take to die, on a machine with other things to do."""
@@ -33,8 +33,8 @@ def test_a_daemon_over_vllm_that_is_killed_at_random_loses_nothing_and_leaves_no
             wait_for(lambda: not house.processes(), DYING)
         assert house.processes() == []
 
-    killer = Killer(house, random.Random(4), SMALL)  # noqa: S311
-    killer.work(SECONDS, longest_life=60.0, after=nothing_is_left)
+    killer = Killer(house, generator("kills"), SMALL)
+    killer.work(SECONDS, longest_life=40.0, after=nothing_is_left)
     read = len(house.files("outbox"))
     assert house.start("once").wait(900) == 0
     nothing_is_left()

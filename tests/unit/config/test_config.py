@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -316,5 +317,24 @@ def test_without_a_file_there_is_an_engine_and_no_watch() -> None:
 
 @pytest.mark.parametrize("text", ["watches: &loop [*loop]", "watches: " + "[" * 10_000])
 def test_a_file_without_an_end_is_refused_like_any_other(text: str) -> None:
-    with pytest.raises(ConfigError, match="is nested without end"):
+    with pytest.raises(ConfigError, match=r"is nested without end|exceeded maximum nesting depth"):
         loader.parse(text, Path("/etc/ocrd/ocrd.yaml"))
+
+
+def test_each_folder_is_followed_once_however_many_watches_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: Counter[Path] = Counter()
+    resolve = Path.resolve
+
+    def counted(path: Path, *args: Any) -> Path:
+        followed[path] += 1
+        return resolve(path, *args)
+
+    monkeypatch.setattr(Path, "resolve", counted)
+    roles = ("inbox", "outbox", "archive", "error")
+    watches = [{"name": f"w{n}"} | {role: f"{n}/{role}" for role in roles} for n in range(40)]
+    read = loader.parse(json.dumps({"watches": watches}), tmp_path / "ocrd.yaml")
+    assert len(read.watches) == 40
+    assert len(followed) >= 5 * 40
+    assert max(followed.values()) <= 2

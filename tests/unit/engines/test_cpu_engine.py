@@ -19,8 +19,8 @@ from PIL import Image
 
 from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
 from ocrd.errors import ConfigError, EngineError, PageError
+from ocrd.markup import layout_blocks
 from ocrd.model import PageImage, PixelSize
-from ocrd.output import layout_blocks
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "samples"
@@ -123,6 +123,24 @@ def test_each_block_comes_with_its_place(read: Read) -> None:
     assert len(boxes) == len(blocks)
     assert all(above.bottom <= below.top + 0.01 for above, below in pairwise(boxes))
     assert boxes[2] == pytest.approx(TABLE, abs=0.03)
+
+
+def test_a_number_keeps_its_hyphen_at_the_end_of_a_line(read: Read) -> None:
+    lines = [
+        "The gauge was read for the first time on a day in spring that",
+        "the records of this mill name only by its number, and that is 2024-",
+        "1177, which is the number of the order as well; those of 12-",
+        "13 are lost, since the box in which they lay was sold with the",
+        "house, and nobody asked for it again before the winter came.",
+    ]
+    with pymupdf.open() as document:
+        page = document.new_page()
+        for number, line in enumerate(lines):
+            page.insert_text((72, 100 + 16 * number), line, fontsize=12, fontname="tiro")
+        pixmap = page.get_pixmap(dpi=300)
+    text = read([as_page(Image.frombytes("RGB", (pixmap.width, pixmap.height), pixmap.samples))])
+    assert "2024-\n1177," in text
+    assert "12-\n13 are" in text
 
 
 def test_a_note_that_runs_up_the_margin_costs_nothing_of_the_page(read: Read) -> None:

@@ -34,6 +34,8 @@ def test_nothing_is_joined_unless_it_is_wanted() -> None:
         ("сло-\nво", "слово"),  # noqa: RUF001 - Russian, as it is written
         ("exam\u00ad\n  ple", "example"),
         ("North-\nSouth", "North-\nSouth"),
+        ("USB-\nstick", "USB-\nstick"),
+        ("2024-\nb", "2024-\nb"),
         ("1990-\n2000", "1990-\n2000"),
         ("a list:\n- one\n- two", "a list:\n- one\n- two"),
         ("dash -\nmore", "dash -\nmore"),
@@ -52,6 +54,11 @@ def test_a_word_divided_between_pages_is_whole_on_the_first() -> None:
     assert told(pages("it is an exam-", "ple, you see."), dehyphenate=True) == (
         "<!-- page 1 -->\n\nit is an example,\n\n<!-- page 2 -->\n\nyou see."
     )
+
+
+def test_numbers_and_capitals_are_not_joined_over_a_page() -> None:
+    for last in ("in the years 12-", "sold with a USB-"):
+        assert f"{last}\n" in told(pages(last, "stick to it."), dehyphenate=True)
 
 
 def test_a_paragraph_goes_on_over_a_page_and_holds_its_marker() -> None:

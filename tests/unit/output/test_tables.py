@@ -1,14 +1,15 @@
 """Tables become Markdown where it can hold them, and stay HTML where it can't."""
 
-from html import escape
+from html import escape, unescape
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from ocrd.markup import layout_blocks
+from ocrd.markup.layout_blocks import Block
 from ocrd.output import markdown, tables
-from ocrd.output.layout_blocks import Block
 from ocrd.output.markdown import Style
 from ocrd.output.plain_text import plain
 
@@ -56,6 +57,36 @@ def test_text_around_a_table_stays_around_it() -> None:
     assert written("before\n<table><tr><td>a</td></tr></table>\nafter") == "before\n\n| a |\n| --- |\n\nafter"
 
 
+@pytest.mark.parametrize(
+    ("cell", "markdown", "html"),
+    [
+        ("\\(x_1 < 2\\)", "$x_1 < 2$", "$x_1 &lt; 2$"),
+        ("6\\~7 \\%", "6\\~7 \\%", "6~7 %"),
+        ("&amp;gt; 5", "> 5", "&gt; 5"),
+        ("x<sup>2</sup>", "x<sup>2</sup>", "x<sup>2</sup>"),
+        ("<p>one</p><p>two</p>", "one<br>two", "one<br>two"),
+        ("2.46**", "2.46\\*\\*", "2.46**"),
+        ("&lt;b&gt;", "&lt;b>", "&lt;b&gt;"),
+        ("&lt;fcel&gt;", "", ""),
+        ("|x|", "\\|x\\|", "|x|"),
+    ],
+)
+def test_what_becomes_of_a_cell(cell: str, markdown: str, html: str) -> None:
+    (block,) = layout_blocks.parse(f"<table><tr><td>{cell}</td></tr></table>")
+    assert written(block.text) == f"| {markdown} |\n| --- |"
+    assert written(block.text, Style(tables="html")).replace(" </td>", "</td>").replace("<td> ", "<td>") == (
+        f"<table><tbody><tr><td>{html}</td></tr></tbody></table>"
+    )
+
+
+def test_sums_of_money_in_two_cells_are_no_formula() -> None:
+    assert written("<table><tr><td>$5</td><td>$6</td></tr></table>") == "| \\$5 | \\$6 |\n| --- | --- |"
+
+
+def test_a_formula_does_not_go_on_in_the_next_cell() -> None:
+    assert written("<table><tr><td>\\(a</td><td>b\\)</td></tr></table>", Style(tables="html")).count("<td>") == 2
+
+
 CELLS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=6)
 ROWS = st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size=width, max_size=width), min_size=1))
 
@@ -64,7 +95,7 @@ ROWS = st.integers(1, 4).flatmap(lambda width: st.lists(st.lists(CELLS, min_size
 def test_the_rows_of_a_table_are_the_rows_that_were_read(rows: list[list[str]]) -> None:
     lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
     table = tables.parse(f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>")
-    assert [list(row) for row in table.rows] == rows
+    assert [list(map(unescape, row)) for row in table.rows] == rows
     text = tables.as_markdown(tables.Table("", tuple(tuple("x" for _ in row) for row in rows), plain=True))
     assert text
     shown = MarkdownIt("commonmark").enable("table").render(text)

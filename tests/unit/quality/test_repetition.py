@@ -51,6 +51,15 @@ def test_what_pages_have_is_no_loop(text: str) -> None:
         (PAGE + "0." + "1415926535" * 20, "a word of 200 letters"),
         (PAGE + "https://example.org/" + "a/b.c?d=e&f/" * 40, "without a space"),
         (PAGE + "<div>" * 200, "dots, rules or empty cells"),
+        (PAGE + "0." + "0" * 45, "goes on so"),
+        (PAGE + "\\[" + "\\quad " * 80 + "\\]", "over and over"),
+        (PAGE + "\\[" + "\\alpha \\cdot " * 60 + "\\]", "over and over"),
+        (
+            PAGE + "".join(f"<tr>{''.join(f'<td>{(n + m) / 100:.2f}</td>' for m in range(9))}</tr>" for n in range(20)),
+            "step",
+        ),
+        (PAGE + "who had once been the harbour master of this place " * 3, "times in a row"),
+        (f"{PAGE}\n\n{PAGE.replace('gulls', 'crows')}\n\nAnd so on.", "a paragraph of"),
         (" ".join(f"{word} {word}" for word in PAGE.split()), "every word twice"),
         ("\n".join(f"{word} {n}\n{word} {n}" for n, word in enumerate(PAGE.split()[:20])), "every line twice"),
     ],
@@ -106,6 +115,20 @@ def test_the_same_words_around_ever_other_ones_fill_no_more_lines_than_the_page_
     assert said(litany, room=2000, lines=40) == ""
     assert "each time with other words" in said(litany, room=2000, lines=15)
     assert "each time with other words" in said(litany, room=600, lines=40)
+
+
+def test_chinese_is_measured_in_characters() -> None:
+    page = (
+        "海关关闭那年没有人问文件该怎么办架子有四十一层插着潮汐表缆绳收据和对海鸥的抱怨房子春天卖掉了新主人要求六月搬空"
+    )
+    assert said(page) == ""
+    assert said(f"{page}海关关闭那年有四十一层架子{page[:12]}") == ""
+    assert "times in a row" in said(page + "新主人要求六月搬空" * 9)
+
+
+def test_two_copies_of_a_slip_on_one_page_are_no_loop() -> None:
+    assert said(f"{PAGE}\n{PAGE}", room=560) == ""
+    assert "a paragraph of" in said(f"{PAGE}\n{PAGE}", room=320)
 
 
 def test_the_same_page_twice_has_no_room() -> None:

@@ -1,5 +1,7 @@
 """From a reading and its page to a verdict, with the reason in words."""
 
+from dataclasses import replace
+
 import pytest
 
 from ocrd.model import PageFacts, PageImage, PageResult, PixelSize, Placement, Reading, TextLayer, Verdict
@@ -73,10 +75,108 @@ def test_the_source_of_a_web_page_is_text() -> None:
     assert judged(source, PageFacts(Placement(595, 842), ink=0.05, lines=90, letters=1400)).verdict is Verdict.OK
 
 
-def test_a_picture_holds_no_letters() -> None:
-    box = "<|ref|>image<|/ref|><|det|>[[0, 0, 999, 700]]<|/det|>\n"
-    assert judged(TEXT[:450] + ".").verdict is Verdict.SUSPECT
-    assert judged(box + TEXT[:450] + ".").verdict is Verdict.OK
+SPREAD = replace(FULL, spread=(0,) * 48 + (31,) * 48)
+"""All letters in lines stand in the lower half."""
+TEXT_IN_BOX = f"<|ref|>text<|/ref|><|det|>[[50, 520, 950, 980]]<|/det|>\n{TEXT}"
+
+
+def picture(*box: int) -> str:
+    return f"<|ref|>image<|/ref|><|det|>[{list(box)}]<|/det|>\n"
+
+
+def test_what_only_looks_like_letters_in_a_picture_is_none() -> None:
+    short = TEXT[:450] + "."
+    assert judged(short, SPREAD).verdict is Verdict.SUSPECT
+    assert judged(picture(0, 0, 999, 499) + short, SPREAD).verdict is Verdict.SUSPECT
+    photographed = replace(FULL, spread=(0,) * 88 + (60,) * 8)
+    below = "<|ref|>text<|/ref|><|det|>[[0, 900, 999, 999]]<|/det|>\n"
+    assert judged(picture(0, 0, 999, 700) + below + short, photographed).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("said", ["", "# Report\n"])
+def test_a_page_of_text_that_is_taken_for_one_picture_is_not_read(said: str) -> None:
+    assert "letter" in judged(said + picture(0, 0, 999, 999), SPREAD).reason
+    assert "letter" in judged(said + picture(0, 0, 999, 999)).reason
+    assert judged("Report 7\n" + picture(0, 0, 999, 999), replace(FULL, spread=(0,) * 96)).verdict is Verdict.OK
+
+
+def test_text_that_stands_under_no_box_is_lost() -> None:
+    assert judged(TEXT_IN_BOX, SPREAD).verdict is Verdict.OK
+    assert "saw nothing" in judged(TEXT_IN_BOX.replace("520", "800"), SPREAD).reason
+
+
+def test_a_text_that_is_far_too_long_for_its_box_was_not_read_there() -> None:
+    small = TEXT_IN_BOX.replace("[[50, 520, 950, 980]]", "[[50, 520, 120, 535]]")
+    assert "no room" in judged(small).reason
+    assert judged(small[:130], replace(FULL, lines=1, letters=60)).verdict is Verdict.OK
+
+
+def test_boxes_that_march_or_lie_on_one_another_are_no_page() -> None:
+    marks = "".join(picture(900, top, 920, top + 14) for top in range(100, 700, 20))
+    assert "one after the other" in judged(TEXT_IN_BOX + marks).reason
+    lines = TEXT.split(". ")
+    same = "\n".join(f"<|ref|>text<|/ref|><|det|>[[70, 900, 400, 930]]<|/det|>\n{line}" for line in lines)
+    assert "one and the same place" in judged(same).reason
+    over = "\n".join(
+        f"<|ref|>text<|/ref|><|det|>[[70, {top}, 400, {top + 90}]]<|/det|>\n{line}"
+        for top, line in zip(range(100, 1000, 20), lines, strict=False)
+    )
+    assert "lie on others" in judged(over).reason
+
+
+def test_the_same_text_in_many_places_is_read_once() -> None:
+    line = "Every ledger in the house was opened on the last day of March and closed again at noon."
+    said = "\n".join(
+        f"<|ref|>text<|/ref|><|det|>[[70, {top}, 900, {top + 25}]]<|/det|>\n{line if top > 500 else one}"
+        for top, one in zip(range(100, 950, 30), TEXT.split(". "), strict=False)
+    )
+    assert "the same in" in judged(said).reason
+
+
+def test_half_of_a_full_page_is_too_little() -> None:
+    full = PageFacts(Placement(842, 1191), ink=0.08, lines=110, letters=5000)
+    long = " ".join(f"harbour{n} begins where evening comes over{n} the customs house." for n in range(45))
+    assert judged(long, full).verdict is Verdict.SUSPECT
+    assert judged(long, replace(full, letters=3500)).verdict is Verdict.OK
+
+
+def test_labels_are_no_speech_and_speech_in_a_block_is() -> None:
+    note = "The image shows the plan of a page. "
+    box = "<|ref|>image<|/ref|><|det|>[[0, 0, 999, 300]]<|/det|>\n"
+    assert judged(f"{box}{TEXT_IN_BOX}").verdict is Verdict.OK
+    look = (
+        "The image shows a scanned page of a document. At the top there is a heading in bold black font, and below "
+        "it the text is arranged in two columns on a white background. In the lower right corner a diagram with "
+        "labels is visible. The overall layout is clean, and the page appears to be part of a larger document. "
+    )
+    more = look.replace("shows", "of a sheet displays").replace("scanned page", "letter").replace("two", "three")
+    said = f"<|ref|>text<|/ref|><|det|>[[50, 50, 950, 950]]<|/det|>\n{look}{more.upper()}"
+    assert "describes" in judged(said, replace(FULL, letters=600)).reason
+    assert judged(note + TEXT).verdict is Verdict.OK
+
+
+def test_where_the_model_says_the_text_in_place_of_labels_it_counts() -> None:
+    said = "\n".join(
+        f"<|ref|>{line}<|/ref|><|det|>[[50, {top}, 950, {top + 20}]]<|/det|>"
+        for top, line in zip(range(50, 950, 30), TEXT.split(". "), strict=True)
+    )
+    assert judged(said).verdict is Verdict.OK
+
+
+def test_commands_of_formulas_are_no_letters_and_no_words() -> None:
+    dots = "\\dots " * 20
+    leaders = "".join(f"\\({n}x = {n * 7}\\) {dots}({n} marks)\n" for n in range(1, 9))
+    facts = PageFacts(Placement(595, 842), ink=0.02, lines=8, letters=100)
+    assert judged(leaders, facts).verdict is Verdict.OK
+    matrix = "\\[\\begin{array}{cccc}" + " \\\\ ".join(["0 & 1 & 0 & 1"] * 4) + "\\end{array}\\]\n"
+    assert judged(matrix, PageFacts(Placement(595, 842), ink=0.01, lines=4, letters=18)).verdict is Verdict.OK
+    lost = "\\(\\frac{\\mathrm{a}}{\\mathrm{b}} \\cdot \\underbrace{\\quad}\\)\n" * 7
+    assert judged(lost).verdict is not Verdict.OK
+
+
+def test_tokens_in_a_tables_cells_are_none_of_its_words() -> None:
+    row = "<tr>" + "<td>&lt;fcel&gt;</td>" * 5 + "<td>&lt;nl&gt;</td></tr>"
+    assert "tokens of its own" in judged(f"{TEXT}<table>{row * 3}</table>").reason
 
 
 def test_the_pages_own_text_is_believed() -> None:

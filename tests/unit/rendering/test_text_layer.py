@@ -10,8 +10,9 @@ from house import House
 
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.engines.vllm.deepseek import page_size
-from ocrd.model import TextLayer, View
-from ocrd.rendering import text_layer
+from ocrd.model import Placement, TextLayer, View
+from ocrd.output import layout_blocks
+from ocrd.rendering import tasks, text_layer
 from ocrd.rendering.renderer import Renderer
 
 SAMPLES = Path(__file__).parents[3] / "samples"
@@ -145,3 +146,20 @@ def test_where_it_is_preferred_the_engine_is_not_asked_for_a_page_with_text_of_i
     assert (" ".join(ENGLISH.split()[10:14]) in " ".join(sidecar.split())) is (setting == "prefer")
     assert "page 2" in sidecar.partition("<!-- page 2 -->")[2]
     house.close()
+
+
+@pytest.mark.parametrize("turn", [0, 90, 270])
+def test_a_layer_is_taken_in_its_lines_with_its_hyphens_and_the_place_of_each_block(tmp_path: Path, turn: int) -> None:
+    lines = ["The records of this mill name 2024-", "1177, which is the number of the or-",
+             "der, and the years 12-", "13 after it."]  # fmt: skip
+    with pymupdf.open() as document:
+        page = document.new_page(width=595, height=842)
+        for number, line in enumerate(lines):
+            page.insert_text((72, 100 + 16 * number), line, fontsize=12, fontname="tiro")
+
+        page.set_rotation(turn)  # and turned back where it is read, as a scan on its side
+        document.save(tmp_path / "a.pdf")
+    reading = tasks.layer_text(tmp_path / "a.pdf", 0, Placement(turn=-turn % 360))
+    first, *_ = layout_blocks.parse(reading)
+    assert first.text.split("\n") == lines
+    assert first.boxes[0] == pytest.approx((72 / 595, 90 / 842, 255 / 595, 150 / 842), abs=0.02)

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from ocrd.rendering import truncation
 
+register_heif_opener()
 KINDS = {
     "jpeg": {},
     "png": {},
@@ -18,6 +20,11 @@ KINDS = {
     "tiff": {"compression": "jpeg", "save_all": True, "append_images": [Image.new("RGB", (90, 90))]},
     "tiff-ccitt": {"compression": "group4"},
     "tiff-raw": {"strip_size": 512},
+    "tiff-big": {"big_tiff": True},
+    "heif": {},
+    "avif": {},
+    "jpeg2000": {},
+    "jpeg2000-bare": {"no_jp2": True},
 }
 
 
@@ -59,8 +66,12 @@ def test_other_pdfs_tell_when_they_are_parsed(tmp_path: Path, make_pdf: Callable
     assert truncation.has_pdf_end(tmp_path / "scan.pdf")
 
 
+HEADS = [b"", b"II*\0", b"MM\0*", b"MM\0+", b"RIFF", b"\xff\xd8\xff", b"%PDF-", b"\0\0\0\x0cjP  "]
+
+
 @given(
-    head=st.sampled_from([b"", b"II*\0", b"MM\0*", b"RIFF", b"\xff\xd8\xff", b"%PDF-"]), rest=st.binary(max_size=300)
+    head=st.sampled_from([b"", b"II*\0", b"MM\0*", b"MM\0+", b"RIFF", b"\xff\xd8\xff", b"%PDF-", b"\0\0\0\x0cjP  "]),
+    rest=st.binary(max_size=300),
 )
 def test_no_bytes_make_it_fail(tmp_path_factory: pytest.TempPathFactory, head: bytes, rest: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any"

@@ -1,0 +1,47 @@
+"""Special tokens: what a model is steered by and no page has printed on it. Pure.
+
+They are of the form `<|end_of_line|>`, with bars of ASCII or full-width ones (`<｜end▁of▁sentence｜>`), or mark the cells
+of a table in OTSL, as PaddleOCR-VL and Docling's models write it: `<fcel>cell<fcel>cell<nl>` is a row (M. Lysak et al.,
+Optimized Table Tokenization for Table Structure Recognition, 2023).
+"""
+
+import re
+from html import escape
+
+_BARRED = re.compile(r"<[|\uff5c](/?[A-Za-z][\w\u2581 ]{1,39})[|\uff5c]>")
+_CELLS = {"fcel", "ecel", "lcel", "ucel", "xcel", "ched", "rhed", "srow"}
+_CELL = re.compile(rf"<(?:{'|'.join(sorted(_CELLS))})>")
+_OTSL = re.compile(
+    rf"(?:<(?:{'|'.join(sorted(_CELLS))})>[^<]*)+<nl>(?:\s*(?:<(?:{'|'.join(sorted(_CELLS))})>[^<]*|<nl>))*"
+)
+_BARE = re.compile(rf"(?:<|&lt;)/?(?P<name>{'|'.join(sorted(_CELLS | {'nl', 'otsl'}))})(?:>|&gt;)")
+_TABLE = re.compile(r"<table\b.*?(?:</table>|\Z)", re.DOTALL | re.IGNORECASE)
+
+
+def with_plain_bars(text: str) -> str:
+    """Write the bars of all tokens as ASCII has them."""
+    return _BARRED.sub(r"<|\1|>", text) if "\uff5c" in text else text
+
+
+def without_tokens(text: str) -> str:
+    """Take all tokens away. Those that end a line become its end, and rows of OTSL become a table in HTML."""
+    if "<" not in text and "&lt;" not in text:
+        return text
+    text = _BARRED.sub(lambda token: "\n" if "line" in token[1] else "", text)
+    if not _BARE.search(text):
+        return text
+    outside = 0
+    parts = []
+    for table in _TABLE.finditer(text):
+        parts += [_OTSL.sub(_as_html, text[outside : table.start()]), table[0]]
+        outside = table.end()
+    text = "".join([*parts, _OTSL.sub(_as_html, text[outside:])])
+    return _BARE.sub(lambda token: "\n" if token["name"] == "nl" else " ", text)
+
+
+def _as_html(rows: "re.Match[str]") -> str:
+    told = []
+    for row in rows[0].split("<nl>"):
+        cells = "".join(f"<td>{escape(cell.strip(), quote=False)}</td>" for cell in _CELL.split(row)[1:])
+        told.append(f"<tr>{cells}</tr>" if cells else "")
+    return f"\n<table>{''.join(told)}</table>\n"

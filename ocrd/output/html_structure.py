@@ -1,0 +1,79 @@
+"""HTML in which some models write whole pages, as the Markdown that says the same. Pure.
+
+It is taken for markup only if it is nothing else: all of its tags are ones that shape text, and all that need an end
+have one. The source of a web page, printed, is text.
+"""
+
+import re
+from collections import Counter
+from html import unescape
+
+_TAG = re.compile(r"<(?P<end>/?)(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<about>(?:\s[^<>]*)?)/?>")
+_PARAGRAPHS = {"p", "div", "section", "article", "figure", "figcaption", "blockquote", "ul", "ol"}
+_HEADINGS = {f"h{level}" for level in range(1, 7)}
+_INLINE = {"span", "font", "small", "mark", "a", "b", "i", "u", "s", "em", "strong", "sub", "sup", "center"}
+_VOID = {"br", "hr", "img"}
+_KNOWN = _PARAGRAPHS | _HEADINGS | _INLINE | _VOID | {"li"}
+_HREF = re.compile(r"\shref\s*=\s*[\"']((?:https?://|mailto:)[^\s\"'()<>\\]*)[\"']", re.IGNORECASE)
+_ALT = re.compile(r"\salt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
+
+
+def as_markdown(text: str) -> str:
+    """Write paragraphs, headings, lists and links as Markdown; text whose tags are not all of these comes back."""
+    tags = list(_TAG.finditer(text))
+    names = {tag["name"].lower() for tag in tags}
+    if not names & (_PARAGRAPHS | _HEADINGS | {"li", "span", "a", "img", "hr"}) or not names <= _KNOWN:
+        return text
+    ends = Counter((tag["name"].lower(), bool(tag["end"])) for tag in tags)
+    if any(ends[name, True] != ends[name, False] for name in names - _VOID):
+        return text
+    told: list[str] = []
+    start = 0
+    lists: list[int] = []  # of each open list the number of its last item, -1 if it has none
+    links: list[str] = []
+    for tag in tags:
+        told.append(text[start : tag.start()])
+        start = tag.end()
+        told.append(_written(tag, lists, links))
+    return re.sub(r"\n[ \t]*\n\s*\n", "\n\n", "".join([*told, text[start:]]))
+
+
+def _written(tag: "re.Match[str]", lists: list[int], links: list[str]) -> str:
+    name, end = tag["name"].lower(), bool(tag["end"])
+    match name:
+        case "ul" | "ol":
+            if end:
+                del lists[-1:]
+            else:
+                lists.append(0 if name == "ol" else -1)
+            return "\n" if lists and not (len(lists) == 1 and not end) else "\n\n"
+        case "li":
+            return "" if end else _item(lists)
+        case "a":
+            if not end:
+                href = _HREF.search(tag["about"])
+                links.append(f"]({unescape(href[1])})" if href else "")
+                return "[" if href else ""
+            return links.pop() if links else ""
+        case "img":
+            alt = _ALT.search(tag["about"])
+            return unescape(alt[1] or alt[2] or "") if alt else ""
+        case "hr":
+            return "\n\n---\n\n"
+        case "span" | "font" | "small" | "mark":
+            return ""
+        case _ if name in _HEADINGS:
+            return "\n\n" if end else f"\n\n{'#' * int(name[1])} "
+        case _ if name in _PARAGRAPHS:
+            return "\n\n"
+        case _:
+            return tag[0]
+
+
+def _item(lists: list[int]) -> str:
+    """Begin an item, as deep as its list."""
+    indent = "    " * max(0, len(lists) - 1)
+    if lists and lists[-1] >= 0:
+        lists[-1] += 1
+        return f"\n{indent}{lists[-1]}. "
+    return f"\n{indent}- "

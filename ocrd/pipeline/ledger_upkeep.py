@@ -1,0 +1,32 @@
+"""A watch's ledger, asked by jobs, and made whole beside them in small steps."""
+
+from pathlib import Path
+
+from ocrd.concurrency.threads import finish_in_thread
+from ocrd.storage.ledger import Entry, NotKnownYetError, UnusableError
+from ocrd.storage.spool import Spool
+
+
+async def make_whole(spool: Spool, outbox: Path) -> None:
+    """Rebuild a lost ledger from the sidecars; of several callers one does it, the others wait.
+
+    Raises UnusableError, MachineError.
+    """
+    async with spool.rebuilding:
+        while not await finish_in_thread(spool.ledger.rebuild_some, outbox, spool.check_mount):
+            pass
+
+
+async def earlier(spool: Spool, outbox: Path, sha256: str) -> Entry | None:
+    """Find the last delivery of the same content, once that can be known; None also where the ledger can't be used.
+
+    Raises MachineError where it is being rebuilt and the outbox can't be looked into.
+    """
+    try:
+        while True:
+            try:
+                return await finish_in_thread(spool.ledger.earlier, sha256)
+            except NotKnownYetError:
+                await make_whole(spool, outbox)
+    except UnusableError:
+        return None

@@ -1,0 +1,126 @@
+"""What the boxes of a reading say against it: they march, lie on one another, or are too small for their text. Pure."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from ocrd.markup.layout_blocks import Block
+from ocrd.model import Box
+from ocrd.quality.words import Words, without_markup
+
+_MARCHING = 10
+"""Boxes of one size without text, in one column or row, that no page has. Marks beside a list come to four."""
+_SAME = 5
+"""Texts in one and the same box."""
+_OVERLAPS = 6
+"""Pairs of boxes of which one lies mostly within the other."""
+_STEP = 4 / 999
+"""Within which two lengths are the same, as a share of the page."""
+_ACROSS, _DOWN = 8, 12
+"""Cells of `PageFacts.spread`."""
+_OUTSIDE, _MUCH = 150, 0.35
+"""Letters, and share of all, that must stand outside of all boxes: notes at the margin are left out rightly."""
+_LETTERS = 60
+_DENSEST = 200_000
+"""Letters that would fill a page, if they were as small as an engine can read, a third of a point smaller than print
+ever is: 3 points on A4. Chinese and Japanese characters are as wide as two."""
+
+
+def repeated(told: Words) -> str:
+    """Say that boxes come again and again; empty if they may well stand so."""
+    blocks = [block for block in told.blocks if block.boxes]
+    if len(blocks) < _SAME:
+        return ""
+    if (count := _marching(blocks)) >= _MARCHING:
+        return f"it sees {count} boxes of one size, one after the other, with nothing in them"
+    same = max(Counter(block.boxes for block in blocks if block.text.strip()).values(), default=0)
+    if same >= _SAME:
+        return f"it sees {same} texts in one and the same place"
+    texts = Counter(text for block in blocks if len(text := block.text.strip()) >= _LETTERS)
+    if texts and (most := max(texts.values())) >= _SAME:
+        return f"it says the same in {most} places"
+    overlaps = _overlapping([block.boxes[0] for block in blocks if block.text.strip()])
+    if overlaps >= max(_OVERLAPS, len(blocks) / 5):
+        return f"{overlaps} of its boxes lie on others"
+    return ""
+
+
+def crammed(told: Words) -> str:
+    """Say that a text is far too long for its box; empty if all have room."""
+    for block in told.blocks:
+        area = sum((box.right - box.left) * (box.bottom - box.top) for box in block.boxes)
+        if not area or len(block.text) < max(_LETTERS, area * _DENSEST):
+            continue
+        widths = [1 + (char >= "\u3040") for char in without_markup(block.text) if char.isalnum()]
+        if len(widths) >= _LETTERS and sum(widths) > area * _DENSEST:
+            return f"{len(widths)} letters are to stand in a box that has no room for them"
+    return ""
+
+
+def letters_in(boxes: Iterable[Box], spread: Sequence[int]) -> float:
+    """Count the letters of a page (`PageFacts.spread`) that stand in boxes, each cell's alike all over it."""
+    return sum(count * share for count, share in zip(spread, _covered(boxes), strict=True))
+
+
+def unseen(blocks: Iterable[Block], spread: Sequence[int]) -> str:
+    """Say how much of a page stands where the engine gives no box; empty if that is little, or it gives none."""
+    boxes = [box for block in blocks for box in block.boxes]
+    if not boxes or not spread or any(block.text.strip() and not block.boxes for block in blocks):
+        return ""
+    total = sum(spread)
+    outside = total - letters_in(boxes, spread)
+    if outside < max(_OUTSIDE, total * _MUCH):
+        return ""
+    return f"some {outside:.0f} letters of about {total} stand where the engine saw nothing"
+
+
+def _covered(boxes: Iterable[Box]) -> list[float]:
+    """Tell of each cell which share of it lies in a box."""
+    shares = [0.0] * (_ACROSS * _DOWN)
+    for left, top, right, bottom in boxes:
+        for row in range(int(top * _DOWN), min(_DOWN, math.ceil(bottom * _DOWN))):
+            high = min(bottom * _DOWN, row + 1) - max(top * _DOWN, row)
+            for column in range(int(left * _ACROSS), min(_ACROSS, math.ceil(right * _ACROSS))):
+                wide = min(right * _ACROSS, column + 1) - max(left * _ACROSS, column)
+                shares[row * _ACROSS + column] += high * wide
+    return [min(1.0, share) for share in shares]
+
+
+def stacked(blocks: Iterable[Block]) -> float:
+    """Tell which share of its tables' heights is left if those beside one another count once: 0.5 for two of a height."""
+    sides = sorted((box.top, box.bottom) for block in blocks if "<t" in block.text for box in block.boxes)
+    total, union, end = 0.0, 0.0, 0.0
+    for top, bottom in sides:
+        total += bottom - top
+        union += max(0.0, bottom - max(top, end))
+        end = max(end, bottom)
+    return union / total if total else 1.0
+
+
+def _marching(blocks: Iterable[Block]) -> int:
+    """Count the boxes of the commonest size that have no text and one side in common."""
+    columns: Counter[tuple[str, int, int, int]] = Counter()
+    rows: Counter[tuple[str, int, int, int]] = Counter()
+    for block in blocks:
+        if block.text.strip():
+            continue
+        for left, top, right, bottom in block.boxes:
+            size = round((right - left) / _STEP), round((bottom - top) / _STEP)
+            columns[block.label, *size, round(left / _STEP)] += 1
+            rows[block.label, *size, round(top / _STEP)] += 1
+    return max([*columns.values(), *rows.values()], default=0)
+
+
+def _overlapping(boxes: list[Box]) -> int:
+    """Count the pairs of which the smaller one lies mostly within the other."""
+    count = 0
+    boxes = sorted(boxes, key=lambda box: box.top)
+    for place, one in enumerate(boxes):
+        for other in boxes[place + 1 :]:
+            if other.top >= one.bottom:
+                break
+            common = min(one.right, other.right) - max(one.left, other.left), min(one.bottom, other.bottom) - other.top
+            if min(common) > 0:
+                smaller = min((box.right - box.left) * (box.bottom - box.top) for box in (one, other))
+                count += common[0] * common[1] > smaller / 2
+    return count

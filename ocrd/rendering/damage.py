@@ -1,0 +1,172 @@
+"""What a drawing may lack of its page: libraries go on where data are damaged, and say so only in passing.
+
+Their words are kept here, sorted into what is lost and what is not, and told in the words of a person. Empty words mean
+that nothing speaks against a drawing.
+"""
+
+import contextlib
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pymupdf
+
+_HARMLESS = re.compile(
+    r"""\.\.\.\ repeated | encountered\ syntax\ errors  # of what was said before
+    | repairing\ PDF | expected\ object\ number | page\ tree | non-page\ object  # of the whole file, not of this page
+    | [Oo]ptional\ Content | Layer\ config | link\ destination | annotation | appearance\ stream | parent\ tree
+    | non-embedded\ font | bogus\ font | missing\ font\ desc | lying\ about | any\ cmaps | CMap | bfrange
+    | cid\ collection | FT_Load_Glyph  # three ways to draw a glyph; `cannot render glyph` follows if none went
+    | Ignoring\ Page\ blending | ICC\ | lcms | cmsOpen | misplaced\ '\w+'\ box | JPX\ numcomps | gray\ to\ alpha
+    | marked\ content | ExtGState | subtype\ PS | no\ current\ point | gstate\ underflow
+    | Length\ incorrect | line\ feed\ missing | aes\ padding
+    | JBIG2\ file\ header | terminating\ marker""",
+    re.VERBOSE,
+)
+"""What MuPDF says of files on whose pages nothing is missing."""
+_END_OF_FLATE = "premature end of data in flate filter"
+"""Many programs leave the last bytes of such data out, which say only that they end."""
+_LOSSES = {
+    "a font of it is damaged": re.compile(r"glyph|\bfont|FT_"),
+    "parts of it are missing": re.compile(r"cannot (?:find|load)|not a stream|no XObject|is missing|[Rr]esource"),
+    "its instructions for drawing are damaged": re.compile(
+        r"keyword|syntax|operand|stack|gstate|operator|current point"
+    ),
+}
+UNDECODED = "data of it can't be decoded"
+_OTHER_STREAMS = {"Thumb", "Metadata"}
+"""What else may be a stream of a page's own (ISO 32000-2, table 31)."""
+_STDERR = 2
+_SAID = 65_536
+"""Bytes that are kept of what a library writes there."""
+_JPEG_END = b"\xff\xd9"
+_PIECE = 2**20
+"""Bytes that are decompressed at once."""
+_HOLE = bytes(8)
+"""Zeros; the end of a strip may be filled up with a few."""
+_LONG_HOLE = bytes(256)
+_CHUNK = 12
+"""Bytes of a PNG's chunk beside its data: length, kind, checksum (ISO/IEC 15948, 5.3)."""
+
+
+def of_messages(messages: Iterable[str], *, closely: bool) -> str:
+    """Say what a page lacks by what MuPDF said while it drew it; `closely`, also what rarely means a loss."""
+    losses = [line for line in messages if not _HARMLESS.search(line) and (closely or line != _END_OF_FLATE)]
+    if not losses:
+        return ""
+    return next((loss for loss, words in _LOSSES.items() if any(map(words.search, losses))), UNDECODED)
+
+
+def of_structure(document: "pymupdf.Document", page: int) -> str:
+    """Say what is missing of the page with this cross-reference number: itself, or what is drawn on it."""
+    if document.xref_object(page) == "null":
+        return "its own object is missing"
+    entries = {key: document.xref_get_key(page, key) for key in document.xref_get_keys(page)}
+    if "Contents" in entries:
+        kind, contents = entries["Contents"]
+        lost = kind in ("xref", "array") and not _are_streams(document, kind, contents)
+    else:  # a blank page may have none; but they may hang on a name that is misspelt
+        others = (entries[key] for key in entries.keys() - _OTHER_STREAMS)
+        lost = any(_are_streams(document, kind, value, least=1) for kind, value in others)
+    return "its contents are missing" if lost else ""
+
+
+def _are_streams(document: "pymupdf.Document", kind: str, value: str, least: int = 0) -> bool:
+    """Whether a value is a stream, or an array of so many at least."""
+    if kind == "xref":
+        if _is_stream(document, value):
+            return True
+        with contextlib.suppress(Exception):  # it may be missing
+            kind, value = "array", document.xref_object(_number(value))
+    parts = re.findall(r"\d+ \d+ R", value)
+    array = kind == "array" and value.startswith("[")
+    return array and len(parts) >= least and all(_is_stream(document, part) for part in parts)
+
+
+def _is_stream(document: "pymupdf.Document", reference: str) -> bool:
+    try:
+        return bool(document.xref_is_stream(_number(reference)))
+    except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
+        return False
+
+
+def _number(reference: str) -> int:
+    return int(reference.partition(" ")[0])
+
+
+def of_jpeg(data: bytes) -> str:
+    """Decode a JPEG, an eighth of its size, and say whether its data end early or make no sense."""
+    import cv2
+    import numpy as np
+
+    with heard() as said:  # the mark of the end is all that some lack
+        image = cv2.imdecode(np.frombuffer(data + _JPEG_END, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    return UNDECODED if image is None or any(b"Corrupt" in line for line in said) else ""
+
+
+def of_flate(data: bytes) -> str:
+    """Decompress all of a picture's data (RFC 1950), of which MuPDF reads no more than fills its rows."""
+    inflate = zlib.decompressobj()
+    try:
+        while data and not inflate.eof:
+            inflate.decompress(data, _PIECE)
+            data = inflate.unconsumed_tail
+    except zlib.error:
+        return UNDECODED
+    return ""
+
+
+def of_jpx(data: bytes) -> str:
+    """Look for a hole in JPEG 2000, which makes a picture blurred. Only empty parts of it are zeros, a byte each."""
+    return UNDECODED if _LONG_HOLE in data else ""
+
+
+def of_png(path: Path) -> str:
+    """Compare a PNG's data with their checksums, which Pillow does not."""
+    data = path.read_bytes()
+    place = 8
+    while place + _CHUNK <= len(data):
+        end = place + _CHUNK + int.from_bytes(data[place : place + 4])
+        if zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            return UNDECODED
+        if data[place + 4 : place + 8] == b"IEND":
+            return ""
+        place = end
+    return UNDECODED
+
+
+def of_contents(streams: Iterable[bytes]) -> str:
+    """Look for holes in a page's instructions, which are text or are compressed: zeros that pass for spaces."""
+    return UNDECODED if any(_LONG_HOLE in stream for stream in streams) else ""
+
+
+def of_fax(strips: Iterable[bytes]) -> str:
+    """Look for holes in fax data, whose codes never have more than fourteen zeros in a row (ITU-T T.6)."""
+    return UNDECODED if any(_HOLE in strip for strip in strips) else ""
+
+
+def of_said(lines: Iterable[bytes]) -> str:
+    """Say what an image lacks by what libtiff wrote while it decoded it."""
+    return UNDECODED if any(b"Decode" in line or b"Read error" in line for line in lines) else ""
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[list[bytes]]:
+    """Catch what C libraries write to standard error; the list is filled at the end, with at most 64 KiB."""
+    lines: list[bytes] = []
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    usual = os.dup(_STDERR)
+    os.dup2(writer, _STDERR)
+    try:
+        yield lines
+    finally:
+        os.dup2(usual, _STDERR)
+        os.close(usual)
+        os.close(writer)
+        with contextlib.suppress(BlockingIOError):
+            lines += os.read(reader, _SAID).splitlines()
+        os.close(reader)

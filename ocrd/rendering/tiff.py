@@ -1,0 +1,92 @@
+"""TIFFs as scanners, microscopes and printers write them: 12 to 64 bits, floating point, planes, odd colour maps.
+
+Pillow reads the usual ones; of the others it makes something black, inverted or nothing. Those are read by tifffile.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    Array = np.ndarray[Any, Any]
+
+_BITS, _PHOTOMETRIC, _COLOUR_MAP = 258, 262, 320
+"""TIFF's BitsPerSample, PhotometricInterpretation and ColorMap (TIFF 6.0)."""
+_REDUCED, _MASK = 1, 4
+"""Bits of NewSubfileType: a thumbnail, and what tells which pixels of another image count."""
+_LEVELS = 255
+_SIXTEEN = 257
+"""From 8 to 16 bits."""
+
+
+def pages(path: Path) -> list[int]:
+    """List which images of a TIFF are pages, by their places in it. Raises what tifffile does."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        kinds = [int(getattr(page, "subfiletype", 0)) for page in file.pages]
+    wanted = [place for place, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
+    return wanted or list(range(len(kinds)))
+
+
+def is_usual(image: "Image.Image") -> bool:
+    """Whether Pillow's idea of the TIFF's image that it shows is right."""
+    tags = image.tag_v2  # type: ignore[attr-defined] # of a TiffImageFile
+    bits = tags.get(_BITS, (1,))
+    return max(bits) <= 8 and image.mode not in ("I", "F") and not _has_short_map(tags.get(_COLOUR_MAP, ()))  # noqa: PLR2004
+
+
+def _has_short_map(colours: Sequence[int]) -> bool:
+    """Whether a colour map ends at 255 instead of 65,535, as some scanners write it."""
+    return 0 < max(colours, default=0) <= _LEVELS
+
+
+def decoded(path: Path, place: int) -> "Image.Image":
+    """Decode one image of a TIFF as grey or RGB of 8 bits; what is transparent is paper. Raises what tifffile does."""
+    import numpy as np
+    import tifffile
+    from PIL import Image
+
+    with tifffile.TiffFile(path) as file:
+        page: Any = file.pages[place]
+        pixels, kind, extra = page.asarray(), page.photometric.name, [sample.name for sample in page.extrasamples]
+        separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim > 2  # noqa: PLR2004
+        colours = getattr(page, "colormap", None)
+    if kind == "PALETTE" and colours is not None:
+        levels = colours.T // (1 if _has_short_map(colours.ravel().tolist()) else _SIXTEEN)
+        return Image.fromarray(levels.astype(np.uint8)[pixels])
+    pixels = np.moveaxis(pixels, 0, -1) if separate else pixels
+    levels = _eight_bits(np.atleast_3d(pixels))
+    shades = levels[..., : levels.shape[-1] - len(extra)]
+    image = _as_image(_LEVELS - shades if kind == "MINISWHITE" else shades, kind)
+    if extra and extra[0].endswith("ALPHA") and kind != "SEPARATED":
+        alpha = Image.fromarray(levels[..., shades.shape[-1]])
+        return Image.composite(image, Image.new(image.mode, image.size, "white"), alpha)
+    return image
+
+
+def _as_image(shades: "Array", kind: str) -> "Image.Image":
+    from PIL import Image
+
+    if kind == "SEPARATED":
+        return Image.fromarray(shades[..., :4].copy(), "CMYK").convert("RGB")
+    if kind == "CIELAB" or shades.shape[-1] < 3:  # noqa: PLR2004
+        return Image.fromarray(shades[..., 0])  # of Lab the lightness is enough to read by
+    return Image.fromarray(shades[..., :3].copy())
+
+
+def _eight_bits(values: "Array") -> "Array":
+    """Bring levels of any type to 0 to 255: by the least usual range that holds them, or else by their own."""
+    import numpy as np
+
+    if values.dtype == np.uint8:
+        return values
+    values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    bottom = 0.0 if low >= 0 else low
+    tops = (1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16, 24, 32))) if low >= 0 else ()
+    top = next((top for top in tops if high <= top * 1.0001), high)
+    return np.asarray(((values - bottom) * (_LEVELS / ((top - bottom) or 1))).clip(0, _LEVELS), np.uint8)

@@ -1,0 +1,37 @@
+"""What a model is steered by is not what it read; rows in OTSL are a table."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocrd.markup.special_tokens import without_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a<|im_end|>", "a"),
+        ("a<|end_of_line|>b", "a\nb"),
+        ("a<\uff5cend\u2581of\u2581sentence\uff5c>", "a"),
+        ("|x| < y, a <| b |> c, <|>", "|x| < y, a <| b |> c, <|>"),
+        (
+            "<fcel>a<fcel>b<nl><fcel>1 & 2<ecel><nl>",
+            "\n<table><tr><td>a</td><td>b</td></tr><tr><td>1 &amp; 2</td><td></td></tr></table>\n",
+        ),
+        ("<table><tr><td>&lt;fcel&gt;7</td></tr></table>", "<table><tr><td> 7</td></tr></table>"),
+        ("a<nl>b", "a\nb"),
+    ],
+)
+def test_what_becomes_of_tokens(text: str, told: str) -> None:
+    assert without_tokens(text) == told
+
+
+MARKS = ["<fcel>", "<ecel>", "<nl>", "<lcel>", "<table>", "</table>", "<|x_y|>", "&lt;nl&gt;", "<", "|", "\n"]
+
+
+@given(st.lists(st.sampled_from(MARKS), max_size=14))
+def test_every_word_between_tokens_stays(marks: list[str]) -> None:
+    text = "".join(f"{mark}w{number}w" for number, mark in enumerate(marks))
+    told = without_tokens(text)
+    assert all(f"w{number}w" in told for number in range(len(marks)))
+    assert not {mark for mark in ("<fcel>", "<ecel>", "<nl>", "<lcel>", "<|x_y|>", "&lt;nl&gt;") if mark in told}

@@ -1,0 +1,135 @@
+"""PDFs as people have them: with rubbish around, cropped to nothing, as large as a plan, locked in odd ways, broken."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pikepdf
+import pymupdf
+import pytest
+from PIL import Image
+
+from ocrd.errors import DocumentError, IncompleteError
+from ocrd.model import PixelSize, View
+from ocrd.rendering import sources, tasks
+
+FILES = Path(__file__).parents[2] / "files"
+SAMPLES = Path(__file__).parents[3] / "samples"
+MakePdf = Callable[..., Path]
+
+
+def size(width: float, height: float) -> PixelSize:
+    scale = 800 / max(width, height)
+    return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def noise() -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((300, 300), 80).save(file, "PNG")
+    return file.getvalue()
+
+
+def refusal(path: Path) -> DocumentError:
+    with pytest.raises(DocumentError) as caught:
+        tasks.open_source(path)
+    return caught.value
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 200 OK\r\n\r\n" * 100, bytes(3_000_000)])
+@pytest.mark.parametrize("behind", [b"", bytes(20_000), b"rubbish" * 300_000])
+def test_rubbish_around_a_whole_pdf_costs_no_page(tmp_path: Path, before: bytes, behind: bytes) -> None:
+    (tmp_path / "a.pdf").write_bytes(before + (SAMPLES / "english.pdf").read_bytes() + behind)
+    facts = tasks.open_source(tmp_path / "a.pdf")
+    assert (facts.kind, facts.pages) == ("pdf", 2)
+
+
+def test_a_text_that_speaks_of_pdf_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(b"x" * 2000 + b" a file begins with %PDF-1.7 and ends otherwise")
+    assert "no PDF and no image" in refusal(tmp_path / "a.pdf").what
+
+
+def test_a_pdf_that_was_changed_and_is_cut_off_in_the_change_is_cut_off(tmp_path: Path, make_pdf: MakePdf) -> None:
+    path = make_pdf(tmp_path / "a.pdf", pages=2)
+    whole = path.stat().st_size
+    with pymupdf.open(path) as document:
+        for _ in range(3):
+            document.new_page().insert_image((0, 0, 500, 500), stream=noise())
+        document.saveIncr()
+    data = path.read_bytes()
+    (tmp_path / "cut.pdf").write_bytes(data[: whole + (len(data) - whole) // 2])
+    assert isinstance(refusal(tmp_path / "cut.pdf"), IncompleteError)
+
+
+def test_a_page_that_is_cropped_to_nothing_is_shown_whole(tmp_path: Path) -> None:
+    assert tasks.render_page(FILES / "cropbox-empty.pdf", 0, size, View()).facts.letters > 20
+    with pymupdf.open(FILES / "grey-text.pdf") as document:
+        document.xref_set_key(document[0].xref, "CropBox", "[2000 2000 3000 3000]")
+        document.save(tmp_path / "outside.pdf")
+    assert not tasks.render_page(tmp_path / "outside.pdf", 0, size, View()).facts.blank
+
+
+@pytest.mark.parametrize("unit", [b"", b"/UserUnit 10"])
+def test_a_plan_of_twenty_metres_is_drawn(tmp_path: Path, raw_pdf: MakePdf, unit: bytes) -> None:
+    side = 5669 if unit else 56693
+    drawing = b"0 0 0 rg 0 0 %d %d re f" % (side // 2, side // 2)
+    path = raw_pdf(
+        tmp_path / "a.pdf",
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R%b/MediaBox[0 0 %d %d]/Contents 4 0 R>>" % (unit, side, side),
+        b"<</Length %d>>stream\n%b\nendstream" % (len(drawing), drawing),
+    )
+    page = tasks.render_page(path, 0, size, View(turn=0))
+    image = Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels)
+    assert (image.getpixel((200, 600)), image.getpixel((600, 200))) == ((0, 0, 0), (255, 255, 255))
+
+
+def test_a_page_tree_that_mupdf_finds_nothing_in_is_repaired_and_said_so(tmp_path: Path) -> None:
+    with pymupdf.open() as document:
+        for _ in range(3):
+            document.new_page().insert_text((72, 72), "There is something on it.")
+        data = document.tobytes()
+        first = document[0].xref
+    # the catalog takes the first page for the tree, as a program wrote it that had only one
+    (tmp_path / "a.pdf").write_bytes(data.replace(b"/Pages 2 0 R", b"/Pages %d 0 R" % first))
+    facts = tasks.open_source(tmp_path / "a.pdf")
+    assert facts.pages >= 1
+    assert facts.problems == ("The structure of this PDF is damaged, and pages of it may be missing.",)
+    assert tasks.render_page(tmp_path / "a.pdf", 0, size, View()).facts.ink > 0
+
+
+def test_a_portfolio_says_what_was_not_read() -> None:
+    facts = tasks.open_source(FILES / "portfolio.pdf")
+    assert facts.attachments == ("letter.pdf",)
+    assert "portfolio" in facts.problems[0]
+
+
+def test_an_invoice_names_what_is_attached_to_it_and_is_complete(tmp_path: Path, make_pdf: MakePdf) -> None:
+    path = make_pdf(tmp_path / "a.pdf")
+    with pymupdf.open(path) as document:
+        document.embfile_add("factur-x.xml", b"<invoice/>")
+        document.saveIncr()
+    facts = tasks.open_source(path)
+    assert (facts.attachments, facts.problems) == (("factur-x.xml",), ())
+
+
+def test_a_form_that_only_adobe_can_draw_is_refused() -> None:
+    error = refusal(FILES / "xfa-dynamic.pdf")
+    assert "dynamic XFA" in error.what
+    assert "print it to a new PDF" in error.remedy
+
+
+def test_an_empty_user_password_opens_a_pdf_and_another_one_does_not(tmp_path: Path, make_pdf: MakePdf) -> None:
+    plain = make_pdf(tmp_path / "plain.pdf")
+    for name, user in (("owner", ""), ("user", "secret")):
+        with pikepdf.open(plain) as pdf:
+            pdf.save(tmp_path / f"{name}.pdf", encryption=pikepdf.Encryption(owner="owner", user=user))
+    assert tasks.open_source(tmp_path / "owner.pdf").pages == 1
+    assert refusal(tmp_path / "user.pdf").what == "This PDF asks for a password."
+
+
+def test_no_library_speaks_in_a_note(tmp_path: Path) -> None:
+    catalog = b"<</Type/Catalog/Pages 99999999999999999999 0 R>>"
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\n1 0 obj " + catalog + b" endobj\n%%EOF")
+    assert "code=" not in refusal(tmp_path / "a.pdf").what
+    assert sources.plain(RuntimeError("code=5: exponent overflow!")) == "exponent overflow!"

@@ -1,0 +1,134 @@
+"""Images in every form that scanners and programs give their pixels: each shows the same page, and becomes a PDF."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pymupdf
+import pytest
+import tifffile
+from PIL import Image, ImageDraw
+
+from ocrd.filetypes import is_source_name
+from ocrd.model import PageResult, PixelSize, Verdict, View
+from ocrd.rendering import tasks
+
+FILES = Path(__file__).parents[2] / "files"
+SIZE = PixelSize(300, 400)
+Array = np.ndarray[Any, Any]
+
+
+def size(_width: float, _height: float) -> PixelSize:
+    return SIZE
+
+
+def page() -> Image.Image:
+    image = Image.new("L", (600, 800), 240)
+    draw = ImageDraw.Draw(image)
+    for line in range(18):
+        for word in range(6):
+            draw.rectangle((60 + 80 * word, 60 + 35 * line, 110 + 80 * word, 75 + 35 * line), 20 + 10 * (line % 3))
+    return image
+
+
+GREY = np.asarray(page())
+RGB = np.stack([GREY, GREY, GREY], axis=-1)
+CMYK = np.dstack([np.zeros((*GREY.shape, 3), np.uint8), 255 - GREY])
+
+
+def tiff(pixels: Array, **how: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, **how)
+    return file.getvalue()
+
+
+def pillow(kind: str, mode: str = "L", **how: Any) -> bytes:
+    file = io.BytesIO()
+    page().convert(mode).save(file, kind, **how)
+    return file.getvalue()
+
+
+def short_map() -> bytes:
+    """A TIFF with a colour map of 8 bits; tifffile writes those of 16."""
+    levels = np.arange(256, dtype=np.uint16)
+    return tiff(GREY, photometric="palette", colormap=np.stack([levels] * 3))
+
+
+def with_alpha() -> Array:
+    """Black all over, and transparent where the paper is."""
+    return np.dstack([np.zeros((*GREY.shape, 3), np.uint16), (255 - GREY.astype(np.uint16)) * 257])
+
+
+FORMS: dict[str, Callable[[], bytes]] = {
+    "16 bits": lambda: tiff(GREY.astype(np.uint16) * 257),
+    "16 bits, white is zero": lambda: tiff((255 - GREY.astype(np.uint16)) * 257, photometric="miniswhite"),
+    "12 of 16 bits": lambda: tiff(GREY.astype(np.uint16) * 16),
+    "32 bits": lambda: tiff(GREY.astype(np.uint32) * 16843009, compression="lzw"),
+    "32 bits, white is zero": lambda: tiff((255 - GREY.astype(np.uint32)) * 16843009, photometric="miniswhite"),
+    "float": lambda: tiff((GREY / 255).astype(np.float32), compression="zlib", predictor=3),
+    "float of 64 bits": lambda: tiff(GREY / 255 - 0.5),
+    "float of 16 bits": lambda: tiff((GREY / 255).astype(np.float16)),
+    "float RGB": lambda: tiff((RGB / 255).astype(np.float32), photometric="rgb"),
+    "planes of 16 bits": lambda: tiff(
+        np.moveaxis(RGB, 2, 0).astype(np.uint16) * 257, photometric="rgb", planarconfig="separate"
+    ),
+    "big-endian BigTIFF": lambda: tiff(GREY, bigtiff=True, byteorder=">"),
+    "tiles of 16 bits": lambda: tiff(GREY.astype(np.uint16) * 257, tile=(64, 64), compression="lzw"),
+    "a colour map of 8 bits": short_map,
+    "CMYK": lambda: tiff(CMYK, photometric="separated"),
+    "CMYK of 16 bits": lambda: tiff(CMYK.astype(np.uint16) * 257, photometric="separated"),
+    "alpha of 16 bits": lambda: tiff(with_alpha(), photometric="rgb", extrasamples=["unassalpha"]),
+    "CMYK JPEG": lambda: pillow("JPEG", "CMYK"),
+    "JPEG without its end": lambda: pillow("JPEG")[:-2],
+    "BMP": lambda: pillow("BMP"),
+    "GIF": lambda: pillow("GIF"),
+    "JPEG 2000": lambda: pillow("JPEG2000"),
+    "PGM": lambda: pillow("PPM"),
+    "PBM": lambda: pillow("PPM", "1"),
+    "AVIF": lambda: pillow("AVIF", "RGB"),
+    "LAB": lambda: tiff(np.dstack([GREY, np.zeros((*GREY.shape, 2), np.uint8)]), photometric="cielab"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_shows_the_same_page_and_becomes_a_pdf(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "scan"
+    path.write_bytes(FORMS[form]())
+    shown = tasks.render_page(path, 0, size, View(turn=0))
+    assert not shown.facts.damage
+    assert same(Image.frombytes("RGB", (SIZE.width, SIZE.height), shown.pixels))
+    result = PageResult(0, Verdict.BLANK, "", None, facts=shown.facts)
+    with pymupdf.open(stream=tasks.make_searchable(path, (result,)), filetype="pdf") as document:
+        drawn = document[0].get_pixmap(dpi=100)
+    assert same(Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples))
+
+
+def same(image: Image.Image) -> bool:
+    ours, expected = (np.asarray(one.convert("L").resize((300, 400)), float).ravel() for one in (image, page()))
+    return bool(ours.std() > 30 and np.corrcoef(ours, expected)[0, 1] > 0.95)
+
+
+@pytest.mark.parametrize("name", ["colormap-8bit.tif", "cmyk.tif"])
+def test_files_of_scanners_are_read(name: str) -> None:
+    facts = tasks.render_page(FILES / name, 0, lambda w, h: PixelSize(1240, round(1240 * h / w)), View(turn=0)).facts
+    assert not facts.blank
+    assert facts.letters > 20
+
+
+def test_a_thumbnail_is_no_page() -> None:
+    assert tasks.open_source(FILES / "two-pages-one-thumbnail.tif").pages == 1
+
+
+def test_an_animation_is_one_page(tmp_path: Path) -> None:
+    frames = [page().rotate(90 * number) for number in range(3)]
+    for kind in ("GIF", "WEBP"):
+        frames[0].save(tmp_path / "scan", kind, save_all=True, append_images=frames[1:])
+        assert tasks.open_source(tmp_path / "scan").pages == 1
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "bmp", "gif", "jp2", "j2k", "avif", "pbm", "pgm", "ppm"])
+def test_images_are_sources_by_their_names(suffix: str) -> None:
+    assert is_source_name(f"scan.{suffix}")
+    assert is_source_name(f"SCAN.{suffix.upper()}")
