@@ -66,7 +66,7 @@ vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
 	.venv-vllm/bin/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder tests/vllm
 
-# A version's acceptance, on a machine with a GPU, ten minutes; elsewhere it says why not and does nothing.
+# A version's acceptance, on a machine with a GPU, a quarter of an hour; elsewhere it says why not and does nothing.
 gpu-test: venv
 	$(BIN)/python tests/gpu/acceptance.py
 

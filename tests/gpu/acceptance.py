@@ -1,6 +1,6 @@
 """What a version of vLLM must pass before ocrd names it: the whole daemon on a GPU, and all that may befall it there.
 
-    python tests/gpu/acceptance.py [--seconds 560] [--parts speed,killed,…] [--json FILE] [--tiny]
+    python tests/gpu/acceptance.py [--seconds 900] [--parts speed,killed,…] [--json FILE] [--tiny]
 
 The model has DeepSeek-OCR's real size and random weights. Each row of the table is printed as soon as it is known, and
 no part begins that may not end in time. Two daemons share the parts. The first has everything as it is by default:
@@ -50,7 +50,7 @@ from ocrd.engines.vllm import preflight, setup  # noqa: E402
 from ocrd.errors import OcrdError  # noqa: E402
 
 NEEDS = {
-    "begin": 170, "bans": 15, "speed": 55, "half_black": 15, "killed": 90, "mps": 330, "orphan": 15,
+    "begin": 170, "bans": 15, "speed": 110, "half_black": 15, "killed": 90, "mps": 365, "orphan": 15,
     "kept": 65, "poison": 110, "sleep": 25,
 }  # fmt: skip
 """The parts in their order, and the seconds without which none begins; for `mps`, those of all that follows too."""
@@ -387,7 +387,7 @@ def no_card() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=560)
+    parser.add_argument("--seconds", type=float, default=900)
     parser.add_argument("--parts", default=",".join(NEEDS), type=lambda told: told.split(","))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--tiny", action="store_true", help="a model for the CPU, to try this script")
