@@ -244,10 +244,11 @@ def test_a_fault_at_any_step_pauses_the_watch_until_it_is_mended(pool: Executor,
 def test_the_harness_catches_code_that_breaks_the_promises(pool: Executor, change: Change, name: str) -> None:
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
     deaths = [(death,) for death in range(1, 2 * len(points(pool, scenario)))]
+    killed, explored = pool.submit(swarm.run, scenario, deaths, change), pool.submit(swarm.breaks, scenario, change)
     with pytest.raises(AssertionError) as caught:
-        pool.submit(swarm.run, scenario, deaths, change).result()
+        killed.result()
     assert "failed by itself" not in str(caught.value)
-    assert pool.submit(swarm.breaks, scenario, change).result()
+    assert explored.result()
 
 
 def test_no_rename_is_relied_on_before_its_file_and_its_folder_are_synced(pool: Executor, scenario: Scenario) -> None:
