@@ -42,6 +42,7 @@ test: lint types
 	$(PYTEST) tests/unit tests/system
 	$(MAKE) vllm-test
 
+test-all: export OCRD_CRASH_EXPLORED = 1
 test-all: export OCRD_CRASH_PAIRS = 1
 test-all: export OCRD_CRASH_RUNS = 300
 test-all: export OCRD_KILL_SECONDS = 240
