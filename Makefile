@@ -16,8 +16,8 @@ JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
 # Tests run in two workers; the tests of one file, which may share a daemon, in one of them.
 WORKERS := 2
-SPREAD = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
-PYTEST = $(BIN)/pytest $(SPREAD)
+SPREAD = --numprocesses $(WORKERS) --no-loadscope-reorder
+PYTEST = $(BIN)/pytest $(SPREAD) --dist loadfile
 
 .PHONY: venv demo docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean
 
@@ -42,6 +42,7 @@ test: lint types
 	$(PYTEST) tests/unit tests/system
 	$(MAKE) vllm-test
 
+test-all: export OCRD_CRASH_EXPLORED = 1
 test-all: export OCRD_CRASH_PAIRS = 1
 test-all: export OCRD_CRASH_RUNS = 300
 test-all: export OCRD_KILL_SECONDS = 240
@@ -64,7 +65,7 @@ system: venv
 # The real engine, built for the CPU, in an environment of its own.
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
-	.venv-vllm/bin/pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder tests/vllm
+	.venv-vllm/bin/pytest $(SPREAD) --dist loadgroup tests/vllm
 
 # A version's acceptance, on a machine with a GPU, a quarter of an hour; elsewhere it says why not and does nothing.
 gpu-test: venv

@@ -14,7 +14,7 @@ from ocrd.config.vllm import VllmSettings
 
 SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "90"))
 """How long it is killed."""
-DYING = 30.0
+DYING = 60.0
 """Seconds that processes may take to die, on a machine with other things to do."""
 
 

@@ -29,7 +29,7 @@ def test_one_engine_serves_batch_after_batch_and_outlives_its_own_death(house: V
     for batch in (1, 2):
         for name in ("a", "b"):
             house.drop(f"{name}{batch}.pdf", 2, size=SMALL)
-        wait_for(lambda batch=batch: len(house.files("archive")) == 2 * batch, 120)
+        wait_for(lambda batch=batch: len(house.files("archive")) == 2 * batch, 300)
     assert house.engine() == first, "the engine stays resident"
 
     second = subprocess.run(
@@ -39,9 +39,9 @@ def test_one_engine_serves_batch_after_batch_and_outlives_its_own_death(house: V
 
     for number in range(3):
         house.drop(f"c{number}.pdf", 2, size=SMALL)
-    wait_for(lambda: house.pages_kept() >= 1, 120)
+    wait_for(lambda: house.pages_kept() >= 1, 300)
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: len(house.files("archive")) == 7, 400)
+    wait_for(lambda: len(house.files("archive")) == 7, 600)
     assert house.engine() not in (None, first)
     assert house.files("error") == []
     assert len(house.files("outbox")) == 7
@@ -52,7 +52,7 @@ def test_one_engine_serves_batch_after_batch_and_outlives_its_own_death(house: V
 def test_a_stop_with_work_in_flight_loses_nothing_and_a_kill_leaves_no_engine(house: VllmHouse) -> None:
     house.drop("long.pdf", 12, size=SMALL)
     daemon = house.start()
-    wait_for(lambda: house.pages_kept() >= 2, 300)
+    wait_for(lambda: house.pages_kept() >= 2, 600)
     assert stop(daemon, 60) == 0
     kept = house.pages_kept()
     [job] = house.jobs()
@@ -61,13 +61,13 @@ def test_a_stop_with_work_in_flight_loses_nothing_and_a_kill_leaves_no_engine(ho
     assert house.engine() is None
 
     daemon = house.start()
-    wait_for(lambda: house.pages_kept() > kept, 300)
+    wait_for(lambda: house.pages_kept() > kept, 600)
     daemon.kill()
     daemon.wait()
     wait_for(lambda: house.engine() is None, 15)
 
     daemon = house.start()
-    wait_for(lambda: "long.pdf" in house.files("archive"), 300)
+    wait_for(lambda: "long.pdf" in house.files("archive"), 600)
     text = house.path("outbox/long.md").read_text()
     assert [f"<!-- page {n} -->" in text for n in range(1, 13)] == [True] * 12
     assert house.files("error") == []

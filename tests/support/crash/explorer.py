@@ -8,6 +8,8 @@ tree is found, every sequence of deaths has been tried, of any length; all pairs
 
 Other people's files may come after any death, or never: both is tried with each tree.
 
+Where that is too much, only an undisturbed life is lived, and what deaths in it leave is looked at: each step, once.
+
 That this stands for real deaths is held by the tests that kill real processes: every tree that one of them leaves must
 be among those found here.
 """
@@ -31,8 +33,11 @@ class Explored:
     """Pairs of steps, first in an undisturbed life and then in the life after, that this stands for."""
 
 
-def explore(house: House, expected: dict[str, bytes]) -> Explored:
-    """Live from every tree, and check all that must hold at each of its steps and at its end."""
+def explore(house: House, expected: dict[str, bytes], *, whole: bool = True) -> Explored:
+    """Live from every tree, and check all that must hold at each of its steps and at its end.
+
+    Unless it is to be the `whole`, only from the first one: then the trees are those that a single death can leave.
+    """
     house.build()
     explorer = _Explorer(house, expected)
     explorer.found()
@@ -40,7 +45,12 @@ def explore(house: House, expected: dict[str, bytes]) -> Explored:
     for number in count():
         if number == len(explorer.known):
             break
-        trails.append(explorer.live_from(number))
+        if whole or number == 0:
+            trails.append(explorer.live_from(number))
+        else:
+            explorer.meet_strangers(number)
+    if not whole:
+        return Explored(frozenset(explorer.known), len(trails[0]), 0)
     lengths = dict(zip(explorer.known, map(len, trails), strict=True))
     return Explored(frozenset(explorer.known), sum(map(len, trails)), sum(lengths[tree] for tree in trails[0]))
 
@@ -63,13 +73,8 @@ class _Explorer:
 
     def live_from(self, number: int) -> list[bytes]:
         """Live from a tree to the end. Returns the trees before each step, without that of the end."""
-        name = str(number)
-        self._house.go_back(name)
-        tree = self._house.fingerprint()
-        assert self.known[tree] == number, "something that was seen whole was written again"
-        self._house.strangers_come()
-        if self.found() != tree:
-            self._house.go_back(name)
+        self.meet_strangers(number)
+        self._house.go_back(str(number))
         trail: list[bytes] = []
         try:
             self._house.live_on(lambda steps: trail.append(trail[-1] if _changed_nothing(steps) else self.found()))
@@ -78,8 +83,15 @@ class _Explorer:
         except AssertionError as error:
             error.add_note(f"tree {number}, step {len(trail)}")
             raise
-        self._house.forget(name)
+        self._house.forget(str(number))
         return trail
+
+    def meet_strangers(self, number: int) -> None:
+        """Let other people's files come to a tree."""
+        self._house.go_back(str(number))
+        assert self.known[self._house.fingerprint()] == number, "something that was seen whole was written again"
+        self._house.strangers_come()
+        self.found()
 
 
 def _changed_nothing(steps: list[Step]) -> bool:

@@ -76,10 +76,10 @@ def steps(scenario: Scenario) -> list[Step]:
     return _undisturbed(_houses(scenario))[1]
 
 
-def explore(scenario: Scenario) -> explorer.Explored:
-    """Find every tree that deaths can leave, and check all that must hold."""
+def explore(scenario: Scenario, *, whole: bool) -> explorer.Explored:
+    """Find every tree that deaths can leave, or else that a single one can, and check all that must hold."""
     house = _houses(scenario)
-    return explorer.explore(house, _undisturbed(house)[0])
+    return explorer.explore(house, _undisturbed(house)[0], whole=whole)
 
 
 def breaks(scenario: Scenario, change: Change) -> bool:
