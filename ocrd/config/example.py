@@ -35,13 +35,16 @@ def dump(section: Section) -> str:
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of the file, with the defaults as they are written."""
-    return Config.model_json_schema(mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:ocrd:configuration"}
+    return head | Config.model_json_schema(mode="serialization")
 
 
 def example() -> str:
     """Write config.example.yaml: every setting with its description and default."""
     watch = {name: f"/srv/ocr/{name}" for name in ("inbox", "outbox", "archive", "error")} | {"name": "scans"}
     lines = [
+        "# yaml-language-server: $schema=ocrd.schema.json",
+        "# The line above tells editors what may stand here: ocrd config schema > ocrd.schema.json",
         "# Every setting of ocrd with its default. Only `watches` must be given.",
         "# Times are written 500ms, 3s, 10min, 1h; sizes 128MiB, 2GiB; relative paths start at this file.",
         *_example_lines(Config, {}, ""),
