@@ -107,6 +107,8 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
         with ProgressBars() as bars:
             _configure_log(settings)
             ended = _run_once(settings, progress=bars)
+    if ended is None:
+        raise typer.Exit(os.EX_TEMPFAIL)
     if ended["refused"] or ended["not reread"]:
         raise typer.Exit(65)
     if ended["hook failed"]:
@@ -120,7 +122,7 @@ def convert(
         typer.Argument(
             metavar="FILE",
             readable=False,
-            help="PDF, TIFF, JPEG, PNG, WebP or HEIC; a folder of images is one document.",
+            help="PDF, TIFF, JPEG, PNG, WebP or HEIC; of a folder, all images are one document, and each PDF is one.",
         ),
     ],
     output: Annotated[
@@ -231,7 +233,9 @@ def review(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The sidecar in its outbox, with its subfolder: letters/scan")
     ],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; by default NAME.review.html.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File or folder; by default NAME.review.html.")
+    ] = None,
     config: ConfigFile = _DEFAULT_CONFIG,
 ) -> None:
     """Write an HTML page: a scan beside its text. Pages with problems come first."""
@@ -268,7 +272,9 @@ def rerun(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The scan or its sidecar, with its subfolder: letters/scan.pdf")
     ],
-    pages: Annotated[str, typer.Option("--pages", help="Their numbers, such as 7,12-15.")],
+    pages: Annotated[str, typer.Option("--pages", help="all, problems, or numbers such as 7,12-15,20-.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before more than 100 pages.")] = False,
     config: ConfigFile = _DEFAULT_CONFIG,
 ) -> None:
     """Read pages of a delivered scan again. The sidecar of before is kept as NAME.md.bak.
@@ -278,7 +284,11 @@ def rerun(
     from ocrd.commands.rerun import ask
     from ocrd.config import loader
 
-    print(ask(name, pages, loader.load(config).watches))
+    def sure(count: int) -> None:
+        if not yes:
+            typer.confirm(f"Read {count} pages again?", abort=True)
+
+    print(ask(name, pages, loader.load(config).watches, sure))
 
 
 @app.command("split-sheet")
@@ -401,15 +411,15 @@ def _all_logged(settings: "Config") -> Iterator[None]:
             raise typer.Exit(os.EX_SOFTWARE) from error
 
 
-def _run_once(settings: "Config", **how: Any) -> "Counter[str]":  # noqa: ANN401 - what Daemon takes
-    """Work off the inboxes; where another ocrd has them, leave them to it, with a code that says: later."""
+def _run_once(settings: "Config", **how: Any) -> "Counter[str] | None":  # noqa: ANN401 - what Daemon takes
+    """Work off the inboxes; None where another ocrd has them, to which they are left."""
     import structlog
 
     try:
         return _run_daemon(settings, once=True, **how)
     except SpoolError as error:
         structlog.get_logger("ocrd").info("nothing to do: another ocrd has these folders", what=error.what)
-        raise typer.Exit(os.EX_TEMPFAIL) from error
+        return None
 
 
 def _run_daemon(settings: "Config", **how: Any) -> "Counter[str]":  # noqa: ANN401 - what Daemon takes

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import yaml
@@ -76,10 +77,11 @@ def _example_value(section: type[Section], name: str, default: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True, default_style=style, width=1000).removesuffix("...\n").strip()
 
 
-def settings() -> list[Setting]:
+@cache
+def settings() -> tuple[Setting, ...]:
     """List all settings and sections, in the file's order."""
     described = schema()
-    return list(_settings_of(described, described["$defs"], ""))
+    return tuple(_settings_of(described, described["$defs"], ""))
 
 
 def companion_settings() -> list[Setting]:

@@ -15,6 +15,7 @@ from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.filetypes import is_source_name
+from ocrd.model import Verdict
 from ocrd.output import kinds
 from ocrd.storage.durable import copy_scratch, remove_folder
 from ocrd.storage.ledger import Ledger
@@ -192,6 +193,21 @@ def numbers(delivered: Delivered) -> list[int]:
             f"{shown(delivered.sidecar)} does not say which pages it has.", "Name the Markdown or the JSON beside it."
         )
     return sorted(set(sidecar.pages(read(delivered.watch.outbox, delivered.sidecar))))
+
+
+def problems(delivered: Delivered) -> list[int]:
+    """List the pages that a document says somebody should look at, from 1 in the source."""
+    told, pages = delivered.facts.get("problems"), delivered.facts.get("pages")
+    if not isinstance(told, list):  # JSON has it at each page
+        told = [page for page in pages if not _is_sound(page)] if isinstance(pages, list) else []
+    numbers = {page.get("page") for page in told if isinstance(page, dict)}
+    return sorted(number for number in numbers if isinstance(number, int))
+
+
+def _is_sound(page: object) -> bool:
+    with suppress(ValueError):
+        return isinstance(page, dict) and Verdict(str(page.get("verdict"))).sound
+    return False
 
 
 def facts_in(name: str, data: bytes) -> dict[str, Any]:

@@ -62,6 +62,20 @@ def review(house: House, name: str = "sub/report", **options: object) -> "subpro
     )
 
 
+def test_into_a_folder_it_goes_under_its_own_name(house: House) -> None:
+    (house.root / "pages").mkdir()
+    for output, cwd in ((house.root / "pages", house.root), (Path(), house.root / "pages")):
+        told = subprocess.run(
+            [OCRD, "review", "sub/report", "-c", house.root / "ocrd.yaml", "-o", output],
+            capture_output=True, text=True, timeout=60, check=False, cwd=cwd,
+        )  # fmt: skip
+        assert told.returncode == 0, told.stderr
+    assert sorted(path.name for path in (house.root / "pages").iterdir()) == [
+        "report.review (2).html",
+        "report.review.html",
+    ]
+
+
 def made(house: House, name: str = "sub/report") -> str:
     done = review(house, name)
     assert done.returncode == 0, done.stderr
