@@ -356,6 +356,11 @@ class Watch(Section):
         return self.figures and kinds.show_figures(self.outputs)
 
     @property
+    def keeps_ledger(self) -> bool:
+        """Whether what is delivered is entered in the ledger."""
+        return self.history or self.duplicates != "process"
+
+    @property
     def sheets(self) -> tuple[str, ...]:
         """Texts of barcodes to look for; none where no barcode separates."""
         return self.separators if self.split == "barcode" else ()

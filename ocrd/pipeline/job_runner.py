@@ -190,7 +190,7 @@ async def _earlier(watch: Watch, spool: Spool, sha256: str) -> Entry | None:
 def _record(job: Job, watch: Watch, spool: Spool) -> None:
     """Tell the ledger of a delivery."""
     result = job.result
-    if result and result.facts and (watch.history or watch.duplicates != "process"):
+    if result and result.facts and watch.keeps_ledger:
         kind = "linked" if result.facts["status"] == "duplicate" else "delivered"
         entry = Entry(job.id, source=job.record.name, kind=kind, sidecar=job.record.names["sidecar"], **result.facts)
         spool.ledger.record(entry)

@@ -221,6 +221,14 @@ def test_what_lies_beside_the_sidecar_follows(house: House, ocrd: Callable[..., 
     assert {f"a{ending}.bak" for ending in (".md", ".json", ".txt", ".html", ".pdf")} <= set(house.files("outbox"))
 
 
+def test_a_file_that_a_rerun_does_not_change_is_not_kept_a_second_time(house: House, ocrd: Callable[..., Any]) -> None:
+    house.configure(watch={"outputs": ["markdown", "text"]}, says="the same")
+    deliver(house, "a.pdf", 2)
+    assert ocrd("rerun", "a", "--pages", "2").returncode == 0
+    assert house.start("once").wait(60) == 0
+    assert house.files("outbox") == ["a.md", "a.md.bak", "a.txt"]
+
+
 def test_json_alone_and_no_front_matter_are_enough(house: House, ocrd: Callable[..., Any]) -> None:
     for name, watch in (("a", {"outputs": ["json"]}), ("b", {"front_matter": False})):
         house.configure(watch=watch)
