@@ -210,3 +210,10 @@ def test_a_document_of_several_images_is_shown(tmp_path: Path) -> None:
     shown = Seen(made(house, "f")).tags
     house.close()
     assert len([attrs for tag, attrs in shown if tag == "img"]) == 2
+
+
+def test_the_keyboard_comes_to_the_first_page_past_the_pages_without_problems(house: House) -> None:
+    links = [attrs for tag, attrs in Seen(made(house)).tags if tag == "a"]
+    assert links[0] == {"class": "skip", "href": "#p2"}, "the page with a problem comes first"
+    chips = {attrs["href"]: attrs.get("tabindex") for attrs in links if "chip" in str(attrs.get("class"))}
+    assert chips == {"#p1": "-1", "#p2": None, "#p3": "-1"}
