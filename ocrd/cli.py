@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from ocrd import __version__
-from ocrd.errors import MachineError, OcrdError
+from ocrd.errors import MachineError, OcrdError, SpoolError
 from ocrd.output.split import Separator
 
 if TYPE_CHECKING:  # the commands import what they need: `ocrd --help` must be there at once
@@ -100,13 +100,15 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     settings = loader.load(config)
     if not sys.stderr.isatty():
         with _all_logged(settings):
-            ended = _run_daemon(settings, once=True)
+            ended = _run_once(settings)
     else:
         from ocrd.commands.progress_bars import ProgressBars
 
         with ProgressBars() as bars:
             _configure_log(settings)
-            ended = _run_daemon(settings, once=True, progress=bars)
+            ended = _run_once(settings, progress=bars)
+    if ended is None:
+        raise typer.Exit(os.EX_TEMPFAIL)
     if ended["refused"] or ended["not reread"]:
         raise typer.Exit(65)
     if ended["hook failed"]:
@@ -120,7 +122,7 @@ def convert(
         typer.Argument(
             metavar="FILE",
             readable=False,
-            help="PDF, TIFF, JPEG, PNG, WebP or HEIC; a folder of images is one document.",
+            help="PDF, TIFF, JPEG, PNG, WebP or HEIC; of a folder, all images are one document, and each PDF is one.",
         ),
     ],
     output: Annotated[
@@ -191,31 +193,39 @@ def status(
 
 
 @app.command()
-def history(
+def history(  # noqa: PLR0913 - as many wishes as the command line has
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Part of the path of a scan or sidecar, or a glob; empty: all.")
+    ] = "",
     *,
+    since: Annotated[str, typer.Option("--since", help="A date, 2026-11-01, or how long ago: 7d, 12h.")] = "",
+    watch: Annotated[str, typer.Option("--watch", help="Only of this watch.")] = "",
+    status: Annotated[
+        str, typer.Option("--status", help="Only complete, partial, duplicate, skipped, linked or reread ones.")
+    ] = "",
     config: ConfigFile = _DEFAULT_CONFIG,
     as_json: Annotated[bool, typer.Option("--json", help="A line each.")] = False,
 ) -> None:
     """Tell what was delivered, skipped and linked, oldest first."""
     import json
     from dataclasses import asdict
-    from heapq import merge
-    from itertools import repeat
 
+    from ocrd.commands import history as histories
     from ocrd.config import loader
-    from ocrd.storage.ledger import Ledger
 
-    watches = loader.load(config).watches
-    wide = max(len(watch.name) for watch in watches)
-    ledgers = {watch.name: Ledger(watch.work_folder) for watch in watches}
-    for name in (name for name, ledger in ledgers.items() if not ledger.is_whole()):
-        print(f"The ledger of {name} is being made anew: not all that was delivered is listed yet.", file=sys.stderr)
-    entries = (zip(repeat(name), ledger.entries()) for name, ledger in ledgers.items())
-    for name, one in merge(*entries, key=lambda entry: entry[1].date):
+    watches = histories.of_name(loader.load(config).watches, watch)
+    wide = max(len(one.name) for one in watches)
+    for of in histories.being_made_anew(watches):
+        print(f"The ledger of {of} is being made anew: not all that was delivered is listed yet.", file=sys.stderr)
+    broken: list[MachineError] = []
+    wanted = histories.Wanted(histories.moment(since, histories.now()) if since else None, status, name)
+    for of, one in histories.entries(watches, wanted, broken):
         if as_json:
-            print(json.dumps({"watch": name} | asdict(one), ensure_ascii=False))
+            print(json.dumps({"watch": of} | asdict(one), ensure_ascii=False))
         else:
-            print(f"{one.date}  {name:{wide}}  {one.kind:9}  {one.pages:5} p.  {one.source} -> {one.sidecar}")
+            print(f"{one.date}  {of:{wide}}  {one.kind:9}  {one.pages:5} p.  {one.source} -> {one.sidecar}")
+    if broken:
+        raise broken[0]
 
 
 @app.command()
@@ -223,7 +233,9 @@ def review(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The sidecar in its outbox, with its subfolder: letters/scan")
     ],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File; by default NAME.review.html.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File or folder; by default NAME.review.html.")
+    ] = None,
     config: ConfigFile = _DEFAULT_CONFIG,
 ) -> None:
     """Write an HTML page: a scan beside its text. Pages with problems come first."""
@@ -260,7 +272,9 @@ def rerun(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The scan or its sidecar, with its subfolder: letters/scan.pdf")
     ],
-    pages: Annotated[str, typer.Option("--pages", help="Their numbers, such as 7,12-15.")],
+    pages: Annotated[str, typer.Option("--pages", help="all, problems, or numbers such as 7,12-15,20-.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before more than 100 pages.")] = False,
     config: ConfigFile = _DEFAULT_CONFIG,
 ) -> None:
     """Read pages of a delivered scan again. The sidecar of before is kept as NAME.md.bak.
@@ -270,7 +284,11 @@ def rerun(
     from ocrd.commands.rerun import ask
     from ocrd.config import loader
 
-    print(ask(name, pages, loader.load(config).watches))
+    def sure(count: int) -> None:
+        if not yes:
+            typer.confirm(f"Read {count} pages again?", abort=True)
+
+    print(ask(name, pages, loader.load(config).watches, sure))
 
 
 @app.command("split-sheet")
@@ -391,6 +409,17 @@ def _all_logged(settings: "Config") -> Iterator[None]:
         except Exception as error:
             structlog.get_logger("ocrd").critical("failed", what="This is a defect of ocrd.", exc_info=error)
             raise typer.Exit(os.EX_SOFTWARE) from error
+
+
+def _run_once(settings: "Config", **how: Any) -> "Counter[str] | None":  # noqa: ANN401 - what Daemon takes
+    """Work off the inboxes; None where another ocrd has them, to which they are left."""
+    import structlog
+
+    try:
+        return _run_daemon(settings, once=True, **how)
+    except SpoolError as error:
+        structlog.get_logger("ocrd").info("nothing to do: another ocrd has these folders", what=error.what)
+        return None
 
 
 def _run_daemon(settings: "Config", **how: Any) -> "Counter[str]":  # noqa: ANN401 - what Daemon takes

@@ -12,6 +12,7 @@ from ocrd.concurrency.fair_window import Window
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Config, Watch
 from ocrd.errors import DocumentError
+from ocrd.filetypes import IMAGE_SUFFIXES, in_order, is_source_name
 from ocrd.model import PageResult
 from ocrd.output.kinds import Materials
 from ocrd.output.split import Separator
@@ -37,9 +38,20 @@ def convert_files(  # noqa: PLR0913 - as many wishes as the command line has
     What can't be read is told on stderr, and costs no other file. Raises ConfigError, EngineError, MachineError.
     """
     there = [_named(path) for path in files if _is_there(path)]  # a slip of the pen needs no engine to be found
+    documents = [document for path in there for document in _documents(path)]
     watch = Watch.model_construct(outputs=outputs, split=split)
-    good = asyncio.run(_convert(there, output, settings, progress, watch)) if there else 0
-    return good == len(files)
+    good = asyncio.run(_convert(documents, output, settings, progress, watch)) if documents else 0
+    return (good, len(there)) == (len(documents), len(files))
+
+
+def _documents(path: Path) -> list[Path]:
+    """List what is one document each: a file; of a folder all of its images together, and every PDF."""
+    if not path.is_dir():
+        return [path]
+    sources = sorted((one for one in path.iterdir() if is_source_name(one.name)), key=lambda one: in_order(one.name))
+    alone = [one for one in sources if one.suffix.lower() not in IMAGE_SUFFIXES and one.is_file()]
+    images = [path] if len(alone) < len(sources) or not sources else []
+    return images + alone
 
 
 def _is_there(path: Path) -> bool:
@@ -104,13 +116,14 @@ async def _one(path: Path, folder: Path, tools: Tools, watch: Watch) -> bool:
             )
             made = await output_files.make(document, watch, Materials(watch.style, result.figure, path, tools.renderer))
             result.finish(made, output_files.figures_beside(document, made))
-            target = _delivered(result, folder, path.name if path.is_dir() else path.stem)
+            sidecars = _delivered(result, folder, path.name if path.is_dir() else path.stem)
     except DocumentError as error:
         _refuse(path, error)
         return False
     finally:
         tools.progress.ended(path.name)
-    print(display.shown(target))
+    for sidecar in sidecars:
+        print(display.shown(sidecar))
     return True
 
 
@@ -118,7 +131,11 @@ def _refuse(path: Path, error: DocumentError) -> None:
     print(f"ocrd: {display.shown(path)}: {error.what}\n{error.remedy}", file=sys.stderr)
 
 
-def _delivered(result: Result, folder: Path, stem: str) -> Path:
+def _delivered(result: Result, folder: Path, stem: str) -> list[Path]:
+    """Publish a result, and return where the sidecar of each of its parts lies."""
     with os_errors.machine_faults("make the folder", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    return publish.publish(result, folder, stem, tag="convert", recorded=None, record=lambda _: None)
+    last = publish.publish(result, folder, stem, tag="convert", recorded=None, record=lambda _: None)
+    endings = [piece.ending for piece in result.pieces]
+    taken = last.name.removesuffix(endings[-1])
+    return [last.with_name(taken + ending) for ending in endings if ending.endswith(last.suffix)]

@@ -1,8 +1,9 @@
 """`ocrd help`: the reference, made of the same descriptions as the configuration itself, its example and its schema."""
 
+import difflib
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ocrd import errors
 from ocrd.config import example, overrides
@@ -26,16 +27,29 @@ def topics() -> dict[str, Callable[[], str]]:
 
 
 def about(topic: str) -> str:
-    """Return the help on one topic. Raises ConfigError if there is none."""
+    """Return the help on one topic, or on a setting by its name: `watches.split` or `split`.
+
+    Raises ConfigError if there is none.
+    """
     known = topics()
-    if topic not in known:
-        raise ConfigError(f"There is no help on {topic!r}.", f"There is help on: {', '.join(known)}.")
-    return known[topic]()
+    if topic in known:
+        return known[topic]()
+    called = topic.replace("[]", "")
+    meant = [one for one in settings() if f".{one.name.replace('[]', '')}".endswith(f".{called}")]
+    if meant:
+        return "\n".join(_section(one.name) if one.kind == "section" else _one(one) for one in meant)
+    names = {name for one in settings() for name in (one.name.replace("[]", ""), one.name.rpartition(".")[2])}
+    near = difflib.get_close_matches(topic, [*known, *names], 3)
+    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise ConfigError(
+        f"There is no help on {topic!r}.", f"{hint}There is help on every setting, and on: {', '.join(known)}."
+    )
 
 
 def contents() -> str:
     """Return the list of topics."""
-    return "ocrd help TOPIC, of which there are:\n\n" + "".join(f"  {name}\n" for name in topics())
+    listed = "".join(f"  {name}\n" for name in topics())
+    return f"ocrd help TOPIC, of which there are, beside the name of any setting (split, watches.split):\n\n{listed}"
 
 
 def _section(name: str) -> str:
@@ -44,7 +58,7 @@ def _section(name: str) -> str:
     return _wrapped(own.meaning, "") + "\n" + _told(inside)
 
 
-def _told(known: list[Setting]) -> str:
+def _told(known: Iterable[Setting]) -> str:
     return "\n".join(_one(one) for one in known)
 
 

@@ -52,8 +52,12 @@ def _refused(watches: Sequence[Watch]) -> list[Refused]:
 
 
 def _units(watch: Watch) -> list[Settled]:
+    """List the sources in an error folder: what has a note of its own was refused alone."""
     there = scan(watch.error)
-    found = grouping.units(watch.error, watch.join, there.files, {}, there.companions)
+    alone = {path: stamp for path, stamp in there.files.items() if os.path.lexists(f"{path}{NOTE_SUFFIX}")}
+    others = {path: stamp for path, stamp in there.files.items() if path not in alone}
+    found = grouping.units(watch.error, "none", alone, {}, there.companions)
+    found |= grouping.units(watch.error, watch.join, others, {}, there.companions)
     return [Settled(path, stamp) for path, stamp in sorted(found.items())]
 
 

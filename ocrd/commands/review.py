@@ -53,7 +53,9 @@ def write(name: str, settings: Config, output: Path | None) -> Path:
             pages = asyncio.run(_with_images(document, source, settings))
     facts = [(fact, str(document.facts[fact])) for fact in _SHOWN if document.facts.get(fact) not in (None, "")]
     stem = Path(delivered.stem).name
-    target = output or Path(f"{stem}.review.html")
+    target = Path(f"{stem}.review.html")
+    if output:
+        target = output / target if output.is_dir() else output
     path = target.parent / naming.free_name(target.parent, target.name)
     durable.write_new(path, html(stem, facts, pages).encode(), tag="review")
     return path

@@ -44,13 +44,16 @@ def html(title: str, facts: Sequence[tuple[str, str]], pages: Sequence[ReviewPag
     problems = sum(not page.verdict.sound for page in pages)
     word = "page" if problems == 1 else "pages"
     summary = f"{problems} {word} to look at" if problems else "nothing to look at"
+    skip = f'<a class="skip" href="#p{ordered[0].number}">To the first page</a>' if ordered else ""
+    tab_stop = {True: ' tabindex="-1"', False: ""}  # a thousand good pages are no thousand steps for the keyboard
     links = "".join(
-        f'<a class="chip {page.verdict}" href="#p{page.number}" title="{escape(str(page.verdict))}">{page.number}</a>'
+        f'<a class="chip {page.verdict}" href="#p{page.number}" title="{escape(str(page.verdict))}"'
+        f"{tab_stop[page.verdict.sound]}>{page.number}</a>"
         for page in pages
     )
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(shown(value))}</dd>" for name, value in facts)
     body = (
-        f'<header><h1>{escape(shown(title))}</h1><p class="summary {"bad" if problems else "good"}">{summary}, '
+        f'{skip}<header><h1>{escape(shown(title))}</h1><p class="summary {"bad" if problems else "good"}">{summary}, '
         f'{len(pages)} in all</p><nav aria-label="Pages">{links}</nav></header>\n'
         f"<details class=facts><summary>About this document</summary><dl>{rows}</dl></details>\n"
         f"<main>\n{''.join(map(_page, ordered))}</main>\n"

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import yaml
@@ -35,13 +36,16 @@ def dump(section: Section) -> str:
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of the file, with the defaults as they are written."""
-    return Config.model_json_schema(mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:ocrd:configuration"}
+    return head | Config.model_json_schema(mode="serialization")
 
 
 def example() -> str:
     """Write config.example.yaml: every setting with its description and default."""
     watch = {name: f"/srv/ocr/{name}" for name in ("inbox", "outbox", "archive", "error")} | {"name": "scans"}
     lines = [
+        "# yaml-language-server: $schema=ocrd.schema.json",
+        "# The line above tells editors what may stand here: ocrd config schema > ocrd.schema.json",
         "# Every setting of ocrd with its default. Only `watches` must be given.",
         "# Times are written 500ms, 3s, 10min, 1h; sizes 128MiB, 2GiB; relative paths start at this file.",
         *_example_lines(Config, {}, ""),
@@ -73,10 +77,11 @@ def _example_value(section: type[Section], name: str, default: object) -> str:
     return yaml.safe_dump(value, default_flow_style=True, default_style=style, width=1000).removesuffix("...\n").strip()
 
 
-def settings() -> list[Setting]:
+@cache
+def settings() -> tuple[Setting, ...]:
     """List all settings and sections, in the file's order."""
     described = schema()
-    return list(_settings_of(described, described["$defs"], ""))
+    return tuple(_settings_of(described, described["$defs"], ""))
 
 
 def companion_settings() -> list[Setting]:

@@ -201,6 +201,22 @@ def _folder_problems(watches: tuple[Watch, ...]) -> Iterator[_Problem]:
             other = watches[other_index].name
             text = f"{folder} lies in the {other_role} of watch {other!r} ({within}); it needs a place of its own"
             yield _Problem(("watches", index, role), text)
+    yield from _sharing_problems(watches, folders)
+
+
+def _sharing_problems(
+    watches: tuple[Watch, ...], folders: Mapping[tuple[int, str], Path]
+) -> Iterator[_Problem]:
+    """Find watches of which nothing would tell whose a delivered file is: neither a ledger nor the archive."""
+    first: dict[tuple[Path, Path], Watch] = {}
+    for index, watch in enumerate(watches):
+        other = first.setdefault((folders[index, "outbox"], folders[index, "archive"]), watch)
+        if other is not watch and not (watch.keeps_ledger and other.keeps_ledger):
+            text = (
+                f"watch {other.name!r} has the same, and the same archive; without history on both, nothing would tell "
+                f"whose a file is"
+            )
+            yield _Problem(("watches", index, "outbox"), text)
 
 
 def _folder(watch: Watch, role: str) -> Path:

@@ -15,7 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from ocrd.config.units import Duration, Section, Size, at_least
+from ocrd.config.units import Duration, Section, Size, Word, at_least
 from ocrd.config.vllm import VllmSettings
 from ocrd.model import Access, Join
 from ocrd.output import kinds
@@ -85,7 +85,10 @@ def _existing_group(name: str) -> str:
 
 
 FileMode = Annotated[
-    int, BeforeValidator(_mode), PlainSerializer(lambda mode: f"0{mode:o}"), WithJsonSchema({"type": "string"})
+    int,
+    BeforeValidator(_mode),
+    PlainSerializer(lambda mode: f"0{mode:o}"),
+    WithJsonSchema({"type": ["string", "integer"]}),
 ]
 GroupName = Annotated[str, AfterValidator(_existing_group)]
 Outputs = Annotated[tuple[OutputName, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
@@ -179,7 +182,7 @@ class Log(Section):
 class Pages(Section):
     """How pages are read."""
 
-    orientation: Literal["auto", "off"] = Field(
+    orientation: Annotated[Literal["auto", "off"], Word] = Field(
         default="auto",
         description="auto: pages that lie on their side, stand on their head or are a little askew are set right.",
     )
@@ -251,13 +254,15 @@ class Watch(Section):
     )
     include: Names = Field(
         default=(),
-        description='Take only sources that match one of these, such as "*.pdf" or "invoices/*"; empty: all.',
+        description='Take only sources that match one of these, such as "*.pdf", "invoices/*" or the folder "letters"; '
+        "empty: all.",
     )
     exclude: Names = Field(default=(), description="Leave alone what matches one of these, also whole folders.")
     join: Join = Field(
         default="none",
         description="Which images become one document, a page or more each. subfolder: those in one folder below the "
-        "inbox; sequence: those in one folder whose names differ in a number at the end (scan-001.jpg, scan-002.jpg).",
+        "inbox; sequence: those in one folder whose names differ in a number at the end (scan-001.jpg, page (1).jpg, "
+        "side1.jpg), which is no date and no camera's name (2026-11-01.jpg, IMG_0012.jpg).",
     )
     work: Folder | None = Field(
         default=None,
@@ -349,6 +354,11 @@ class Watch(Section):
     def illustrated(self) -> bool:
         """Whether pictures are cropped from the pages."""
         return self.figures and kinds.show_figures(self.outputs)
+
+    @property
+    def keeps_ledger(self) -> bool:
+        """Whether what is delivered is entered in the ledger."""
+        return self.history or self.duplicates != "process"
 
     @property
     def sheets(self) -> tuple[str, ...]:

@@ -39,6 +39,11 @@ def at_least(least: float, spelled: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def seconds(text: str) -> float:
+    """Read a time with its unit, such as `3s` or `7d`. Raises ValueError."""
+    return _quantity(_TIME_UNITS, "3s or 10min", text)
+
+
 Duration = Annotated[
     float,
     BeforeValidator(lambda value: _quantity(_TIME_UNITS, "3s or 10min", value)),
@@ -54,6 +59,15 @@ Size = Annotated[
     WithJsonSchema({"type": "string", "pattern": rf"^\d+(\.\d+)? ?({'|'.join(_SIZE_UNITS)})$"}),
 ]
 """Bytes; written as `128MiB`."""
+
+
+def _word(value: object) -> object:
+    """Take `off` and `on`, which YAML 1.1 reads as false and true, for the words that they are."""
+    return {False: "off", True: "on"}[value] if isinstance(value, bool) else value
+
+
+Word = BeforeValidator(_word)
+"""For a setting of words, one of which is `off` or `on`."""
 
 
 class Section(BaseModel):

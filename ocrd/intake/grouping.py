@@ -11,7 +11,16 @@ from pathlib import Path, PurePath
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, Group, Join, Settled
 
-_NUMBERED = re.compile(r"(?P<stem>.*[^-_ ])(?P<number>[-_ ][0-9]{1,9})")
+_NUMBERED = re.compile(
+    r"(?P<stem>.*[^-_ (])(?P<number>[-_ ][0-9]{1,9}| ?\([0-9]{1,9}\))"  # scan-1, page (1)
+    r"|(?P<word>.*[^\W\d_])(?P<digits>[0-9]{1,9})"  # gap1
+)
+_DATE = r"(19|20)\d\d[-_. ]?(0[1-9]|1[0-2])[-_. ]?(0[1-9]|[12]\d|3[01])"
+_NO_SEQUENCE = re.compile(
+    rf"(.*\D)?{_DATE}([-_ T](at )?\d\d[-_.h]?\d\d([-_.]?\d\d)?)?"  # a date, and perhaps a time
+    r"|(IMG|DSC[NF]?|PXL|MVIMG|P)[-_]?\d{3,}",  # as cameras count all that they ever take
+    re.IGNORECASE,
+)
 
 Place = tuple[Path, str]
 """Where a file belongs: the path of its group, and its ending."""
@@ -27,8 +36,8 @@ def units(
     """Sort what lies in an inbox into single files, by path with stamp, and groups.
 
     `how` is `none`, `subfolder` (the images in each folder below the inbox) or `sequence` (images of one folder whose
-    names differ in a number at the end; one alone is a single file). `coming` holds temporary files, each with the path
-    that it will have; `companions` are by the path of what they are named for.
+    names differ in a number at the end, but for dates and cameras' names; one alone is a single file). `coming` holds
+    temporary files, each with the path that it will have; `companions` are by the path of what they are named for.
     """
     found: dict[Path, FileStamp | Group] = {}
     groups: dict[Path, Group] = {}
@@ -57,5 +66,9 @@ def _place(inbox: Path, how: Join, path: Path) -> Place | None:
         return None
     if how == "subfolder":
         return (path.parent, f"/{path.name}") if path.parent != inbox else None
-    numbered = _NUMBERED.fullmatch(PurePath(path.name).stem)
-    return (path.with_name(numbered["stem"]), f"{numbered['number']}{path.suffix}") if numbered else None
+    name = PurePath(path.name).stem
+    numbered = None if _NO_SEQUENCE.fullmatch(name) else _NUMBERED.fullmatch(name)
+    if numbered is None:
+        return None
+    stem = numbered["stem"] or numbered["word"]
+    return path.with_name(stem), path.name.removeprefix(stem)

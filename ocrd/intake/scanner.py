@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import translate
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ocrd.errors import MachineError
 from ocrd.filetypes import _SUFFIXES, _TEMPORARY_STARTS, is_source_name
@@ -46,8 +46,9 @@ def is_hidden_folder(name: str) -> bool:
 class Wanted:
     """The owner's own choice among the sources of an inbox, by globs.
 
-    A pattern with a slash is for the whole path below the inbox, one without for the name alone; upper and lower case
-    are the same; `*` stands for anything, slashes too. A folder that is left out is not looked into.
+    A pattern with a slash is for the whole path below the inbox, one without for the name alone, of a file or of a
+    folder around it; upper and lower case are the same; `*` stands for anything, slashes too. A folder that is left out
+    is not looked into.
     """
 
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
@@ -57,7 +58,11 @@ class Wanted:
 
     def file(self, path: str) -> bool:
         """Whether a file at this path below the inbox is wanted."""
-        return (not self._include or _matches(self._include, path)) and not _matches(self._exclude, path)
+        return self._included(path) and not _matches(self._exclude, path)
+
+    def _included(self, path: str) -> bool:
+        around = [str(folder) for folder in PurePath(path).parents][:-1]
+        return not self._include or any(_matches(self._include, one) for one in (path, *around))
 
     def folder(self, path: str) -> bool:
         """Whether a folder at this path below the inbox is to be looked into."""

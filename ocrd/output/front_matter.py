@@ -19,6 +19,8 @@ _FRONT = re.compile(r"---\r?\n.*?\n---\r?\n", re.DOTALL)
 _MARKER = re.compile(r"<!-- page (\d+) -->")
 _IDENTITY = re.compile(rb"^(?:source|sha256|pages|part|status|date):.*(?:\n[ \t].*)*", re.MULTILINE)
 _SIGNED = re.compile(rb"^ocrd, watch ([A-Za-z0-9._-]+), ", re.MULTILINE)
+_NUMBERED_FILE = re.compile(r"[-_ (]*([0-9]{1,9})\)?\.[^./]+")
+_MOST_MISSING = 100
 _REQUIRED = {"source": str, "sha256": str, "pages": int, "status": str, "date": str}
 
 
@@ -84,6 +86,7 @@ def facts(document: Document, spelled: Callable[[str], str] = shown) -> dict[str
     return {
         "source": spelled(document.source),
         **({"files": list(map(spelled, document.facts.files))} if document.facts.files else {}),
+        **({"missing_numbers": missing} if (missing := missing_numbers(document.source, document.facts.files)) else {}),
         "sha256": document.facts.sha256,
         "pages": document.facts.pages,
         **({"attachments": list(map(spelled, document.facts.attachments))} if document.facts.attachments else {}),
@@ -95,6 +98,18 @@ def facts(document: Document, spelled: Callable[[str], str] = shown) -> dict[str
         "date": document.date.isoformat(timespec="seconds"),
         "seconds": round(document.seconds, 1),
     }
+
+
+def missing_numbers(source: str, files: Sequence[str]) -> list[int]:
+    """List the numbers that a sequence of images, with names that go on from that of the source, leaves out.
+
+    At most `_MOST_MISSING`: with more, the numbers count something else.
+    """
+    found = [_NUMBERED_FILE.fullmatch(file.removeprefix(source)) for file in files if file.startswith(source)]
+    there = {int(one[1]) for one in found if one}
+    if len(there) < len(files) or not there or max(there) - min(there) + 1 - len(there) > _MOST_MISSING:
+        return []
+    return sorted(set(range(min(there), max(there))) - there)
 
 
 def front_matter(facts: Mapping[str, object]) -> str:

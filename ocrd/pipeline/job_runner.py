@@ -95,7 +95,7 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
             elif isinstance(result, Duplicate):
                 if watch.duplicates == "skip":
                     return await _skip(job, watch, spool, result)
-                link = {kinds.MARKDOWN.ending: _link(job, watch, result)}
+                link = await finish_in_thread(_link, job, watch, result)
                 await finish_in_thread(job.keep_result, link, (), result.facts)
             else:
                 document = result
@@ -180,29 +180,32 @@ def _originals(job: Job, home: Path, role: str) -> tuple[Path, ...]:
 
 
 async def _earlier(watch: Watch, spool: Spool, sha256: str) -> Entry | None:
-    """Find the earlier delivery of the same content; to link to one its sidecar must still lie there."""
+    """Find the earlier delivery of the same content, as long as its sidecar lies there."""
     earlier = await ledger_upkeep.earlier(spool, watch.outbox, sha256)
-    if earlier and watch.duplicates == "link":
-        lies_there = await finish_in_thread((watch.outbox / earlier.sidecar).exists)
-        return earlier if lies_there else None
-    return earlier
+    if earlier and await finish_in_thread((watch.outbox / earlier.sidecar).exists):
+        return earlier
+    return None
 
 
 def _record(job: Job, watch: Watch, spool: Spool) -> None:
     """Tell the ledger of a delivery."""
     result = job.result
-    if result and result.facts and (watch.history or watch.duplicates != "process"):
+    if result and result.facts and watch.keeps_ledger:
         kind = "linked" if result.facts["status"] == "duplicate" else "delivered"
         entry = Entry(job.id, source=job.record.name, kind=kind, sidecar=job.record.names["sidecar"], **result.facts)
         spool.ledger.record(entry)
 
 
-def _link(job: Job, watch: Watch, duplicate: Duplicate) -> bytes:
+def _link(job: Job, watch: Watch, duplicate: Duplicate) -> dict[str, bytes]:
+    """Write the file that points to the earlier delivery, by ending: Markdown, or text where only that is wanted."""
     links = [
         os.path.relpath(one, Path(job.record.name).parent) for one in deliveries.parts(watch, duplicate.earlier.sidecar)
     ]
+    if kinds.TEXT.name in watch.outputs and kinds.MARKDOWN.name not in watch.outputs:
+        text = f"The same file was read before, as {shown(duplicate.earlier.source)}: {', '.join(map(shown, links))}\n"
+        return {kinds.TEXT.ending: text.encode()}
     facts = {**duplicate.facts, "source": shown(job.record.name)}
-    return markdown.duplicate(facts, duplicate.earlier.source, links, watch.style).encode()
+    return {kinds.MARKDOWN.ending: markdown.duplicate(facts, duplicate.earlier.source, links, watch.style).encode()}
 
 
 async def _skip(job: Job, watch: Watch, spool: Spool, duplicate: Duplicate) -> Outcome:

@@ -245,6 +245,8 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
             continue
         role, name = f"bak{ending}", stem + ending
         old, new = _old_and_new(job, ending)
+        if durable.same_file(old, new):
+            continue  # as a text in which the page reads as before: there is nothing to keep or to exchange
         kept = _put(job, watch, old, f"{name}.bak", role, job.record.names.get(role))
         try:
             with (
@@ -282,7 +284,7 @@ def _done(ending: str) -> str:
 
 def _record(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> None:
     """Enter the rerun in the ledger."""
-    if watch.history or watch.duplicates != "process":
+    if watch.keeps_ledger:
         entry = Entry(job.id, source=job.record.name, kind="reread", sidecar=_request(job).sidecar, **plan.facts)
         spool.ledger.record(entry)
 

@@ -13,10 +13,12 @@ from typing import Any
 
 from ocrd.config.schema import Watch
 from ocrd.display import shown
-from ocrd.errors import DocumentError
+from ocrd.errors import DocumentError, MachineError
 from ocrd.filetypes import is_source_name
+from ocrd.model import Verdict
 from ocrd.output import kinds
 from ocrd.storage.durable import copy_scratch, remove_folder
+from ocrd.storage.ledger import Ledger
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regular
 
@@ -54,7 +56,7 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
     The name is a path below outbox or inbox, or a whole path. Raises DocumentError if it fits none or several.
     """
     watches = tuple(watches)
-    found = [delivered for watch in watches for delivered in _in_watch(name, watch)]
+    found = [delivered for watch in watches for delivered in _in_watch(name, watch) if _is_its_own(delivered, watches)]
     if not found:
         outboxes = ", ".join(shown(watch.outbox) for watch in watches)
         raise DocumentError(
@@ -62,9 +64,47 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
             "Give the name of a scan or of its sidecar, with its subfolder; the sidecar must lie in its outbox.",
         )
     if len(found) > 1:
-        paths = ", ".join(shown(delivered.watch.outbox / delivered.sidecar) for delivered in found)
-        raise DocumentError(f"{shown(name)} can mean several: {paths}.", "Give the whole path of one of these.")
+        paths = sorted({shown(delivered.watch.outbox / delivered.sidecar) for delivered in found})
+        if len(paths) == 1:
+            several = ", ".join(delivered.watch.name for delivered in found)
+            raise DocumentError(
+                f"Nothing tells which of the watches {several} delivered {paths[0]}.",
+                "Put its original back into the archive of that watch.",
+            )
+        listed = ", ".join(paths)
+        raise DocumentError(f"{shown(name)} can mean several: {listed}.", "Give the whole path of one of these.")
     return found[0]
+
+
+def _is_its_own(delivered: Delivered, watches: Iterable[Watch]) -> bool:
+    """Whether a sidecar may be of this watch: not if only others that share its outbox know it.
+
+    A watch knows it by its ledger; where no ledger does, or several do, by its original.
+    """
+    path = delivered.watch.outbox / delivered.sidecar
+    sharing = [
+        replace(delivered, watch=watch, sidecar=str(path.relative_to(watch.outbox)))
+        for watch in watches
+        if path.is_relative_to(watch.outbox)
+    ]
+    if len(sharing) == 1:
+        return True
+    known = [one for one in sharing if _in_ledger(one)] or sharing
+    if len(known) > 1:
+        known = [one for one in known if original(one.watch, one.facts, one.sidecar)] or known
+    return delivered.watch in [one.watch for one in known]
+
+
+def _in_ledger(delivered: Delivered) -> bool:
+    """Whether its watch's ledger tells of this sidecar, or of a scan's last part for all of them."""
+    part = re.fullmatch(r"(\d{1,5}) of (\d{1,5})", str(delivered.facts.get("part")))
+    stem = delivered.stem.removesuffix(f"-{part[1]}") + f"-{part[2]}" if part else delivered.stem
+    with suppress(MachineError):  # a broken one tells nothing
+        entries = Ledger(delivered.watch.work_folder).entries()
+        return any(
+            entry.kind != "skipped" and str(Path(entry.sidecar).with_suffix("")) == shown(stem) for entry in entries
+        )
+    return False
 
 
 def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
@@ -113,15 +153,33 @@ def look(watch: Watch, sidecar: str) -> Delivered:
 def parts(watch: Watch, sidecar: str) -> list[str]:
     """List the sidecars of all parts of a scan by the last one, as far as that says of itself which one it is.
 
-    Raises MachineError.
+    One that was renamed since, in the same folder, is found by what it says of itself. Raises MachineError.
     """
     with suppress(DocumentError):  # collected meanwhile
-        count = re.fullmatch(r"(\d{1,5}) of \1", str(look(watch, sidecar).facts.get("part")))
-        ending = f"-{count[1]}{Path(sidecar).suffix}" if count else ""
+        last = look(watch, sidecar)
+        count = re.fullmatch(r"(\d{1,5}) of \1", str(last.facts.get("part")))
+        ending = f"-{count[1]}{last.ending}" if count else ""
         if count and sidecar.endswith(ending):
             stem = sidecar.removesuffix(ending)
-            return [f"{stem}-{number}{Path(sidecar).suffix}" for number in range(1, int(count[1]) + 1)]
+            named = {number: f"{stem}-{number}{last.ending}" for number in range(1, int(count[1]) + 1)}
+            if not all((watch.outbox / name).is_file() for name in named.values()):
+                named |= _renamed_parts(last)
+            return list(named.values())
     return [sidecar]
+
+
+def _renamed_parts(one: Delivered) -> dict[int, str]:
+    """Find the parts of the same scan in the folder of one of them, by number. Raises MachineError."""
+    found = {}
+    folder = one.watch.outbox / Path(one.sidecar).parent
+    for path in sorted(folder.glob(f"*{one.ending}"), reverse=True):
+        name = str(path.relative_to(one.watch.outbox))
+        with suppress(DocumentError):
+            facts = look(one.watch, name).facts
+            number, _, total = str(facts.get("part")).partition(" of ")
+            if facts.get("sha256") == one.facts.get("sha256") and f"{total} of {total}" == one.facts["part"]:
+                found[int(number)] = name
+    return found
 
 
 def numbers(delivered: Delivered) -> list[int]:
@@ -135,6 +193,21 @@ def numbers(delivered: Delivered) -> list[int]:
             f"{shown(delivered.sidecar)} does not say which pages it has.", "Name the Markdown or the JSON beside it."
         )
     return sorted(set(sidecar.pages(read(delivered.watch.outbox, delivered.sidecar))))
+
+
+def problems(delivered: Delivered) -> list[int]:
+    """List the pages that a document says somebody should look at, from 1 in the source."""
+    told, pages = delivered.facts.get("problems"), delivered.facts.get("pages")
+    if not isinstance(told, list):  # JSON has it at each page
+        told = [page for page in pages if not _is_sound(page)] if isinstance(pages, list) else []
+    numbers = {page.get("page") for page in told if isinstance(page, dict)}
+    return sorted(number for number in numbers if isinstance(number, int))
+
+
+def _is_sound(page: object) -> bool:
+    with suppress(ValueError):
+        return isinstance(page, dict) and Verdict(str(page.get("verdict"))).sound
+    return False
 
 
 def facts_in(name: str, data: bytes) -> dict[str, Any]:

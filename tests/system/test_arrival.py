@@ -255,3 +255,12 @@ def test_the_owner_chooses_by_globs(other: House) -> None:
     assert other.start("once").wait(30) == 0
     assert other.files("archive") == ["a.PDF", "private/x/new.pdf"]
     assert other.files("inbox") == ["Draft of c.pdf", "b.tif", "drafts/d.pdf", "private/x/old.pdf"]
+
+
+def test_a_folder_can_be_chosen_by_its_name(other: House) -> None:
+    other.configure(watch={"include": ["letters"]})
+    for name in ("letters/a.pdf", "2026/Letters/old/b.pdf", "c.pdf"):
+        other.drop(name)
+    assert other.start("once").wait(30) == 0
+    assert other.files("archive") == ["2026/Letters/old/b.pdf", "letters/a.pdf"]
+    assert other.files("inbox") == ["c.pdf"]

@@ -59,6 +59,18 @@ def test_convert_writes_what_it_is_asked_for(config: Path, make_pdf: Callable[..
     assert (config.parent / "new/scan.html").read_text().count("<section ") == 2
 
 
+def test_convert_reads_each_pdf_of_a_folder_and_its_images_as_one(config: Path, make_pdf: Callable[..., Path]) -> None:
+    folder = config.parent / "mail"
+    folder.mkdir()
+    scans = [make_pdf(folder / f"scan-{number}.pdf") for number in (10, 9)]
+    only = ocrd("convert", folder, "-c", config)
+    assert only.stdout.split() == [str(folder / f"scan-{number}.md") for number in (9, 10)], only.stderr
+    Image.new("L", (200, 300), "white").save(folder / "side1.png")
+    both = ocrd("convert", folder, "-c", config, "-o", config.parent / "new")
+    assert both.stdout.split() == [str(config.parent / f"new/{name}.md") for name in ("mail", "scan-9", "scan-10")]
+    assert all(scan.exists() for scan in scans)
+
+
 def test_convert_tells_what_can_not_be_read_and_goes_on(config: Path, make_pdf: Callable[..., Path]) -> None:
     (config.parent / "empty.pdf").touch()
     scan = make_pdf(config.parent / "scan.pdf")

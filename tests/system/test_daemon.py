@@ -151,6 +151,16 @@ def test_the_original_of_a_partial_document_goes_where_its_watch_says(
         assert "was not read" not in note
 
 
+def test_once_leaves_the_work_to_a_daemon_that_runs(house: House) -> None:
+    daemon = house.start()
+    wait_for(lambda: house.events("ready"))
+    assert house.start("once").wait(30) == os.EX_TEMPFAIL
+    [line] = house.events("nothing to do: another ocrd has these folders")
+    assert line["level"] == "info"
+    assert not house.events("failed")
+    assert stop(daemon) == 0
+
+
 def test_a_fault_of_the_machine_pauses_and_work_resumes_by_itself(house: House) -> None:
     daemon = house.start()
     wait_for(lambda: house.events("ready"))

@@ -156,3 +156,23 @@ def test_what_happens_to_delivered_sidecars_disturbs_nobody(house: House) -> Non
     assert house.path("outbox/b.md").read_text() == "edited"
     assert house.events("paused") == house.events("defect") == house.events("refused") == []
     assert stop(daemon) == 0
+
+
+@pytest.mark.parametrize("history", [True, False])
+def test_of_a_shared_outbox_each_sidecar_is_known_to_be_its_watchs(
+    house: House, ocrd: Callable[..., Any], *, history: bool
+) -> None:
+    share(house, outbox="outbox")
+    raw = yaml.safe_load((house.root / "ocrd.yaml").read_text())
+    raw["watches"] = [watch | {"history": history} for watch in raw["watches"]]
+    (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw))
+    house.drop("x.pdf", pages=2, watch="b")
+    house.drop("y.pdf", watch="a")
+    assert house.start("once").wait(30) == 0
+    for name in ("x", "x.pdf", str(house.root / "outbox/x.md"), str(house.path("archive/x.pdf", "b"))):
+        told = ocrd("rerun", name, "--pages", "2")
+        assert (told.returncode, told.stderr) == (0, "")
+    assert len(list(house.path(".inbox.ocrd-work", "b").glob("rerun-*"))) == 4
+    assert not list(house.path(".inbox.ocrd-work", "a").glob("rerun-*"))
+    assert house.start("once").wait(30) == 0
+    assert len(house.told("reread", "b")) == 4

@@ -41,13 +41,18 @@ def result(number: int, text: str, verdict: Verdict = Verdict.OK, reason: str = 
 
 @pytest.mark.parametrize(
     ("told", "pages"),
-    [("7", (7,)), ("7,12-15", (7, 12, 13, 14, 15)), (" 3 - 4 , 1", (1, 3, 4)), ("2,2,1-2", (1, 2))],
+    [
+        ("7", ((7, 7),)),
+        ("7,12-15", ((7, 7), (12, 15))),
+        (" 3 - 4 , 1", ((3, 4), (1, 1))),
+        ("5-", ((5, None),)),
+    ],
 )
-def test_pages_are_numbers_and_ranges(told: str, pages: tuple[int, ...]) -> None:
+def test_pages_are_numbers_and_ranges(told: str, pages: tuple[tuple[int, int | None], ...]) -> None:
     assert parse(told) == pages
 
 
-@pytest.mark.parametrize("told", ["", "0", "5-3", "a", "1,,2", "1-", "-3", "1-2-3", "²", "1-999999", "1;2"])
+@pytest.mark.parametrize("told", ["", "0", "5-3", "a", "1,,2", "0-", "-3", "1-2-3", "²", "1-999999", "1;2"])
 def test_a_list_that_is_none_is_told_with_its_part(told: str) -> None:
     with pytest.raises(DocumentError, match="is no page and no range of pages"):
         parse(told)
@@ -214,6 +219,14 @@ def test_what_lies_beside_the_sidecar_follows(house: House, ocrd: Callable[..., 
         assert ["before" in page.get_text() for page in pdf] == [True, False, True]
         assert [page.get_pixmap().samples for page in pdf] == [page.get_pixmap().samples for page in source]
     assert {f"a{ending}.bak" for ending in (".md", ".json", ".txt", ".html", ".pdf")} <= set(house.files("outbox"))
+
+
+def test_a_file_that_a_rerun_does_not_change_is_not_kept_a_second_time(house: House, ocrd: Callable[..., Any]) -> None:
+    house.configure(watch={"outputs": ["markdown", "text"]}, says="the same")
+    deliver(house, "a.pdf", 2)
+    assert ocrd("rerun", "a", "--pages", "2").returncode == 0
+    assert house.start("once").wait(60) == 0
+    assert house.files("outbox") == ["a.md", "a.md.bak", "a.txt"]
 
 
 def test_json_alone_and_no_front_matter_are_enough(house: House, ocrd: Callable[..., Any]) -> None:
@@ -387,3 +400,29 @@ def test_what_a_companion_set_counts_again(house: House, ocrd: Callable[..., Any
     assert house.start("once").wait(60) == 0
     assert house.path("outbox/a.txt").read_text() == "page 1\n\fbetter\n"
     assert front(house.path("outbox/a.md"))["settings"] == {"outputs": ["markdown", "text"]}
+
+
+@pytest.mark.parametrize("outputs", [["markdown"], ["json"]])
+def test_all_pages_the_rest_or_those_with_problems_are_read_again(
+    house: House, ocrd: Callable[..., Any], outputs: list[str]
+) -> None:
+    house.configure(watch={"outputs": outputs, "pages": {"second_readings": [], "text_layer": "ignore"}}, fail_page=1)
+    house.drop("a.pdf", pages=4)
+    house.drop("long.pdf", pages=101)
+    assert house.start("once").wait(60) == 0
+
+    def asked(name: str, pages: str, *options: str) -> list[int]:
+        told = ocrd("rerun", name, "--pages", pages, *options)
+        assert (told.returncode, told.stderr) == (0, ""), told.stdout
+        [request] = house.path(".inbox.ocrd-work").glob("rerun-*.json")
+        numbers: list[int] = json.loads(request.read_text())["rerun"]["pages"]
+        request.unlink()
+        return numbers
+
+    assert asked("a.pdf", "problems") == [2]
+    assert asked("a.pdf", "all") == [1, 2, 3, 4]
+    assert asked("a.pdf", "1,3-") == [1, 3, 4]
+    assert len(asked("long.pdf", "all", "--yes")) == 101
+    assert "Read 101 pages again?" in (told := ocrd("rerun", "long.pdf", "--pages", "all")).stdout + told.stderr
+    assert told.returncode == 1
+    assert not list(house.path(".inbox.ocrd-work").glob("rerun-*.json"))

@@ -339,10 +339,21 @@ def test_a_duplicate_links_to_every_part(house: House) -> None:
     )
 
 
+def test_a_duplicate_links_to_a_part_that_was_renamed(house: House) -> None:
+    house.configure(watch={"split": "blank", "duplicates": "link"})
+    drop(house, "a.pdf", "a_b_c")
+    assert house.start("once").wait(60) == 0
+    house.path("outbox/a-2.md").rename(house.path("outbox/The second.md"))
+    shutil.copy(house.path("archive/a.pdf"), house.path("inbox/b.pdf"))
+    assert house.start("once").wait(60) == 0
+    assert "[1](a-1.md), [2](The%20second.md), [3](a-3.md)." in house.path("outbox/b.md").read_text()
+
+
 def test_convert_splits_where_it_is_asked_to(house: House, ocrd: Callable[..., Any]) -> None:
     drop(house, "a.pdf", "a_b")
     scan = house.path("inbox/a.pdf").rename(house.root / "a.pdf")
-    assert ocrd("convert", scan, "--split", "blank", "-c", house.root / "ocrd.yaml").returncode == 0
+    told = ocrd("convert", scan, "--split", "blank", "-c", house.root / "ocrd.yaml")
+    assert told.stdout.split() == [str(house.root / f"a-{part}.md") for part in (1, 2)], told.stderr
     assert ocrd("convert", scan, "-c", house.root / "ocrd.yaml").returncode == 0
     assert sorted(path.name for path in house.root.glob("*.md")) == ["a-1.md", "a-2.md", "a.md"]
 

@@ -79,3 +79,14 @@ def test_a_topic_that_is_not_there_is_answered_with_those_that_are() -> None:
     with pytest.raises(ConfigError, match="There is no help on 'settel'") as caught:
         help_topics.about("settel")
     assert "settle" in caught.value.remedy
+    assert "Did you mean 'settle'" in caught.value.remedy
+
+
+def test_each_setting_is_explained_by_its_name_alone_or_with_its_sections() -> None:
+    for one in example.settings():
+        dotted = one.name.replace("[]", "")
+        for topic in (one.name, dotted, dotted.rpartition(".")[2]):
+            assert one.meaning.split()[0] in help_topics.about(topic), topic
+    assert help_topics.about("split") == help_topics.about("watches.split")
+    assert help_topics.about("split").startswith("watches[].split\n")
+    assert {"settle.quiet", "batch.quiet"} <= set(help_topics.about("quiet").split())

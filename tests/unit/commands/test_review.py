@@ -62,6 +62,20 @@ def review(house: House, name: str = "sub/report", **options: object) -> "subpro
     )
 
 
+def test_into_a_folder_it_goes_under_its_own_name(house: House) -> None:
+    (house.root / "pages").mkdir()
+    for output, cwd in ((house.root / "pages", house.root), (Path(), house.root / "pages")):
+        told = subprocess.run(
+            [OCRD, "review", "sub/report", "-c", house.root / "ocrd.yaml", "-o", output],
+            capture_output=True, text=True, timeout=60, check=False, cwd=cwd,
+        )  # fmt: skip
+        assert told.returncode == 0, told.stderr
+    assert sorted(path.name for path in (house.root / "pages").iterdir()) == [
+        "report.review (2).html",
+        "report.review.html",
+    ]
+
+
 def made(house: House, name: str = "sub/report") -> str:
     done = review(house, name)
     assert done.returncode == 0, done.stderr
@@ -196,3 +210,10 @@ def test_a_document_of_several_images_is_shown(tmp_path: Path) -> None:
     shown = Seen(made(house, "f")).tags
     house.close()
     assert len([attrs for tag, attrs in shown if tag == "img"]) == 2
+
+
+def test_the_keyboard_comes_to_the_first_page_past_the_pages_without_problems(house: House) -> None:
+    links = [attrs for tag, attrs in Seen(made(house)).tags if tag == "a"]
+    assert links[0] == {"class": "skip", "href": "#p2"}, "the page with a problem comes first"
+    chips = {attrs["href"]: attrs.get("tabindex") for attrs in links if "chip" in str(attrs.get("class"))}
+    assert chips == {"#p1": "-1", "#p2": None, "#p3": "-1"}

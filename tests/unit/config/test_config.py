@@ -94,6 +94,42 @@ def test_a_wrong_watch_is_told_with_line_key_value_and_what_is_allowed(watch: st
     assert all(word in what for word in told), what
 
 
+@pytest.mark.parametrize("word", ["off", "Off", "no", "'off'"])
+def test_a_word_that_yaml_reads_as_false_means_off(word: str) -> None:
+    read = loader.parse(GOOD.replace("}", f", pages: {{orientation: {word}}}}}"), FILE)
+    assert read.watches[0].pages.orientation == "off"
+    assert loader.parse(example.dump(read), FILE) == read
+    assert "'auto' or 'off', not 'on'" in problems(GOOD.replace("}", ", pages: {orientation: on}}"))
+
+
+@pytest.mark.parametrize(
+    ("second", "refused"),
+    [
+        ("outbox: /o/outbox, archive: /o/archive", True),
+        ("outbox: /o/outbox, archive: /o/archive, duplicates: skip", True),
+        ("outbox: /o/outbox, archive: /o/other", False),
+        ("outbox: /o/other, archive: /o/archive", False),
+    ],
+)
+def test_watches_of_which_nothing_would_tell_whose_a_file_is_are_refused(second: str, *, refused: bool) -> None:
+    first = WATCH.replace("}", ", history: false}")
+    text = f"watches:\n  - {first}\n  - {{name: b, inbox: /b/inbox, error: /o/error, history: false, {second}}}\n"
+    if refused:
+        assert "line 3: watches.1.outbox: watch 'scans' has the same, and the same archive" in problems(text)
+    else:
+        assert len(loader.parse(text, FILE).watches) == 2
+    assert len(loader.parse(text.replace("history: false", "history: true"), FILE).watches) == 2
+
+
+def test_the_schema_says_what_it_is_and_the_example_names_it() -> None:
+    described = example.schema()
+    assert described["$schema"].startswith("https://json-schema.org/")
+    assert described["$id"]
+    mode = described["$defs"]["Watch"]["properties"]["mode"]["anyOf"][0]
+    assert mode["type"] == ["string", "integer"], "an editor reads 0664 as a number, as the loader does"
+    assert example.example().startswith("# yaml-language-server: $schema=ocrd.schema.json\n")
+
+
 def test_all_problems_are_told_at_once() -> None:
     what = problems(f"settle: {{quite: 3s}}\nlog: {{level: loud}}\n{GOOD}")
     assert "2 problem(s)" in what

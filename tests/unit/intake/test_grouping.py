@@ -35,6 +35,31 @@ def test_images_of_one_name_and_a_number_are_a_sequence_in_the_order_of_the_numb
     assert found("sequence", *names) == {"s/a": [f"{mark}1.png", f"{mark}9.jpg", f"{mark}10.jpg"]}
 
 
+@pytest.mark.parametrize(
+    ("names", "group", "endings"),
+    [
+        (["gap1.jpg", "gap10.jpg", "gap2.jpg"], "gap", ["1.jpg", "2.jpg", "10.jpg"]),
+        (["page (1).jpg", "page (2).jpg"], "page", [" (1).jpg", " (2).jpg"]),
+        (["Seite(1).png", "Seite(2).png"], "Seite", ["(1).png", "(2).png"]),
+        (["2026-11-01-1.jpg", "2026-11-01-2.jpg"], "2026-11-01", ["-1.jpg", "-2.jpg"]),
+    ],
+)
+def test_a_number_needs_no_mark_before_it_and_may_stand_in_brackets(
+    names: list[str], group: str, endings: list[str]
+) -> None:
+    assert found("sequence", *names) == {group: endings}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["2026-11-{:02}", "Scan_202611{:02}", "IMG_202601{:02}", "IMG_20260101_1203{:02}", "IMG_00{:02}", "DSC012{:02}",
+     "P10100{:02}", "letter 2026-11-{:02}"],
+)  # fmt: skip
+def test_dates_and_cameras_names_are_no_sequence(name: str) -> None:
+    names = [f"{name.format(number)}.jpg" for number in (1, 2)]
+    assert found("sequence", *names) == dict.fromkeys(names)
+
+
 def test_sequences_are_told_apart_by_name_and_by_folder() -> None:
     names = ["a-1.jpg", "a-2.jpg", "b-1.jpg", "b-2.jpg", "s/a-1.jpg", "s/a-2.jpg", "a (2)-1.jpg", "a (2)-2.jpg"]
     assert sorted(found("sequence", *names)) == ["a", "a (2)", "b", "s/a"]

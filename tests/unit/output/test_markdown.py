@@ -320,3 +320,18 @@ def test_a_source_that_is_named_like_a_marker_is_no_page() -> None:
     assert front_matter.pages_of(sidecar) == [1]
     divided = front_matter.divided(sidecar)
     assert divided.front + divided.head + front_matter.marker(1) + divided.pages[0][1] == sidecar
+
+
+@pytest.mark.parametrize(
+    ("files", "missing"),
+    [
+        (["s-1.jpg", "s-2.jpg"], []),
+        (["s-1.jpg", "s-4.png"], [2, 3]),
+        (["s (1).jpg", "s (3).jpg"], [2]),
+        (["s/1.jpg", "s/3.jpg"], []),
+        (["s-1.jpg", "s-500.jpg"], []),
+        ([], []),
+    ],
+)
+def test_numbers_that_a_sequence_leaves_out_are_known(files: list[str], missing: list[int]) -> None:
+    assert front_matter.missing_numbers("s", files) == missing

@@ -299,14 +299,31 @@ def test_skip_archives_a_duplicate_that_comes_at_once_or_later(house: House) -> 
     drop_twice(house)
     assert house.start("once").wait(30) == 0
     shutil.copy(house.path("archive/a.pdf"), house.path("inbox/c.pdf"))
-    for path in house.path("outbox").rglob("*.md"):
-        path.unlink()  # collected
     assert house.start("once").wait(30) == 0
     assert house.files("archive") == ["a.pdf", "c.pdf", "sub/b.pdf"]
-    assert house.files("outbox") == []
+    assert len(house.files("outbox")) == 1
     assert len(house.reads()) == 1
     assert len(house.events("skipped")) == 2
     assert "the same as" in str(house.events("skipped")[0]["reason"])
+
+
+def test_skip_reads_again_what_was_deleted_from_the_outbox(house: House) -> None:
+    house.configure(watch={"duplicates": "skip"})
+    house.drop("a.pdf")
+    assert house.start("once").wait(30) == 0
+    house.path("outbox/a.md").unlink()
+    shutil.copy(house.path("archive/a.pdf"), house.path("inbox/c.pdf"))
+    assert house.start("once").wait(30) == 0
+    assert house.files("outbox") == ["c.md"]
+
+
+def test_a_link_is_a_text_where_only_text_is_wanted(house: House) -> None:
+    house.configure(watch={"duplicates": "link", "outputs": ["text"]})
+    drop_twice(house)
+    assert house.start("once").wait(30) == 0
+    assert sorted(house.files("outbox")) == ["a.txt", "sub/b.txt"]
+    texts = [house.path(f"outbox/{name}").read_text() for name in house.files("outbox")]
+    assert sum("The same file was read before, as " in text for text in texts) == 1
 
 
 def test_link_delivers_a_sidecar_that_points_to_the_first(house: House, run_python: Callable[..., Any]) -> None:
@@ -349,6 +366,32 @@ def test_the_history_of_several_watches_is_in_the_order_of_time(house: House, ru
         ["faxes", "delivered", "1", "p.", "2.pdf", "->", "2.md"],
         ["scans", "delivered", "1", "p.", "3.pdf", "->", "3.md"],
     ]
+
+
+def test_the_history_can_be_asked_for_a_part_and_a_broken_ledger_hides_no_other(
+    house: House, run_python: Callable[..., Any]
+) -> None:
+    house.configure(("scans", "faxes", "mail"))
+    for number, watch in enumerate(("scans", "faxes", "scans"), 1):
+        house.path(".inbox.ocrd-work", watch).mkdir(exist_ok=True, parents=True)
+        status = "partial" if number == 1 else "complete"
+        Ledger(house.path(".inbox.ocrd-work", watch), house.path("outbox", watch)).record(entry(number, status=status))
+    house.path(".inbox.ocrd-work", "mail").mkdir(parents=True)
+    house.path(f".inbox.ocrd-work/{NAME}", "mail").write_text("no database at all" * 99)
+
+    def sources(*wanted: str) -> list[str]:
+        told = run_python("-m", "ocrd", "history", "--json", *wanted, "-c", house.root / "ocrd.yaml")
+        assert "mail" not in told.stderr or told.returncode == 74
+        return [json.loads(line)["source"] for line in told.stdout.splitlines()]
+
+    assert sources() == ["1.pdf", "2.pdf", "3.pdf"]
+    assert sources("--watch", "faxes") == ["2.pdf"]
+    assert sources("--status", "partial") == ["1.pdf"]
+    assert sources("--since", "2026-01-02") == ["2.pdf", "3.pdf"]
+    assert sources("--since", "1s") == []
+    assert sources("3.PDF") == sources("3*") == ["3.pdf"]
+    for wrong, code in ((("--since", "soon"), 65), (("--watch", "letters"), 78)):
+        assert run_python("-m", "ocrd", "history", *wrong, "-c", house.root / "ocrd.yaml").returncode == code
 
 
 def test_a_ledger_that_was_lost_is_made_anew(house: House) -> None:
