@@ -52,22 +52,24 @@ def watch(path: Path, every: float = 1.0) -> None:
 
 def look(path: Path, now: float) -> Status:
     """Find out how things stand, at `now` seconds since the epoch: from the daemon's own word, or the folders."""
-    settings = loader.load(path)
     status = read(path)
+    if status is not None:
+        status = judged(status, now)
+        if status.state not in _SICK or status.state == "hung":
+            return status  # it tells all: the configuration need not be read
+    settings = loader.load(path)
     if status is None:
         status = Status("down", "", 0, 0, 0.0, 0.0, EngineStatus(settings.engine.kind, doing="down"))
-    status = judged(status, now)
-    if status.state in _SICK and status.state != "hung":
-        status.watches = [_from_folders(one, status) for one in settings.watches]
-        status.documents, status.eta, status.pages_per_second = [], None, 0.0
-        status.engine = EngineStatus(status.engine.kind, status.engine.model, "down", status.engine.restarts)
-        status.pages_left = 0
+    known = {one.name: one for one in status.watches}
+    status.watches = [_from_folders(one, known.get(one.name)) for one in settings.watches]
+    status.documents, status.eta, status.pages_per_second = [], None, 0.0
+    status.engine = EngineStatus(status.engine.kind, status.engine.model, "down", status.engine.restarts)
+    status.pages_left = 0
     return status
 
 
-def _from_folders(watch: schema.Watch, status: Status) -> WatchStatus:
+def _from_folders(watch: schema.Watch, known: WatchStatus | None) -> WatchStatus:
     """Count what lies in a watch's folders; what the daemon told of it before its end is kept."""
-    known = next((one for one in status.watches if one.name == watch.name), None)
     now = known or WatchStatus(watch.name, shown(watch.inbox))
     now.how, now.why, now.settling, now.pages_left, now.paused = "", "", 0, 0, None
     now.waiting, now.in_work = _files(watch), len(list(watch.work_folder.glob("*/job.json")))
