@@ -182,9 +182,8 @@ def _originals(job: Job, home: Path, role: str) -> tuple[Path, ...]:
 async def _earlier(watch: Watch, spool: Spool, sha256: str) -> Entry | None:
     """Find the earlier delivery of the same content, as long as its sidecar lies there."""
     earlier = await ledger_upkeep.earlier(spool, watch.outbox, sha256)
-    if earlier and await finish_in_thread((watch.outbox / earlier.sidecar).exists):
-        return earlier
-    return None
+    lies_there = earlier is not None and await finish_in_thread((watch.outbox / earlier.sidecar).exists)
+    return earlier if lies_there else None
 
 
 def _record(job: Job, watch: Watch, spool: Spool) -> None:
