@@ -246,7 +246,9 @@ def _paragraphs_again(told: Words, room: Room) -> str:
             again += len(paragraph)
             longest = max(longest, paragraph, key=len)
         known.update(runs)
-    if (again < 2 * least and len(longest) < 1.15 * least) or (again > 0.3 * len(told.words) and told.letters < 1.5 * room.letters):
+    if (again < 2 * least and len(longest) < 1.15 * least) or (
+        again > 0.3 * len(told.words) and told.letters < 1.5 * room.letters
+    ):
         return ""
     return f"it says {_quoted(longest)} again, a paragraph of {len(longest)} words"
 
