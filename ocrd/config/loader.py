@@ -204,9 +204,7 @@ def _folder_problems(watches: tuple[Watch, ...]) -> Iterator[_Problem]:
     yield from _sharing_problems(watches, folders)
 
 
-def _sharing_problems(
-    watches: tuple[Watch, ...], folders: Mapping[tuple[int, str], Path]
-) -> Iterator[_Problem]:
+def _sharing_problems(watches: tuple[Watch, ...], folders: Mapping[tuple[int, str], Path]) -> Iterator[_Problem]:
     """Find watches of which nothing would tell whose a delivered file is: neither a ledger nor the archive."""
     first: dict[tuple[Path, Path], Watch] = {}
     for index, watch in enumerate(watches):

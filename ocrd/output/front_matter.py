@@ -21,6 +21,7 @@ _IDENTITY = re.compile(rb"^(?:source|sha256|pages|part|status|date):.*(?:\n[ \t]
 _SIGNED = re.compile(rb"^ocrd, watch ([A-Za-z0-9._-]+), ", re.MULTILINE)
 _NUMBERED_FILE = re.compile(r"[-_ (]*([0-9]{1,9})\)?\.[^./]+")
 _MOST_MISSING = 100
+_LEFT_OUT = re.compile(r"<!-- (\d+) running lines? left out -->")
 _REQUIRED = {"source": str, "sha256": str, "pages": int, "status": str, "date": str}
 
 
@@ -46,6 +47,17 @@ def divided(sidecar: str) -> Divided:
     front = match[0] if match else ""
     head, *pieces = _MARKER.split(sidecar[len(front) :])
     return Divided(front, head, list(zip(map(int, pieces[::2]), pieces[1::2], strict=True)))
+
+
+def left_out_mark(lines: int) -> str:
+    """Write the comment below the marker of a page from which running titles or its number are left out."""
+    return f"<!-- {lines} running {'line' if lines == 1 else 'lines'} left out -->"
+
+
+def left_out(sidecar: str) -> dict[str, object]:
+    """Return what is told of all running lines that are left out of a sidecar, by its comments; nothing if none are."""
+    lines = sum(map(int, _LEFT_OUT.findall(sidecar)))
+    return {"running_lines_left_out": lines} if lines else {}
 
 
 def pages_of(sidecar: str) -> list[int]:
@@ -130,8 +142,10 @@ def problem(page: PageResult) -> dict[str, object]:
     return {"page": page.index + 1, "verdict": str(page.verdict), "reason": shown(page.reason)}
 
 
-def renewed(front: str, pages: Sequence[PageResult], rerun: Mapping[str, object]) -> str:
+def renewed(front: str, pages: Sequence[PageResult], rerun: Mapping[str, object], body: str) -> str:
     """Write a front matter anew after a rerun of some pages; `rerun` is the entry that it gets, `date` among it.
+
+    `body` is what stands below it now.
 
     Raises DocumentError if it is damaged.
     """
@@ -144,6 +158,8 @@ def renewed(front: str, pages: Sequence[PageResult], rerun: Mapping[str, object]
     remaining += [problem(page) for page in pages if not page.verdict.sound]
     remaining.sort(key=lambda entry: entry.get("page", 0) if isinstance(entry, dict) else 0)
     facts |= {"status": "partial" if remaining else "complete", "date": rerun["date"], "problems": remaining}
+    if "running_lines_left_out" in facts:
+        facts |= {"running_lines_left_out": 0} | left_out(body)
     return front_matter(facts | {"reruns": [*facts.get("reruns", []), dict(rerun)]})
 
 

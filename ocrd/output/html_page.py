@@ -35,6 +35,7 @@ def write(document: Document, style: Style, figure: Figure) -> str:
     """Write the whole page: facts if wanted, links to the pages with problems, then every page in order."""
     title = document.source + (f", part {document.part[0]} of {document.part[1]}" if document.part else "")
     pictures = _Pictures(figure)
+    style = style.of(document.pages)
     sections = "".join(_section(page, style, pictures) for page in document.pages)
     head = f'<p class="source">{escape(shown(title))}</p>\n{_facts(document) if style.front_matter else ""}'
     body = f"<header>\n{head}{_links(_problems(sections))}</header>\n<main>\n{sections}</main>\n"

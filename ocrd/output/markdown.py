@@ -6,7 +6,8 @@ what it leaves open ends with its page.
 
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 from urllib.parse import quote
 
@@ -15,14 +16,13 @@ from ocrd.errors import DocumentError
 from ocrd.markup import layout_blocks
 from ocrd.markup.layout_blocks import Block
 from ocrd.model import Document, PageResult, Verdict
-from ocrd.output import front_matter, hyphens, prose, sanitize, tables
+from ocrd.output import front_matter, hyphens, prose, reflow, running, sanitize, tables
 from ocrd.output.front_matter import inline
 from ocrd.output.reflow import Part, joined
 from ocrd.output.result_names import ASSETS, STEM, with_stem
 from ocrd.output.sanitize import Piece
 
 _HEADINGS = {"title": "#", "sub_title": "##"}
-_RUNNING = {"header": "header", "footer": "footer", "page_number": "number"}
 _HEADINGS_APART = re.compile(r"\n\s*\n|\n(?=#)")
 _OWN_EMPHASIS = re.compile(r"\n|(?<!\\)\*|<strong>|<em>|^[-+#>|]|^\d+[.)]")
 _NOTHING = Part("marker", "")
@@ -40,6 +40,12 @@ class Style:
     dehyphenate: bool = False
     join_paragraphs: bool = False
     join_hyphens: bool = True
+    running_titles: frozenset[str] = frozenset()
+    """`running.titles` of the document, which `running: drop` leaves out."""
+
+    def of(self, pages: Sequence[PageResult]) -> "Style":
+        """Return the style for these pages of one document."""
+        return replace(self, running_titles=running.titles(pages)) if self.running == "drop" else self
 
 
 def sidecar(document: Document, style: Style) -> str:
@@ -47,11 +53,12 @@ def sidecar(document: Document, style: Style) -> str:
 
     Links to figures hold `result_names.STEM` for the name that is found when it is published.
     """
-    facts = front_matter.facts(document) | {"problems": front_matter.problems(document)}
-    head = [front_matter.front_matter(facts)] if style.front_matter else []
+    style = style.of(document.pages)
     parts = [part for page in document.pages for part in _page(page, style)]
-    flowing = joined(parts, dehyphenate=style.dehyphenate, paragraphs=style.join_paragraphs)
-    return "\n".join([*head, _text(flowing) + "\n"])
+    body = _text(joined(parts, dehyphenate=style.dehyphenate, paragraphs=style.join_paragraphs)) + "\n"
+    facts = front_matter.facts(document) | front_matter.left_out(body)
+    facts |= {"problems": front_matter.problems(document)}
+    return "\n".join([front_matter.front_matter(facts), body]) if style.front_matter else body
 
 
 def replace_pages(
@@ -71,20 +78,26 @@ def replace_pages(
                 f"Write the line {front_matter.marker(page.index + 1)} where that page begins, once, or drop the scan "
                 "again.",
             )
-    fresh = {page.index + 1: with_stem(_body(page, style), stem) for page in pages}
-    written = (front_matter.renewed(divided.front, pages, rerun) if divided.front else "") + divided.head
-    after_fresh = False
-    for number, earlier in divided.pages:
-        text = earlier
-        if number in fresh:
-            if written.strip() and not written.endswith("\n"):  # the marker stood in a paragraph
-                written = written.rstrip() + "\n\n"
-            text = f"\n\n{fresh[number]}".rstrip() + "\n\n"
-        elif after_fresh:
-            text = re.sub(r"\A[ \t]+", "\n\n", earlier)
+    fresh = {page.index + 1: f"\n\n{with_stem(_body(page, style), stem)}".rstrip() + "\n\n" for page in pages}
+    numbers, texts = zip(*divided.pages, strict=True)
+    body = divided.head + _exchanged(numbers, list(texts), fresh)
+    return (front_matter.renewed(divided.front, pages, rerun, body) if divided.front else "") + body
+
+
+def _exchanged(numbers: Sequence[int], texts: list[str], fresh: Mapping[int, str]) -> str:
+    """Write the pages of these numbers and texts, some of them `fresh`. A marker stands in no paragraph beside those."""
+    for place, (number, following) in enumerate(pairwise(numbers)):
+        if (number in fresh) != (following in fresh):
+            texts[place : place + 2] = reflow.parted(texts[place], texts[place + 1])
+    written = ""
+    for place, number in enumerate(numbers):
+        text = fresh.get(number, texts[place])
+        if number in fresh and written.strip() and not written.endswith("\n"):
+            written = written.rstrip() + "\n\n"
+        if number not in fresh and place and numbers[place - 1] in fresh:
+            text = re.sub(r"\A[ \t]+", "\n\n", text)
         written += front_matter.marker(number) + text
-        after_fresh = number in fresh
-    return written.rstrip("\n") + "\n" if after_fresh else written
+    return written.rstrip("\n") + "\n" if numbers[-1] in fresh else written
 
 
 def section(page: PageResult, style: Style, *, noted: bool) -> str:
@@ -140,13 +153,27 @@ def _page(page: PageResult, style: Style) -> list[Part]:
     parts = [Part("marker", front_matter.marker(page.index + 1))]
     if page.verdict is not Verdict.OK:
         parts.append(Part("note", f"> *Page {page.index + 1} {_in_words(page)}.*"))
+    blocks = layout_blocks.parse(sanitize.clean(page.reading.text)) if page.reading else []
+    kept = [block for block in blocks if not _left_out(block, style)]
+    if any(block.text.strip() for block in kept):  # a page is never emptied
+        if gone := len(blocks) - len(kept):
+            parts.append(Part("left_out", front_matter.left_out_mark(gone)))
+        blocks = kept
     figures = iter(page.figures)
     suspended = page.facts.layer.open_hyphens if page.facts and page.facts.layer else ()
-    for block in layout_blocks.parse(sanitize.clean(page.reading.text)) if page.reading else ():
+    for block in blocks:
         if block.label in layout_blocks.PICTURES:
             parts += [_figure(page, name) for _, name in zip(block.boxes, figures, strict=False)]
         parts += _block(block, style, suspended, after=parts[-1])
     return parts
+
+
+def _left_out(block: Block, style: Style) -> bool:
+    return (
+        style.running == "drop"
+        and block.label in running.LABELS
+        and running.is_running(block.text, style.running_titles)
+    )
 
 
 def _block(block: Block, style: Style, suspended: Container[str] = (), after: Part = _NOTHING) -> list[Part]:
@@ -162,10 +189,8 @@ def _block(block: Block, style: Style, suspended: Container[str] = (), after: Pa
             number = prose.last_number(before.text) if before.kind == "prose" else 0
             part = _piece(piece, style, own_markdown=block.own_markdown, number=number)
             parts += [part] if part.text else []
-    if block.label in _RUNNING and parts:
-        if style.running == "drop":
-            return []
-        mark = f"<!-- {_RUNNING[block.label]} -->\n" if style.running == "mark" else ""
+    if block.label in running.LABELS and style.running != "drop":
+        mark = f"<!-- {running.LABELS[block.label]} -->\n" if style.running == "mark" else ""
         return [Part("running", mark + _unbroken(part.text)) for part in parts]
     if block.label in _CAPTIONS:
         return [Part("caption", _emphasised(part.text)) if part.kind == "prose" else part for part in parts]

@@ -21,6 +21,7 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 def write(document: Document, style: Style) -> str:
     """Write the text of every page, a form feed between two."""
+    style = style.of(document.pages)
     return PAGE_BREAK.join(_page(page, style) for page in document.pages) + "\n"
 
 

@@ -9,16 +9,21 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 _DIVIDED = re.compile(r"([^\W\d_])[-\u00ad\u2010]\n[ \t]*(?=([^\W\d_]))")
-_ENDS_DIVIDED = re.compile(r"([^\W\d_])[-\u00ad\u2010]$")
+_ENDS_DIVIDED = re.compile(r"[\w'\u2019]*[^\W\d_][-\u00ad\u2010]\Z")
+_REST = re.compile(r"[^\W\d_][\w.,;:!?'\u2019\u201d\"»)\]]*(?=\s|\Z)")
+"""The rest of a word with what stands behind it, and nothing that a comment could not hold."""
+_SEAM = re.compile(r"\s*<!-- divided (\S+) (\S+) -->\s*\Z")
+"""Behind a word that was joined over the break of two pages: its halves, so that each page can get its own back."""
 _ENDS = tuple(".!?:;…\"'»”\u2019)]|>*`$")  # a paragraph that ends so is complete, or more than plain text
-_ALONGSIDE = {"running", "figure", "caption"}
+_NEXT_LINE = "\n"
+_ALONGSIDE = {"running", "left_out", "figure", "caption"}
 """What a paragraph may go on behind."""
 
 
 class Part(NamedTuple):
     """A part of a page's Markdown."""
 
-    kind: Literal["marker", "note", "heading", "prose", "table", "code", "figure", "caption", "running"]
+    kind: Literal["marker", "note", "heading", "prose", "table", "code", "figure", "caption", "running", "left_out"]
     """What it is."""
     text: str
     """Markdown, without empty lines around."""
@@ -39,6 +44,20 @@ def joined(parts: Iterable[Part], *, dehyphenate: bool, paragraphs: bool) -> lis
     return written
 
 
+def parted(before: str, after: str) -> tuple[str, str]:
+    """Give the texts of two pages each its half of the word that was joined over their break, if one was."""
+    seam = _SEAM.search(before)
+    if seam is None:
+        return before, after
+    half, rest = seam.groups()
+    before = before[: seam.start()]
+    if before.endswith(half[:-1] + rest):
+        before = before[: -len(half[:-1] + rest)] + half
+    text = after.lstrip()
+    gap = after[: len(after) - len(text)] or "\n\n"
+    return f"{before}\n\n", f"{gap}{rest}{' ' if text else ''}{text}"
+
+
 def _undivided(part: Part) -> Part:
     """Join words that are divided between lines; never numbers, nor where a capital is beside the hyphen."""
     if part.kind not in ("prose", "heading"):
@@ -56,17 +75,19 @@ def _join_over(
     """Put a marker after what is written, and before or into what remains."""
     back, ahead = _prose(reversed(written)), _prose(remaining)
     last, first = ("" if back is None else written[-1 - back].text), ("" if ahead is None else remaining[ahead].text)
-    ends = _ENDS_DIVIDED.search(last)
-    divided = dehyphenate and ends is not None and not ends[1].isupper()
+    divided = _ENDS_DIVIDED.search(last) if dehyphenate and _REST.match(first) else None
+    if divided and divided[0][-2].isupper():
+        divided = None
     if back is None or ahead is None or not first[:1].islower() or not (divided or (paragraphs and _goes_on(last))):
         written.append(marker)
         return
     if divided:
         rest, first = _cut(first)
+        marker = marker._replace(text=f"<!-- divided {divided[0]} {rest} -->\n{marker.text}")
         last = last[:-1] + rest
     del written[-1 - back], remaining[ahead]
     if paragraphs:  # what stands alongside, such as a footer, comes before it
-        written.append(Part("prose", f"{last} {marker.text} {first}".rstrip()))
+        written.append(Part("prose", f"{last} {marker.text.replace(_NEXT_LINE, ' ')} {first}".rstrip()))
         return
     written.insert(len(written) - back, Part("prose", last))
     written.append(marker)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd.output.reflow import Part, joined
+from ocrd.output.reflow import Part, joined, parted
 
 
 def pages(*texts: str | tuple[Part, ...]) -> list[Part]:
@@ -52,7 +52,7 @@ def test_code_and_tables_are_left() -> None:
 
 def test_a_word_divided_between_pages_is_whole_on_the_first() -> None:
     assert told(pages("it is an exam-", "ple, you see."), dehyphenate=True) == (
-        "<!-- page 1 -->\n\nit is an example,\n\n<!-- page 2 -->\n\nyou see."
+        "<!-- page 1 -->\n\nit is an example,\n\n<!-- divided exam- ple, -->\n<!-- page 2 -->\n\nyou see."
     )
 
 
@@ -66,8 +66,23 @@ def test_a_paragraph_goes_on_over_a_page_and_holds_its_marker() -> None:
         "<!-- page 1 -->\n\nit goes <!-- page 2 --> on and on <!-- page 3 --> and on."
     )
     assert told(pages("an exam-", "ple of it."), dehyphenate=True, paragraphs=True) == (
-        "<!-- page 1 -->\n\nan example <!-- page 2 --> of it."
+        "<!-- page 1 -->\n\nan example <!-- divided exam- ple --> <!-- page 2 --> of it."
     )
+
+
+@pytest.mark.parametrize("rest", ["ple<b>", "ple-->", "ple--", "ple*"])
+def test_what_no_comment_could_hold_is_not_joined_over_a_page(rest: str) -> None:
+    assert "divided" not in told(pages("an exam-", f"{rest} of it."), dehyphenate=True)
+
+
+@pytest.mark.parametrize("paragraphs", [False, True])
+def test_a_joined_word_can_be_taken_apart_again(paragraphs: bool) -> None:  # noqa: FBT001 - pytest passes it
+    joint = told(pages("it is an exam-", "ple, you see."), dehyphenate=True, paragraphs=paragraphs)
+    before, after = parted(*joint.removeprefix("<!-- page 1 -->").split("<!-- page 2 -->"))
+    assert (before.strip(), after.strip()) == ("it is an exam-", "ple, you see.")
+    assert parted("as it was", "and is") == ("as it was", "and is")
+    changed = parted("it is a sample,\n\n<!-- divided exam- ple, -->\n", "\n\nyou see.")
+    assert changed == ("it is a sample,\n\n", "\n\nple, you see.")
 
 
 @pytest.mark.parametrize(
@@ -104,4 +119,5 @@ def test_every_marker_stays_once_and_no_letter_is_lost(
     text = told(parts, dehyphenate=dehyphenate, paragraphs=paragraphs)
     assert re.findall(r"<!-- page (\d+) -->", text) == [str(number) for number in range(1, len(made) + 1)]
     before = "".join(part.text for part in parts)
+    text = re.sub(r"<!-- divided .*? -->", "", text)
     assert sorted(filter(str.isalpha, text)) == sorted(filter(str.isalpha, before))
