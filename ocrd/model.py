@@ -234,7 +234,7 @@ class PageFacts:
     separator: str = ""
     """The text of the barcode by which it begins a new document; empty for any other page."""
     spread: tuple[int, ...] = ()
-    """Of these letters, those in lines in each cell of the upright page, 8 across and 12 down; empty where nobody looked."""
+    """Of these letters, those in lines in each cell of the upright page, 8 across, 12 down; empty if nobody looked."""
 
     @property
     def is_sheet(self) -> bool:

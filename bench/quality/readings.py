@@ -61,7 +61,8 @@ _COMMAND = re.compile(r"\\(?:begin|end)\{[^{}]*\}|\\[A-Za-z]+")
 _WORD = re.compile(r"[^\W_]+")
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|nbsp|#\d+);")
 _OPEN_HYPHEN = re.compile(
-    r"(?<=[^\W\d_])(?<![\u3040-\u9fff])- (?!(?:and|or|nor|to|but|und|oder|bis|et|ou|y|o|e|en|of)\b)(?=[^\W\d_])(?![\u3040-\u9fff])"
+    r"(?<=[^\W\d_])(?<![\u3040-\u9fff])- (?!(?:and|or|nor|to|but|und|oder|bis|et|ou|y|o|e|en|of)\b)"
+    r"(?=[^\W\d_])(?![\u3040-\u9fff])"
 )
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -285,7 +286,8 @@ def parsed_by_katex(formulas: list[tuple[str, bool]], folder: Path) -> list[str]
     script = (
         f"const katex = require({json.dumps(str(folder / 'node_modules/katex'))});"
         "const told = JSON.parse(require('fs').readFileSync(0, 'utf8'));"
-        "const bad = told.filter(one => { try { katex.renderToString(one[0], {strict: false, displayMode: one[1]}); return false }"
+        "const bad = told.filter(one => {"
+        " try { katex.renderToString(one[0], {strict: false, displayMode: one[1]}); return false }"
         " catch { return true } }); console.log(JSON.stringify(bad))"
     )
     done = subprocess.run(

@@ -1,7 +1,7 @@
 """Special tokens: what a model is steered by and no page has printed on it. Pure.
 
-They are of the form `<|end_of_line|>`, with bars of ASCII or full-width ones (`<｜end▁of▁sentence｜>`), or mark the cells
-of a table in OTSL, as PaddleOCR-VL and Docling's models write it: `<fcel>cell<fcel>cell<nl>` is a row (M. Lysak et al.,
+They are of the form `<|end_of_line|>`, with bars of ASCII or full-width ones (U+FF5C), or mark the cells of a table in
+OTSL, as PaddleOCR-VL and Docling's models write it: `<fcel>cell<fcel>cell<nl>` is a row (M. Lysak et al.,
 Optimized Table Tokenization for Table Structure Recognition, 2023).
 """
 

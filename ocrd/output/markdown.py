@@ -85,7 +85,7 @@ def replace_pages(
 
 
 def _exchanged(numbers: Sequence[int], texts: list[str], fresh: Mapping[int, str]) -> str:
-    """Write the pages of these numbers and texts, some of them `fresh`. A marker stands in no paragraph beside those."""
+    """Write the pages of these numbers and texts, some `fresh`. A marker stands in no paragraph beside those."""
     for place, (number, following) in enumerate(pairwise(numbers)):
         if (number in fresh) != (following in fresh):
             texts[place : place + 2] = reflow.parted(texts[place], texts[place + 1])
@@ -215,7 +215,7 @@ def _as_markdown(html: str) -> str | None:
 
 
 def _headings(text: str, level: str) -> list[Part]:
-    """Write what was called a heading; of several paragraphs the first one, and those with a heading's own sign, are."""
+    """Write what was called a heading: of several paragraphs the first, and those with a heading's own sign."""
     parts: list[Part] = []
     for paragraph in _HEADINGS_APART.split(text.strip()):
         if not parts or paragraph.startswith("#"):

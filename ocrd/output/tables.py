@@ -12,7 +12,7 @@ class Table(NamedTuple):
     caption: str
     """Text outside of the rows, as that of cells; seldom any."""
     rows: tuple[tuple[str, ...], ...]
-    """The cells' text, lines in a cell by line feeds; what HTML escapes is so still, and signs such as <sup> are left."""
+    """The cells' text, lines in a cell by line feeds; HTML's escapes still stand, and signs such as <sup> are left."""
     plain: bool
     """Whether rows and caption are the whole of it: no merged cells, no table in a table."""
 

@@ -87,7 +87,7 @@ def _covered(boxes: Iterable[Box]) -> list[float]:
 
 
 def stacked(blocks: Iterable[Block]) -> float:
-    """Tell which share of its tables' heights is left if those beside one another count once: 0.5 for two of a height."""
+    """Return the share of its tables' heights that is left if those side by side count once: 0.5 for two alike."""
     sides = sorted((box.top, box.bottom) for block in blocks if "<t" in block.text for box in block.boxes)
     total, union, end = 0.0, 0.0, 0.0
     for top, bottom in sides:

@@ -111,7 +111,7 @@ class Words:
 
     @cached_property
     def echoes(self) -> bytes:
-        """For each run of RUN words, or twice as many characters, 1 if it stands more than once, numbers aside, else 0."""
+        """For each run of RUN words, or twice as many characters: 1 if it stands more than once, numbers aside."""
         runs = runs_of(self.numbered, RUN * self.scale)
         often = repeated(runs)
         return bytes(map(often.__contains__, runs)) if often else b""

@@ -61,8 +61,8 @@ LEAST_SKEW = 0.3
 SPREAD = (8, 12)
 """Cells across and down a page in which letters are counted by themselves."""
 _IN_LINES = 1.6
-"""Variance of the pieces in a row, over their mean, from which they stand in lines: about 1 where they lie by chance, as in
-photographs, 3 and more in straight lines of text."""
+"""Variance of the pieces in a row, over their mean, from which they stand in lines: about 1 where they lie by chance,
+as in photographs, 3 and more in straight lines of text."""
 SKEW_PIECES = 30
 """Fewer pieces than this have no skew worth the name."""
 

@@ -127,7 +127,8 @@ def test_pictures_are_found_in_order() -> None:
 
 SPITEFUL = [
     "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>", "title", "image", "[[", "]]", "1, 2, 30, 40", tag("text"),
-    tag("table"), tag("table_caption"), "<table>", "</table>", "\n", "<|end_of_line|>", "<fcel>", "<nl>", "&lt;fcel&gt;",
+    tag("table"), tag("table_caption"), "<table>", "</table>", "\n", "<|end_of_line|>", "<fcel>", "<nl>",
+    "&lt;fcel&gt;",
     "\uff5c", "<", "|", ">",
 ]  # fmt: skip
 
