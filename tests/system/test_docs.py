@@ -421,7 +421,12 @@ def choices(setting: str) -> set[str]:
         (
             "operations.md",
             "| code |",
-            {"0", "2", *(str(kind.exit_code) for kind in vars(errors).values() if is_error(kind))},
+            {
+                "0",
+                "2",
+                str(os.EX_UNAVAILABLE),
+                *(str(kind.exit_code) for kind in vars(errors).values() if is_error(kind)),
+            },
         ),
     ],
 )
