@@ -6,7 +6,6 @@ A look at how things stand, about once a second. The heart beats only while all 
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -49,6 +48,7 @@ class Health:
         self._events = events
         self._manager = manager
         self._file = status_file
+        self._unwritten = ""
         self._board = status.StatusBoard(config)
         self._seen = self._board.snapshot()
         self._heart = Heartbeat(manager)
@@ -162,10 +162,16 @@ class Health:
             await asyncio.sleep(EVERY)
 
     def write_status(self, data: bytes | None = None) -> None:
-        """Write this status, or how things stand now."""
-        if self._file:
-            with suppress(MachineError):  # a status that can't be told is no reason to stop
-                status.write(self._file, data or self._board.data())
+        """Write this status, or how things stand now. Where that can't be done, it is told once."""
+        if self._file is None:
+            return
+        try:
+            status.write(self._file, data or self._board.data())
+            self._unwritten = ""
+        except MachineError as error:
+            if error.what != self._unwritten:
+                log.warning("no status file", what=error.what, remedy=error.remedy)
+            self._unwritten = error.what
 
     # -- for whoever asks -----------------------------------------------------------------------------------------
 
