@@ -37,6 +37,25 @@ def find(pid: int) -> Process | None:
     return None
 
 
+class Used(NamedTuple):
+    """What a process has used since it began."""
+
+    seconds: float
+    """Of processor time."""
+    read: int
+    """Bytes, from files and sockets."""
+
+
+def used(pid: int) -> Used:
+    """Tell what a process has used (proc(5), /proc/PID/stat and /proc/PID/io); nothing if it is gone."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+        read = int(Path(f"/proc/{pid}/io").read_text(encoding="ascii").split()[1])
+        return Used(ticks / os.sysconf("SC_CLK_TCK"), read)
+    return Used(0.0, 0)
+
+
 def running() -> Iterator[Process]:
     """List every process of this machine, or of this container."""
     for folder in Path("/proc").glob("[0-9]*"):

@@ -149,7 +149,8 @@ class Render(Section):
 
     workers: int = Field(default=0, ge=0, description="How many; 0: one for each core, at most 8.")
     page_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
-        default=60.0, description="A page that takes longer is given up."
+        default=60.0,
+        description="A page that takes more processor time is given up; a share that stalls is waited for.",
     )
     memory: Annotated[Size, at_least(2**30, "1GiB")] = Field(
         default=2 * 2**30, description="Address space of one worker; more is refused to it."
