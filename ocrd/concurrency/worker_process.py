@@ -48,12 +48,6 @@ class OvertimeError(Exception):
 class StallError(MachineError):
     """A worker got no further for `STALL` seconds: something that it waits for does not answer."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            f"A worker process neither computed nor read anything for {STALL:g} s.",
-            "Does the disk or the share answer that it reads from?",
-        )
-
 
 class WorkerProcess:
     """One process. For the thread that made it, which must live as long: with it the kernel ends the process."""
@@ -115,7 +109,10 @@ class WorkerProcess:
             if now != before:
                 used, self.sign = now, time.monotonic()
             elif time.monotonic() - self.sign > STALL:
-                raise StallError
+                raise StallError(
+                    f"A worker process neither computed nor read anything for {STALL:g} s.",
+                    "Does the disk or the share answer that it reads from?",
+                )
 
         self._look = look
         try:

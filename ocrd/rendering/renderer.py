@@ -20,7 +20,7 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, MachineError, PageError
 from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, Placement, SourceFacts, View
 from ocrd.rendering import tasks
-from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.os_errors import stray_faults
 from ocrd.storage.safe_paths import NotRegularError
 
 R = TypeVar("R")
@@ -64,11 +64,11 @@ class Renderer:
     async def count_pages(self, path: Path) -> int:
         """Count the pages of a file that is not ours yet; whatever is wrong with it counts as one page.
 
-        Raises IncompleteError if it looks as if more of it were to come.
+        Raises IncompleteError if it looks as if more of it were to come, StallError if it does not answer.
         """
         try:
             return await self._run(tasks.count_pages, path)
-        except IncompleteError:
+        except (IncompleteError, StallError):
             raise
         except (DocumentError, MachineError, NotRegularError, WorkerError):
             return 1
@@ -182,8 +182,8 @@ class Renderer:
 
     async def _run(self, function: Callable[..., R], path: Path, *args: object, seconds: float | None = None) -> R:
         about = (function.__name__, path, *(one for one in args[:1] if isinstance(one, int)))  # the page
-        with machine_faults("read", path):
+        with stray_faults("read", path):
             try:
-                return await self._pool.run(function, path, *args, seconds=seconds, about=about)
+                return await self._pool.run(tasks.on_source, function, path, *args, seconds=seconds, about=about)
             except StallError as error:
-                raise MachineError(f"Reading {shown(path)}: {error.what}", error.remedy) from error
+                raise StallError(f"Reading {shown(path)}: {error.what}", error.remedy) from error

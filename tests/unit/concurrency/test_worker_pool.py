@@ -96,10 +96,8 @@ def run(function: Callable[..., object], *args: object, limits: Limits = GENEROU
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what takes seconds take a tenth of one."""
-    monkeypatch.setattr(worker_process, "STALL", 0.3)
-    monkeypatch.setattr(worker_pool, "_APART", 0.0)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "STALL", 2.0)
 
 
 def test_a_worker_is_confined_and_reports_to_nobody() -> None:
@@ -123,8 +121,11 @@ def test_a_call_whose_workers_are_killed_is_not_to_blame(number: int) -> None:
         run(die, number)
 
 
-@pytest.mark.usefixtures("hurried")
-def test_a_call_that_is_killed_again_and_again_while_nothing_else_runs_is_to_blame() -> None:
+def test_a_call_that_is_killed_again_and_again_while_nothing_else_runs_is_to_blame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_pool, "_APART", 0.0)
+
     async def story(workers: Workers) -> None:
         for _ in range(worker_pool._KILLINGS):
             with pytest.raises(MachineError, match="was killed"):
@@ -165,7 +166,7 @@ def test_a_call_that_computes_for_too_long_is_given_up() -> None:
         run(compute, limits=Limits(0.3, 2**31))
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("impatient")
 def test_a_call_that_waits_is_not_to_blame_and_passes_once_it_is_answered(tmp_path: Path) -> None:
     share = tmp_path / "silent share"
     share.mkdir()
@@ -179,7 +180,7 @@ def test_a_call_that_waits_is_not_to_blame_and_passes_once_it_is_answered(tmp_pa
     use(story, limits=Limits(0.2, 2**31))
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("impatient")
 def test_a_worker_that_is_stopped_while_it_is_asked_fails_its_call_in_time() -> None:
     async def story(workers: Workers) -> None:
         await workers.run(os.getpid)
