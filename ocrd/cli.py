@@ -81,7 +81,10 @@ def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 
     manager = sd_notify.Manager.take()
     settings = loader.load(config)
-    place = status.place(config)
+    try:
+        place = status.place(config)
+    except OSError:
+        place = None  # a read-only machine without /run and /tmp
     with _all_logged(settings):
         _run_daemon(
             settings,

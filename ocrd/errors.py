@@ -36,6 +36,9 @@ class MachineError(OcrdError):
 
     exit_code = os.EX_IOERR
 
+    step: str = ""
+    """Name of the step on a disk that met it; empty for what was met elsewhere."""
+
 
 class SpoolError(MachineError):
     """The work folder itself can't be used, for instance because another daemon holds it."""

@@ -136,7 +136,7 @@ def name_of(pid: int, cores: list[int]) -> str:
         line = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return "others"
-    return "model workers" if b"VLLM::" in line else "render workers" if b"spawn_main" in line else "others"
+    return "model workers" if b"VLLM::" in line else "render workers" if b"ocrd.concurrency" in line else "others"
 
 
 def threads_of(pid: int) -> dict[tuple[int, str], float]:

@@ -19,9 +19,9 @@ from ocrd import display, engines
 from ocrd.config import loader, schema
 from ocrd.engines.base import Engine
 from ocrd.engines.probe_page import TEST_TEXT, test_page
-from ocrd.errors import ConfigError, OcrdError
+from ocrd.errors import ConfigError, MachineError, OcrdError
 from ocrd.markup import layout_blocks
-from ocrd.storage import durable
+from ocrd.storage import durable, naming
 from ocrd.telemetry import output_capture
 
 _console = Console(soft_wrap=True, highlight=False)
@@ -50,6 +50,8 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
                 yield _complain(what, error)
             else:
                 _say(what, "can be written" if exists else "will be made at the start")
+        if watch.group:
+            yield from _check_group(watch)
         what = f"{watch.name}: work {display.shown(watch.work_folder)}"
         try:
             same = durable.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder), tag="check")
@@ -57,6 +59,16 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
             yield _complain(what, error)
         else:
             _say(what, "a claim is one rename" if same else "another mount than the inbox: claims copy")
+
+
+def _check_group(watch: schema.Watch) -> Iterator[OcrdError]:
+    what = f"{watch.name}: group {display.shown(watch.group or '')}"
+    try:
+        naming.access_of(watch)
+    except MachineError as error:
+        yield _complain(what, error)
+    else:
+        _say(what, "is known")
 
 
 def _check_hooks(settings: schema.Config) -> Iterator[OcrdError]:

@@ -9,6 +9,8 @@ class Window:
     """Places for pages, taken in turns. For one event loop."""
 
     def __init__(self, places: int) -> None:
+        self.places = places
+        """How many there are."""
         self._free = places
         self._turns: FairQueue[Hashable] = FairQueue()
         self._called: dict[Hashable, asyncio.Future[bool]] = {}

@@ -8,17 +8,14 @@ import asyncio
 import mmap
 import os
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import reduction
-from typing import Any
 
 REST = 10.0
 """Seconds for which a slot lies fallow whose writer was killed, or is about to be: it may still be writing."""
 
 
 class Slots:
-    """All of the memory. For one event loop; pickled into a worker that is being spawned, it is a `Shared` there."""
+    """All of the memory. For one event loop; a worker has it as `shared`."""
 
     def __init__(self, most: int) -> None:
         """Plan for at most so many bytes in all. Nothing is taken before the first slot."""
@@ -30,8 +27,10 @@ class Slots:
         self.room = 0
         """Bytes in each slot; 0 before the first one."""
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _received, (reduction.DupFd(self._fd),)
+    @property
+    def shared(self) -> "Shared":
+        """The memory as a worker has it that was started with this file open."""
+        return Shared(self._fd)
 
     async def take(self, room: int) -> "Slot":
         """Wait for a slot. All callers must ask for the same room, bytes."""
@@ -104,12 +103,8 @@ class Shared:
     """The memory as a worker has it."""
 
     fd: int
-    """Open file descriptor."""
+    """Open file descriptor, under the same number in the daemon and its workers."""
 
     def window(self, offset: int, room: int) -> mmap.mmap:
         """Map one slot, to be written into and closed."""
         return mmap.mmap(self.fd, room, offset=offset)
-
-
-def _received(duplicate: Any) -> Shared:  # noqa: ANN401 - multiprocessing's own
-    return Shared(duplicate.detach())

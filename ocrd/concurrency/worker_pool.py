@@ -1,33 +1,45 @@
-"""Worker processes with limits, for what can hang, crash or eat all memory. The only user of pebble.
+"""Worker processes with limits, for what can hang, crash or eat all memory.
 
-A worker that dies costs the call that it was at, and a second worker tries that again, since the kernel may have been
-short of memory, or somebody killed the process. A worker that dies idle, at which pebble gives up its whole pool, costs
-nothing: the next call brings a new pool.
+Each process is served by a thread of its own, which takes the next call and hands it over. Whatever goes wrong there
+ends that process and fails that call, and nothing else; the next call gets a new process.
+
+A call is to blame for running out of its processor time or memory, and for a crash, if two workers crash at it. It is
+not to blame if no worker can be started, or if one waits for a share that does not answer; nor for a worker that was
+killed, which the kernel does where memory is short, unless it meets that again and again while nothing else runs.
 """
 
 import asyncio
-import multiprocessing
 import os
-import resource
 import signal
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from ocrd.concurrency.processes import die_with_parent
+from ocrd.concurrency.worker import Setup
+from ocrd.concurrency.worker_process import START, DeadError, OvertimeError, WorkerProcess, not_started
 from ocrd.errors import MachineError
-
-if TYPE_CHECKING:
-    from pebble import ProcessPool
 
 R = TypeVar("R")
 
-_TRIES = 2
-"""Workers that may die of one call."""
-_POOLS = 5
-"""Pools that may break while one call waits for its turn."""
 _IDLE = 30.0
-"""Seconds without a call after which the workers go, and their memory with them; new ones come in about a second."""
+"""Seconds without a call after which a worker goes, and its memory with it; a new one comes in about a second."""
+_TRIES = 2
+"""Workers that may crash at one call."""
+_APART = 10.0
+"""Seconds that must lie between two killings of workers to count as two."""
+_KILLINGS = 5
+"""Of a call that runs alone, after which it is to blame."""
+_SUSPECTS = 1000
+"""Calls that are remembered for having been killed."""
+_CLOSE = 5.0
+"""Seconds that the workers may take to end."""
+_KILLED = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGBUS}
+"""Exit codes of a process that somebody else ended, or that the kernel could not give the memory which it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class Limits:
     """What one worker may use."""
 
     seconds: float
-    """Wall-clock time of one call."""
+    """Processor time of one call."""
     memory: int
     """Bytes of address space."""
     calls: int = 0
@@ -43,118 +55,246 @@ class Limits:
 
 
 class WorkerError(Exception):
-    """A call ran into a limit, or killed its workers. Says how, as the end of a sentence."""
+    """A call ran into a limit, or crashed its workers. Says how, as the end of a sentence."""
 
 
 class Workers:
-    """A pool of processes. Its methods are coroutines of one event loop; the first call starts the processes."""
+    """A pool of processes, which start with the first calls. Its coroutines may be called from any event loop."""
 
-    def __init__(self, count: int, limits: Limits, prepare: Callable[[], None] | None = None) -> None:
-        """Prepare `count` processes; each calls `prepare`, picklable, before its first work."""
+    def __init__(
+        self, count: int, limits: Limits, prepare: Callable[[], None] | None = None, descriptors: Sequence[int] = ()
+    ) -> None:
+        """Prepare `count` processes; each calls `prepare`, picklable, before its first work.
+
+        `descriptors` are files that are open in each of them, under the same numbers.
+        """
         self.count = count
-        self._limits = limits
-        self._prepare = prepare
-        self._pool: ProcessPool | None = None
-        self._calls: set[asyncio.Future[Any]] = set()
-        self._running = 0
-        self._rest: asyncio.TimerHandle | None = None
-        self._going: asyncio.Task[None] | None = None
+        self.limits = limits
+        self._setup = Setup(os.getpid(), limits.memory, prepare)
+        self._descriptors = tuple(descriptors)
+        self._changed = threading.Condition()
+        self._calls = deque[_Call]()
+        self._workers: set[_Worker] = set()
+        self._idle = self._lost = 0
+        self._closed = False
+        self.turns = _Turns()
+        """Who of the workers may run when."""
+        self._killed: dict[Hashable, list[float]] = {}
 
-    async def run(self, function: Callable[..., R], *args: object, seconds: float | None = None) -> R:
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers that run."""
+        return [worker.process.pid for worker in list(self._workers) if worker.process]
+
+    async def run(
+        self, function: Callable[..., R], *args: object, seconds: float | None = None, about: Hashable = None
+    ) -> R:
         """Call a picklable function in a worker, with `seconds` of its own to end. Cancelling kills the worker at it.
 
-        Raises WorkerError, MachineError if no worker can be had, and whatever the function raises but MemoryError.
+        `about` is what the call is known by when it is made again. Raises WorkerError, MachineError if no worker can be
+        had, or it is kept from its work, and whatever the function raises but MemoryError.
         """
-        if self._rest:
-            self._rest.cancel()
-        self._running += 1
-        try:
-            return await self._run(function, args, seconds or self._limits.seconds)
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._rest = asyncio.get_running_loop().call_later(_IDLE, self._go)
-
-    async def _run(self, function: Callable[..., R], args: tuple[object, ...], seconds: float) -> R:
-        from pebble import ProcessExpired
-
-        died = broken = 0
-        while True:
-            pool = await self._working_pool()
-            call: asyncio.Future[R] | None = None
+        seconds = seconds or self.limits.seconds
+        alone = about in self._killed
+        codes: set[int] = set()
+        for _ in range(1 if alone else _TRIES):
             try:
-                call = asyncio.wrap_future(pool.schedule(function, args=args, timeout=seconds))
-                self._calls.add(call)
-                return await call
-            except TimeoutError as error:
+                result: R = await self._result(_Call(function, args, seconds, alone))
+            except OvertimeError as error:
                 raise WorkerError(f"took longer than {seconds:g} s") from error
             except MemoryError as error:
-                raise WorkerError(f"needed more than {self._limits.memory >> 20} MiB of memory") from error
-            except ProcessExpired as error:  # an OSError, of all things
-                died += 1
-                if died == _TRIES:
-                    raise WorkerError(f"killed {died} workers (exit code {error.exitcode})") from error
-            except RuntimeError as error:
-                if pool.active:
-                    raise  # the function's own
-                broken += 1
-                if broken == _POOLS:
-                    raise MachineError(
-                        f"Of {broken} new worker processes none lived long enough to begin.",
-                        "Is there memory left, and may ocrd's user start processes (LimitNPROC=, LimitNOFILE= in the "
-                        "unit)? Work resumes by itself.",
-                    ) from error
-            finally:
-                self._calls.discard(call)
+                raise WorkerError(f"needed more than {self.limits.memory >> 20} MiB of memory") from error
+            except DeadError as error:
+                codes.add(error.code)
+            else:
+                self._killed.pop(about, None)
+                return result
+        if not codes & _KILLED:
+            raise WorkerError(f"crashed {_TRIES} workers (exit code {codes.pop()})")
+        self._note_killing(about)
+        raise MachineError(
+            "A worker process was killed.",
+            "Is there memory enough (MemoryMax= in the unit, render.workers)? The kernel's log tells what it ended.",
+        )
+
+    def _note_killing(self, about: Hashable) -> None:
+        """Remember that a call's worker was killed. Raises WorkerError if that was often enough to blame the call."""
+        now, times = time.monotonic(), self._killed.setdefault(about, [])
+        if not times or now - times[-1] >= _APART:
+            times.append(now)
+        if about is None or len(self._killed) > _SUSPECTS:
+            del self._killed[next(iter(self._killed))]
+        if len(times) > _KILLINGS:
+            raise WorkerError(f"had its worker killed {len(times)} times, though nothing else ran beside it")
 
     async def close(self) -> None:
         """Kill the workers; calls under way are cancelled."""
-        if self._rest:
-            self._rest.cancel()
-        for call in self._calls:
-            call.cancel()
-        self._go()
-        if self._going:
-            await self._going
+        with self._changed:
+            self._closed = True
+            calls = [*self._calls, *(worker.call for worker in self._workers if worker.call)]
+            self._calls.clear()
+            self._changed.notify_all()
+        for call in calls:
+            call.future.cancel()
+        deadline = time.monotonic() + _CLOSE
+        while self._workers and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
 
-    def _go(self) -> None:
-        """Let the workers go."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            self._going = asyncio.create_task(_stop(pool))
+    async def _result(self, call: "_Call") -> Any:  # noqa: ANN401 - whatever the function returns
+        """Wait for what a call returns. Raises what `WorkerProcess` does."""
+        self._put(call)
+        result = asyncio.wrap_future(call.future)
+        try:
+            while not result.done():
+                await asyncio.wait({result}, timeout=START)
+                if not result.done() and call.worker and call.worker.hangs:
+                    self._give_up(call.worker)
+                    raise not_started("the system does not come back from it")
+            return result.result()
+        finally:
+            result.cancel()
 
-    async def _working_pool(self) -> "ProcessPool":
-        from pebble import ProcessPool
+    def _put(self, call: "_Call") -> None:
+        """Queue a call, and see that somebody takes it. Raises MachineError if there is nobody."""
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the workers are gone")
+            if self._idle <= len(self._calls) and len(self._workers) < self.count:
+                self._hire()
+            self._calls.append(call)
+            self._changed.notify()
 
-        broken = self._pool
-        if broken is not None and broken.active:
-            return broken
-        self._pool = pool = ProcessPool(
-            max_workers=self.count,
-            max_tasks=self._limits.calls,
-            initializer=_confine,
-            initargs=[self._limits.memory, self._prepare],
-            context=multiprocessing.get_context("spawn"),  # the daemon has threads, so no fork
-        )
-        if broken is not None:
-            await _stop(broken)
-        return pool
+    def _hire(self) -> None:
+        worker = _Worker(self)
+        self._workers.add(worker)
+        try:
+            if self._lost > self.count:
+                raise not_started("the system did not come back from it before")
+            worker.start()
+        except (RuntimeError, MachineError) as error:  # the former where there are no more threads
+            self._workers.discard(worker)
+            if self._workers:
+                return  # the others will do
+            raise not_started(str(error)) if isinstance(error, RuntimeError) else error from error
+
+    def _give_up(self, worker: "_Worker") -> None:
+        """Count no more on a thread that is stuck in the start of a process."""
+        with self._changed:
+            self._workers.discard(worker)
+            self._lost += 1
+
+    # What follows is for the workers' own threads.
+
+    def take(self, worker: "_Worker") -> "_Call | None":
+        """Wait for the next call; None if the worker is not needed any more."""
+        with self._changed:
+            if worker not in self._workers:
+                self._lost -= 1  # it came back after all
+                return None
+            self._idle += 1
+            self._changed.wait_for(lambda: self._calls or self._closed, _IDLE)
+            self._idle -= 1
+            if not self._calls:
+                self._workers.discard(worker)
+                return None
+            worker.call = self._calls.popleft()
+            worker.call.worker = worker
+            return worker.call
+
+    def start_process(self) -> WorkerProcess:
+        """Start a process. Raises MachineError."""
+        return WorkerProcess(self._setup, self._descriptors)
 
 
-async def _stop(pool: "ProcessPool") -> None:
-    pool.stop()
-    await asyncio.to_thread(pool.join)
+@dataclass(eq=False, slots=True)
+class _Call:
+    function: Callable[..., Any]
+    arguments: tuple[object, ...]
+    seconds: float
+    alone: bool
+    """Whether nothing else may run beside it."""
+    future: Future[Any] = field(default_factory=Future)
+    worker: "_Worker | None" = None
 
 
-def _confine(memory: int, prepare: Callable[[], None] | None) -> None:
-    """Limit this worker before it sees a file, and let it die with the daemon."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
-    # There is a worker for each core; and the stacks of many threads would not fit into the limit of memory.
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would report to its maker; nothing leaves this machine
-    die_with_parent()
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if prepare:
-        prepare()
+class _Worker(threading.Thread):
+    """A thread with its process, as long as there is something to do."""
+
+    def __init__(self, pool: Workers) -> None:
+        super().__init__(name="ocrd worker", daemon=True)
+        self._pool = pool
+        self._left = pool.limits.calls
+        self.call: _Call | None = None
+        self.process: WorkerProcess | None = None
+        self._starting = 0.0
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has not come back for long from the start of a process."""
+        return bool(self._starting) and time.monotonic() - self._starting > START
+
+    def run(self) -> None:
+        while call := self._pool.take(self):
+            call.future.add_done_callback(self._kill_if_cancelled)
+            self._serve(call)
+            self.call = None
+        self._end()
+
+    def _serve(self, call: _Call) -> None:
+        try:
+            if self.process and not self.process.alive:  # it died while there was nothing to do
+                self._end()
+            if self.process is None:
+                self._starting = time.monotonic()
+                self.process = self._pool.start_process()
+                self._starting, self._left = 0.0, self._pool.limits.calls
+            with self._pool.turns.turn(alone=call.alone):
+                if call.future.cancelled():
+                    return
+                good, answer = self.process.ask(call.function, call.arguments, call.seconds)
+        except BaseException as error:  # noqa: BLE001 - raised again where the call was made
+            _answer(call.future.set_exception, error)
+            self._end()
+            return
+        _answer(call.future.set_result if good else call.future.set_exception, answer)
+        self._left -= 1
+        if not self._left:
+            self._end()
+
+    def _kill_if_cancelled(self, future: Future[Any]) -> None:
+        if future.cancelled() and self.process:
+            self.process.kill()
+
+    def _end(self) -> None:
+        process, self.process, self._starting = self.process, None, 0.0
+        if process:
+            process.end()
+
+
+def _answer(tell: Callable[[Any], None], answer: object) -> None:
+    with suppress(InvalidStateError):  # nobody waits any more
+        tell(answer)
+
+
+class _Turns:
+    """Lets calls run beside each other, but for one that is to run alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running = 0
+        self._alone = False
+
+    @contextmanager
+    def turn(self, *, alone: bool) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._alone = alone
+            self._changed.wait_for(lambda: not alone or not self._running)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._alone = self._alone and not alone
+                self._changed.notify_all()

@@ -1,6 +1,5 @@
 """The configuration: frozen models, read from YAML strictly. Every setting's description here is its documentation."""
 
-import grp
 import os
 import re
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import (
 
 from ocrd.config.units import Duration, Section, Size, Word, at_least
 from ocrd.config.vllm import VllmSettings
-from ocrd.model import Access, Join
+from ocrd.model import Join
 from ocrd.output import kinds
 from ocrd.output.markdown import Style
 from ocrd.output.split import Separator
@@ -76,21 +75,12 @@ def _mode(value: object) -> int:
     return mode
 
 
-def _existing_group(name: str) -> str:
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        raise ValueError("must be a group that this machine knows (getent group)") from None
-    return name
-
-
 FileMode = Annotated[
     int,
     BeforeValidator(_mode),
     PlainSerializer(lambda mode: f"0{mode:o}"),
     WithJsonSchema({"type": ["string", "integer"]}),
 ]
-GroupName = Annotated[str, AfterValidator(_existing_group)]
 Outputs = Annotated[tuple[OutputName, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists, and no tuples
 
@@ -152,7 +142,8 @@ class Render(Section):
 
     workers: int = Field(default=0, ge=0, description="How many; 0: one for each core, at most 8.")
     page_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
-        default=60.0, description="A page that takes longer is given up."
+        default=60.0,
+        description="A page that takes more processor time is given up; a share that stalls is waited for.",
     )
     memory: Annotated[Size, at_least(2**30, "1GiB")] = Field(
         default=2 * 2**30, description="Address space of one worker; more is refused to it."
@@ -287,7 +278,7 @@ class Watch(Section):
         description="Permissions of the files made in outbox and error, such as 0664; folders made there fit. "
         "Empty: as the umask says.",
     )
-    group: GroupName | None = Field(
+    group: Annotated[str, Field(min_length=1)] | None = Field(
         default=None,
         description="Group of what is made in outbox, archive and error; ocrd's user must belong to it. "
         "Empty: as the system gives it.",
@@ -337,11 +328,6 @@ class Watch(Section):
     hook_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
         default=60.0, description="Such a program is ended after this long."
     )
-
-    @property
-    def access(self) -> Access:
-        """Who may use what is made in the shared folders."""
-        return Access(self.mode, grp.getgrnam(self.group).gr_gid if self.group else None)
 
     @property
     def style(self) -> Style:

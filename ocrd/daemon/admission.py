@@ -1,134 +1,179 @@
-"""From what has settled in an inbox to a claimed job: batches close, and what is in them is claimed."""
+"""From what lies in an inbox to claimed jobs: it is looked through, batches close, and what is in them is claimed."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-import structlog
-
-from ocrd.concurrency.threads import finish_in_thread
 from ocrd.config.schema import Config
-from ocrd.daemon import pause
 from ocrd.daemon.batching import Batch, BatchPolicy
+from ocrd.daemon.compartment import Compartment
 from ocrd.daemon.job_queue import JobQueue
-from ocrd.daemon.pause import CLAIM
-from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
-from ocrd.intake.inbox import PageCounter
+from ocrd.intake.inbox import Inbox, PageCounter
 from ocrd.model import Settled
+from ocrd.storage.job import Job
+from ocrd.telemetry.events import Looked, WatchAdded
 
-log = structlog.get_logger("ocrd")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _EXAMINED_AT_ONCE = 64
 """Files that have settled whose pages are counted at the same time."""
 
 
 class Admission:
-    """Gathers settled sources of all watches into batches, claims them and queues them. For one event loop."""
+    """Looks through the inbox of one watch, and claims what has settled. For one event loop."""
 
-    def __init__(self, config: Config, jobs: JobQueue, idle: Callable[[], None], *, once: bool) -> None:
-        """Take the queue that claimed jobs go to, and what to call whenever there may be nothing left to do."""
-        self._batch: Batch[tuple[WatchRunner, Settled]] = Batch(_policy(config, once=once))
+    def __init__(
+        self,
+        compartment: Compartment,
+        config: Config,
+        jobs: JobQueue,
+        prepare: Callable[[], Awaitable[None]],
+        idle: Callable[[], None],
+    ) -> None:
+        """Take the queue that claimed jobs go to.
+
+        `prepare` is called before each look, `idle` whenever there may be nothing left to do.
+        """
+        self._its = compartment
         self._jobs = jobs
+        self._prepare = prepare
         self._idle = idle
-        self._once = once
-        self._wake = asyncio.Event()
+        self.wake = asyncio.Event()
+        """Set when there may be news in the inbox."""
+        self.inbox = Inbox(compartment.watch, config.settle, self.wake, compartment.on_disk, once=compartment.once)
+        self.sign: float | None = None
+        """When the look-out last moved, on the monotonic clock, as long as there is one."""
+        self._batch: Batch[Settled] = Batch(_policy(config, once=compartment.once))
+        self._due = asyncio.Event()
+        self._settling = True
         self._claiming = False
+        self._closing = False
+        self._how = ""
+        self._first_seen: dict[Path, float] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether sources wait to be claimed."""
-        return self._claiming or len(self._batch) > 0
+        """Whether there is, or may be, something to claim."""
+        return self._settling or self._claiming or len(self._batch) > 0
 
     def configured(self, config: Config) -> None:
-        """Take over the configuration that is in force now."""
-        self._batch.policy = _policy(config, once=self._once)
+        """Take over the settings that are in force now; those of the watch come with its compartment."""
+        watch = self._its.watch
+        self.inbox.settle(config.settle)
+        self.inbox.choose(watch.include, watch.exclude, watch.join)
+        self._batch.policy = _policy(config, once=self._its.once)
+        self.wake.set()
 
-    async def scan(self, runner: WatchRunner, count_pages: PageCounter) -> None:
-        """Look into one inbox whenever there may be news, and put what is complete into the batch. Never returns."""
-        inbox = runner.inbox
-        while True:
-            runner.wake.clear()
-            runner.idle = False
+    def close(self) -> None:
+        """Take in nothing more: both loops come to their end, though a step that hangs is waited for."""
+        self._closing = True
+        self.wake.set()
+        self._due.set()
+
+    async def look_out(self, count_pages: PageCounter) -> None:
+        """Look into the inbox whenever there may be news, and put what is complete into the batch, until closed."""
+        while not self._closing:
+            self.wake.clear()
+            self._settling = True
+            self.sign = time.monotonic()
             try:
-                news = await runner.look()
-                for job in await finish_in_thread(runner.spool.adopt):
-                    self._jobs.add(runner, job, recovered=True)
+                await self._prepare()
+                await self._look(count_pages)
             except MachineError as error:
-                runner.fault("scan", error)
-                inbox.was_away()
-                runner.looked.set()
-                await asyncio.sleep(pause.RETRY_SECONDS)
+                self.inbox.was_away()
+                await self._its.pause.turn(self._its.failed(error))
                 continue
-            runner.cured("scan")
-            runner.looked.set()
-            await self._gather(runner, news, count_pages)
-            runner.idle = not inbox.tracker.settling
+            self._settling = self.inbox.tracker.settling > 0
             self._idle()
-            await _until(runner.wake, inbox.tracker.next_due(), longest=inbox.every)
-            await asyncio.sleep(inbox.gap)
+            await _until(self.wake, self.inbox.tracker.next_due(), longest=self.inbox.every)
+            await asyncio.sleep(self.inbox.gap)
+        self.sign = None
 
-    async def _gather(self, runner: WatchRunner, news: list[Settled], count_pages: PageCounter) -> None:
+    async def _look(self, count_pages: PageCounter) -> None:
+        for job in await self._its.on_disk(self._its.spool.adopt):
+            self._jobs.add(job, recovered=True)
+        news = await self.inbox.look(self._its.spool.check_mount)
+        self._its.known.set()
+        self._tell()
         for first in range(0, len(news), _EXAMINED_AT_ONCE):  # the first of many need not wait for the last
-            some = news[first : first + _EXAMINED_AT_ONCE]
-            looks = (runner.moved(runner.inbox.examine(settled, count_pages)) for settled in some)
-            for complete in await asyncio.gather(*looks):
-                if complete:
-                    settled, pages = complete
-                    self._batch.add((runner, settled), pages, time.monotonic())
-                    self._wake.set()
+            await self._examine(news[first : first + _EXAMINED_AT_ONCE], count_pages)
+            self.sign = time.monotonic()
 
-    async def run(self) -> None:
-        """Close batches, and claim what is in them; what can't be claimed now stays on the list. Never returns."""
-        taken: list[tuple[WatchRunner, Settled]] = []
-        while True:
-            await _until(self._wake, self._batch.due(), longest=pause.RETRY_SECONDS if taken else None)
-            self._wake.clear()
+    async def _examine(self, news: list[Settled], count_pages: PageCounter) -> None:
+        """Put what is complete into the batch."""
+        try:
+            found = await asyncio.gather(*(self.inbox.examine(settled, count_pages) for settled in news))
+        except MachineError:
+            for settled in news:
+                self.inbox.tracker.forget(settled.path)  # so that a later look finds it again
+            raise
+        for settled, pages in filter(None, found):
+            self._batch.add(settled, pages, time.monotonic())
+            self._due.set()
+
+    def _tell(self) -> None:
+        """Tell what a look found, and how the inbox is watched if that is new."""
+        now, inbox = time.time(), self.inbox
+        self._first_seen = {path: self._first_seen.get(path, now) for path in inbox.files}
+        if inbox.how != self._how:
+            self._how = inbox.how
+            self._its.events.tell(WatchAdded(self._its.name, inbox.how, inbox.every))
+        settling = inbox.tracker.settling
+        waiting = inbox.tracker.known - settling
+        self._its.events.tell(Looked(self._its.name, settling, waiting, inbox.why, inbox.found_by_scan))
+
+    async def admit(self) -> None:
+        """Close batches, and claim what is in them, until closed."""
+        while not self._closing:
+            await _until(self._due, self._batch.due())
+            self._due.clear()
             news = self._batch.take(time.monotonic())
-            if news:
-                log.info("batch", sources=len(news), in_work=self._jobs.in_work)
-            taken += news
-            self._claiming = bool(taken)
-            taken = await self._claim_all(taken)
-            self._claiming = bool(taken)
+            if not news:
+                continue
+            self._its.log.info("batch", sources=len(news), in_work=self._jobs.in_work)
+            self._claiming = True
+            for settled in news:
+                await self._claim(settled)
+            self._claiming = False
             self._idle()
 
-    async def _claim_all(self, taken: list[tuple[WatchRunner, Settled]]) -> list[tuple[WatchRunner, Settled]]:
-        """Claim what can be claimed, and return the rest: a failed claim holds up its watch, and goes to the end."""
-        held: set[WatchRunner] = set()
-        waiting, failed = [], []
-        for runner, settled in taken:
-            if runner in held:
-                waiting.append((runner, settled))
-            elif not await self._claim(runner, settled):
-                held.add(runner)
-                failed.append((runner, settled))
-        return waiting + failed
+    async def _claim(self, settled: Settled) -> None:
+        """Claim one source, as soon as the machine lets us, if it is still what settled."""
+        await self._its.pause.working()
+        while not self._closing:
+            try:
+                job = None if self._outdated(settled) else await self._its.on_disk(self._claimed, settled)
+            except MachineError as error:
+                await self._its.pause.turn(self._its.failed(error))
+                continue
+            except DocumentError as error:
+                self._its.log.warning("left alone", source=shown(settled.path), reason=error.what, remedy=error.remedy)
+                return
+            if job is None:  # gone or changed: if it is there it settles anew
+                self.inbox.tracker.forget(settled.path)
+                self._settling = True
+                self.wake.set()
+            else:
+                seen = (found for path in settled.files if (found := self._first_seen.pop(path, None)))
+                self._jobs.add(job, seen=min(seen, default=None))
+            return
 
-    async def _claim(self, runner: WatchRunner, settled: Settled) -> bool:
-        """Claim one source, unless the machine does not let us now; then it returns False."""
-        if runner.leaving:
-            return True
-        if runner.pause.holds_intake:
-            return False
-        try:
-            job = None if runner.outdated(settled) else await finish_in_thread(runner.claim, settled)
-        except MachineError as error:
-            runner.fault(CLAIM, error)
-            return False
-        except DocumentError as error:
-            runner.log.warning("left alone", source=shown(settled.path), reason=error.what, remedy=error.remedy)
-            return True
-        runner.cured(CLAIM)
-        if job is None:  # gone or changed: if it is there it settles anew
-            runner.inbox.tracker.forget(settled.path)
-            runner.idle = False
-            runner.wake.set()
-            return True
-        self._jobs.add(runner, job, seen=runner.seen_at(settled))
-        return True
+    def _outdated(self, settled: Settled) -> bool:
+        """Whether a look has told since that this is not what settled any more: more of a group may have come."""
+        return not self._its.spool.begun and not self.inbox.tracker.knows(settled)
+
+    def _claimed(self, settled: Settled) -> Job | None:
+        """Claim, as the spool does."""
+        begun = self._its.spool.begun
+        job = self._its.spool.claim(settled)
+        if begun:
+            self.inbox.tracker.forget_all()  # it saw the inbox without what was given back to it now
+        return job
 
 
 def _policy(config: Config, *, once: bool) -> BatchPolicy:

@@ -6,15 +6,13 @@ A look at how things stand, about once a second. The heart beats only while all 
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
+from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Config
-from ocrd.daemon import pause
 from ocrd.daemon.watch_runner import WatchRunner
-from ocrd.display import shown
 from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.errors import MachineError
 from ocrd.telemetry import log_throttle, sd_notify, status
@@ -25,8 +23,8 @@ log = structlog.get_logger("ocrd")
 
 EVERY = 1.0
 """Seconds between two looks at how things stand."""
-SCAN_SECONDS = 120.0
-"""A scan that takes longer stands for a share that no longer answers."""
+LOOK_SECONDS = 300.0
+"""That one look through an inbox may take, and the counting of pages after it, while nothing fails or hangs."""
 
 
 class Health:
@@ -49,6 +47,8 @@ class Health:
         self._events = events
         self._manager = manager
         self._file = status_file
+        self._unwritten = ""
+        self._disk = Threads(most=1)
         self._board = status.StatusBoard(config)
         self._seen = self._board.snapshot()
         self._heart = Heartbeat(manager)
@@ -104,7 +104,6 @@ class Health:
         while True:
             now = time.monotonic()
             log_throttle.repeats.tell()
-            self._find_hung_scans(now)
             state = self._engine.state
             if state.restarts > restarts:
                 restarts = state.restarts
@@ -129,11 +128,11 @@ class Health:
     def _look_outs_move(self, now: float) -> str | None:
         if self._board.state == "stopping":
             return None
-        longest = self._config.settle.rescan + pause.RETRY_SECONDS + 2 * SCAN_SECONDS
+        longest = self._config.settle.rescan + LOOK_SECONDS
         for runner in self._runners:
-            ended = runner.look_out is not None and runner.look_out.done()
-            if ended or (now - runner.sign > longest and not runner.pause.reason):
-                return f"the look-out of watch {runner.watch.name} has not moved for {now - runner.sign:.0f} s"
+            still = now - (runner.admission.sign or now)
+            if still > longest and not runner.its.pause.reason:  # else a person was told, and a restart mends nothing
+                return f"the look-out of watch {runner.watch.name} has not moved for {still:.0f} s"
         return None
 
     def _engine_answers(self, _now: float) -> str | None:
@@ -142,30 +141,30 @@ class Health:
             return f"the engine has had {self._engine.inside} page(s) for {silent:.0f} s without answering to any"
         return None
 
-    def _find_hung_scans(self, now: float) -> None:
-        """Pause a watch whose share hangs: no error will come from it, and a restart would hang as well."""
-        for runner in self._runners:
-            if runner.scanning and now - runner.sign > SCAN_SECONDS:
-                runner.fault(
-                    "scan",
-                    MachineError(
-                        f"The inbox {shown(runner.watch.inbox)} has not answered for {SCAN_SECONDS:.0f} s.",
-                        "Is the share's server up? Work resumes when it answers.",
-                    ),
-                )
-
     async def _keep_status(self) -> None:
         """Write the status file once a second, beside the heartbeat, which must not wait for a disk."""
         while True:
-            data = self._board.data()
-            await asyncio.to_thread(self.write_status, data)
+            await self._write_status()
             await asyncio.sleep(EVERY)
 
-    def write_status(self, data: bytes | None = None) -> None:
-        """Write this status, or how things stand now."""
-        if self._file:
-            with suppress(MachineError):  # a status that can't be told is no reason to stop
-                status.write(self._file, data or self._board.data())
+    async def close(self) -> None:
+        """Write the last status, unless that hangs."""
+        writing = asyncio.create_task(self._write_status())
+        await asyncio.wait({writing}, timeout=EVERY)
+        self._disk.abandon()
+        await asyncio.gather(writing, return_exceptions=True)
+
+    async def _write_status(self) -> None:
+        """Write how things stand. Where that can't be done, it is told once."""
+        if self._file is None:
+            return
+        try:
+            await self._disk.run(status.write, self._file, self._board.data())
+            self._unwritten = ""
+        except MachineError as error:
+            if error.what != self._unwritten:
+                log.warning("no status file", what=error.what, remedy=error.remedy)
+            self._unwritten = error.what
 
     # -- for whoever asks -----------------------------------------------------------------------------------------
 

@@ -9,8 +9,11 @@ import asyncio
 import json
 import os
 import re
+import select
 import signal
-from collections import Counter
+import subprocess
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,21 +21,24 @@ from typing import Any
 
 import structlog
 
-from ocrd.concurrency.threads import finish_in_thread
-from ocrd.config.schema import Config, Watch
+from ocrd.concurrency.threads import Threads
+from ocrd.daemon.compartment import Compartment
 from ocrd.display import shown
 from ocrd.errors import MachineError
 from ocrd.storage import durable
+from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import NotRegularError, regular
 from ocrd.storage.spool import NOTE_SUFFIX
-from ocrd.telemetry.events import Ended, Event, Events, HookEnded, HookOutcome
+from ocrd.telemetry.events import Ended, HookEnded, HookOutcome
 
 log = structlog.get_logger("ocrd")
 
 AT_ONCE = 4
-"""Hooks that run at the same time; the others wait."""
+"""Hooks of a watch that run at the same time; the others wait."""
 LOGGED, LINES = 16 * 1024, 50
 """Bytes and lines of a hook's output that go to the log, at most."""
+_LOOK = 0.1
+"""Seconds between two looks whether a program is to be ended."""
 _WAITING = re.compile(r"hook-[0-9A-Za-z-]+\.json")
 
 Facts = dict[str, Any]
@@ -40,39 +46,31 @@ Facts = dict[str, Any]
 
 
 class Hooks:
-    """Hears of the ends of documents, and runs what the watch wants then. For one event loop."""
+    """Runs what one watch wants at the end of its documents. For one event loop."""
 
-    def __init__(self, config: Config, events: Events, idle: Callable[[], None]) -> None:
-        """Take who is told of hooks, and what to call whenever there may be nothing left to do."""
-        self._watches: dict[str, Watch] = {}
-        self._events = events
+    def __init__(self, compartment: Compartment, idle: Callable[[], None]) -> None:
+        """Take whose hooks they are, and what to call whenever there may be nothing left to do."""
+        self._its = compartment
         self._idle = idle
         self._places = asyncio.Semaphore(AT_ONCE)
+        self.threads = Threads(most=AT_ONCE)
+        """In which the programs are waited for."""
         self._running: set[asyncio.Task[None]] = set()
-        self.ended: Counter[str] = Counter()
-        """Hooks so far that failed (`hook failed`), or were left for the next start (`hook left`)."""
-        self.configured(config)
-
-    def configured(self, config: Config) -> None:
-        """Take over the watches of a configuration; one that is gone may still end documents."""
-        self._watches |= {watch.name: watch for watch in config.watches}
 
     @property
     def busy(self) -> bool:
         """Whether a hook runs or waits."""
         return bool(self._running)
 
-    def hear(self, event: Event) -> None:
-        """Start the hook for an event that has one."""
-        if isinstance(event, Ended):
-            self._begin(self._watches[event.watch], facts(event))
+    def run(self, event: Ended) -> None:
+        """Start the hook for the end of a document, if there is one."""
+        self._begin(facts(event))
 
-    def resume(self, watch: Watch) -> None:
-        """Start the hooks of a watch that the last run left waiting. Raises MachineError."""
-        for path in sorted(path for path in watch.work_folder.iterdir() if _WAITING.fullmatch(path.name)):
-            known = _read(path)
-            if not known or not self._begin(watch, known | {"watch": watch.name}, written=path):
-                durable.remove(path)
+    async def resume(self) -> None:
+        """Start the hooks that the last run left waiting. Raises MachineError."""
+        for path, known in await self._its.on_disk(_left_waiting, self._its.watch.work_folder):
+            if not known or not self._begin(known | {"watch": self._its.name}, written=path):
+                await self._its.on_disk(durable.remove, path)
 
     async def close(self, seconds: float) -> None:
         """Let the hooks that run come to their end, for at most so many seconds; those that wait are left."""
@@ -82,13 +80,15 @@ class Hooks:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _begin(self, watch: Watch, known: Facts, written: Path | None = None) -> bool:
+    def _begin(self, known: Facts, written: Path | None = None) -> bool:
         """Start what the watch wants now that this is known. Returns False if it wants nothing."""
+        watch = self._its.watch
         commands = {"delivered": watch.on_delivered, "reread": watch.on_delivered, "refused": watch.on_refused}
         command = commands.get(known["event"])
         if not command:
             return False
-        task = asyncio.get_running_loop().create_task(self._attend(command, known, watch, written))
+        program = _Program(command, known, watch.hook_timeout)
+        task = asyncio.get_running_loop().create_task(self._attend(program, known, written))
         self._running.add(task)
         task.add_done_callback(self._done)
         return True
@@ -97,19 +97,21 @@ class Hooks:
         self._running.discard(task)
         self._idle()
 
-    async def _attend(self, command: tuple[str, ...], known: Facts, watch: Watch, written: Path | None) -> None:
+    async def _attend(self, program: "_Program", known: Facts, written: Path | None) -> None:
         """Run a hook when it is its turn, and tell how that ended."""
-        about = log.bind(watch=watch.name, job=known["job"], source=shown(known["source"]), hook=command[0])
+        about = self._its.log.bind(job=known["job"], source=shown(known["source"]), hook=program.command[0])
         outcome: HookOutcome = "failed"
         try:
             if self._places.locked():
-                written = written or await _write(known, watch, about)
+                written = written or await self._write(known, about)
                 outcome = "left" if written else "failed"
             async with self._places:
                 if written:
-                    await finish_in_thread(durable.remove, written)
+                    await self._its.on_disk(durable.remove, written)
                 outcome = "failed"
-                reason = await _run(command, known, watch.hook_timeout, about)
+                reason = await self._run(program)
+            for line in program.said:
+                about.info("hook says", line=shown(line))
             if reason:
                 about.warning("hook failed", reason=reason)
             else:
@@ -123,20 +125,33 @@ class Hooks:
                 about.warning("hook failed", reason="ocrd stopped before it had run to its end.")
             raise
         finally:
-            if outcome != "done":
-                self.ended[f"hook {outcome}"] += 1
-            self._events.tell(HookEnded(watch.name, known["job"], outcome))
+            self._its.events.tell(HookEnded(self._its.name, known["job"], outcome))
+
+    async def _run(self, program: "_Program") -> str | None:
+        """Run a program to its end. Returns what went wrong. Raises MachineError."""
+        running = asyncio.ensure_future(self.threads.run(program.run))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            program.stop()
+            await asyncio.wait({running})
+            raise
+
+    async def _write(self, known: Facts, about: structlog.stdlib.BoundLogger) -> Path | None:
+        """Write down a hook that has to wait; None if that can't be done, which is logged."""
+        path = self._its.watch.work_folder / f"hook-{known['job']}.json"
+        try:
+            await self._its.on_disk(durable.write_own, path, json.dumps(known).encode())
+        except MachineError as error:
+            about.warning("hook waits, and a stop would lose it", reason=str(error))
+            return None
+        return path
 
 
-async def _write(known: Facts, watch: Watch, about: structlog.stdlib.BoundLogger) -> Path | None:
-    """Write down a hook that has to wait; None if that can't be done, which is logged."""
-    path = watch.work_folder / f"hook-{known['job']}.json"
-    try:
-        await finish_in_thread(durable.write_own, path, json.dumps(known).encode())
-    except MachineError as error:
-        about.warning("hook waits, and a stop would lose it", reason=str(error))
-        return None
-    return path
+def _left_waiting(work: Path) -> list[tuple[Path, Facts | None]]:
+    """List what was written down of hooks. Raises MachineError."""
+    with machine_faults("look into the work folder", work):
+        return [(work / name, _read(work / name)) for name in sorted(filter(_WAITING.fullmatch, os.listdir(work)))]
 
 
 def _read(path: Path) -> Facts | None:
@@ -152,42 +167,69 @@ def _read(path: Path) -> Facts | None:
     return known
 
 
-async def _run(
-    command: tuple[str, ...], known: Facts, seconds: float, about: structlog.stdlib.BoundLogger
-) -> str | None:
-    """Run a hook to its end, and log what it says. Returns what went wrong."""
-    try:
-        process = await _started(command, known)
-    except (OSError, ValueError) as error:
-        return f"It can't be started: {error}."
-    try:
-        async with asyncio.timeout(seconds):
-            output = await _output(process)
-            code = await process.wait()
-    except TimeoutError:
-        return f"It took longer than {seconds:g} s, and was ended."
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    for line in output.decode(errors="backslashreplace").splitlines()[:LINES]:
-        about.info("hook says", line=shown(line))
-    return f"It ended with exit code {code}." if code else None
+class _Program:
+    """One run of a command: `run` waits for its end, in a thread of its own; `stop` ends it from another."""
 
+    def __init__(self, command: tuple[str, ...], known: Facts, seconds: float) -> None:
+        """Take what it finds on its standard input and, each single fact, in its environment."""
+        self.command = command
+        self._known = known
+        self._seconds = seconds
+        self._stopped = threading.Event()
+        self._output = b""
 
-async def _started(command: tuple[str, ...], known: Facts) -> asyncio.subprocess.Process:
-    """Start it with what is known as JSON on its standard input: a file in memory, which no slow reader holds up."""
-    with open(os.memfd_create("ocrd-hook"), "w+b") as told:  # noqa: ASYNC230 - in memory
-        told.write(json.dumps(known).encode())
-        told.seek(0)
-        return await asyncio.create_subprocess_exec(
-            *command,
-            env=os.environ | variables(known),
-            stdin=told,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,  # so that all that it starts can be ended with it
-        )
+    @property
+    def said(self) -> list[str]:
+        """The beginning of what it printed, by lines."""
+        return self._output.decode(errors="backslashreplace").splitlines()[:LINES]
+
+    def stop(self) -> None:
+        """End it soon."""
+        self._stopped.set()
+
+    def run(self) -> str | None:
+        """Run it to its end. Returns what went wrong."""
+        try:
+            process = self._start()
+        except (OSError, ValueError) as error:
+            return f"It can't be started: {error}."
+        with process:
+            try:
+                return self._ended(process)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def _ended(self, process: "subprocess.Popen[bytes]") -> str | None:
+        """Wait for its end, and keep the beginning of what it prints. Returns what went wrong."""
+        output = process.stdout.fileno() if process.stdout else -1
+        news, open_ = select.poll(), True
+        news.register(output, select.POLLIN)
+        deadline = time.monotonic() + self._seconds
+        while time.monotonic() < deadline and not self._stopped.is_set():
+            if open_ and news.poll(_LOOK * 1000):
+                data = os.read(output, 65536)
+                self._output += data[: LOGGED - len(self._output)]
+                open_ = bool(data)
+            elif not open_:
+                with suppress(subprocess.TimeoutExpired):
+                    code = process.wait(_LOOK)
+                    return f"It ended with exit code {code}." if code else None
+        return f"It took longer than {self._seconds:g} s, and was ended."
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        """Start it. What it reads is a file in memory, which no slow reader holds up."""
+        with open(os.memfd_create("ocrd-hook"), "w+b") as told:
+            told.write(json.dumps(self._known).encode())
+            told.seek(0)
+            return subprocess.Popen(  # noqa: S603 - the owner's own program
+                self.command,
+                env=os.environ | variables(self._known),
+                stdin=told,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that all that it starts can be ended with it
+            )
 
 
 def facts(event: Ended) -> Facts:
@@ -216,11 +258,3 @@ def variables(known: Facts) -> dict[str, str]:
     """Return what a hook finds in its environment: each single fact, `sidecar` as OCRD_SIDECAR."""
     single = {key: value for key, value in known.items() if value and isinstance(value, str | int | float)}
     return {f"OCRD_{key.upper()}": str(value) for key, value in single.items()}
-
-
-async def _output(process: asyncio.subprocess.Process) -> bytes:
-    """Read all that it prints, and keep the beginning."""
-    kept = b""
-    while process.stdout and (data := await process.stdout.read(65536)):
-        kept += data[: LOGGED - len(kept)]
-    return kept

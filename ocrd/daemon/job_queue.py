@@ -5,13 +5,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 
-import structlog
-
-from ocrd.concurrency.threads import finish_in_thread
-from ocrd.daemon.watch_runner import WatchRunner
+from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.worker_process import StallError
+from ocrd.daemon import pause
+from ocrd.daemon.compartment import Compartment
 from ocrd.display import shown
 from ocrd.errors import DocumentError, EngineError, MachineError
 from ocrd.model import PageResult
@@ -19,139 +19,201 @@ from ocrd.pipeline.document import Interrupted, Progress, Tools
 from ocrd.pipeline.job_runner import Outcome, run_job
 from ocrd.pipeline.rerun import run_rerun
 from ocrd.storage.job import Job, refusal_of
-from ocrd.storage.os_errors import machine_faults
-from ocrd.telemetry.events import Accepted, Ended, Events, Opened, PageDone
+from ocrd.telemetry.events import Accepted, Ended, Opened, PageDone
 
-log = structlog.get_logger("ocrd")
-
-_JOBS_AT_ONCE = 1024
-"""Jobs that have been opened at the same time; the others wait in their folders. Far above any engine's window."""
+_JOBS_AT_ONCE = 256
+"""Jobs of a watch that have been opened at the same time; the others wait in their folders. Far above any engine's
+window."""
+_SOON = 60.0
+"""Seconds: a job that fails again so soon after all was well is held up by itself, and not by the machine."""
+_LONGEST = 300.0
+"""Seconds between two tries of such a job, at most."""
 
 
 class JobQueue:
-    """The jobs in work, of all watches: those never tried before run first. For one event loop."""
+    """The jobs of one watch: those never tried before run first. For one event loop."""
 
-    def __init__(self, events: Events, progress: Progress, idle: Callable[[], None]) -> None:
-        """Take who is told of jobs, and what to call whenever there may be nothing left to do."""
-        self._events = events
+    def __init__(
+        self, compartment: Compartment, progress: Progress, ended: Callable[[Ended], None], left: Callable[[], None]
+    ) -> None:
+        """Take whose jobs they are, and who hears how they get on.
+
+        `ended` is called with all that is known of one that came to its end, `left` whenever one is in work no more.
+        """
+        self._its = compartment
         self._progress = progress
-        self._idle = idle
-        self._queue: asyncio.PriorityQueue[tuple[int, int, WatchRunner, Job]] = asyncio.PriorityQueue()
+        self._ended = ended
+        self._left = left
+        self._queue: asyncio.PriorityQueue[tuple[int, int, Job]] = asyncio.PriorityQueue()
         self._number = count()
-        self._active = 0
+        self._places = asyncio.Semaphore(_JOBS_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
-        self._stopping = False
-        self.ended: Counter[str] = Counter()
-        """Jobs ended so far, by the outcome's kind."""
+        self._attempts: set[asyncio.Future[Outcome]] = set()
+        self._seen: dict[str, float] = {}
+        self._stopping = asyncio.Event()
 
     @property
     def in_work(self) -> int:
-        """Jobs that wait or run."""
-        return self._active + self._queue.qsize()
+        """Jobs that have not ended."""
+        return len(self._seen)
 
-    def add(self, runner: WatchRunner, job: Job, *, recovered: bool = False, seen: float | None = None) -> None:
-        """Queue a job of a watch; its source was first `seen` at these seconds since the epoch."""
-        runner.jobs[job.id] = seen or job.claimed
-        self._events.tell(Accepted(runner.watch.name, job.id, job.record.name, recovered=recovered))
-        self._queue.put_nowait((job.record.attempts, next(self._number), runner, job))
+    def add(self, job: Job, *, recovered: bool = False, seen: float | None = None) -> None:
+        """Queue a job; its source was first `seen` at these seconds since the epoch."""
+        self._seen[job.id] = seen or job.claimed
+        self._its.events.tell(Accepted(self._its.name, job.id, job.record.name, recovered=recovered))
+        self._queue.put_nowait((job.record.attempts, next(self._number), job))
 
     async def run(self, group: asyncio.TaskGroup, tools: Tools) -> None:
-        """Run jobs as they come, each as a task of the group. Never returns."""
-        places = asyncio.Semaphore(_JOBS_AT_ONCE)
-        while True:
-            await places.acquire()
-            _, _, runner, job = await self._queue.get()
-            self._active += 1
-            report = _Report(runner, job, self._events, self._progress)
-            task = group.create_task(self._run(runner, job, replace(tools, progress=report)))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-            task.add_done_callback(lambda _: places.release())
+        """Run jobs as they come, each as a task of the group, until cancelled; then no job begins another page."""
+        tools = replace(tools, unkept=Window(tools.window.places), on_disk=self._its.on_disk)
+        try:
+            while True:
+                _, _, job = await self._queue.get()
+                await self._its.pause.working()
+                await self._places.acquire()
+                report = _Report(self._its, job, self._progress)
+                task = group.create_task(self._run(job, replace(tools, progress=report)))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
+        finally:
+            tools.unkept.close()
 
     async def drain(self, hurry: asyncio.Event, limit: float) -> None:
-        """Let running jobs finish the pages that are in flight, until `hurry` is set or `limit` seconds are over."""
-        hurried = asyncio.create_task(hurry.wait())
-        finished = asyncio.create_task(_all_done(self._running))
-        await asyncio.wait({hurried, finished}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-        hurried.cancel()
-        finished.cancel()
+        """Let running jobs finish the pages that are in flight, until `hurry` is set or `limit` seconds are over.
+
+        A watch that hangs is not waited for, and no job that waits for the machine tries again.
+        """
+        self._stopping.set()
+        self._its.pause.let_all_go()
+        if self._running and self._its.pause.state is not pause.State.HANGING:
+            hurried = asyncio.create_task(hurry.wait())
+            finished = asyncio.create_task(asyncio.wait(set(self._running)))
+            await asyncio.wait({hurried, finished}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+            finished.cancel()
         if self._running:
-            log.warning("pages in flight are given up, and read again at the next start", after=limit)
+            self._its.log.warning("pages in flight are given up, and read again at the next start", after=limit)
         for task in self._running:
             task.cancel()
 
-    def stop(self) -> None:
-        """Let no job that waits for the machine try again."""
-        self._stopping = True
-
-    async def _run(self, runner: WatchRunner, job: Job, tools: Tools) -> None:
-        """Bring one job to its end."""
-        began = time.monotonic()
+    async def _run(self, job: Job, tools: Tools) -> None:
+        """Bring one job to its end. While it waits for the machine, another has its place."""
+        began, met = time.monotonic(), _Met()
         try:
-            while (outcome := await self._attempt(runner, job, tools)) is None:
-                if not self._stopping:
-                    await runner.pause.worth_a_try(job.id)
-                if self._stopping:
+            while not isinstance(result := await self._attempt(job, tools), Outcome):
+                self._places.release()
+                await self._wait(job, result, met)
+                await self._places.acquire()
+                if self._stopping.is_set():
                     return
+            latency = max(0.0, time.time() - self._seen[job.id])
+            self._ended(_record(self._its.name, job, result, time.monotonic() - began, latency))
         except Interrupted:
-            return
+            pass
         finally:
-            self._active -= 1
-            seen = runner.jobs.pop(job.id)
-            runner.release()
+            self._places.release()
+            del self._seen[job.id]
             self._progress.ended(job.record.name)
-        self.ended[outcome.kind] += 1
-        self._events.tell(_ended(job, outcome, time.monotonic() - began, max(0.0, time.time() - seen)))
-        self._idle()
+            for step in met.steps:  # which nobody may want any more
+                self._its.pause.succeeded(step)
+            self._left()
 
-    async def _attempt(self, runner: WatchRunner, job: Job, tools: Tools) -> Outcome | None:
-        """Run a job once; None if it has to be tried again. Raises EngineError, Interrupted."""
+    async def _attempt(self, job: Job, tools: Tools) -> Outcome | MachineError | None:
+        """Run a job once. Returns what the machine has against it, or None if it was interrupted, to be tried again.
+
+        Raises EngineError, Interrupted.
+        """
+        run = run_rerun if job.record.rerun else run_job
+        attempt = asyncio.ensure_future(run(job, self._its.watch, self._its.spool, tools))
+        self._attempts.add(attempt)
         try:
-            with machine_faults("work on", job.source):
-                run = run_rerun if job.record.rerun else run_job
-                outcome = await run(job, runner.watch, runner.spool, tools)
+            return await attempt
         except MachineError as error:
-            runner.fault(job.id, error)
+            if isinstance(error, StallError):
+                self._interrupt()
+            return error
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
             return None
         except (EngineError, Interrupted):
             raise
         except Exception as error:  # a defect of ours must not stop the daemon, nor lose the source
-            runner.log.exception("defect", source=shown(job.record.name), job=job.id)
-            sorry = DocumentError(
-                f"ocrd itself failed on this file: {type(error).__name__}: {error}.", "Please report it, with the log."
-            )
+            self._its.log.exception("defect", source=shown(job.record.name), job=job.id)
+            what = f"ocrd itself failed on this file: {type(error).__name__}: {error}."
             with suppress(MachineError):
-                await finish_in_thread(job.update, refusal=refusal_of(sorry))
-            return None
-        runner.cured(job.id)
-        return outcome
+                sorry = refusal_of(DocumentError(what, "Please report it, with the log."))
+                await self._its.on_disk(job.update, refusal=sorry)
+            return _DefectError(what, "Please report it, with the log.")
+        finally:
+            self._attempts.discard(attempt)
+
+    def _interrupt(self) -> None:
+        """Stop the other attempts: the share that they read from does not answer, and they hold the render workers."""
+        for attempt in self._attempts:
+            attempt.cancel()
+
+    async def _wait(self, job: Job, error: MachineError | None, met: "_Met") -> None:
+        """Wait until it is worth trying a job again."""
+        if error is None:
+            await self._its.pause.working()
+        elif isinstance(error, _DefectError) or time.monotonic() - met.all_well < _SOON:
+            met.put_off += 1
+            seconds = min(pause.RETRY_SECONDS * 2 ** (met.put_off - 1), _LONGEST)
+            told = {"reason": error.what, "remedy": error.remedy, "seconds": seconds}
+            self._its.log.warning("put off", source=shown(job.record.name), job=job.id, **told)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
+        else:
+            step = self._its.failed(error)
+            met.steps.add(step)
+            if await self._its.pause.turn(step):
+                met.all_well = time.monotonic()
+
+
+@dataclass(slots=True)
+class _Met:
+    """What one job has met on its way."""
+
+    steps: set[str] = field(default_factory=set)
+    """Those that failed, by the machine's doing."""
+    all_well: float = float("-inf")
+    """When it last went on because others got through these steps, on the monotonic clock."""
+    put_off: int = 0
+    """How often it failed all the same."""
+
+
+class _DefectError(MachineError):
+    """A defect of ours. The job is refused with its next attempt."""
 
 
 class _Report(Progress):
     """Tells how one job gets on, to all that listen and to the progress bars."""
 
-    def __init__(self, runner: WatchRunner, job: Job, events: Events, onward: Progress) -> None:
-        self._who = (runner.watch.name, job.id, job.record.name)
-        self._events = events
+    def __init__(self, compartment: Compartment, job: Job, onward: Progress) -> None:
+        self._its = compartment
+        self._job = job
         self._onward = onward
 
     def opened(self, name: str, pages: int, kept: int) -> None:
-        self._events.tell(Opened(*self._who, pages, kept))
+        self._its.gets_on()
+        self._its.events.tell(Opened(self._its.name, self._job.id, self._job.record.name, pages, kept))
         self._onward.opened(name, pages, kept)
 
     def page(self, name: str, result: PageResult) -> None:
-        self._events.tell(PageDone(*self._who, result))
+        self._its.gets_on()
+        self._its.events.tell(PageDone(self._its.name, self._job.id, self._job.record.name, result))
         self._onward.page(name, result)
 
     def ended(self, name: str) -> None:
         self._onward.ended(name)
 
 
-def _ended(job: Job, outcome: Outcome, seconds: float, latency: float) -> Ended:
+def _record(watch: str, job: Job, outcome: Outcome, seconds: float, latency: float) -> Ended:
     """Make the one record that tells all of a document."""
     document = outcome.document
     return Ended(
-        job.record.watch,
+        watch,
         job.id,
         job.record.name,
         outcome.kind,
@@ -166,8 +228,3 @@ def _ended(job: Job, outcome: Outcome, seconds: float, latency: float) -> Ended:
         files=outcome.files,
         originals=outcome.originals,
     )
-
-
-async def _all_done(tasks: set[asyncio.Task[None]]) -> None:
-    if tasks:
-        await asyncio.wait(set(tasks))

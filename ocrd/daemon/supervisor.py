@@ -1,8 +1,9 @@
 """The daemon's life: start, recover, watch, admit, work, reload, stop. `Daemon.run` is the main path.
 
-These tasks run beside each other: one scan for each inbox (`admission.py`), one admission that closes batches and
-claims, one task for each job in work (`job_queue.py`), one that reloads (`reload.py`), and one that tells the world how
-things stand (`health.py`). A fault of the machine pauses the watch that it concerns and nothing else.
+Each watch runs by itself, in a compartment of its own (`watch_runner.py`): a task that looks through the inbox, one
+that claims (`admission.py`), and one for each job in work (`job_queue.py`). What all share are the engine, the render
+workers, and a window of pages. Beside them run one task that reloads (`reload.py`), and one that tells the world how
+things stand (`health.py`).
 """
 
 import asyncio
@@ -16,13 +17,11 @@ from pathlib import Path
 import structlog
 
 from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.threads import Threads
 from ocrd.concurrency.worker_pool import Limits
-from ocrd.config.schema import Config
-from ocrd.daemon import pause, reload
-from ocrd.daemon.admission import Admission
+from ocrd.config.schema import Config, Watch
+from ocrd.daemon import reload
 from ocrd.daemon.health import Health
-from ocrd.daemon.hooks import Hooks
-from ocrd.daemon.job_queue import JobQueue
 from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.engines.base import Engine
 from ocrd.engines.instrumented import InstrumentedEngine
@@ -30,9 +29,12 @@ from ocrd.errors import ConfigError, MachineError, cause_of
 from ocrd.pipeline.document import Progress, Tools
 from ocrd.rendering.renderer import Renderer
 from ocrd.telemetry import event_log, sd_notify
-from ocrd.telemetry.events import EngineReady, Events
+from ocrd.telemetry.events import Ended, EngineReady, Event, Events, HookEnded
 
 log = structlog.get_logger("ocrd")
+
+_LET_GO = 5.0
+"""Seconds at the end in which steps on disks may still come to theirs; those that hang are then left behind."""
 
 
 class Daemon:
@@ -57,62 +59,42 @@ class Daemon:
         self._config = config
         self._once = once
         self._reread = reread
+        self._progress = progress
         self._engine = InstrumentedEngine(engine)
         self.events = Events(event_log.write)
         """What happens, for whoever wants to listen before `run`."""
-        self._runners = [WatchRunner(watch, config.settle, self.events, once=once) for watch in config.watches]
-        self._jobs = JobQueue(self.events, progress or Progress(), self._end_if_idle)
-        self._admission = Admission(config, self._jobs, self._end_if_idle, once=once)
+        self.ended = Counter[str]()
+        """Jobs ended so far, by the outcome's kind; of hooks those that failed or were left for the next start."""
+        self.events.listen(self._count)
+        self._runners = [self._runner(watch, config) for watch in config.watches]
         manager = manager or sd_notify.Manager()
         self._health = Health(
             config, self._engine, self._runners, self.events, manager=manager, status_file=status_file
         )
-        self._hooks = Hooks(config, self.events, self._end_if_idle)
-        self.events.listen(self._hooks.hear)
-        listeners = (self._admission.configured, self._health.configured, self._hooks.configured)
-        self._reloader = reload.Reloader(config, self._runners, self.events, listeners)
-        self._window: Window | None = None
-        self._announcing: asyncio.Task[None] | None = None
+        self._reloader = reload.Reloader(config, self._runners, self._runner, self._health.configured)
+        self._tools: Tools | None = None
         self._ready = asyncio.Event()
         self._hangup = asyncio.Event()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
-
-    @property
-    def ended(self) -> Counter[str]:
-        """Jobs ended so far, by the outcome's kind; of hooks those that failed or were left for the next start."""
-        return self._jobs.ended + self._hooks.ended
 
     def stop(self) -> None:
         """Ask for a clean end: pages in flight are finished, the rest goes on at the next start. Twice: at once."""
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
-        self._jobs.stop()
-        for runner in self._runners:
-            runner.pause.try_now()
 
     async def run(self) -> None:
         """Run until stopped. Raises ConfigError, SpoolError, EngineError; with `once` any MachineError."""
         async with AsyncExitStack() as stack:
-            renderer = self._open_tools(stack)
-            stack.callback(self._health.write_status)
+            self._answer_signals(stack)
+            stack.push_async_callback(self._release)
+            renderer = self._open_renderer(stack)
+            stack.push_async_callback(self._health.close)
             stack.callback(self._health.serve_metrics())
             try:
                 async with asyncio.TaskGroup() as group:
-                    ending = group.create_task(self._stop.wait())
-                    telling = group.create_task(self._health.run())
-                    tasks = [
-                        group.create_task(self._work(group, renderer)),
-                        group.create_task(self._admission.run()),
-                        group.create_task(self._reload_on_request(group, renderer)),
-                    ]
-                    for runner in self._runners:
-                        runner.look_out = group.create_task(self._admission.scan(runner, renderer.count_pages))
-                        runner.upkeep = group.create_task(runner.keep_ledger())
-                    await ending
-                    await self._drain(tasks)
-                    telling.cancel()
+                    await self._live(group, renderer)
             except BaseExceptionGroup as several:
                 error = cause_of(several)
                 self._health.failed(error)
@@ -120,7 +102,27 @@ class Daemon:
             self._health.stopped()
         log.info("stopped", **self.ended)
 
-    def _open_tools(self, stack: AsyncExitStack) -> Renderer:
+    async def _live(self, group: asyncio.TaskGroup, renderer: Renderer) -> None:
+        """Start all that runs beside each other, as tasks of the group, and end it when that is asked for."""
+
+        def begin(runner: WatchRunner, before: list[WatchRunner]) -> None:
+            runner.task = group.create_task(runner.run(group, renderer.count_pages, self._tools_in_time, before))
+
+        telling = group.create_task(self._health.run())
+        for runner in self._runners:
+            begin(runner, [])
+        tasks = [
+            group.create_task(self._start(renderer)),
+            group.create_task(self._reload_on_request(begin)),
+        ]
+        try:
+            await self._stop.wait()
+            await self._drain(tasks)
+            telling.cancel()
+        finally:
+            asyncio.get_running_loop().call_later(_LET_GO, self._abandon)
+
+    def _answer_signals(self, stack: AsyncExitStack) -> None:
         loop = asyncio.get_running_loop()
         signals = dict.fromkeys((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self.stop)
         if self._reread:
@@ -128,101 +130,96 @@ class Daemon:
         for number, answer in signals.items():
             loop.add_signal_handler(number, answer)
             stack.callback(loop.remove_signal_handler, number)
-        stack.callback(self._release_folders)
-        for runner in self._runners:
-            self._recover(runner)
+
+    def _open_renderer(self, stack: AsyncExitStack) -> Renderer:
         settings = self._config.render
         renderer = Renderer(settings.count, Limits(settings.page_timeout, settings.memory), settings.images)
         stack.push_async_callback(renderer.close)
         stack.push_async_callback(self._engine.close)
         return renderer
 
-    def _release_folders(self) -> None:
-        for runner in (*self._runners, *self._reloader.leaving):
-            runner.inbox.close()
-            runner.spool.close()
+    def _runner(self, watch: Watch, config: Config) -> WatchRunner:
+        return WatchRunner(watch, config, self.events, progress=self._progress, idle=self._end_if_idle, once=self._once)
 
-    def _recover(self, runner: WatchRunner) -> None:
-        """Take a watch's folders, and queue what the last run left in work. Raises MachineError."""
-        left = runner.open()
-        self._hooks.resume(runner.watch)
-        for job in left:
-            self._jobs.add(runner, job, recovered=True)
-        if left:
-            runner.log.info("recovered", jobs=len(left))
-
-    async def _work(self, group: asyncio.TaskGroup, renderer: Renderer) -> None:
-        """Start the engine, then run jobs as they come."""
+    async def _start(self, renderer: Renderer) -> None:
+        """Start the engine, and say that we are ready once it answers. Raises SpoolError, EngineError, ConfigError."""
+        await asyncio.gather(*(runner.its.known.wait() for runner in self._runners))
+        locks = [runner.locked_out for runner in self._runners if runner.locked_out]
+        if len(locks) == len(self._runners):  # another ocrd has all of our folders
+            raise locks[0]
         began = time.monotonic()
         log.info("engine starting", kind=self._config.engine.kind)
         await self._engine.start()
         info = self._engine.info
         self.events.tell(EngineReady(info.kind, info.model, info.version, time.monotonic() - began))
-        self._announcing = group.create_task(self._announce())
-        self._window = Window(self._engine.window + 2 * renderer.workers)  # the next pages render while these are read
-        await self._jobs.run(group, Tools(self._engine, renderer, self._window, self._config.max_attempts))
-
-    async def _announce(self) -> None:
-        """Say that we are ready, once the engine answers and every inbox has been looked into."""
-        await asyncio.gather(*(runner.looked.wait() for runner in self._runners))
-        info = self._engine.info
+        window = Window(self._engine.window + 2 * renderer.workers)  # the next pages render while these are read
+        self._tools = Tools(self._engine, renderer, window, max_attempts=self._config.max_attempts)
         log.info("ready", engine=info.kind, model=info.model, version=info.version, watches=len(self._runners))
         self._health.ready()
         self._ready.set()
 
+    async def _tools_in_time(self) -> Tools:
+        """Wait until the engine answers, and return what documents are read with."""
+        await self._ready.wait()
+        if self._tools is None:
+            raise AssertionError
+        return self._tools
+
+    def _count(self, event: Event) -> None:
+        if isinstance(event, Ended):
+            self.ended[event.kind] += 1
+        elif isinstance(event, HookEnded) and event.outcome != "done":
+            self.ended[f"hook {event.outcome}"] += 1
+
     def _end_if_idle(self) -> None:
-        busy = self._admission.busy or self._jobs.in_work or self._hooks.busy
-        if self._once and not busy and all(runner.idle for runner in self._runners):
+        if self._once and not any(runner.busy for runner in self._runners):
             self.stop()
+
+    @property
+    def _everyone(self) -> list[WatchRunner]:
+        """All watches at work, also those that no longer stand in the configuration."""
+        return [*self._runners, *self._reloader.leaving]
 
     async def _drain(self, tasks: list[asyncio.Task[None]]) -> None:
         """Take nothing new, finish the pages that are in flight, and leave the rest for the next start."""
         self._health.stopping()
         limit, began = self._config.service.drain, time.monotonic()
-        log.info("stopping", in_work=self._jobs.in_work, in_flight=self._engine.inside)
-        of_runners = (task for runner in self._runners for task in (runner.look_out, runner.upkeep))
-        for task in (*tasks, self._announcing, *of_runners):
+        in_work = sum(runner.jobs.in_work for runner in self._everyone)
+        log.info("stopping", in_work=in_work, in_flight=self._engine.inside)
+        for task in (*tasks, *(runner.task for runner in self._everyone)):
             if task:
                 task.cancel()
-        if self._window:
-            self._window.close()
-        for runner in (*self._runners, *self._reloader.leaving):
-            runner.pause.try_now()  # nobody is to sleep through the end
-        await self._jobs.drain(self._hurry, limit)
-        await self._hooks.close(max(0.0, began + limit - time.monotonic()))
+        if self._tools:
+            self._tools.window.close()
+        await asyncio.gather(*(runner.jobs.drain(self._hurry, limit) for runner in self._everyone))
+        left = max(0.0, began + limit - time.monotonic())
+        await asyncio.gather(*(runner.hooks.close(left) for runner in self._everyone))
 
-    async def _reload_on_request(self, group: asyncio.TaskGroup, renderer: Renderer) -> None:
+    def _abandon(self) -> None:
+        for runner in self._everyone:
+            runner.abandon()
+
+    async def _release(self) -> None:
+        """Give the folders free. Where that hangs, the end of this process does it."""
+        releases = [asyncio.create_task(runner.release()) for runner in self._everyone]
+        await asyncio.wait(releases, timeout=_LET_GO)
+        self._abandon()
+        for release in releases:
+            release.cancel()
+        await asyncio.gather(*releases, return_exceptions=True)
+
+    async def _reload_on_request(self, begin: Callable[[WatchRunner, list[WatchRunner]], None]) -> None:
         """Read the configuration again whenever SIGHUP asks for it. A bad file changes nothing."""
-
-        def begin(runner: WatchRunner, before: list[WatchRunner]) -> None:
-            runner.look_out = group.create_task(self._begin(group, runner, before, renderer))
-
+        disk = Threads(most=1)
         await self._ready.wait()
         while self._reread:
             await self._hangup.wait()
             self._hangup.clear()
             self._health.reloading()
             try:
-                fresh = await asyncio.to_thread(self._reread)
-            except ConfigError as error:
+                fresh = await disk.run(self._reread)
+            except (ConfigError, MachineError) as error:
                 log.error("reload refused", what=error.what, remedy=f"{error.remedy} What ran before runs on.")  # noqa: TRY400 - the two sentences tell all
             else:
-                self._reloader.apply(fresh, begin)
-                self._config = self._reloader.config
+                self._config = self._reloader.apply(fresh, begin)
             self._health.reloaded()
-
-    async def _begin(
-        self, group: asyncio.TaskGroup, runner: WatchRunner, before: list[WatchRunner], renderer: Renderer
-    ) -> None:
-        """Start a watch that a reload brought, once those `before` it have left its work folder. Never returns."""
-        await reload.gone(before)
-        while True:
-            try:
-                self._recover(runner)
-                break
-            except MachineError as error:
-                runner.fault("open", error)
-                await asyncio.sleep(pause.RETRY_SECONDS)
-        runner.cured("open")
-        runner.upkeep = group.create_task(runner.keep_ledger())
-        await self._admission.scan(runner, renderer.count_pages)

@@ -1,156 +1,188 @@
-"""One watch at work: its folders, what settles in its inbox, and the faults that hold it up."""
+"""One watch at work: from the moment when it takes its folders until it gives them free."""
 
 import asyncio
-import time
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
 
-import structlog
-
-from ocrd.config.schema import Settle, Watch
-from ocrd.daemon.pause import Pause
-from ocrd.errors import MachineError
-from ocrd.intake.inbox import Inbox
-from ocrd.model import Settled
+from ocrd.config.schema import Config, Watch
+from ocrd.daemon.admission import Admission
+from ocrd.daemon.compartment import Compartment
+from ocrd.daemon.hooks import Hooks
+from ocrd.daemon.job_queue import JobQueue
+from ocrd.errors import MachineError, SpoolError
+from ocrd.intake.inbox import PageCounter
 from ocrd.pipeline import ledger_upkeep
+from ocrd.pipeline.document import Progress, Tools
 from ocrd.storage.durable import one_mount
 from ocrd.storage.job import Job
 from ocrd.storage.ledger import UnusableError
+from ocrd.storage.naming import access_of
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.spool import Spool
-from ocrd.telemetry.events import Events, Looked, Paused, Resumed, WatchAdded
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-T = TypeVar("T")
-
-log = structlog.get_logger("ocrd")
+from ocrd.telemetry.events import Ended, Events, WatchRemoved
 
 _LEDGER_SECONDS = 60.0
 """Between two looks whether the ledger is whole."""
 
 
 class WatchRunner:
-    """One watch at work: its folders, what settles in its inbox, and the faults that hold it up.
+    """One watch at work, in a compartment of its own.
 
-    It begins and ends by itself, so that a reload can add, change and remove watches while others work on.
+    It begins, changes and ends by itself, so that a reload can add, change and remove watches while others work on.
     """
 
-    def __init__(self, watch: Watch, settle: Settle, events: Events | None = None, *, once: bool = False) -> None:
-        self.watch = watch
-        self.spool = Spool(watch.name, watch.inbox, watch.work_folder)
-        self.wake = asyncio.Event()
-        self.inbox = Inbox(watch, settle, self.wake, once=once)
-        self.idle = False
-        self.looked = asyncio.Event()
-        """Set once the inbox was looked into, or could not be."""
-        self.sign = time.monotonic()
-        """When the look-out last moved."""
-        self.first_seen: dict[Path, float] = {}
-        """When each file in the inbox was first seen, seconds since the epoch."""
-        self.scanning = False
-        self.jobs: dict[str, float] = {}
-        """Jobs that have not ended, by id: when their source was first seen, seconds since the epoch."""
-        self.leaving = False
-        """No longer in the configuration: what is in work goes on to its end, nothing new is claimed."""
+    def __init__(  # noqa: PLR0913 - one watch, and who is told of it
+        self,
+        watch: Watch,
+        config: Config,
+        events: Events,
+        *,
+        progress: Progress | None = None,
+        idle: Callable[[], None] = lambda: None,
+        once: bool = False,
+    ) -> None:
+        """Take the settings, who hears what happens, and what to call whenever there may be nothing left to do."""
+        self.its = Compartment(watch, events, once=once)
+        self.jobs = JobQueue(self.its, progress or Progress(), self._tell, self._look_whether_idle)
+        self.admission = Admission(self.its, config, self.jobs, self._change, idle)
+        self.hooks = Hooks(self.its, idle)
+        self.locked_out: SpoolError | None = None
+        """Why the work folder can't be taken, if that is since another process has it."""
         self.gone = asyncio.Event()
         """Set when the work folder is free again."""
-        self.look_out: asyncio.Task[None] | None = None
-        self.upkeep: asyncio.Task[None] | None = None
-        self._events = events or Events()
-        self._once = once
-        self.pause = Pause()
-        self._how = ""
-        self.log = log.bind(watch=watch.name)
+        self.task: asyncio.Task[None] | None = None
+        """That which runs it."""
+        self._idle = idle
+        self._next: tuple[Watch, Config] | None = None
+        self._job_left = asyncio.Event()
 
-    def open(self) -> list[Job]:
-        """Take the folders, and return the jobs that the last run left. Raises MachineError."""
-        for folder in (self.watch.inbox, self.watch.outbox, self.watch.archive, self.watch.error):
+    @property
+    def watch(self) -> Watch:
+        """The settings in force."""
+        return self.its.watch
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is, or may be, left to do."""
+        return self.admission.busy or self.jobs.in_work > 0 or self.hooks.busy
+
+    async def run(
+        self,
+        group: asyncio.TaskGroup,
+        count_pages: PageCounter,
+        tools: Callable[[], Awaitable[Tools]],
+        before: Iterable["WatchRunner"] = (),
+    ) -> None:
+        """Look after the watch until it is to leave, and all that was claimed has come to its end.
+
+        It begins once those `before` it have left its work folder. Its jobs run as tasks of the group, as soon as there
+        are tools.
+        """
+        for other in before:
+            await other.gone.wait()
+        await self._open()
+        beside = [group.create_task(self._work(group, tools)), group.create_task(self._keep_ledger())]
+        try:
+            await asyncio.gather(self.admission.look_out(count_pages), self.admission.admit())
+            while self.jobs.in_work:
+                self._job_left.clear()
+                await self._job_left.wait()
+        finally:
+            for task in beside:
+                task.cancel()
+        await self.release()
+        self.gone.set()
+
+    def change(self, watch: Watch, config: Config) -> None:
+        """Go over to other settings, once their folders are there. Jobs in work end by the old ones."""
+        if watch.name != self.watch.name:
+            self.its.rename(watch.name)
+        self._next = (watch, config)
+        self.admission.wake.set()
+
+    def leave(self) -> None:
+        """Claim nothing more, and end when all that was claimed has come to its end."""
+        self.its.events.tell(WatchRemoved(self.watch.name))
+        self.admission.close()
+
+    async def release(self) -> None:
+        """Give the folders free."""
+        await self.its.on_disk(self._release)
+
+    def abandon(self) -> None:
+        """Wait no longer for what hangs: the process is about to end."""
+        self.its.threads.abandon()
+        self.hooks.threads.abandon()
+
+    async def _work(self, group: asyncio.TaskGroup, tools: Callable[[], Awaitable[Tools]]) -> None:
+        await self.jobs.run(group, await tools())
+
+    async def _open(self) -> None:
+        """Take the folders, as soon as that can be done, and queue what the last run left in work."""
+        while True:
+            try:
+                left = await self.its.on_disk(self._take_folders)
+                await self.hooks.resume()
+                break
+            except MachineError as error:
+                self.locked_out = error if isinstance(error, SpoolError) else None
+                await self.its.pause.turn(self.its.failed(error))
+        self.locked_out = None
+        for job in left:
+            self.jobs.add(job, recovered=True)
+        if left:
+            self.its.log.info("recovered", jobs=len(left))
+
+    def _take_folders(self) -> list[Job]:
+        watch, spool = self.watch, self.its.spool
+        self._make_folders(watch)
+        spool.open(watch.outbox, watch.archive, watch.error)
+        try:
+            if not one_mount(watch.work_folder, watch.inbox, tag="probe"):
+                self.its.log.warning("inbox and work lie on different mounts: claims copy instead of renaming")
+            return list(spool.recover())
+        except BaseException:
+            spool.close()  # or the next try would find the work folder locked
+            raise
+
+    @staticmethod
+    def _make_folders(watch: Watch) -> None:
+        access_of(watch)  # or what is made there could not be shared
+        for folder in (watch.inbox, watch.outbox, watch.archive, watch.error):
             with machine_faults("make the folder", folder):
                 folder.mkdir(parents=True, exist_ok=True)
-        self.spool.open(self.watch.outbox, self.watch.archive, self.watch.error)
-        if not one_mount(self.watch.work_folder, self.watch.inbox, tag="probe"):
-            self.log.warning("inbox and work lie on different mounts: claims copy instead of renaming")
-        return list(self.spool.recover())
 
-    def fault(self, step: str, error: MachineError) -> None:
-        """Note that a step can't be done now, which pauses the intake; each new reason is told once.
+    async def _change(self) -> None:
+        """Go over to the settings that a reload brought, if it brought any. Raises MachineError."""
+        if change := self._next:
+            watch, config = change
+            await self.its.on_disk(self._make_folders, watch)
+            await self.its.on_disk(self.its.spool.remember_mounts, watch.outbox, watch.archive, watch.error)
+            if self._next is change:
+                self._next = None
+            self.its.watch = watch
+            self.admission.configured(config)
 
-        In a run that ends by itself (`once`) nothing is waited for: there it raises the error.
-        """
-        if self._once:
-            raise error
-        if self.pause.met(step, error):
-            self._events.tell(Paused(self.watch.name, error.what, error.remedy))
-
-    def cured(self, step: str) -> None:
-        """Note that a step succeeded; the last cure resumes the watch, and is told."""
-        if self.pause.over(step):
-            self._events.tell(Resumed(self.watch.name))
-            self.wake.set()
-
-    async def look(self) -> list[Settled]:
-        """Look through the inbox, and return what has settled. Raises MachineError."""
-        self.scanning, self.sign = True, time.monotonic()
-        try:
-            await asyncio.to_thread(self.spool.check_mount, self.watch.inbox)
-            news = await self.inbox.look()
-        finally:
-            self.scanning, self.sign = False, time.monotonic()
-        self._tell()
-        return news
-
-    async def moved(self, step: Awaitable[T]) -> T:
-        """Take a step of the look-out, whose end is a sign that it moves."""
-        try:
-            return await step
-        finally:
-            self.sign = time.monotonic()
-
-    def _tell(self) -> None:
-        """Tell what a look found, and how the inbox is watched if that is new."""
-        now, inbox = time.time(), self.inbox
-        self.first_seen = {path: self.first_seen.get(path, now) for path in inbox.files}
-        if inbox.how != self._how:
-            self._how = inbox.how
-            self._events.tell(WatchAdded(self.watch.name, inbox.how, inbox.every))
-        settling = inbox.tracker.settling
-        waiting = inbox.tracker.known - settling
-        self._events.tell(Looked(self.watch.name, settling, waiting, inbox.why, inbox.found_by_scan))
-
-    def outdated(self, settled: Settled) -> bool:
-        """Whether a scan has told since that this is not what settled any more: more of a group may have come."""
-        return not self.spool.begun and not self.inbox.tracker.knows(settled)
-
-    def claim(self, settled: Settled) -> Job | None:
-        """Claim, as the spool does, what is not outdated."""
-        begun = self.spool.begun
-        job = self.spool.claim(settled)
-        if begun:
-            self.inbox.tracker.forget_all()  # it saw the inbox without what was given back to it now
-        return job
-
-    def seen_at(self, settled: Settled) -> float | None:
-        """When the first file of a source was first seen, seconds since the epoch."""
-        return min((seen for path in settled.files if (seen := self.first_seen.pop(path, None))), default=None)
-
-    async def keep_ledger(self) -> None:
+    async def _keep_ledger(self) -> None:
         """See to it that the ledger is whole and written, also after a fault that it had. Never returns."""
         while True:
             if self.watch.history or self.watch.duplicates != "process":
                 try:
-                    await ledger_upkeep.make_whole(self.spool, self.watch.outbox)
+                    await ledger_upkeep.make_whole(self.its.spool, self.watch.outbox, self.its.on_disk)
                 except UnusableError:
                     pass  # logged where it was found
                 except MachineError as error:  # it holds up nobody but who waits for it, and they tell
-                    self.log.warning("the ledger can't be made whole now", reason=error.what, remedy=error.remedy)
+                    self.its.log.warning("the ledger can't be made whole now", reason=error.what, remedy=error.remedy)
                 except Exception:  # a defect of ours in what is a convenience
-                    self.log.exception("defect")
+                    self.its.log.exception("defect")
             await asyncio.sleep(_LEDGER_SECONDS)
 
-    def release(self) -> None:
-        """Give the work folder free, if the watch is to leave and nothing of it is in work any more."""
-        if self.leaving and not self.jobs:
-            self.spool.close()
-            self.gone.set()
+    def _tell(self, event: Ended) -> None:
+        self.its.events.tell(event)
+        self.hooks.run(event)
+
+    def _look_whether_idle(self) -> None:
+        self._job_left.set()
+        self._idle()
+
+    def _release(self) -> None:
+        self.admission.inbox.close()
+        self.its.spool.close()

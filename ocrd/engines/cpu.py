@@ -11,7 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +37,7 @@ DPI = 300
 LONGEST_SIDE = 4096
 """Pixels; A4 at 300 dpi has 3508."""
 PAGE_SECONDS = 300.0
-"""Wall-clock seconds after which a page is given up; a dense one takes three."""
+"""Seconds of processor time after which a page is given up; a dense one takes three."""
 PAGE_MEMORY = 4 * 2**30
 """Bytes of address space for one worker; it needs a third of that for a dense page."""
 PAGES_PER_WORKER = 100
@@ -128,7 +128,7 @@ class CpuEngine(Engine):
         """Read one page. A page that takes too long or kills its workers raises PageError, and costs no other page."""
         start = time.monotonic()
         try:
-            text = await self._run(_read, page, languages=approach.languages)
+            text = await self._run(_read, page, languages=approach.languages, about=(page.index, hash(page.pixels)))
         except WorkerError as error:
             raise PageError(f"Reading this page {error}.", _REMEDY) from error
         return Reading(page.index, text, "stop", tokens=len(text), seconds=time.monotonic() - start)
@@ -151,12 +151,18 @@ class CpuEngine(Engine):
             self._tessdata.cleanup()
             self._tessdata = None
 
-    async def _run(self, function: Callable[..., R], *args: object, languages: tuple[str, ...] | None = None) -> R:
-        """Call `function(setup, *args)` in a worker."""
+    async def _run(
+        self,
+        function: Callable[..., R],
+        *args: object,
+        languages: tuple[str, ...] | None = None,
+        about: Hashable = None,
+    ) -> R:
+        """Call `function(setup, *args)` in a worker; `about` is what it is known by when it is made again."""
         if self._tessdata is None:
             raise EngineError("The cpu engine is not running.", "Start it first.")
         setup = _Setup(self._tessdata.name, languages or self._languages, self._letters)
-        return await self._pool.run(function, setup, *args)
+        return await self._pool.run(function, setup, *args, about=about)
 
 
 def installed_languages() -> dict[str, Path]:

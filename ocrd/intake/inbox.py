@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from ocrd.concurrency.threads import OnDisk
 from ocrd.config.schema import Settle, Watch
 from ocrd.display import shown
 from ocrd.errors import IncompleteError, MachineError
@@ -33,16 +34,20 @@ _MOST_SCANNING = 0.1
 """Share of the time that may go into scans, however large the inbox is."""
 
 PageCounter = Callable[[Path], Awaitable[int]]
-"""Counts the pages of a file; raises IncompleteError if it looks as if more of it were to come."""
+"""Counts the pages of a file. Raises IncompleteError if it looks as if more of it were to come, MachineError if nothing
+can be read there now."""
 
 
 class Inbox:
     """Owns watching, polling and scanning of one folder. Its methods are for one event loop."""
 
-    def __init__(self, watch: Watch, settle: Settle, wake: asyncio.Event, *, once: bool = False) -> None:
+    def __init__(
+        self, watch: Watch, settle: Settle, wake: asyncio.Event, on_disk: OnDisk, *, once: bool = False
+    ) -> None:
         """Prepare; the first `look` begins to watch. `wake` is set when there may be news.
 
-        With `once` nothing is watched, and nothing is waited for but the quiet time.
+        `on_disk` takes steps that may block. With `once` nothing is watched, and nothing is waited for but the quiet
+        time.
         """
         self.folder = watch.inbox
         self.tracker = SettleTracker(settle.quiet, 0.0 if once else settle.patience)
@@ -56,6 +61,7 @@ class Inbox:
         self._wanted = Wanted(watch.include, watch.exclude)
         self._join = watch.join
         self._event = wake
+        self._on_disk = on_disk
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._once = once
@@ -84,11 +90,14 @@ class Inbox:
         """Seconds to let pass before the next look, whatever happens."""
         return min(max(_LEAST_GAP, self._seconds / _MOST_SCANNING), self._settle.rescan)
 
-    async def look(self) -> list[Settled]:
-        """Look through the folder, and return what has settled since the last look. Raises MachineError."""
+    async def look(self, check: Callable[[Path], None] = lambda _: None) -> list[Settled]:
+        """Look through the folder, and return what has settled since the last look. Raises MachineError.
+
+        Before that, `check` raises MachineError if it is not the folder that it was.
+        """
         self._loop = asyncio.get_running_loop()
         before, began = self._looked, time.monotonic()
-        found = await asyncio.to_thread(self._look, began)
+        found = await self._on_disk(self._look, began, check)
         self._looked = began
         self._count_what_came_without_events(set(found.files), before)
         seen = grouping.units(self.folder, self._join, found.files, found.coming, found.companions)
@@ -100,9 +109,9 @@ class Inbox:
     async def examine(self, settled: Settled, count_pages: PageCounter) -> tuple[Settled, int] | None:
         """Return a settled file or group with its number of pages, or hold it back while it looks unfinished.
 
-        It is held back as long as there is patience, and comes again from a later look.
+        It is held back as long as there is patience, and comes again from a later look. Raises MachineError.
         """
-        why = await asyncio.to_thread(self._unfinished, settled)
+        why = await self._on_disk(self._unfinished, settled)
         if why and self._once:
             self._log.warning("left for the next time", source=self._name(settled.path), reason=why)
             return None
@@ -140,7 +149,7 @@ class Inbox:
         self._closed = True
         self._unwatch()
 
-    # What follows runs in another thread, one look at a time.
+    # What follows runs in other threads, one look at a time.
 
     def _wake(self) -> None:
         if self._loop:
@@ -151,7 +160,8 @@ class Inbox:
             self._watching.close()
             self._watching = None
 
-    def _look(self, now: float) -> Scan:
+    def _look(self, now: float, check: Callable[[Path], None]) -> Scan:
+        check(self.folder)
         with machine_faults("look into the inbox", self.folder):
             status = self.folder.stat()
         if (status.st_dev, status.st_ino) != self._place:

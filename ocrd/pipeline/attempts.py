@@ -4,23 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from ocrd.concurrency.threads import finish_in_thread
 from ocrd.errors import DocumentError, EngineError, MachineError
 from ocrd.pipeline.document import Interrupted, Tools
 from ocrd.storage.job import Job
-from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.os_errors import stray_faults
 
 
 @asynccontextmanager
-async def charged(job: Job) -> AsyncIterator[None]:
+async def charged(job: Job, tools: Tools) -> AsyncIterator[None]:
     """Charge the attempt while the work inside lasts; what the source is not to blame for is refunded."""
-    await finish_in_thread(job.charge)
+    await tools.on_disk(job.charge)
     try:
-        with machine_faults("read", job.source):  # what a library lets through is never the document's fault
+        with stray_faults("read", job.source):  # what a library lets through is never the document's fault
             yield
     except (asyncio.CancelledError, EngineError, MachineError, Interrupted):
         with suppress(MachineError):  # then it stays charged, which the next refund or the limit will show
-            job.refund()
+            await tools.on_disk(job.refund)
         raise
 
 

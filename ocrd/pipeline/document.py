@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.threads import OnDisk, Threads
 from ocrd.config import overrides
 from ocrd.config.schema import Options, Pages, Watch
 from ocrd.display import shown
@@ -25,8 +26,7 @@ log = structlog.get_logger("ocrd")
 
 Figures = Mapping[str, bytes]
 """Pictures cropped from a page, by name."""
-
-
+_UNKEPT = 64
 MOST_FIGURES = 48
 """On one page; an engine that loops can name thousands."""
 
@@ -57,7 +57,12 @@ class Tools:
     renderer: Renderer
     """The render workers."""
     window: Window
-    """The pages in flight, of all documents together."""
+    """The pages that are rendered or with the engine, of all documents together."""
+    unkept: Window = field(default_factory=lambda: Window(_UNKEPT))
+    """The pages that were begun and are not kept yet, of the documents of one watch. A disk that hangs when they are to
+    be kept holds up these, and no page of another watch."""
+    on_disk: OnDisk = field(default_factory=lambda: Threads().run)
+    """Takes a step that may block, with its arguments, in a thread of the watch's own. Raises MachineError."""
     max_attempts: int = 3
     """Unexplained deaths after which a source is refused."""
     progress: Progress = field(default_factory=Progress)
@@ -89,11 +94,16 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     reader = PageReader(tools.engine, tools.renderer, settings, separators, approach)
     tools.progress.opened(name, facts.pages, len(pages))
 
-    async def read(index: int) -> None:
-        page = await reader.read(path, index, priority=len(missing))  # the same for all, so that they keep their order
-        figures: Figures = {}
-        if illustrate:
-            page, figures = await _illustrated(path, page, tools)
+    async def read(index: int, pages_left: int) -> None:
+        if not await tools.window.enter(object(), attempts=attempts, pages_left=pages_left):
+            return  # we are to stop
+        try:
+            page = await reader.read(path, index, priority=len(missing))  # the same for all: they keep their order
+            figures: Figures = {}
+            if illustrate:
+                page, figures = await _illustrated(path, page, tools)
+        finally:
+            tools.window.leave()
         await keep(page, figures)
         pages[index] = page
         tools.progress.page(name, page)
@@ -103,10 +113,10 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
         async with asyncio.TaskGroup() as group:
             for number, index in enumerate(missing):
                 pages_left = len(missing) - number
-                if not await tools.window.enter(path, attempts=attempts, pages_left=pages_left):
+                if not await tools.unkept.enter(path, attempts=attempts, pages_left=pages_left):
                     break  # we are to stop: the pages in flight are the last
-                task = group.create_task(read(index))
-                task.add_done_callback(lambda _: tools.window.leave())  # also when it is cancelled before it began
+                task = group.create_task(read(index, pages_left))
+                task.add_done_callback(lambda _: tools.unkept.leave())  # also when it is cancelled before it began
     except BaseExceptionGroup as several:
         raise cause_of(several) from None
     if len(pages) < facts.pages:

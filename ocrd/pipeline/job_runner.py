@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ocrd.concurrency.threads import finish_in_thread
 from ocrd.config import overrides
 from ocrd.config.schema import Options, Watch
 from ocrd.display import shown
@@ -25,6 +24,7 @@ from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read
 from ocrd.storage import deliveries, ledger, publish
 from ocrd.storage.job import Job, refusal_of
 from ocrd.storage.ledger import Entry
+from ocrd.storage.naming import access_of
 from ocrd.storage.result import Result
 from ocrd.storage.spool import Spool
 
@@ -75,11 +75,12 @@ async def run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
 
 async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     document = None
-    if job.result is None and "archive" in job.record.names:  # a duplicate, of whose files some are there already
-        original = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
+    finished = await tools.on_disk(_is_finished, job)
+    if not finished and "archive" in job.record.names:  # a duplicate, of whose files some are there already
+        original = await tools.on_disk(_archive, job, watch, spool)
         return Outcome("skipped", original, original, reason="delivered before")
-    if job.result is None and job.record.refusal is None:
-        async with charged(job):
+    if not finished and job.record.refusal is None:
+        async with charged(job, tools):
             result: Document | Duplicate | DocumentError
             try:
                 options = overrides.read(job.record.settings)
@@ -87,36 +88,35 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
                 result = await _read(job, watch, options, spool, tools)
             except DocumentError as error:
                 result = error
-            if not job.unchanged():  # somebody still writes to it: what was read is worth nothing, good or bad
-                path = await finish_in_thread(spool.give_back, job)
+            if not await tools.on_disk(job.unchanged):  # somebody still writes to it: no reading of it counts
+                path = await tools.on_disk(spool.give_back, job)
                 return Outcome("returned", path, path)
             if isinstance(result, DocumentError):
-                await finish_in_thread(job.update, refusal=refusal_of(result))
+                await tools.on_disk(job.update, refusal=refusal_of(result))
             elif isinstance(result, Duplicate):
                 if watch.duplicates == "skip":
-                    return await _skip(job, watch, spool, result)
-                link = await finish_in_thread(_link, job, watch, result)
-                await finish_in_thread(job.keep_result, link, (), result.facts)
+                    return await _skip(job, watch, spool, result, tools)
+                await tools.on_disk(_keep_link, job, watch, result)
             else:
                 document = result
                 materials = Materials(watch.style, Result(job.folder).figure, job.source, tools.renderer)
-                files = await output_files.make(result, watch, materials)
-                await finish_in_thread(job.update, partial=result.status == "partial")
+                files = await output_files.make(result, watch, materials, tools.on_disk)
+                await tools.on_disk(job.update, partial=result.status == "partial")
                 figures = output_files.figures_beside(result, files)
-                await finish_in_thread(job.keep_result, files, figures, ledger.facts(result))
+                await tools.on_disk(job.keep_result, files, figures, ledger.facts(result))
     if job.record.refusal is not None:
-        return await _refuse(job, watch, spool)
-    delivered, facts = await finish_in_thread(_deliver, job, watch, spool)
-    await finish_in_thread(_record, job, watch, spool)
-    await finish_in_thread(spool.clear_note, job, watch.error, front_matter.is_own_note)
+        return await _refuse(job, watch, spool, tools)
+    delivered, facts = await tools.on_disk(_deliver, job, watch, spool)
+    await tools.on_disk(_record, job, watch, spool)
+    await tools.on_disk(spool.clear_note, job, watch.error, front_matter.is_own_note)
     to_error = job.record.partial and watch.partial == "error"
     if to_error:
         sidecar = shown(delivered[-1].relative_to(watch.outbox))
         note = front_matter.note_of_problems(Path(job.record.name).name, sidecar, facts["date"], watch.name)
-        archived = await finish_in_thread(spool.refuse, job, watch.error, note.encode(), watch.access)
+        archived = await tools.on_disk(_move_to_error, job, watch, spool, note)
         originals = _originals(job, watch.error, "error")
     else:
-        archived = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
+        archived = await tools.on_disk(_archive, job, watch, spool)
         originals = _originals(job, watch.archive, "archive")
     return Outcome("delivered", delivered[-1], archived, document, files=delivered, originals=originals, facts=facts)
 
@@ -128,16 +128,16 @@ async def _read(job: Job, watch: Watch, options: Options, spool: Spool, tools: T
     facts = replace(await tools.renderer.open(job.source), files=job.record.paths)
     if watch.duplicates != "process":
         await tools.in_flight.turn((watch.name, facts.sha256), job.id)
-        if known := await _earlier(watch, spool, facts.sha256):
+        if known := await _earlier(watch, spool, facts.sha256, tools):
             date = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
             ledger_facts = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": "duplicate"}
             return Duplicate(known, ledger_facts)
     read_so = provenance(facts, watch, approach, tools)
 
     async def keep(page: PageResult, figures: Figures) -> None:
-        await finish_in_thread(job.keep_page, page, read_so, figures)
+        await tools.on_disk(job.keep_page, page, read_so, figures)
 
-    kept = await finish_in_thread(job.kept_pages, read_so)
+    kept = await tools.on_disk(job.kept_pages, read_so)
     document = await read_document(
         job.source,
         job.record.name,
@@ -154,6 +154,11 @@ async def _read(job: Job, watch: Watch, options: Options, spool: Spool, tools: T
     return replace(document, settings=overrides.as_facts(options))
 
 
+def _is_finished(job: Job) -> bool:
+    """Whether nothing is to be read any more."""
+    return job.result is not None
+
+
 def _deliver(job: Job, watch: Watch, spool: Spool) -> tuple[tuple[Path, ...], dict[str, Any]]:
     """Publish the result. Returns where its files lie, the sidecar last, and its facts. Raises MachineError."""
     result = job.result
@@ -168,7 +173,7 @@ def _deliver(job: Job, watch: Watch, spool: Spool) -> tuple[tuple[Path, ...], di
         tag=job.id,
         recorded=job.record.names.get("sidecar"),
         record=lambda name: job.name_for("sidecar", name),
-        access=watch.access,
+        access=access_of(watch),
     )
     stem = sidecar.name.removesuffix(pieces[-1].ending)
     return tuple(sidecar.with_name(stem + piece.ending) for piece in pieces), facts
@@ -179,10 +184,10 @@ def _originals(job: Job, home: Path, role: str) -> tuple[Path, ...]:
     return tuple(home / f"{job.record.names[role]}{ending}" for ending in job.record.stamps)
 
 
-async def _earlier(watch: Watch, spool: Spool, sha256: str) -> Entry | None:
+async def _earlier(watch: Watch, spool: Spool, sha256: str, tools: Tools) -> Entry | None:
     """Find the earlier delivery of the same content, as long as its sidecar lies there."""
-    earlier = await ledger_upkeep.earlier(spool, watch.outbox, sha256)
-    lies_there = earlier is not None and await finish_in_thread((watch.outbox / earlier.sidecar).exists)
+    earlier = await ledger_upkeep.earlier(spool, watch.outbox, sha256, tools.on_disk)
+    lies_there = earlier is not None and await tools.on_disk((watch.outbox / earlier.sidecar).exists)
     return earlier if lies_there else None
 
 
@@ -195,8 +200,20 @@ def _record(job: Job, watch: Watch, spool: Spool) -> None:
         spool.ledger.record(entry)
 
 
+def _archive(job: Job, watch: Watch, spool: Spool) -> Path:
+    return spool.archive(job, watch.archive, access_of(watch))
+
+
+def _move_to_error(job: Job, watch: Watch, spool: Spool, note: str) -> Path:
+    return spool.refuse(job, watch.error, note.encode(), access_of(watch))
+
+
+def _keep_link(job: Job, watch: Watch, duplicate: Duplicate) -> None:
+    """Make a file the result that points to the earlier delivery: Markdown, or text where only that is wanted."""
+    job.keep_result(_link(job, watch, duplicate), (), duplicate.facts)
+
+
 def _link(job: Job, watch: Watch, duplicate: Duplicate) -> dict[str, bytes]:
-    """Write the file that points to the earlier delivery, by ending: Markdown, or text where only that is wanted."""
     links = [
         os.path.relpath(one, Path(job.record.name).parent) for one in deliveries.parts(watch, duplicate.earlier.sidecar)
     ]
@@ -207,20 +224,20 @@ def _link(job: Job, watch: Watch, duplicate: Duplicate) -> dict[str, bytes]:
     return {kinds.MARKDOWN.ending: markdown.duplicate(facts, duplicate.earlier.source, links, watch.style).encode()}
 
 
-async def _skip(job: Job, watch: Watch, spool: Spool, duplicate: Duplicate) -> Outcome:
+async def _skip(job: Job, watch: Watch, spool: Spool, duplicate: Duplicate, tools: Tools) -> Outcome:
     """Archive a duplicate without a sidecar."""
     entry = Entry(job.id, source=job.record.name, kind="skipped", sidecar=duplicate.earlier.sidecar, **duplicate.facts)
-    await finish_in_thread(spool.ledger.record, entry)
-    original = await finish_in_thread(spool.archive, job, watch.archive, watch.access)
+    await tools.on_disk(spool.ledger.record, entry)
+    original = await tools.on_disk(_archive, job, watch, spool)
     reason = f"the same as {shown(duplicate.earlier.source)}, delivered {duplicate.earlier.date}"
     return Outcome("skipped", original, original, reason=reason)
 
 
-async def _refuse(job: Job, watch: Watch, spool: Spool) -> Outcome:
+async def _refuse(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     refusal = job.record.refusal
     if refusal is None:
         raise AssertionError(job.folder)
-    await finish_in_thread(spool.clear_note, job, watch.error, front_matter.is_own_note)
+    await tools.on_disk(spool.clear_note, job, watch.error, front_matter.is_own_note)
     note = front_matter.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date, watch.name)
-    path = await finish_in_thread(spool.refuse, job, watch.error, note.encode(), watch.access)
+    path = await tools.on_disk(_move_to_error, job, watch, spool, note)
     return Outcome("refused", path, path, reason=refusal.what, originals=_originals(job, watch.error, "error"))

@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-from ocrd.concurrency.threads import finish_in_thread
+from ocrd.concurrency.threads import OnDisk
 from ocrd.storage.ledger import Entry, NotKnownYetError, UnusableError
 from ocrd.storage.spool import Spool
 
 
-async def make_whole(spool: Spool, outbox: Path) -> None:
+async def make_whole(spool: Spool, outbox: Path, on_disk: OnDisk) -> None:
     """Rebuild a lost ledger from the sidecars; of several callers one does it, the others wait.
 
     Raises UnusableError, MachineError.
     """
     async with spool.rebuilding:
-        while not await finish_in_thread(spool.ledger.rebuild_some, outbox, spool.check_mount):
+        while not await on_disk(spool.ledger.rebuild_some, outbox, spool.check_mount):
             pass
 
 
-async def earlier(spool: Spool, outbox: Path, sha256: str) -> Entry | None:
+async def earlier(spool: Spool, outbox: Path, sha256: str, on_disk: OnDisk) -> Entry | None:
     """Find the last delivery of the same content, once that can be known; None also where the ledger can't be used.
 
     Raises MachineError where it is being rebuilt and the outbox can't be looked into.
@@ -25,8 +25,8 @@ async def earlier(spool: Spool, outbox: Path, sha256: str) -> Entry | None:
     try:
         while True:
             try:
-                return await finish_in_thread(spool.ledger.earlier, sha256)
+                return await on_disk(spool.ledger.earlier, sha256)
             except NotKnownYetError:
-                await make_whole(spool, outbox)
+                await make_whole(spool, outbox, on_disk)
     except UnusableError:
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from ocrd.concurrency.threads import finish_in_thread
+from ocrd.concurrency.threads import OnDisk
 from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
@@ -17,7 +17,7 @@ from ocrd.output.kinds import Kind, Materials, Replacement, ScanKind, TextKind
 log = structlog.get_logger("ocrd")
 
 
-async def make(document: Document, watch: Watch, materials: Materials) -> dict[str, bytes]:
+async def make(document: Document, watch: Watch, materials: Materials, on_disk: OnDisk) -> dict[str, bytes]:
     """Make all files that a watch wants, of each part of a document, by ending. Raises MachineError.
 
     Where one can't be made of the scan, Markdown takes its place.
@@ -27,14 +27,16 @@ async def make(document: Document, watch: Watch, materials: Materials) -> dict[s
         wanted, told = list(kinds.named(watch.outputs)), part
         for kind in sorted(wanted, key=lambda kind: not isinstance(kind, ScanKind)):  # the others tell of its failure
             try:
-                files[split.ending(part, kind.ending)] = await _made(kind, told, materials)
+                files[split.ending(part, kind.ending)] = await _made(kind, told, materials, on_disk)
             except (DocumentError, PageError) as error:
                 event = f"no {kind.name}"
                 log.warning(event, source=shown(document.source), reason=str(error))
                 told = replace(told, failures=(*told.failures, str(error)))
                 if kinds.MARKDOWN not in wanted:
                     wanted.append(kinds.MARKDOWN)
-                    files[split.ending(part, kinds.MARKDOWN.ending)] = await _made(kinds.MARKDOWN, told, materials)
+                    files[split.ending(part, kinds.MARKDOWN.ending)] = await _made(
+                        kinds.MARKDOWN, told, materials, on_disk
+                    )
     return files
 
 
@@ -46,20 +48,22 @@ def figures_beside(document: Document, files: Iterable[str]) -> list[str]:
     return [name for page in document.pages for name in page.figures if name]
 
 
-async def replace_pages(kind: Kind, delivered: Path, replacement: Replacement, materials: Materials) -> bytes:
+async def replace_pages(
+    kind: Kind, delivered: Path, replacement: Replacement, materials: Materials, on_disk: OnDisk
+) -> bytes:
     """Make a file anew with other pages, of a copy of what was delivered.
 
     Raises DocumentError if that is not what ocrd wrote, PageError if it can't be made of the scan.
     """
     if isinstance(kind, ScanKind):
         return await kind.replace(delivered, replacement, materials)
-    return await finish_in_thread(_rewritten, kind, delivered, replacement, materials)
+    return await on_disk(_rewritten, kind, delivered, replacement, materials)
 
 
-async def _made(kind: Kind, part: Document, materials: Materials) -> bytes:
+async def _made(kind: Kind, part: Document, materials: Materials, on_disk: OnDisk) -> bytes:
     if isinstance(kind, ScanKind):
         return await kind.make(part, materials)
-    return (await finish_in_thread(kind.write, part, materials)).encode()
+    return (await on_disk(kind.write, part, materials)).encode()
 
 
 def _rewritten(kind: TextKind, delivered: Path, replacement: Replacement, materials: Materials) -> bytes:

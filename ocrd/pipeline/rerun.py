@@ -13,15 +13,14 @@ exchanged in one step. A file that somebody changed meanwhile is left, and the p
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from ocrd.concurrency.threads import finish_in_thread
 from ocrd.config import overrides
 from ocrd.config.schema import Watch
 from ocrd.display import shown
@@ -35,10 +34,11 @@ from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read_document
 from ocrd.pipeline.job_runner import Outcome
 from ocrd.storage import deliveries, durable, naming, os_errors
-from ocrd.storage.deliveries import Delivered
+from ocrd.storage.deliveries import Delivered, Original
 from ocrd.storage.durable import NotAsSeenError
 from ocrd.storage.job import RECORD, Job, Rerun
 from ocrd.storage.ledger import Entry
+from ocrd.storage.naming import access_of
 from ocrd.storage.result import Result
 from ocrd.storage.safe_paths import beneath
 from ocrd.storage.spool import Spool, clear
@@ -78,17 +78,19 @@ async def run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outco
     sidecar = watch.outbox / _request(job).sidecar
     document = None
     try:
-        while (plan := await finish_in_thread(_Plan.of, job)) is None or not await finish_in_thread(
+        if refusal := job.record.refusal:  # ocrd itself failed on it before
+            raise DocumentError(refusal.what, refusal.remedy)  # noqa: TRY301 - told as any other reason
+        while (plan := await tools.on_disk(_Plan.of, job)) is None or not await tools.on_disk(
             _exchange, job, plan, watch, spool
         ):
-            async with charged(job):
+            async with charged(job, tools):
                 document = await _prepare(job, watch, tools)
     except DocumentError as error:
         outcome = Outcome("not reread", sidecar, None, reason=str(error))
     else:
-        await finish_in_thread(_record, job, plan, watch, spool)
+        await tools.on_disk(_record, job, plan, watch, spool)
         outcome = Outcome("reread", sidecar, Path(plan.original), document)
-    await finish_in_thread(_forget, job)
+    await tools.on_disk(_forget, job)
     return outcome
 
 
@@ -101,26 +103,26 @@ def _request(job: Job) -> Rerun:
 async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     """Read the pages, and write the files anew that they stand in. Returns those pages as a document of their own."""
     attempts = earlier_attempts(job, tools)
-    delivered = await finish_in_thread(deliveries.look, watch, _request(job).sidecar)
+    delivered = await tools.on_disk(deliveries.look, watch, _request(job).sidecar)
     options = overrides.recorded(delivered.facts)
     approach = approach_of(options, tools.engine, f"The facts of {shown(delivered.sidecar)}")
     watch = overrides.applied(options, watch)
     delivered = replace(delivered, watch=watch)
-    original = await finish_in_thread(deliveries.original, watch, delivered.facts, delivered.sidecar)
+    original = await tools.on_disk(deliveries.original, watch, delivered.facts, delivered.sidecar)
     if original is None:
         raise DocumentError(
             f"The original of {shown(delivered.sidecar)} is neither in {shown(watch.archive)} nor in "
             f"{shown(watch.error)}.",
             "Put it back there, and ask again.",
         )
-    with deliveries.opened_original(original, job.folder / "original") as source:
+    async with _opened(original, job.folder / "original", tools) as source:
         facts = await tools.renderer.open(source)
         document = await _read(job, source, facts, attempts, watch, approach, tools)
         pages, figures = _with_new_names(document.pages, job.id)
         date = document.date.isoformat(timespec="seconds")
         replacement = Replacement(
             pages,
-            numbers=await finish_in_thread(deliveries.numbers, delivered),
+            numbers=await tools.on_disk(deliveries.numbers, delivered),
             total=facts.pages,
             rerun={
                 "date": date,
@@ -134,11 +136,21 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
         materials = Materials(
             watch.style, lambda name: Result(job.folder).figure(kept_as[name]), source, tools.renderer
         )
-        endings, status = await _renew(job, delivered, replacement, materials)
+        endings, status = await _renew(job, delivered, replacement, materials, tools)
     ledger_facts = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": status}
     plan = _Plan(tuple(endings), figures, ledger_facts, str(original.path))
-    await finish_in_thread(durable.write_own, job.folder / _LIST, json.dumps(asdict(plan)).encode())
+    await tools.on_disk(durable.write_own, job.folder / _LIST, json.dumps(asdict(plan)).encode())
     return document
+
+
+@asynccontextmanager
+async def _opened(original: Original, scratch: Path, tools: Tools) -> AsyncIterator[Path]:
+    """Open an original, as `deliveries.opened_original` does, without a step on a disk in the event loop."""
+    stack = ExitStack()
+    try:
+        yield await tools.on_disk(stack.enter_context, deliveries.opened_original(original, scratch))
+    finally:
+        await tools.on_disk(stack.close)
 
 
 async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
@@ -153,7 +165,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
     read_so = provenance(facts, watch, approach, tools)
 
     async def keep(page: PageResult, figures: Figures) -> None:
-        await finish_in_thread(job.keep_page, page, read_so, figures)
+        await tools.on_disk(job.keep_page, page, read_so, figures)
 
     others = {index: PageResult(index, Verdict.OK, "", None) for index in range(facts.pages) if index not in wanted}
     document = await read_document(
@@ -162,7 +174,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
         facts,
         tools,
         attempts=attempts,
-        kept=others | await finish_in_thread(job.kept_pages, read_so),
+        kept=others | await tools.on_disk(job.kept_pages, read_so),
         keep=keep,
         settings=watch.pages,
         separators=watch.sheets,
@@ -192,7 +204,7 @@ def _with_new_names(pages: Sequence[PageResult], job_id: str) -> tuple[tuple[Pag
 
 
 async def _renew(
-    job: Job, delivered: Delivered, replacement: Replacement, materials: Materials
+    job: Job, delivered: Delivered, replacement: Replacement, materials: Materials, tools: Tools
 ) -> tuple[list[str], str]:
     """Write the delivered files anew. Returns the endings of those to exchange, and the status that the document has.
 
@@ -200,15 +212,15 @@ async def _renew(
     """
     status = "complete" if all(page.verdict.sound for page in replacement.pages) else "partial"
     endings = []
-    for kind in await finish_in_thread(_keep_old, job, delivered):
+    for kind in await tools.on_disk(_keep_old, job, delivered):
         old, new = _old_and_new(job, kind.ending)
         try:
-            data = await output_files.replace_pages(kind, old, replacement, materials)
+            data = await output_files.replace_pages(kind, old, replacement, materials, tools.on_disk)
         except PageError as error:
             event = f"{kind.name} left as it was"
             log.warning(event, source=shown(job.record.name), reason=str(error))
             continue
-        await finish_in_thread(durable.write_own, new, data)
+        await tools.on_disk(durable.write_own, new, data)
         status = deliveries.facts_in(new.name, data).get("status", status)
         endings.append(kind.ending)
     return endings, status
@@ -251,7 +263,7 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
         try:
             with (
                 os_errors.machine_faults("reach", watch.outbox / name),
-                durable.sharing(watch.access),
+                durable.sharing(access_of(watch)),
                 beneath(watch.outbox, name) as target,
             ):
                 durable.replace_seen(new, target, old, tag=job.id)
@@ -273,7 +285,7 @@ def _put(  # noqa: PLR0913, PLR0917 - what, where, and the memory of the name
         is_ours=lambda path: durable.same_file(file, path),
         recorded=recorded,
         record=lambda name: job.name_for(role, name),
-        access=watch.access,
+        access=access_of(watch),
     )
 
 

@@ -15,10 +15,12 @@ from typing import TypeVar
 from ocrd.concurrency.fair_window import Window
 from ocrd.concurrency.shared_memory import Slots
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
+from ocrd.concurrency.worker_process import StallError
+from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, MachineError, PageError
 from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, Placement, SourceFacts, View
 from ocrd.rendering import tasks
-from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.os_errors import stray_faults
 from ocrd.storage.safe_paths import NotRegularError
 
 R = TypeVar("R")
@@ -50,7 +52,8 @@ class Renderer:
         self._seconds = limits.seconds
         self._slots = Slots(images)
         self._door = Window(2 * workers)
-        self._pool = Workers(workers, limits, prepare=partial(tasks.share, self._slots))  # type: ignore[arg-type] # a Shared there
+        shared = self._slots.shared
+        self._pool = Workers(workers, limits, partial(tasks.share, shared), descriptors=[shared.fd])
 
     async def open(self, path: Path) -> SourceFacts:
         """Find out what a source is. Raises DocumentError if it can't be read as one, MachineError."""
@@ -61,11 +64,11 @@ class Renderer:
     async def count_pages(self, path: Path) -> int:
         """Count the pages of a file that is not ours yet; whatever is wrong with it counts as one page.
 
-        Raises IncompleteError if it looks as if more of it were to come.
+        Raises IncompleteError if it looks as if more of it were to come, StallError if it does not answer.
         """
         try:
             return await self._run(tasks.count_pages, path)
-        except IncompleteError:
+        except (IncompleteError, StallError):
             raise
         except (DocumentError, MachineError, NotRegularError, WorkerError):
             return 1
@@ -178,5 +181,9 @@ class Renderer:
         self._slots.close()
 
     async def _run(self, function: Callable[..., R], path: Path, *args: object, seconds: float | None = None) -> R:
-        with machine_faults("read", path):
-            return await self._pool.run(function, path, *args, seconds=seconds)
+        about = (function.__name__, path, *(one for one in args[:1] if isinstance(one, int)))  # the page
+        with stray_faults("read", path):
+            try:
+                return await self._pool.run(tasks.on_source, function, path, *args, seconds=seconds, about=about)
+            except StallError as error:
+                raise StallError(f"Reading {shown(path)}: {error.what}", error.remedy) from error

@@ -3,11 +3,12 @@
 import hashlib
 import io
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ocrd.concurrency.shared_memory import Shared
 from ocrd.errors import IncompleteError, PageError
@@ -36,10 +37,13 @@ from ocrd.rendering.sources import (
     places,
     plain,
 )
+from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import regular
 
 if TYPE_CHECKING:
     from PIL import Image
+
+R = TypeVar("R")
 
 LARGEST_SIDE = 1_000_000
 """Points, 353 m: larger than any plan; MuPDF draws such a page at any size that is wanted."""
@@ -59,6 +63,12 @@ _PREVIEW_QUALITY = 45
 """Of WebP, 0 to 100: letters stay sharp, and the grain of the paper goes."""
 _LEAST_FIGURE = 8
 """Pixels; what is smaller shows nothing."""
+
+
+def on_source(function: Callable[..., R], path: Path, *args: object) -> R:
+    """Do one of the following with a source. Raises MachineError where the machine keeps it from being read."""
+    with machine_faults("read", path):
+        return function(path, *args)
 
 
 def open_source(path: Path) -> SourceFacts:

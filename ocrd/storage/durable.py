@@ -24,7 +24,7 @@ from ocrd.errors import MachineError, SpoolError
 from ocrd.model import DEFAULT_ACCESS, Access, FileStamp
 from ocrd.storage.mounts import mount_point
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import spelled
+from ocrd.storage.safe_paths import own_folder, spelled
 
 _AT_FDCWD = -100
 _CHUNK = 2**20
@@ -138,13 +138,18 @@ def write_own(path: Path, data: bytes) -> None:
 def write_scratch(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that who reads it finds it whole, though a power cut may lose it.
 
-    Not for folders that hold sources or results. Raises MachineError.
+    Its folder is made if need be, and must be one that only this user can change. Raises MachineError.
     """
-    with machine_faults("write", path):
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_bytes(data)
-        temporary.rename(path)
+    with machine_faults("write", path), own_folder(path.parent) as held:
+        temporary = f".{path.name}.tmp"
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=held)  # ours, left by a crash
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o644, dir_fd=held)
+        try:
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path.name, src_dir_fd=held, dst_dir_fd=held)
 
 
 def copy_scratch(source: Path, target: Path) -> None:

@@ -1,10 +1,15 @@
 """Free names in folders that others use, recorded before they are taken."""
 
+import grp
 import os
 from collections.abc import Callable, Iterable
 from itertools import chain, count
 from pathlib import Path
 
+from ocrd.concurrency.threads import doing
+from ocrd.config.schema import Watch
+from ocrd.display import shown
+from ocrd.errors import MachineError
 from ocrd.model import DEFAULT_ACCESS, Access
 from ocrd.storage.durable import make_shared, sharing
 from ocrd.storage.os_errors import machine_faults
@@ -12,6 +17,20 @@ from ocrd.storage.safe_paths import beneath
 
 NAME_MAX = 255
 """Bytes in a file name, on every file system that matters here (statvfs(3), f_namemax)."""
+
+
+def access_of(watch: Watch) -> Access:
+    """Say who may use what is made in a watch's folders. Raises MachineError if its group can't be looked up now."""
+    if watch.group is None:
+        return Access(watch.mode)
+    with doing(lambda: f"look up the group {watch.group}"):
+        try:
+            return Access(watch.mode, grp.getgrnam(watch.group).gr_gid)
+        except (KeyError, OSError) as error:
+            raise MachineError(
+                f"The group {shown(watch.group)} of watch {watch.name} is not known here.",
+                f"Does the user database answer (getent group {shown(watch.group)}), or is the name misspelt?",
+            ) from error
 
 
 def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place instead of three

@@ -2,10 +2,11 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ocrd.concurrency.threads import doing
 from ocrd.display import shown
 from ocrd.errors import MachineError
 from ocrd.storage.mounts import mount_point
@@ -16,26 +17,38 @@ from ocrd.storage.safe_paths import spelled
 def machine_faults(what: str, path: Path) -> Iterator[None]:
     """Turn an OSError into a MachineError that says what could not be done, where, and why.
 
-    FileExistsError passes, since a taken name is no fault: the caller picks another.
+    FileExistsError passes, since a taken name is no fault: the caller picks another. While it lasts, a step that hangs
+    is told to be at this.
     """
+    with doing(lambda: f"{what} {shown(spelled(path))}"):
+        try:
+            yield
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise _translated(error, what, spelled(path), _mount_of) from error
+
+
+@contextmanager
+def stray_faults(what: str, path: Path) -> Iterator[None]:
+    """Do the same in the event loop, where nothing may be looked up on a disk, for what nobody else has translated."""
     try:
         yield
-    except FileExistsError:
-        raise
     except OSError as error:
-        where = spelled(path)
-        raise MachineError(
-            f"Could not {what} {shown(where)}: {os.strerror(error.errno) if error.errno else error}.",
-            _remedy(error.errno, where),
-        ) from error
+        raise _translated(error, what, path, lambda path: path) from error
 
 
-def _remedy(number: int | None, path: Path) -> str:
+def _translated(error: OSError, what: str, path: Path, mount: Callable[[Path], Path]) -> MachineError:
+    why = os.strerror(error.errno) if error.errno else str(error)
+    return MachineError(f"Could not {what} {shown(path)}: {why}.", _remedy(error.errno, path, mount))
+
+
+def _remedy(number: int | None, path: Path, mount: Callable[[Path], Path]) -> str:
     match number:
         case errno.ENOSPC | errno.EDQUOT:
-            what = f"Free some space on the file system of {shown(_mount_of(path))}"
+            what = f"Free some space on the file system of {shown(mount(path))}"
         case errno.EROFS:
-            what = f"Mount {shown(_mount_of(path))} for writing"
+            what = f"Mount {shown(mount(path))} for writing"
         case errno.EACCES | errno.EPERM:
             what = f"Give the user that runs ocrd (uid {os.geteuid()}) permission to read and write there"
         case errno.ENOTDIR | errno.ELOOP:

@@ -2,9 +2,13 @@
 
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ocrd.display import shown
+from ocrd.errors import MachineError
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _HELD = ("/", "proc", "self", "fd")
@@ -60,6 +64,53 @@ def regular(path: Path) -> Iterator[Path]:
         yield Path(*_HELD, str(held))
     finally:
         os.close(held)
+
+
+def runtime_folder() -> Path:
+    """Name the folder in which this user's daemons keep what need not outlive the machine; it may not be there yet.
+
+    Below /run wherever that can be: in /tmp anybody may take the name first, which `own_folder` finds out. Raises
+    OSError if there is no place at all.
+    """
+    service, session = (os.environ.get(name) for name in ("RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"))
+    if service:
+        return Path(service.partition(":")[0]).resolve()
+    if session:
+        return Path(session).resolve() / "ocrd"
+    user = os.geteuid()
+    if user and (login := Path(f"/run/user/{user}")).is_dir():
+        return login / "ocrd"
+    return Path(tempfile.gettempdir() if user else "/run") / f"ocrd-{user}"
+
+
+@contextmanager
+def own_folder(path: Path) -> Iterator[int]:
+    """Give the descriptor of a folder that nobody but this user can change; made if it is not there.
+
+    Raises MachineError if others could change it or put another in its place, or if it is a link; OSError.
+    """
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o755)
+    if not is_own_folder(path):
+        raise MachineError(f"{shown(path)} is not a folder that only ocrd's user can change.", "Move it away.")
+    held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield held
+    finally:
+        os.close(held)
+
+
+def is_own_folder(path: Path) -> bool:
+    """Whether a folder is there that nobody but root and this user can change, move or replace."""
+    try:
+        folder, around = path.lstat(), path.parent.stat()
+    except OSError:
+        return False
+    others = stat.S_IWGRP | stat.S_IWOTH
+    ours = stat.S_ISDIR(folder.st_mode) and folder.st_uid == os.geteuid() and not folder.st_mode & others
+    keeps_names = around.st_mode & stat.S_ISVTX or not around.st_mode & others
+    return ours and bool(keeps_names) and around.st_uid in (0, os.geteuid())
 
 
 def for_children(held: Path) -> Path:

@@ -79,7 +79,8 @@ class Spool:
     """The work folder of one watch."""
 
     def __init__(self, watch: str, inbox: Path, work: Path) -> None:
-        self._watch = watch
+        self.watch = watch
+        """Its name."""
         self._inbox = inbox
         self._work = work
         self.ledger = Ledger(work)
@@ -98,7 +99,15 @@ class Spool:
         with os_errors.machine_faults("make the work folder", self._work):
             self._work.mkdir(parents=True, exist_ok=True)
         self._lock = durable.lock_folder(self._work)
-        for folder in (self._inbox, self._work, *others):
+        try:
+            self.remember_mounts(self._inbox, self._work, *others)
+        except BaseException:
+            self.close()  # or the next try would find it locked
+            raise
+
+    def remember_mounts(self, *folders: Path) -> None:
+        """Note where folders are mounted now, for `check_mount`. Raises MachineError."""
+        for folder in folders:
             with os_errors.machine_faults("reach", folder):
                 self._mounts[folder] = mount_point(folder)
 
@@ -133,7 +142,7 @@ class Spool:
         name = str(settled.path.relative_to(self._inbox))
         group = settled.group
         several = {} if settled.single else group.members
-        record = JobRecord(self._watch, name, group.members.get(""), several, companion=group.companion)
+        record = JobRecord(self.watch, name, group.members.get(""), several, companion=group.companion)
         if any(self._stamp_in_inbox(name + ending) != stamp for ending, stamp in record.stamps.items()):
             return None
         return self._claim(replace(record, settings=self._settings_for(record)))
@@ -318,7 +327,7 @@ class Spool:
         asked = _request(request)
         job = None
         if asked:
-            job = Job(request.with_name(request.stem.removeprefix("rerun-")), replace(asked, watch=self._watch))
+            job = Job(request.with_name(request.stem.removeprefix("rerun-")), replace(asked, watch=self.watch))
             with suppress(FileExistsError):  # from before a crash
                 durable.make_new_folder(job.folder)
             job.begin()
@@ -375,10 +384,10 @@ class Spool:
                 group = {f"/{path.name}": FileStamp.of(path.lstat()) for path in whole}
                 if not group:
                     continue
-                job = Job(folder, JobRecord(self._watch, folder.name, None, group))
+                job = Job(folder, JobRecord(self.watch, folder.name, None, group))
             elif _regular(source):
                 stamp = FileStamp.of(source.lstat())
-                job = Job(folder, JobRecord(self._watch, folder.name + source.suffix, stamp))
+                job = Job(folder, JobRecord(self.watch, folder.name + source.suffix, stamp))
             else:
                 continue
             if source != job.source:

@@ -1,16 +1,16 @@
 """How things stand: kept from the events, written to a file once a second, and read back by `ocrd status`.
 
-The file lies in the service's runtime folder, so that it costs no disk and can't be held up by a share; it is named for
-the configuration file.
+The file lies in the runtime folder of the service or of the user, so that it costs no disk and can't be held up by a
+share; it is named for the configuration file.
 """
 
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -21,6 +21,7 @@ from ocrd.config.schema import Config
 from ocrd.display import duration, shown
 from ocrd.model import EngineState
 from ocrd.storage.durable import write_scratch
+from ocrd.storage.safe_paths import NotRegularError, is_own_folder, regular, runtime_folder
 from ocrd.telemetry.events import (
     Accepted,
     Ended,
@@ -367,9 +368,8 @@ def backlog(status: Status) -> str:
 
 
 def place(config: Path) -> Path:
-    """Return where a daemon with this configuration file writes its status."""
-    runtime = os.environ.get("RUNTIME_DIRECTORY")
-    return (Path(runtime) if runtime else _own_folder()) / _name(config)
+    """Return where a daemon with this configuration file writes its status. Raises OSError if there is no place."""
+    return runtime_folder() / _name(config)
 
 
 def write(path: Path, data: bytes) -> None:
@@ -393,25 +393,24 @@ def judged(status: Status, now: float) -> Status:
     return status
 
 
-def _own_folder() -> Path:
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) / "ocrd" if runtime else Path(tempfile.gettempdir()) / f"ocrd-{os.getuid()}"
-
-
 def _name(config: Path) -> str:
     return hashlib.sha256(os.fsencode(config.resolve())).hexdigest()[:16] + ".status.json"
 
 
 def _places(config: Path) -> Iterator[Path]:
     """List where it may lie: that of a service, of an instance of it, and of one's own daemons."""
-    for folder in (Path("/run/ocrd"), *Path("/run").glob("ocrd-*"), _own_folder()):
+    folders = [Path("/run/ocrd"), *Path("/run").glob("ocrd-*")]
+    with suppress(OSError):
+        own = runtime_folder()
+        if is_own_folder(own):  # else anyone may have put a file there
+            folders.append(own)
+    for folder in folders:
         yield folder / _name(config)
 
 
 def _read(path: Path) -> Status | None:
     try:
-        if path.is_relative_to(tempfile.gettempdir()) and path.lstat().st_uid != os.getuid():
-            return None  # anyone can put a file there
-        return Status.parse(path.read_bytes())
-    except (OSError, ValueError, KeyError, TypeError):
+        with regular(path) as held:
+            return Status.parse(held.read_bytes())
+    except (OSError, NotRegularError, ValueError, KeyError, TypeError):
         return None

@@ -15,6 +15,7 @@ import yaml
 from simulated import SimulatedEngine
 from spool_house import BAD, SCAN, House, InstantRenderer
 
+from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Config, Settle, Watch
 from ocrd.daemon.supervisor import Daemon
 from ocrd.errors import DocumentError, MachineError, PageError
@@ -274,7 +275,7 @@ def test_odd_things_are_told_once_however_often_the_inbox_is_scanned(tmp_path: P
     folder, fifo = tmp_path / "inbox/folder.pdf", tmp_path / "inbox/fifo.pdf"
 
     async def looks() -> None:
-        inbox = Inbox(watch, Settle(), asyncio.Event(), once=True)
+        inbox = Inbox(watch, Settle(), asyncio.Event(), Threads().run, once=True)
         folder.mkdir()
         for _ in range(3):
             await inbox.look()

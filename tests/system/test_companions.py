@@ -13,6 +13,7 @@ from spool_house import InstantRenderer
 
 from ocrd.commands import retry
 from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.threads import Threads
 from ocrd.config import overrides, schema
 from ocrd.config.overrides import MOST
 from ocrd.config.schema import Options, Watch
@@ -210,7 +211,7 @@ def _unit(settled: Settled) -> tuple[Path, object]:
 
 def test_one_without_its_scan_stays_and_is_told(house: House) -> None:
     drop(house, "outputs: [text]\n", "s/b.pdf.ocrd.yaml")
-    inbox = Inbox(house.watch, schema.Settle(quiet="0s"), asyncio.Event(), once=True)  # type: ignore[arg-type]
+    inbox = Inbox(house.watch, schema.Settle(quiet="0s"), asyncio.Event(), Threads().run, once=True)  # type: ignore[arg-type]
     (settled,) = asyncio.run(inbox.look())
     assert list(settled.files) == [house.root / "inbox" / SCAN]
     assert inbox._odd == {house.root / "inbox/s/b.pdf.ocrd.yaml"}

@@ -40,7 +40,6 @@ DOORS = {
     "vllm": {"engines.vllm"},
     "nh3": {"output.sanitize"},
     "markdown_it": {"output.commonmark", "output.plain_text"},
-    "pebble": {"concurrency.worker_pool"},
     "pillow_heif": {"rendering.sources"},
     "pikepdf": {"rendering.sources"},
     "tifffile": {"rendering.tiff"},
@@ -69,7 +68,6 @@ HEAVY = {
     "vllm",
     "torch",
     "yaml",
-    "pebble",
     "cv2",
     "onnxruntime",
 }

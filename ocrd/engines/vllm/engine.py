@@ -44,7 +44,7 @@ class VllmEngine(Engine):
     """Reads pages with DeepSeek-OCR on this machine's GPU. See `ocrd.engines.base.Engine`."""
 
     def __init__(self, settings: VllmSettings, folder: Path | None = None) -> None:
-        """Take the settings, and where daemons keep the records of their engines (default: `default_folder`)."""
+        """Take the settings, and where daemons keep the records of their engines, if not in the usual place."""
         self._settings = settings
         self._folder = folder or process_guard.default_folder()
         self.replicas: list[Replica] = []

@@ -9,12 +9,12 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import TextIO
 
 from ocrd.concurrency import processes
 from ocrd.errors import MachineError
+from ocrd.storage.safe_paths import own_folder, runtime_folder
 from ocrd.telemetry import output_capture
 
 log = logging.getLogger(__name__)
@@ -38,9 +38,8 @@ class Printed(logging.StreamHandler[TextIO]):
 
 
 def default_folder() -> Path:
-    """Return where all daemons of this user keep their engines' records, the same after a restart."""
-    runtime = os.environ.get("RUNTIME_DIRECTORY") or os.environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) / "ocrd-engines" if runtime else Path(tempfile.gettempdir()) / f"ocrd-engines-{os.getuid()}"
+    """Return where all daemons of this user keep their engines' records, the same after a restart. Raises OSError."""
+    return runtime_folder() / "engines"
 
 
 class Home:
@@ -56,11 +55,9 @@ class Home:
         """Make the folder, and end the engines of daemons that died. Raises MachineError."""
         among = self.folder.parent
         try:
-            among.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if among.stat().st_uid != os.getuid():  # anyone can make a folder in /tmp, and a record there is trusted
-                raise PermissionError(f"{among} belongs to another user")
-            sweep(among)
-            self.folder.mkdir(exist_ok=True)
+            with own_folder(among.parent), own_folder(among):  # a record there is trusted
+                sweep(among)
+                self.folder.mkdir(exist_ok=True)
         except OSError as error:
             raise MachineError(
                 f"The folder for the engine's record can't be made: {error}.", "Mend its rights."

@@ -24,7 +24,7 @@ from simulated import SimulatedEngine
 from crash.reaper import Reaper, Step
 from crash.trees import TEMPORARY, fingerprint
 from ocrd.concurrency.fair_window import Window
-from ocrd.config.schema import Settle, Watch
+from ocrd.config.schema import Config, Watch
 from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.errors import DocumentError, MachineError
 from ocrd.intake.grouping import units
@@ -51,6 +51,7 @@ from ocrd.pipeline.job_runner import run_job
 from ocrd.pipeline.rerun import run_rerun
 from ocrd.storage import spool
 from ocrd.storage.job import Job, JobRecord, Rerun
+from ocrd.telemetry.events import Events
 
 ROLES = ("inbox", "outbox", "archive", "error")
 CLOCK = re.compile(rb'^(- )?(date|seconds): .*$|^ocrd, \d.*$|^ +"(date|seconds)": .*$|^<!-- ocrd .*$', re.MULTILINE)
@@ -292,8 +293,8 @@ class House:
             join=self.scenario.join,
             history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
-        flow = WatchRunner(watch, Settle())
-        jobs = self._through(flow.open)
+        flow = WatchRunner(watch, Config.model_construct(), Events())
+        jobs = self._through(flow._take_folders)
         while claimed := [job for settled in self._settled(watch) if (job := self._claimed(flow, settled))]:
             jobs += claimed
 
@@ -305,13 +306,13 @@ class House:
                 tools = Tools(engine, StillRenderer(), Window(1), max_attempts=10**6)  # type: ignore[arg-type]
                 while True:
                     try:
-                        await (run_rerun if job.record.rerun else run_job)(job, watch, flow.spool, tools)
+                        await (run_rerun if job.record.rerun else run_job)(job, watch, flow.its.spool, tools)
                         break
                     except MachineError as error:
                         self._cure(error)
 
         asyncio.run(work())
-        flow.spool.close()
+        flow.its.spool.close()
 
     def _settled(self, watch: Watch) -> list[Settled]:
         there = scan(watch.inbox)
@@ -320,7 +321,7 @@ class House:
 
     def _claimed(self, flow: WatchRunner, settled: Settled) -> Job | None:
         """Claim; after a claim that broke off, only another look tells what lies in the inbox."""
-        return self._through(lambda: flow.spool.claim(settled))
+        return self._through(lambda: flow.its.spool.claim(settled))
 
     def _through(self, step: Callable[[], R]) -> R:
         while True:

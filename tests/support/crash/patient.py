@@ -229,7 +229,7 @@ class Patient:
         """Whether nothing is left to do."""
         folder = self._house.folder("inbox")
         runner = one._runners[0]
-        busy = one._admission._claiming or runner.jobs or not runner.looked.is_set()
+        busy = runner.admission._claiming or runner.jobs.in_work or not runner.its.known.is_set()
         return not busy and not scan(folder).files
 
     async def _mend(self) -> None:

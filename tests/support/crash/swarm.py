@@ -4,7 +4,6 @@ A worker is a fresh interpreter with nothing in it but ocrd, so that a fork of i
 killed are forks; the last life of each run, which comes to its end, is lived by the worker itself.
 """
 
-import asyncio
 import logging
 import multiprocessing
 import os
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import structlog
 from mounts import go_private, mount_memory
@@ -25,6 +23,7 @@ from sampling import generator
 from crash import explorer, patient
 from crash.house import Change, House, Scenario, leave_nothing_to_chance
 from crash.reaper import Reaper, Step
+from ocrd.concurrency import threads
 
 Deaths = tuple[int, ...]
 """The step at which each life but the last dies, from 1."""
@@ -56,16 +55,12 @@ def _settle_down(folder: Path) -> None:
     _small = root / "small"
     _small.mkdir()
     mount_memory(_small, "size=256k")
-    asyncio.to_thread = _at_once  # type: ignore[assignment]  # one thing after the other, so that a step has a number
+    threads._Step.start = threads._Step._work  # type: ignore[method-assign]  # in order, so that a step has a number
     leave_nothing_to_chance()
     _status = folder / f"status-{os.getpid()}"
     _reaper = Reaper(root)
     _reaper.install()
     _houses = partial(House, root=root, other=other, reaper=_reaper)
-
-
-async def _at_once(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    return step(*args, **kwargs)
 
 
 # What follows runs in the workers.

@@ -1,16 +1,25 @@
-"""Worker processes: their limits, and what a death costs."""
+"""Worker processes: their limits, what a death costs, and that a fault that passes leaves nothing behind."""
 
 import asyncio
 import os
 import resource
 import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ocrd.concurrency import worker_pool, worker_process
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
+from ocrd.concurrency.worker_process import StallError
+from ocrd.errors import MachineError
 
 GENEROUS = Limits(seconds=30, memory=2**31)
+Use = Callable[[Workers], Awaitable[Any]]
 
 
 def surroundings() -> dict[str, object]:
@@ -23,20 +32,24 @@ def surroundings() -> dict[str, object]:
     }
 
 
-def die_unless(path: str) -> str:
+def die_unless(path: str, number: int) -> str:
     """Die the first time; a folder remembers, since a worker may write no file."""
     if not Path(path).exists():
         Path(path).mkdir()
-        os.kill(os.getpid(), signal.SIGKILL)
+        die(number)
     return "alive"
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def die(number: int) -> None:
+    os.kill(os.getpid(), number)
 
 
 def fail() -> None:
     raise RuntimeError("its own")
+
+
+def unsendable() -> object:
+    return threading.Lock()
 
 
 def write(path: str) -> None:
@@ -44,15 +57,47 @@ def write(path: str) -> None:
     Path(path).write_text("anything")
 
 
-def run(function: object, *args: object) -> object:
-    async def life() -> object:
-        workers = Workers(1, GENEROUS)
+def compute() -> None:
+    while True:
+        pass
+
+
+def wait_while(path: str) -> str:
+    """Wait for what does not answer, as a read from a dead share does."""
+    while Path(path).exists():
+        signal.sigtimedwait([signal.SIGUSR1], 60)
+    return "answered"
+
+
+def meet(mine: str, others: str) -> bool:
+    """Return whether another call runs at the same time."""
+    Path(mine).mkdir()
+    deadline = time.monotonic() + 2
+    while not (found := Path(others).exists()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)  # so that the other sees it, too
+    Path(mine).rmdir()
+    return found
+
+
+def use(story: Use, count: int = 1, limits: Limits = GENEROUS) -> Any:
+    async def life() -> Any:
+        workers = Workers(count, limits)
         try:
-            return await workers.run(function, *args)  # type: ignore[arg-type]
+            return await story(workers)
         finally:
             await workers.close()
 
     return asyncio.run(life())
+
+
+def run(function: Callable[..., object], *args: object, limits: Limits = GENEROUS) -> Any:
+    return use(lambda workers: workers.run(function, *args), limits=limits)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "STALL", 2.0)
 
 
 def test_a_worker_is_confined_and_reports_to_nobody() -> None:
@@ -60,18 +105,108 @@ def test_a_worker_is_confined_and_reports_to_nobody() -> None:
     assert run(surroundings) == expected
 
 
-def test_a_call_whose_worker_dies_once_is_made_again(tmp_path: Path) -> None:
-    assert run(die_unless, str(tmp_path / "died")) == "alive"
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_call_whose_worker_dies_once_is_made_again(tmp_path: Path, number: int) -> None:
+    assert run(die_unless, str(tmp_path / "died"), number) == "alive"
 
 
-def test_a_call_that_kills_its_workers_is_given_up() -> None:
-    with pytest.raises(WorkerError, match=r"killed 2 workers \(exit code -9\)"):
-        run(die)
+def test_a_call_that_crashes_its_workers_is_given_up() -> None:
+    with pytest.raises(WorkerError, match=r"crashed 2 workers \(exit code -11\)"):
+        run(die, signal.SIGSEGV)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGBUS, signal.SIGTERM])
+def test_a_call_whose_workers_are_killed_is_not_to_blame(number: int) -> None:
+    with pytest.raises(MachineError, match="was killed"):
+        run(die, number)
+
+
+def test_a_call_that_is_killed_again_and_again_while_nothing_else_runs_is_to_blame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_pool, "_APART", 0.0)
+
+    async def story(workers: Workers) -> None:
+        for _ in range(worker_pool._KILLINGS):
+            with pytest.raises(MachineError, match="was killed"):
+                await workers.run(die, signal.SIGKILL, about="bad")
+        with pytest.raises(WorkerError, match="had its worker killed 6 times"):
+            await workers.run(die, signal.SIGKILL, about="bad")
+        with pytest.raises(MachineError, match="was killed"):
+            await workers.run(die, signal.SIGKILL, about="another")
+
+    use(story)
+
+
+def test_killings_close_to_each_other_count_once() -> None:
+    async def story(workers: Workers) -> None:
+        for _ in range(worker_pool._KILLINGS + 2):
+            with pytest.raises(MachineError, match="was killed"):
+                await workers.run(die, signal.SIGKILL, about="unlucky")
+
+    use(story)
+
+
+def test_a_call_that_was_killed_is_made_again_alone(tmp_path: Path) -> None:
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+
+    async def story(workers: Workers) -> None:
+        await asyncio.gather(workers.run(os.getpid), workers.run(os.getpid))
+        both = asyncio.gather(workers.run(meet, one, other), workers.run(meet, other, one))
+        assert await both == [True, True]
+        workers._killed["suspect"] = [0.0]
+        both = asyncio.gather(workers.run(meet, one, other, about="suspect"), workers.run(meet, other, one))
+        assert await both == [False, False]
+
+    use(story, count=2)
+
+
+def test_a_call_that_computes_for_too_long_is_given_up() -> None:
+    with pytest.raises(WorkerError, match=r"took longer than 0\.3 s"):
+        run(compute, limits=Limits(0.3, 2**31))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_call_that_waits_is_not_to_blame_and_passes_once_it_is_answered(tmp_path: Path) -> None:
+    share = tmp_path / "silent share"
+    share.mkdir()
+
+    async def story(workers: Workers) -> None:
+        with pytest.raises(StallError):
+            await workers.run(wait_while, str(share))
+        share.rmdir()
+        assert await workers.run(wait_while, str(share)) == "answered"
+
+    use(story, limits=Limits(0.2, 2**31))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_worker_that_is_stopped_while_it_is_asked_fails_its_call_in_time() -> None:
+    async def story(workers: Workers) -> None:
+        await workers.run(os.getpid)
+        (pid,) = workers.pids
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(StallError):
+            await workers.run(len, bytes(2**24))  # more than a socket takes before it is read
+        assert await workers.run(len, b"four") == 4
+
+    use(story)
 
 
 def test_what_a_call_raises_comes_back() -> None:
     with pytest.raises(RuntimeError, match="its own"):
         run(fail)
+
+
+def test_what_can_not_be_sent_fails_its_call_alone() -> None:
+    async def story(workers: Workers) -> None:
+        with pytest.raises(RuntimeError, match="can't be sent"):
+            await workers.run(unsendable)
+        with pytest.raises(Exception, match="pickle"):
+            await workers.run(len, threading.Lock())
+        assert await workers.run(len, b"four") == 4
+
+    use(story)
 
 
 def test_a_worker_can_write_no_file(tmp_path: Path) -> None:
@@ -80,34 +215,107 @@ def test_a_worker_can_write_no_file(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == ""
 
 
+@pytest.mark.parametrize("interpreter", ["gone", "broken"])
+def test_an_interpreter_that_is_away_fails_every_call_at_once_and_none_after(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, interpreter: str
+) -> None:
+    usual = sys.executable
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+
+    async def story(workers: Workers) -> None:
+        monkeypatch.setattr(sys, "executable", str(tmp_path / interpreter))
+        for _ in range(3):
+            calls = [workers.run(os.getpid) for _ in range(5)]
+            failed = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 20)
+            assert [str(one) for one in failed if "can't be started" not in str(one)] == []
+        monkeypatch.setattr(sys, "executable", usual)
+        assert await workers.run(os.getpid) > 0
+
+    use(story, count=2)
+
+
+def test_a_limit_of_threads_fails_the_calls_and_none_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def story(workers: Workers) -> None:
+        with monkeypatch.context() as limited:
+            limited.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(MachineError, match="can't start new thread"):
+                await workers.run(os.getpid)
+        assert await workers.run(os.getpid) > 0
+
+    use(story)
+
+
+def test_a_start_from_which_the_system_does_not_come_back_fails_its_call_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = threading.Event()
+    really = worker_process.subprocess.Popen
+
+    def hang(*args: Any, **kwargs: Any) -> Any:
+        answers.wait(60)
+        return really(*args, **kwargs)
+
+    async def story(workers: Workers) -> None:
+        monkeypatch.setattr(worker_process.subprocess, "Popen", hang)
+        monkeypatch.setattr(worker_pool, "START", 0.1)
+        for _ in range(3):
+            with pytest.raises(MachineError, match="can't be started"):
+                await asyncio.wait_for(workers.run(os.getpid), 20)
+        answers.set()
+        monkeypatch.setattr(worker_pool, "START", 60.0)
+        async with asyncio.timeout(20):
+            while workers._lost:
+                await asyncio.sleep(0.02)
+        assert await workers.run(os.getpid) > 0
+
+    use(story)
+
+
+def test_a_cancelled_call_ends_its_worker() -> None:
+    async def story(workers: Workers) -> None:
+        pid = await workers.run(os.getpid)
+        call = asyncio.ensure_future(workers.run(compute))
+        await asyncio.sleep(0.05)
+        call.cancel()
+        async with asyncio.timeout(20):
+            assert await workers.run(os.getpid) != pid
+
+    use(story)
+
+
 def test_workers_without_work_go_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocrd.concurrency.worker_pool._IDLE", 0.0)
 
-    async def life() -> None:
-        workers = Workers(1, GENEROUS)
-        try:
-            first = await workers.run(os.getpid)
-            async with asyncio.timeout(20):
-                while Path(f"/proc/{first}").exists():
-                    await asyncio.sleep(0.02)
-            assert await workers.run(os.getpid) != first
-        finally:
-            await workers.close()
+    async def story(workers: Workers) -> None:
+        first = await workers.run(os.getpid)
+        async with asyncio.timeout(20):
+            while Path(f"/proc/{first}").exists():
+                await asyncio.sleep(0.02)
+        assert await workers.run(os.getpid) != first
 
-    asyncio.run(life())
+    use(story)
 
 
-def test_workers_with_work_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocrd.concurrency.worker_pool._IDLE", 0.0)
+def test_there_are_never_more_workers_than_wanted() -> None:
+    async def story(workers: Workers) -> None:
+        pids = await asyncio.gather(*(workers.run(os.getpid) for _ in range(50)))
+        assert len(set(pids)) <= workers.count
 
-    async def life() -> None:
-        workers = Workers(2, GENEROUS)
-        try:
-            long = asyncio.ensure_future(workers.run(signal.sigtimedwait, [signal.SIGUSR1], 2))
-            pids = {await workers.run(os.getpid) for _ in range(5)}
-            assert len(pids) <= workers.count
-            assert await long is None
-        finally:
-            await workers.close()
+    use(story, count=2)
 
-    asyncio.run(life())
+
+def test_workers_end_with_the_pool() -> None:
+    async def story(workers: Workers) -> tuple[int, asyncio.Future[None]]:
+        pid = await workers.run(os.getpid)
+        call = asyncio.ensure_future(workers.run(compute))
+        await asyncio.sleep(0.05)
+        return pid, call
+
+    pid, call = use(story)
+    assert call.cancelled()
+    assert not Path(f"/proc/{pid}").exists()

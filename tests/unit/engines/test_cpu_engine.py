@@ -1,7 +1,6 @@
 """The cpu engine itself, reading the samples."""
 
 import asyncio
-import multiprocessing
 import os
 import random
 import signal
@@ -197,11 +196,9 @@ def test_rapidocr_refuses_the_languages_that_it_would_drop() -> None:
 @asynccontextmanager
 async def running(*languages: str, workers: int = 1) -> AsyncIterator[tuple[CpuEngine, Workers]]:
     """Run an engine; give also what tells the seconds of CPU used by each of its workers, by process id."""
-    strangers = multiprocessing.active_children()
 
     def used() -> dict[int, float]:
-        own = [child.pid for child in multiprocessing.active_children() if child not in strangers and child.pid]
-        stats = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in own}
+        stats = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in engine._pool.pids}
         return {pid: (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") for pid, stat in stats.items()}
 
     engine = CpuEngine(languages, workers=workers)
@@ -276,7 +273,7 @@ def test_a_worker_killed_between_pages_costs_nothing() -> None:
 def test_a_page_that_takes_too_long_is_given_up() -> None:
     async def use() -> None:
         async with running("eng") as (engine, _):
-            engine._pool._limits = replace(engine._pool._limits, seconds=0.3)
+            engine._pool.limits = replace(engine._pool.limits, seconds=0.3)
             await engine.read(noise())
 
     with pytest.raises(PageError, match=r"took longer than 0\.3 s\."):
@@ -312,12 +309,13 @@ def test_closing_gives_up_what_is_under_way(eventually: Callable[..., None]) -> 
 def test_no_worker_outlives_the_daemon(tmp_path: Path, eventually: Callable[..., None], run_python: Any) -> None:
     program = tmp_path / "program.py"
     program.write_text("""
-import asyncio, multiprocessing, os, signal
+import asyncio, os, signal
 from ocrd.engines.cpu import CpuEngine
 
 async def main():
-    await CpuEngine(("eng",), workers=1).start()
-    print(multiprocessing.active_children()[0].pid, flush=True)
+    engine = CpuEngine(("eng",), workers=1)
+    await engine.start()
+    print(*engine._pool.pids, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
@@ -330,5 +328,5 @@ if __name__ == "__main__":
 
 def test_importing_the_engine_loads_no_heavy_library(run_python: Callable[..., Any]) -> None:
     told = run_python("-c", "import sys, ocrd.engines.cpu; print(*sys.modules)")
-    heavy = {"pymupdf", "pymupdf4llm", "onnxruntime", "tesserocr", "PIL", "numpy", "pebble"}
+    heavy = {"pymupdf", "pymupdf4llm", "onnxruntime", "tesserocr", "PIL", "numpy"}
     assert not set(told.stdout.split()) & heavy

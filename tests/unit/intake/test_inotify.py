@@ -16,6 +16,7 @@ import structlog
 from house import House, stop, wait_for
 from writers import program
 
+from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Settle, Watch
 from ocrd.intake import inotify
 from ocrd.intake.inbox import Inbox
@@ -45,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def inbox(folder: Path) -> Iterator[Inbox]:
     watch = Watch(name="scans", **{role: str(folder.parent / role) for role in ("inbox", "outbox", "archive", "error")})
-    made = Inbox(watch, Settle(quiet="0s"), asyncio.Event())
+    made = Inbox(watch, Settle(quiet="0s"), asyncio.Event(), Threads().run)
     yield made
     made.close()
 
@@ -210,6 +211,7 @@ def test_an_inbox_on_a_share_is_polled_without_a_try(inbox: Inbox, monkeypatch: 
 LIMITED = """
 import asyncio, sys
 from pathlib import Path
+from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Settle, Watch
 from ocrd.intake.inbox import Inbox
 
@@ -220,7 +222,7 @@ limit.write_text(less)
 watch = Watch(name="scans", **{role: str(root / role) for role in ("inbox", "outbox", "archive", "error")})
 
 async def main():
-    inbox = Inbox(watch, Settle(), asyncio.Event())
+    inbox = Inbox(watch, Settle(), asyncio.Event(), Threads().run)
     await inbox.look()
     print(">", inbox.how, inbox.why)
     limit.write_text(more)

@@ -251,15 +251,30 @@ def watch(name: str, inbox: str = "", **more: str) -> str:
     return "  - {" + ", ".join(f"{key}: {value}" for key, value in facts.items()) + "}\n"
 
 
-def test_a_reload_finds_what_was_added_removed_altered_and_moved() -> None:
-    old = settings("watches:\n" + watch("a") + watch("b") + watch("c") + watch("d"))
-    new = settings("watches:\n" + watch("a") + watch("b", outbox="/o/new") + watch("c", inbox="/o/x") + watch("e"))
+def test_a_reload_finds_what_was_added_removed_altered_renamed_and_moved() -> None:
+    old = settings("watches:\n" + watch("a") + watch("b") + watch("c") + watch("d") + watch("f"))
+    new = settings(
+        "watches:\n"
+        + watch("a")
+        + watch("b", outbox="/o/new")
+        + watch("c", inbox="/o/x")
+        + watch("e")
+        + watch("g").replace("/o/g", "/o/f")
+    )
     change = reload.compare(old, new)
-    assert [one.name for one in change.added] == ["e"]
-    assert change.removed == ("d",)
-    assert [one.name for one in change.altered] == ["b"]
-    assert [one.name for one in change.moved] == ["c"]
+    assert [one.name for one in change.added] == ["c", "e"]
+    assert [one.name for one in change.removed] == ["c", "d"]
+    assert [one.name for one in change.altered] == ["b", "g"]
+    assert change.counts == {"added": 1, "removed": 1, "changed": 3}
     assert change.unheeded == ()
+
+
+def test_watches_that_swap_their_names_go_on_with_what_they_have_in_work() -> None:
+    old = settings("watches:\n" + watch("a") + watch("b"))
+    new = settings("watches:\n" + watch("a").replace("/o/a", "/o/b") + watch("b").replace("/o/b", "/o/a"))
+    change = reload.compare(old, new)
+    assert (change.added, change.removed) == ((), ())
+    assert [one.name for one in change.altered] == ["a", "b"]
 
 
 def test_what_pages_in_flight_depend_on_waits_for_a_restart() -> None:

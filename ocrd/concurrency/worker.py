@@ -1,0 +1,117 @@
+"""The life of a worker process: one call after the other, from a socket that its daemon holds. See `worker_pool`."""
+
+import os
+import pickle
+import resource
+import signal
+import socket
+import struct
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ocrd.concurrency.processes import die_with_parent
+
+_LENGTH = struct.Struct("!Q")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker is told before its first call."""
+
+    parent: int
+    """Process id of the daemon."""
+    memory: int
+    """Bytes of address space that it may have."""
+    prepare: Callable[[], None] | None
+    """Picklable; called once before the first call."""
+
+
+class Channel:
+    """Pickled messages over a stream socket; if that has a timeout, `look` is called whenever nothing moves so long."""
+
+    def __init__(self, sock: socket.socket, look: Callable[[], None] = lambda: None) -> None:
+        self._socket = sock
+        self._look = look
+
+    def send(self, message: object) -> None:
+        """Send one message. Raises what pickle does before anything is sent, OSError if the other side is gone."""
+        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        for part in (_LENGTH.pack(len(data)), data):
+            rest = memoryview(part)
+            while rest:
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except TimeoutError:
+                    self._look()
+
+    def receive(self) -> Any:  # noqa: ANN401 - whatever was sent
+        """Wait for one message. Raises EOFError or OSError if the other side is gone."""
+        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
+        return pickle.loads(self._read(length))  # noqa: S301 - from a process of ours that runs our code
+
+    def _read(self, length: int) -> bytearray:
+        data = bytearray(length)
+        rest = memoryview(data)
+        while rest:
+            try:
+                count = self._socket.recv_into(rest[:_CHUNK])
+            except TimeoutError:
+                self._look()
+                continue
+            if count == 0:
+                raise EOFError
+            rest = rest[count:]
+        return data
+
+
+def live(descriptor: int) -> None:
+    """Work until the daemon is gone. The first message is the `Setup`, each other one a function and its arguments."""
+    channel = Channel(socket.socket(fileno=descriptor))
+    setup: Setup = channel.receive()
+    _confine(setup)
+    if setup.prepare:
+        setup.prepare()
+    channel.send(None)
+    with suppress(EOFError):  # the daemon is gone
+        while True:
+            _send(channel, *_called(channel))
+
+
+def _called(channel: Channel) -> tuple[bool, Any]:
+    """Call what is asked for; returns whether it came to its end, and what it returned or raised. Raises EOFError."""
+    try:
+        function, arguments = channel.receive()
+        return True, function(*arguments)
+    except EOFError:
+        raise
+    except MemoryError:
+        return False, MemoryError()  # without what its traceback holds
+    except Exception as error:  # noqa: BLE001 - raised again in the daemon
+        error.add_note("".join(traceback.format_exception(error)))
+        return False, error.with_traceback(None)
+
+
+def _send(channel: Channel, good: bool, answer: object) -> None:  # noqa: FBT001 - as `_called` returns it
+    try:
+        channel.send((good, answer))
+    except ConnectionError as error:
+        raise EOFError from error
+    except MemoryError:
+        channel.send((False, MemoryError()))
+    except Exception as error:  # noqa: BLE001 - it can't be pickled
+        channel.send((False, RuntimeError(f"{type(answer).__name__} can't be sent: {error}")))
+
+
+def _confine(setup: Setup) -> None:
+    """Limit this worker before it sees a file, and let it die with the daemon."""
+    die_with_parent()
+    if os.getppid() != setup.parent:  # it died before the call above
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
+    resource.setrlimit(resource.RLIMIT_AS, (setup.memory, setup.memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

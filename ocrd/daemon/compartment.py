@@ -1,0 +1,80 @@
+"""What one watch has for itself, so that whatever hangs or fails in it costs no other watch anything."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import structlog
+
+from ocrd.concurrency.threads import Threads
+from ocrd.config.schema import Watch
+from ocrd.daemon.pause import Pause
+from ocrd.errors import MachineError
+from ocrd.storage.spool import Spool
+from ocrd.telemetry.events import Events, Paused, Resumed, WatchRemoved
+
+R = TypeVar("R")
+
+log = structlog.get_logger("ocrd")
+
+_ELSEWHERE = "work"
+"""Stands for the step where a fault was not met by a step on a disk, but for instance by a render worker."""
+
+
+class Compartment:
+    """The settings, the work folder and the threads of one watch, and whether it can go on. For one event loop."""
+
+    def __init__(self, watch: Watch, events: Events, *, once: bool = False) -> None:
+        self.watch = watch
+        """Its settings; a reload brings others."""
+        self.events = events
+        """Who is told of what happens in it."""
+        self.spool = Spool(watch.name, watch.inbox, watch.work_folder)
+        self.pause = Pause(self._tell)
+        self.threads = Threads(self.pause)
+        self.known = asyncio.Event()
+        """Set once it is known how the watch stands: its inbox was looked into, or something holds it up."""
+        self.once = once
+        """Whether the run ends by itself, and waits for nothing."""
+
+    @property
+    def name(self) -> str:
+        return self.watch.name
+
+    @property
+    def log(self) -> structlog.stdlib.BoundLogger:
+        """A log that says of which watch it tells."""
+        bound: structlog.stdlib.BoundLogger = log.bind(watch=self.name)
+        return bound
+
+    async def on_disk(self, step: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - passed on
+        """Take a step that may block, in a thread of this watch. Raises MachineError, and what the step raises."""
+        return await self.threads.run(step, *args, **kwargs)
+
+    def failed(self, error: MachineError) -> str:
+        """Note a fault of the machine, and return the step that it is known by.
+
+        In a run that ends by itself (`once`) nothing is waited for: there it raises the error.
+        """
+        if self.once:
+            raise error
+        step = error.step or _ELSEWHERE
+        self.pause.failed(step, error)
+        return step
+
+    def gets_on(self) -> None:
+        """Note that something was done which no step on a disk shows, such as a page that was read."""
+        self.pause.succeeded(_ELSEWHERE)
+
+    def rename(self, name: str) -> None:
+        """Be called otherwise from now on."""
+        self.events.tell(WatchRemoved(self.name))
+        self.watch = self.watch.model_copy(update={"name": name})
+        self.spool.watch = name
+
+    def _tell(self, error: MachineError | None) -> None:
+        self.known.set()
+        if error:
+            self.events.tell(Paused(self.name, error.what, error.remedy))
+        else:
+            self.events.tell(Resumed(self.name))
