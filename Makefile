@@ -35,6 +35,7 @@ demo: venv
 
 bench: venv
 	$(BIN)/python bench/daemon/cpu.py --json bench.json
+	$(BIN)/python bench/daemon/growth.py
 
 quick: lint types unit
 

@@ -101,8 +101,8 @@ async def _one(path: Path, folder: Path, tools: Tools, watch: Watch) -> bool:
         with tempfile.TemporaryDirectory(prefix="ocrd-convert-") as scratch:
             result = Result(Path(scratch))
 
-            async def keep(page: PageResult, figures: Figures) -> None:
-                result.keep_figures(page.index + 1, figures)
+            async def keep(_: PageResult, figures: Figures) -> None:
+                result.keep_figures(figures)
 
             document = await read_document(
                 path,

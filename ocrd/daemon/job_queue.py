@@ -224,6 +224,7 @@ def _record(watch: str, job: Job, outcome: Outcome, seconds: float, latency: flo
         pages=len(document.pages) if document else outcome.facts.get("pages"),
         status=document.status if document else outcome.facts.get("status", ""),
         verdicts=Counter(str(page.verdict) for page in document.pages) if document else {},
+        problems=document.problems if document else (),
         reason=outcome.reason,
         files=outcome.files,
         originals=outcome.originals,

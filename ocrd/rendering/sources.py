@@ -106,7 +106,10 @@ class Source(Protocol):
 
 
 _MOST_LOOKS = 50
-"""Pages after which a source is opened anew: MuPDF keeps every object of a PDF that it has parsed once."""
+"""Pages after which a PDF is opened anew: MuPDF keeps every object that it has parsed once.
+
+A TIFF is not: to open one means to walk all of its images.
+"""
 _opened: tuple[Path, FileStamp, Source] | None = None  # the source of the last page, most likely that of the next
 _looks = 0
 
@@ -115,7 +118,8 @@ def opened(path: Path) -> Source:
     """Open a source by its content, unless it is what was opened last. Raises DocumentError, IncompleteError."""
     global _opened, _looks  # noqa: PLW0603 - a cache of one in a process that serves one page at a time
     stamp = FileStamp.of(path.stat())
-    if _opened is None or _opened[:2] != (path, stamp) or _looks == _MOST_LOOKS:
+    worn = _looks >= _MOST_LOOKS and _opened is not None and _opened[2].kind == "pdf"
+    if _opened is None or _opened[:2] != (path, stamp) or worn:
         last, _opened, _looks = _opened, None, 0
         if last is not None:
             last[2].close()

@@ -208,14 +208,17 @@ class Job:
 
         `provenance` names source and engine: the page counts only for these.
         """
-        Result(self.folder).keep_figures(page.index + 1, figures or {})
+        Result(self.folder).keep_figures(figures or {})
         folder = self.folder / "pages"
         durable.make_folders(folder, below=self.folder)
         record = {"provenance": provenance, "page": page.to_json()}
         durable.write_own(folder / f"{page.index + 1:04}.json", json.dumps(record).encode())
 
     def kept_pages(self, provenance: str) -> dict[int, PageResult]:
-        """Return the pages read before a restart, by index, that came from this source and this engine."""
+        """Return the pages read before a restart, by index, that came from this source and this engine.
+
+        What was cropped from the others is deleted.
+        """
         pages: dict[int, PageResult] = {}
         for path in sorted(self.folder.glob("pages/*.json")):
             try:
@@ -225,6 +228,7 @@ class Job:
                     pages[page.index] = page
             except (ValueError, KeyError, TypeError):
                 continue  # damaged: read the page again
+        Result(self.folder).keep_no_figures_but({name for page in pages.values() for name in page.figures})
         return pages
 
     def unchanged(self) -> bool:

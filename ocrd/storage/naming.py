@@ -3,7 +3,6 @@
 import grp
 import os
 from collections.abc import Callable, Iterable
-from itertools import chain, count
 from pathlib import Path
 
 from ocrd.concurrency.threads import doing
@@ -72,22 +71,40 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
 def free_name(
     folder: Path, wanted: str, beside: Iterable[str] = (), ending: str | None = None, *, whole: bool = False
 ) -> str:
-    """Find the first of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
+    """Find one of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
 
     The same name with any of the endings `beside` in place of its own (`scan.json`, `scan.assets`) must be free too,
     and fit. Its own `ending` is its suffix, unless another is given. Names are shortened to the file system's limit.
     With `whole`, the wanted name has no ending: what must be free is all of it with each of those `beside`.
+    The number before it is taken; where some were taken away meanwhile, there can be lower ones that are free.
     """
     path = Path(wanted)
     ending = "" if whole else path.suffix if ending is None else ending
     endings = set(beside) if whole else {ending, *beside}
     longest = max(len(os.fsencode(one.partition("/")[0])) for one in endings)
+
+    def numbered(number: int) -> Path:
+        mark = f" ({number})" if number > 1 else ""
+        return path.with_name(fitted(path.name.removesuffix(ending), mark, spare=longest))
+
+    def is_taken(number: int) -> bool:
+        stem = numbered(number)
+        return any(os.path.lexists(folder / f"{stem}{one}") for one in endings)
+
     with machine_faults("look into", folder):
-        for mark in chain([""], (f" ({number})" for number in count(2))):
-            stem = path.with_name(fitted(path.name.removesuffix(ending), mark, spare=longest))
-            if not any(os.path.lexists(folder / f"{stem}{one}") for one in endings):
-                return f"{stem}{ending}"
-    raise AssertionError  # the count has no end
+        return f"{numbered(_first_free(is_taken))}{ending}"
+
+
+def _first_free(is_taken: Callable[[int], bool]) -> int:
+    """Find a number, from 1, that is free while the one before is taken, in as many looks as its logarithm."""
+    free = 1
+    while is_taken(free):
+        free *= 2
+    taken = free // 2
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        taken, free = (middle, free) if is_taken(middle) else (taken, middle)
+    return free
 
 
 def fitted(stem: str, ending: str, *, spare: int = 0) -> str:

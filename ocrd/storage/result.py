@@ -10,7 +10,9 @@ The files go out under one stem: `scan.md`, `scan.json`, `scan.assets/…`, and 
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from ocrd.storage import durable, os_errors
 ORDER = (ASSETS, *(kind.ending for kind in kinds.ALL))
 """In which they go out: figures first, then as the registry of output kinds has it."""
 _LIST = "result.json"
+_FIGURE = re.compile(r"page-\d+-.+")
 
 
 class Result:
@@ -29,15 +32,21 @@ class Result:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep_figures(self, page: int, figures: Mapping[str, bytes]) -> None:
-        """Make the figures of a page (from 1) durable, in place of any from an earlier reading. Raises MachineError."""
+    def keep_figures(self, figures: Mapping[str, bytes]) -> None:
+        """Make the figures of a page durable. Raises MachineError."""
         folder = self._folder / "figures"
-        for old in folder.glob(f"page-{page}-*"):
-            durable.remove(old)
         if figures:
             durable.make_folders(folder, below=self._folder)
         for name, data in figures.items():
             durable.write_own(folder / name, data)
+
+    def keep_no_figures_but(self, names: Container[str]) -> None:
+        """Delete the figures of pages that are to be read again. Raises MachineError."""
+        folder = self._folder / "figures"
+        with os_errors.machine_faults("look into", folder), suppress(FileNotFoundError):
+            for name in os.listdir(folder):
+                if _FIGURE.fullmatch(name) and name not in names:
+                    durable.remove(folder / name)
 
     def figure(self, name: str) -> bytes:
         """Read a figure that was kept. Raises MachineError."""

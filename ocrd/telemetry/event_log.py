@@ -3,11 +3,13 @@
 The names of the lines are those of `logs.MESSAGE_IDS` and of the catalog that explains them to `journalctl -x`.
 """
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import structlog
 
 from ocrd.display import shown
+from ocrd.model import PageResult
 from ocrd.telemetry.events import (
     Accepted,
     Ended,
@@ -25,6 +27,9 @@ from ocrd.telemetry.events import (
 )
 
 log = structlog.get_logger("ocrd")
+
+_NAMED = 5
+"""Pages to look at that a document's line names; the sidecar has all of them."""
 
 
 def write(event: Event) -> None:
@@ -61,13 +66,12 @@ def _watch(event: WatchAdded | WatchRemoved | Paused | Resumed) -> None:
 
 
 def _page(event: PageDone) -> None:
-    """Name the pages that a person should look at; the others are counted in the document's own line."""
+    """Tell of each page what only a debugger wants: of those to look at, the document's own line names the first."""
     page = event.result
     facts = {"page": page.index + 1, "verdict": str(page.verdict)}
     if page.reading:
         facts |= {"seconds": round(page.reading.seconds, 2), "tokens": page.reading.tokens}
-    tell = log.debug if page.verdict.sound else log.warning
-    tell("page", watch=event.watch, job=event.job, source=shown(event.source), **facts, reason=page.reason)
+    log.debug("page", watch=event.watch, job=event.job, source=shown(event.source), **facts, reason=page.reason)
 
 
 def _end(event: Ended) -> None:
@@ -75,8 +79,17 @@ def _end(event: Ended) -> None:
     facts: dict[str, object] = {"seconds": round(event.seconds, 2), "latency": round(event.latency, 2)}
     if event.pages is not None:
         facts |= {"pages": event.pages, "status": event.status, **event.verdicts}
+    if event.problems:
+        facts["look_at"] = _first_of(event.problems)
     if event.reason:
         facts["reason"] = event.reason
     good = event.kind == "skipped" or (event.kind in ("delivered", "reread") and event.status != "partial")
     level = log.info if good else log.warning
     level(event.kind, watch=event.watch, source=shown(event.source), job=event.job, path=shown(event.path), **facts)
+
+
+def _first_of(problems: Sequence[PageResult]) -> str:
+    """Name the first pages to look at, what was found of each, and how many there are beside."""
+    named = [f"page {page.index + 1} ({page.verdict}: {shown(page.reason)})" for page in problems[:_NAMED]]
+    others = len(problems) - len(named)
+    return ", ".join([*named, *([f"and {others} more"] if others else [])])

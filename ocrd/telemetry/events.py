@@ -124,6 +124,8 @@ class Ended:
     """`complete` or `partial`, if delivered."""
     verdicts: Mapping[str, int] = field(default_factory=dict)
     """Pages by verdict."""
+    problems: Sequence[PageResult] = ()
+    """Pages that a person should look at, in order."""
     reason: str = ""
     """Why it was refused."""
     files: Sequence[Path] = ()

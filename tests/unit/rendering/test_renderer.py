@@ -425,7 +425,7 @@ def test_white_letters_on_black_are_ink(renderer: Sync, tmp_path: Path) -> None:
     assert not renderer.page(tmp_path / "negative.png").facts.blank
 
 
-def test_a_long_document_is_opened_anew_from_time_to_time(
+def test_a_long_pdf_is_opened_anew_from_time_to_time_and_a_long_tiff_is_not(
     make_pdf: MakePdf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opens: list[Path] = []
@@ -436,3 +436,10 @@ def test_a_long_document_is_opened_anew_from_time_to_time(
     for _ in range(7):
         assert sources.opened(path).pages == 1
     assert opens == [path] * 3
+    opens.clear()
+    fax, sheet = tmp_path / "fax.tif", Image.new("1", (100, 100), 1)
+    sheet.save(fax, save_all=True, append_images=[sheet] * 6, compression="group4")
+    for _ in range(7):
+        assert sources.opened(fax).pages == 7
+    assert opens == [fax]
+    sources.opened(path)  # which closes the other

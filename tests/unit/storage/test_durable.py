@@ -247,12 +247,28 @@ def test_a_share_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     assert (share / "a/b").is_dir()
 
 
-def test_a_free_name_is_the_first_that_is_not_taken(tmp_path: Path) -> None:
+def test_a_free_name_comes_behind_a_taken_one_and_is_not_taken(tmp_path: Path) -> None:
     for name in ("scan.pdf", "scan (2).pdf", "scan (4).pdf"):
         (tmp_path / name).touch()
     assert naming.free_name(tmp_path, "other.pdf") == "other.pdf"
+    assert naming.free_name(tmp_path, "scan.pdf") == "scan (5).pdf"
+    (tmp_path / "scan (4).pdf").unlink()
     assert naming.free_name(tmp_path, "scan.pdf") == "scan (3).pdf"
     assert naming.free_name(tmp_path, "not/there/scan.pdf") == "not/there/scan.pdf"
+
+
+def test_a_free_name_among_thousands_is_found_in_a_few_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1, 3001):
+        (tmp_path / naming.free_name(tmp_path, "scan.pdf")).touch()
+        assert number < 3 or (tmp_path / f"scan ({number}).pdf").exists()
+    looks = []
+    exists = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: looks.append(path) or exists(path))
+    assert naming.free_name(tmp_path, "scan.pdf") == "scan (3001).pdf"
+    assert len(looks) < 30
+    assert naming.free_name(tmp_path, "scan.pdf", [".json"]) == "scan (3001).pdf"
+    (tmp_path / "scan (3001).json").touch()
+    assert naming.free_name(tmp_path, "scan.pdf", [".json"]) == "scan (3002).pdf"
 
 
 def test_a_free_name_has_room_for_its_companion(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A result of several files: finished all at once, and published as a set that takes nobody's name."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def result(tmp_path: Path) -> Result:
     (tmp_path / "work").mkdir()
     (tmp_path / "outbox").mkdir()
     result = Result(tmp_path / "work")
-    result.keep_figures(1, {FIGURE: b"a figure"})
+    result.keep_figures({FIGURE: b"a figure"})
     return result
 
 
@@ -77,9 +78,18 @@ def test_there_is_no_result_before_its_list_is_written(result: Result, monkeypat
 
 
 def test_a_page_that_is_read_again_leaves_no_figure_of_the_first_time(result: Result, tmp_path: Path) -> None:
-    result.keep_figures(11, {"page-11-figure-1.jpg": b"of page 11"})
-    result.keep_figures(1, {})
-    assert list(files(tmp_path / "work")) == ["figures/page-11-figure-1.jpg"]
+    result.keep_figures({"page-11-figure-1.jpg": b"of page 11"})
+    (tmp_path / "work/figures/mine.txt").write_bytes(b"a stranger's")
+    result.keep_no_figures_but({"page-11-figure-1.jpg"})
+    assert list(files(tmp_path / "work")) == ["figures/mine.txt", "figures/page-11-figure-1.jpg"]
+
+
+def test_keeping_a_figure_does_not_look_through_all_the_others(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "scandir")
+    monkeypatch.delattr(os, "listdir")
+    result.keep_figures({"page-2-figure-1.jpg": b"of page 2"})
+    monkeypatch.undo()
+    assert result.figure("page-2-figure-1.jpg") == b"of page 2"
 
 
 def test_all_is_published_under_one_name_which_is_recorded_first(result: Result, outbox: Path) -> None:

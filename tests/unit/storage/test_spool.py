@@ -104,6 +104,10 @@ def test_some_pages_read_these_are_kept_and_the_rest_is_read(house: House) -> No
     job.keep_page(kept(2, "of another source"), f"{'0' * 64} simulated-1 {pages}")
     (job.folder / "pages/0004.json").write_text('{"provenance": ')
     (job.folder / "pages/.ocrd-0005.json.tmp").write_text("half a pa")
+    (job.folder / "figures").mkdir()
+    (job.folder / "figures/page-2-figure-1.jpg").write_bytes(b"cropped by the other engine")
+    assert list(job.kept_pages(f"{SHA} simulated-1 {pages}")) == [0]
+    assert list((job.folder / "figures").iterdir()) == []
     assert [outcome.kind for outcome in house.start()] == ["delivered"]
     assert sorted(house.engine.reads) == [1, 2, 3, 4]
     assert (house.outbox / "scan.md").read_text().splitlines()[2::4] == [

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import structlog
 
-from ocrd.telemetry import journal, log_throttle, logs
+from ocrd.model import PageResult, Verdict
+from ocrd.telemetry import event_log, journal, log_throttle, logs
+from ocrd.telemetry.events import Ended, PageDone
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -275,3 +277,16 @@ def test_a_child_that_lingers_does_not_hold_up_the_end(run_python: Callable[...,
     told = run_python("-c", LINGERS)
     os.kill(int(told.stdout), signal.SIGKILL)
     assert "last words" in [json.loads(line)["event"] for line in told.stderr.splitlines()]
+
+
+def test_a_document_with_many_bad_pages_is_one_warning_that_names_the_first() -> None:
+    bad = [PageResult(index, Verdict.FAILED, f"reason {index}", None, 1) for index in range(20_000)]
+    ended = Ended("scans", "j1", "a.pdf", "delivered", Path("/o/a.md"), None, 1.0, 2.0, 20_000, "partial", problems=bad)
+    with structlog.testing.capture_logs() as told:
+        for page in bad:
+            event_log.write(PageDone("scans", "j1", "a.pdf", page))
+        event_log.write(ended)
+    [line] = [line for line in told if line["log_level"] != "debug"]
+    assert (line["event"], line["log_level"]) == ("delivered", "warning")
+    assert line["look_at"].startswith("page 1 (failed: reason 0), page 2 (failed: reason 1), ")
+    assert line["look_at"].endswith(", page 5 (failed: reason 4), and 19995 more")
