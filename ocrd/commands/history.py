@@ -1,6 +1,7 @@
 """`ocrd history`: what came to its end, as the ledgers of the watches tell."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -46,8 +47,13 @@ def entries(
 
 
 def being_made_anew(watches: Iterable[Watch]) -> list[str]:
-    """List the watches whose ledger does not hold all yet."""
-    return [watch.name for watch in watches if not Ledger(watch.work_folder).is_whole()]
+    """List the watches whose ledger does not hold all yet; one that can't be read is told of by `entries`."""
+    found = []
+    for watch in watches:
+        with suppress(MachineError):
+            if not Ledger(watch.work_folder).is_whole():
+                found.append(watch.name)
+    return found
 
 
 def _of(watch: Watch, broken: list[MachineError]) -> Iterator[Entry]:

@@ -375,7 +375,7 @@ def test_the_history_can_be_asked_for_a_part_and_a_broken_ledger_hides_no_other(
     for number, watch in enumerate(("scans", "faxes", "scans"), 1):
         house.path(".inbox.ocrd-work", watch).mkdir(exist_ok=True, parents=True)
         status = "partial" if number == 1 else "complete"
-        Ledger(house.path(".inbox.ocrd-work", watch), house.path("outbox", watch)).record(entry(number, status=status))
+        Ledger(house.path(".inbox.ocrd-work", watch)).record(entry(number, status=status))
     house.path(".inbox.ocrd-work", "mail").mkdir(parents=True)
     house.path(f".inbox.ocrd-work/{NAME}", "mail").write_text("no database at all" * 99)
 
