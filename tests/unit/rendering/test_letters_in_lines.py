@@ -57,13 +57,13 @@ def test_a_photograph_has_no_lines() -> None:
     assert cells[7:].sum() > 0.7 * text[7:].sum()
 
 
-@pytest.mark.parametrize("askew", [2.0, -2.0])
+@pytest.mark.parametrize("askew", [3.5, -3.5])
 def test_lines_of_a_page_that_is_askew_are_found_where_they_stand_once_it_is_set_right(askew: float) -> None:
     image = with_text(sheet(), 300, 30)
     _, straight = spread(image)
     letters, cells = spread(image.rotate(-askew, fillcolor="white"), stands=False)
     assert cells.sum() > 0.7 * letters
-    assert abs(cells - straight).sum() < 0.5 * straight.sum()
+    assert abs(cells - straight).sum() < 0.35 * straight.sum()
 
 
 def test_an_empty_page_has_none() -> None:
