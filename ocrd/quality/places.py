@@ -18,8 +18,10 @@ _STEP = 4 / 999
 """Within which two lengths are the same, as a share of the page."""
 _ACROSS, _DOWN = 8, 12
 """Cells of `PageFacts.spread`."""
-_OUTSIDE, _MUCH = 150, 0.35
+_OUTSIDE, _MUCH = 100, 0.25
 """Letters, and share of all, that must stand outside of all boxes: notes at the margin are left out rightly."""
+_TOUCHED = 0.1
+"""Share of a cell in boxes from which its letters may all stand in those: boxes are often as narrow as a line."""
 _LETTERS = 60
 _DENSEST = 200_000
 """Letters that would fill a page, if they were as small as an engine can read, a third of a point smaller than print
@@ -68,7 +70,7 @@ def unseen(blocks: Iterable[Block], spread: Sequence[int]) -> str:
     if not boxes or not spread or any(block.text.strip() and not block.boxes for block in blocks):
         return ""
     total = sum(spread)
-    outside = total - letters_in(boxes, spread)
+    outside = sum(count for count, share in zip(spread, _covered(boxes), strict=True) if share < _TOUCHED)
     if outside < max(_OUTSIDE, total * _MUCH):
         return ""
     return f"some {outside:.0f} letters of about {total} stand where the engine saw nothing"
