@@ -22,8 +22,8 @@ from cer import MARKUP, cer
 from PIL import Image
 
 from ocrd.engines.cpu import CpuEngine, installed_languages
+from ocrd.markup import layout_blocks
 from ocrd.model import PageFacts, PageImage, PageResult, PixelSize, Placement, Reading, Verdict
-from ocrd.output import layout_blocks
 from ocrd.rendering import tasks
 
 DPI = 300

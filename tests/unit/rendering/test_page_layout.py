@@ -2,7 +2,7 @@
 
 import pytest
 
-from ocrd.output import layout_blocks
+from ocrd.markup import layout_blocks
 from ocrd.rendering.page_layout import Block, Word, assembled
 
 SIZE = (1000.0, 1000.0)

@@ -10,8 +10,8 @@ from house import House
 
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.engines.vllm.deepseek import page_size
+from ocrd.markup import layout_blocks
 from ocrd.model import Placement, TextLayer, View
-from ocrd.output import layout_blocks
 from ocrd.rendering import tasks, text_layer
 from ocrd.rendering.renderer import Renderer
 
