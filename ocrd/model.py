@@ -313,6 +313,18 @@ class Rung(StrEnum):
     """The PDF's own text, without the engine."""
 
 
+class ReadWord(NamedTuple):
+    """A word, and where it stands on the page image: shares of its width and height, from the upper left corner."""
+
+    text: str
+    left: float
+    right: float
+    baseline: float
+    """Where its letters rest, share of the height."""
+    height: float
+    """Of its line's letters, share of the height."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the engine returned for one page image."""
@@ -327,6 +339,13 @@ class Reading:
     """Tokens generated; for engines without tokens, characters."""
     seconds: float
     """From the engine's taking the page to its answer."""
+    words: tuple[ReadWord, ...] = ()
+    """Every word with its place, in reading order; none from an engine that does not say."""
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Read it back. Raises KeyError, TypeError or ValueError if it is damaged."""
+        return cls(**{**raw, "words": tuple(ReadWord(*word) for word in raw.get("words", ()))})
 
 
 class Verdict(StrEnum):
@@ -403,7 +422,7 @@ class PageResult:
             raw["index"],
             Verdict(raw["verdict"]),
             raw["reason"],
-            Reading(**raw["reading"]) if raw["reading"] else None,
+            Reading.from_json(raw["reading"]) if raw["reading"] else None,
             Rung(raw["rung"]),
             PageFacts.from_json(raw["facts"]) if raw["facts"] else None,
             tuple(_attempt(one) for one in raw["attempts"]),

@@ -22,7 +22,7 @@ import ocrd
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.engines.base import Engine, EngineInfo
 from ocrd.errors import ConfigError, DocumentError, EngineError, PageError
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, ReadWord, Rung
 from ocrd.rendering import page_layout
 from ocrd.rendering.page_layout import Block, Word
 
@@ -128,10 +128,12 @@ class CpuEngine(Engine):
         """Read one page. A page that takes too long or kills its workers raises PageError, and costs no other page."""
         start = time.monotonic()
         try:
-            text = await self._run(_read, page, languages=approach.languages, about=(page.index, hash(page.pixels)))
+            known_as = (page.index, hash(page.pixels))
+            text, words = await self._run(_read, page, languages=approach.languages, about=known_as)
         except WorkerError as error:
             raise PageError(f"Reading this page {error}.", _REMEDY) from error
-        return Reading(page.index, text, "stop", tokens=len(text), seconds=time.monotonic() - start)
+        seconds = time.monotonic() - start
+        return Reading(page.index, text, "stop", tokens=len(text), seconds=seconds, words=words)
 
     def accept(self, approach: Approach) -> None:
         """Raise DocumentError for a prompt, and for languages that can't be read."""
@@ -242,8 +244,8 @@ def _load(setup: _Setup) -> tuple[str, dict[str, str]]:
     return program, {package: version(package) for package in packages}
 
 
-def _read(setup: _Setup, page: PageImage) -> str:
-    """Read a page as Markdown. Raises PageError, MemoryError."""
+def _read(setup: _Setup, page: PageImage) -> tuple[str, tuple[ReadWord, ...]]:
+    """Read a page as Markdown, and say where each word stands. Raises PageError, MemoryError."""
     from PIL import Image
 
     try:
@@ -273,13 +275,22 @@ class _Reader:
             self._letters = _Tesseract(setup)
         self.program = self._letters.program
 
-    def read(self, image: "Image") -> str:
-        """Read an image of any colours, the right way up, as Markdown, with tags that tell where each block stands."""
+    def read(self, image: "Image") -> tuple[str, tuple[ReadWord, ...]]:
+        """Read an image of any colours, the right way up, as Markdown, with tags that tell where each block stands.
+
+        Returns also every word with its place.
+        """
         grey = image.convert("L")
         words = self._letters.words(grey)
         if not words:
-            return ""
-        return page_layout.assembled(words, _layout(grey, words), grey.size, in_order=self._letters.in_order)
+            return "", ()
+        text = page_layout.assembled(words, _layout(grey, words), grey.size, in_order=self._letters.in_order)
+        return text, tuple(_placed(word, *grey.size) for word in words)
+
+
+def _placed(word: Word, width: int, height: int) -> ReadWord:
+    sides = (word.left / width, word.right / width, word.baseline / height, word.height / height)
+    return ReadWord(word.text, *(round(side, 5) for side in sides))
 
 
 def _show(image: "Image", tesseract: Any) -> None:  # noqa: ANN401 - an optional library

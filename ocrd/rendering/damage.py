@@ -63,7 +63,7 @@ def of_messages(messages: Iterable[str], *, closely: bool) -> str:
 
 def of_structure(document: "pymupdf.Document", page: int) -> str:
     """Say what is missing of the page with this cross-reference number: itself, or what is drawn on it."""
-    if document.xref_object(page) == "null":
+    if not document.xref_object(page).startswith("<<"):
         return "its own object is missing"
     entries = {key: document.xref_get_key(page, key) for key in document.xref_get_keys(page)}
     if "Contents" in entries:

@@ -32,6 +32,8 @@ _LEAST_STRONG = 0.003
 """Share of a page that its strongest ink covers at least; a few lines of text cover more."""
 _LEAST_PALE = 0.03
 """Share of a page that pale print and the paper between its letters cover at least: some ten lines."""
+_PALE_LETTERS, _PALE_LINES = 200, 6
+"""Fewer are the shadow of a fold or streaks, which have sharp edges, too."""
 _SHARPER = 1.3
 """How much stronger its edges are than the grain of the paper. Shown-through print comes to 1.15 at most."""
 TEXT_PIECES = 8
@@ -74,11 +76,13 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
     right; the pixels then are still to be drawn so.
     """
     sight = Sight.of(pixels, *placement.upright)
+    if (pale := _pale(sight, pixels, placement)) is not None:
+        sight = pale
     if sight.colours.max() < _BLACK:
         return PageFacts(placement, 1.0, blank="there is nothing but black", damage="it is black all over")
     marks, dark = _marks(sight), sight.dark
     ink = max(float(sight.pieces[marks, 4].sum()) / sight.grey.size, dark)
-    if not sight.pale and (reason := _blank(sight, marks, dark)):
+    if pale is None and (reason := _blank(sight, marks, dark)):
         return PageFacts(placement, ink, blank=reason)
     turn, other = (0, None) if stands else way_up(sight)
     text = Text.of(sight, turn)
@@ -102,12 +106,17 @@ class Sight:
     """For every pixel of the small copy the number of its piece, from 1; 0 where there is none."""
     colours: "Array"
     """Rows of RGB, smaller still."""
+    strongest: float
+    """Levels by which its strongest ink differs from the paper."""
     pale: bool
-    """Whether all of its print is pale; its contrast is stretched then."""
+    """Whether that is little, and has sharp edges."""
 
     @classmethod
-    def of(cls, pixels: "Array", width: float, height: float) -> Self:
-        """Look at an image (rows of RGB) of a page of this width and height, in any unit; it may be stretched."""
+    def of(cls, pixels: "Array", width: float, height: float, gain: float = 1.0) -> Self:
+        """Look at an image (rows of RGB) of a page of this width and height, in any unit; it may be stretched.
+
+        `gain` is by how much its contrast is to be raised.
+        """
         import cv2
         import numpy as np
 
@@ -123,13 +132,14 @@ class Sight:
             grey = 255 - grey
         contrast = cv2.subtract(_paper(grey), grey)
         strongest = float(np.percentile(_inner(contrast), 100 * (1 - _LEAST_STRONG)))
-        if pale := strongest < PALE and _is_sharp(full, contrast, strongest):
-            contrast = cv2.convertScaleAbs(contrast, alpha=2 * STRONG / strongest)
+        pale = strongest < PALE and _is_sharp(full, contrast, strongest)
+        if gain != 1:
+            contrast = cv2.convertScaleAbs(contrast, alpha=gain)
         ink = _without_rules((contrast > CONTRAST).view(np.uint8))
         few = cv2.countNonZero(ink) < 2**16  # then so are the pieces, and short labels are thrice as fast
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, ltype=cv2.CV_16U if few else cv2.CV_32S)
         strong = np.bincount(labels[contrast > STRONG], minlength=count)
-        return cls(grey, np.column_stack([boxes, strong])[1:], labels, _few(pixels), pale)
+        return cls(grey, np.column_stack([boxes, strong])[1:], labels, _few(pixels), strongest, pale)
 
     @property
     def dark(self) -> float:
@@ -162,6 +172,15 @@ def _paper(grey: "Array") -> "Array":
     tiny = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
     tiny = cv2.medianBlur(cv2.dilate(tiny, cv2.getStructuringElement(cv2.MORPH_RECT, (5, 5))), 5)
     return cv2.resize(tiny, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _pale(sight: Sight, pixels: "Array", placement: Placement) -> Sight | None:
+    """Look again, with more contrast, at a page whose print may all be pale; None unless lines of text show then."""
+    if not sight.pale:
+        return None
+    again = Sight.of(pixels, *placement.upright, gain=2 * STRONG / sight.strongest)
+    texts = (Text.of(again, turn) for turn in (0, 90))
+    return again if any(text.letters >= _PALE_LETTERS and text.lines(0) >= _PALE_LINES for text in texts) else None
 
 
 def _inner(levels: "Array") -> "Array":

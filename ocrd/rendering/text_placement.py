@@ -1,7 +1,7 @@
 """Where the text of a page goes in a copy of it that can be searched. Pure.
 
-An engine tells where a block stands, but not where its lines do. They are guessed from the amount of text: good enough
-to find a word, and to see its place on the page marked.
+The cpu engine tells where each word stands. Others tell where a block does, but not its lines: those are guessed from
+the amount of text, good enough to find a word, and to see its place on the page marked.
 """
 
 import math
@@ -11,7 +11,7 @@ from textwrap import wrap
 from typing import NamedTuple
 
 from ocrd.markup import layout_blocks
-from ocrd.model import Box, PageResult, Placement, TextLayer
+from ocrd.model import Box, PageResult, Placement, ReadWord, TextLayer
 from ocrd.output import markdown, sanitize
 from ocrd.output.markdown import Style
 from ocrd.output.plain_text import plain
@@ -51,6 +51,9 @@ def strips(page: PageResult) -> tuple[Strip, ...]:
     facts = page.facts
     if page.reading is None or facts is None or not facts.placement.width or _sound(facts.layer):
         return ()
+    if page.reading.words:
+        words = (word._replace(text=sanitize.clean(word.text)) for word in page.reading.words)
+        return tuple(_word(word, facts.placement) for word in words if word.text.strip())
     placed: list[Strip] = []
     homeless: list[str] = []
     for block in layout_blocks.parse(sanitize.clean(page.reading.text)):
@@ -62,6 +65,15 @@ def strips(page: PageResult) -> tuple[Strip, ...]:
         else:
             homeless.append(text)
     return (*placed, *_fill("\n".join(homeless), _WHOLE, facts.placement))
+
+
+def _word(word: ReadWord, placement: Placement) -> Strip:
+    """Lay a word where it was read, with a space behind it."""
+    wide, high = placement.upright
+    x, y = placement.on_page(word.left, word.baseline)
+    length = wide * (word.right - word.left) * (len(word.text) + 1) / len(word.text)
+    height = high * (placement.bottom - placement.top) * word.height
+    return Strip(f"{_drawn(word.text)} ", x, y, length, height, -(placement.turn + placement.skew))
 
 
 def _sound(layer: TextLayer | None) -> bool:

@@ -23,11 +23,13 @@ _SIXTEEN = 257
 
 
 def pages(path: Path) -> list[int]:
-    """List which images of a TIFF are pages, by their places in it. Raises what tifffile does."""
+    """List which images of a TIFF are pages, by their places in it: one at least. Raises as tifffile does, ValueError."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
         kinds = [int(getattr(page, "subfiletype", 0)) for page in file.pages]
+    if not kinds:
+        raise ValueError("its directory is missing")
     wanted = [place for place, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
     return wanted or list(range(len(kinds)))
 

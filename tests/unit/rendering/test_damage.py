@@ -98,6 +98,12 @@ def test_a_page_that_is_gone_is_not_blank_and_costs_no_other(renderer: Sync) -> 
     assert [bool(page.blank) for page in pages] == [False, True, False, False]
 
 
+def test_a_page_whose_object_is_none_is_not_blank(renderer: Sync, tmp_path: Path) -> None:
+    path = scanned(tmp_path / "scan.pdf")
+    path.write_bytes(path.read_bytes().replace(b"<</Type/Page/", b"<\x1c/Type/Page/"))
+    assert facts(renderer, path).damage == "its own object is missing"
+
+
 def test_a_page_whose_contents_are_missing_is_not_blank(renderer: Sync, tmp_path: Path) -> None:
     data = scanned(tmp_path / "scan.pdf").read_bytes()
     start = data.index(b"q 595 0 0 842")

@@ -11,6 +11,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageDraw
 
+from ocrd.errors import DocumentError
 from ocrd.filetypes import is_source_name
 from ocrd.model import PageResult, PixelSize, Verdict, View
 from ocrd.rendering import tasks
@@ -119,6 +120,14 @@ def test_files_of_scanners_are_read(name: str) -> None:
 
 def test_a_thumbnail_is_no_page() -> None:
     assert tasks.open_source(FILES / "two-pages-one-thumbnail.tif").pages == 1
+
+
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.98])
+def test_a_tiff_whose_directory_is_missing_is_refused(tmp_path: Path, kept: float) -> None:
+    data = pillow("TIFF", compression="tiff_lzw")
+    (tmp_path / "scan.tif").write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(DocumentError, match=r"This TIFF can't be opened"):
+        tasks.open_source(tmp_path / "scan.tif")
 
 
 def test_an_animation_is_one_page(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The text of a PDF that can be searched lies where it was read, however the page is turned, and shows nothing."""
 
+import json
+
 import pymupdf
 import pytest
 
-from ocrd.model import PageFacts, PageResult, Placement, Reading, TextLayer, Verdict
+from ocrd.model import PageFacts, PageResult, Placement, Reading, ReadWord, TextLayer, Verdict
 from ocrd.rendering.searchable_pdf import searchable
 from ocrd.rendering.text_placement import strips
 
@@ -96,3 +98,27 @@ def test_a_page_that_was_not_read_stays_as_it_is() -> None:
     data = searchable(source, [strips(PageResult(0, Verdict.FAILED, "bad", None))])
     with pymupdf.open("pdf", data) as made:
         assert made[0].get_text() == ""
+
+
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_each_word_lies_where_the_engine_says(turn: int) -> None:
+    words = tuple(
+        ReadWord(text, 0.1 + 0.2 * place, 0.25 + 0.2 * place, 0.3 + 0.1 * line, 0.02)
+        for line, row in enumerate(("First of all", "comes what follows"))
+        for place, text in enumerate(row.split())
+    )
+    placement = Placement(400, 600, turn=turn)
+    wide, high = placement.upright
+    page = read(PLACED + "whatever the Markdown says", placement)
+    reading = Reading(0, "whatever", "stop", 1, 0.1, words=words)
+    page = PageResult(0, Verdict.OK, "", reading, facts=page.facts)
+    assert PageResult.from_json(json.loads(json.dumps(page.to_json()))) == page
+    with pymupdf.open("pdf", searchable(blank(), [strips(page)])) as made:
+        made[0].set_rotation(turn)
+        found = made[0].get_text("words", sort=False)
+        assert [word[4] for word in found] == ["First", "of", "all", "comes", "what", "follows"]
+        for word, box in zip(words, found, strict=True):
+            seen = pymupdf.Rect(box[:4]) * made[0].rotation_matrix
+            assert seen.x0 == pytest.approx(word.left * wide, abs=1)
+            assert seen.x1 == pytest.approx(word.right * wide, abs=1)
+            assert seen.y0 < (word.baseline - word.height / 2) * high < seen.y1
