@@ -23,7 +23,7 @@ _SIXTEEN = 257
 
 
 def pages(path: Path) -> list[int]:
-    """List which images of a TIFF are pages, by their places in it: one at least. Raises as tifffile does, ValueError."""
+    """List which images of a TIFF are pages, by place: at least one. Raises as tifffile does, ValueError."""
     import tifffile
 
     with tifffile.TiffFile(path) as file:
