@@ -82,18 +82,20 @@ _RECORDS = 5
 """Places that no print has."""
 
 
-def found(told: Words, *, fits: bool) -> str:
+def found(content: Words, *, fits: bool) -> str:
     """Say that the engine talks; empty if it reads. `fits` tells that the page has about so many letters."""
-    text = told.text.lstrip()
+    text = content.text.lstrip()
     if _QUESTION.fullmatch(text):
         return "the engine repeated what it was asked"
-    if _describes(text, told, fits=fits) or any(_described(block.text, told.letters) for block in told.blocks[1:]):
+    if _describes(text, content, fits=fits) or any(
+        _described(block.text, content.letters) for block in content.blocks[1:]
+    ):
         return "the engine describes the page instead of reading it"
-    if "bbox" in told.raw and len(_RECORD.findall(told.raw)) >= _RECORDS:
+    if "bbox" in content.raw and len(_RECORD.findall(content.raw)) >= _RECORDS:
         return "the engine gives places for a program instead of the text"
-    if "cel" in told.raw and len(_OWN_TOKEN.findall(told.raw)) >= _RECORDS:
+    if "cel" in content.raw and len(_OWN_TOKEN.findall(content.raw)) >= _RECORDS:
         return "the engine wrote tokens of its own into a table"
-    if told.letters > _SHORT:
+    if content.letters > _SHORT:
         return ""
     excuse, about = _EXCUSE.search(text), _EXCUSED.search(text)
     named = about and (about[1] or about[2])
@@ -102,11 +104,11 @@ def found(told: Words, *, fits: bool) -> str:
     return ""
 
 
-def _describes(text: str, told: Words, *, fits: bool) -> bool:
+def _describes(text: str, content: Words, *, fits: bool) -> bool:
     """Whether a text begins as a description does: briefly, of a page, or in words that look at things all along."""
     if not _TELLING.match(text):
         return False
-    if told.letters < 4 * _SHORT and (not fits or _OF_A_PAGE.search(text[:_OPENING])):
+    if content.letters < 4 * _SHORT and (not fits or _OF_A_PAGE.search(text[:_OPENING])):
         return True
     return _looks(text)
 

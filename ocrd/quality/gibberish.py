@@ -54,18 +54,18 @@ _UNDECODED = re.compile(r"\ufffd|\(cid:\d+\)|&#x?[0-9a-f]+;", re.IGNORECASE)
 """What programs write for a character that they don't know."""
 
 
-def found(told: Words) -> str:
+def found(content: Words) -> str:
     """Say that the words are none; empty if they may well be, or are too few."""
-    words = told.words[:_MANY]
-    undecoded = any(sign in told.raw for sign in ("\ufffd", "(cid:", "&#"))
-    if undecoded and len(_UNDECODED.findall(told.raw)) > max(_FEW, told.letters / 10):
+    words = content.words[:_MANY]
+    undecoded = any(sign in content.raw for sign in ("\ufffd", "(cid:", "&#"))
+    if undecoded and len(_UNDECODED.findall(content.raw)) > max(_FEW, content.letters / 10):
         return "its characters were not decoded"
     hanzi = [word for word in words if "\u3400" <= word <= "\u9fff"]
     if len(hanzi) >= _FEW_CHARACTERS and len(_common().intersection(hanzi)) < _COMMON * len(set(hanzi)):
         return "its characters are common nowhere"
     if len(hanzi) >= _CHARACTERS:
         return "its characters make no text" if len(set(hanzi)) > _NEW * len(hanzi) else ""
-    if _in_two_scripts(told):
+    if _in_two_scripts(content):
         return "it mixes letters of two scripts"
     names = [word for word in dict.fromkeys(words) if len(word) > 1 and word.isalpha()]
     letters = " ".join(names).translate(_KINDS)
@@ -73,7 +73,7 @@ def found(told: Words) -> str:
     enough = len(letters) >= _ENOUGH
     if enough and (_without_turns(letters) if known > 0.9 * (len(letters) - len(names)) else _without_tie(names)):
         return "its letters make no words"
-    return "its words have capitals and digits within" if _in_odd_letters(told.plain[:_BEGINNING]) else ""
+    return "its words have capitals and digits within" if _in_odd_letters(content.plain[:_BEGINNING]) else ""
 
 
 @cache
@@ -97,11 +97,11 @@ def _in_odd_letters(plain: str) -> bool:
     return odd >= _ODD_WORDS and odd > len(words) / 2
 
 
-def _in_two_scripts(told: Words) -> bool:
+def _in_two_scripts(content: Words) -> bool:
     """Whether every few words the letters are others, also within words: upside down, half of them look so."""
-    if not _CYRILLIC.search(told.plain) or not _LATIN.search(told.plain):
+    if not _CYRILLIC.search(content.plain) or not _LATIN.search(content.plain):
         return False
-    words = [word for word in _WORD.findall(told.plain) if not word.isdigit()]
+    words = [word for word in _WORD.findall(content.plain) if not word.isdigit()]
     scripts = [bool(_CYRILLIC.search(word)) for word in words]
     turns = sum(one != other for one, other in pairwise(scripts))
     odd = sum(bool(_ODD.search(word)) for word in words)

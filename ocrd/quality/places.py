@@ -28,9 +28,9 @@ _DENSEST = 200_000
 ever is: 3 points on A4. Chinese and Japanese characters are as wide as two."""
 
 
-def repeated(told: Words) -> str:
+def repeated(content: Words) -> str:
     """Say that boxes come again and again; empty if they may well stand so."""
-    blocks = [block for block in told.blocks if block.boxes]
+    blocks = [block for block in content.blocks if block.boxes]
     if len(blocks) < _SAME:
         return ""
     if (count := _marching(blocks)) >= _MARCHING:
@@ -47,9 +47,9 @@ def repeated(told: Words) -> str:
     return ""
 
 
-def crammed(told: Words) -> str:
+def crammed(content: Words) -> str:
     """Say that a text is far too long for its box; empty if all have room."""
-    for block in told.blocks:
+    for block in content.blocks:
         area = sum((box.right - box.left) * (box.bottom - box.top) for box in block.boxes)
         if not area or len(block.text) < max(_LETTERS, area * _DENSEST):
             continue

@@ -85,83 +85,87 @@ class Room:
     lines: int = 0
     """Of text, columns beside one another. 0 where nobody looked."""
 
-    def crammed(self, told: Words) -> bool:
+    def crammed(self, content: Words) -> bool:
         """Whether the page has no room for so many letters."""
-        return self.letters > 0 and told.letters > 1.7 * self.letters + 20
+        return self.letters > 0 and content.letters > 1.7 * self.letters + 20
 
-    def about(self, told: Words) -> bool:
+    def about(self, content: Words) -> bool:
         """Whether the page has about as many letters."""
-        return 0.75 * self.letters < told.letters < 1.5 * self.letters
+        return 0.75 * self.letters < content.letters < 1.5 * self.letters
 
-    def fits(self, told: Words) -> bool:
+    def fits(self, content: Words) -> bool:
         """Whether the page has as many lines, and about as many letters. Then what they say again is said there."""
-        return self.lines > 2 and self.about(told) and 0.9 * self.lines <= told.lines <= 1.06 * self.lines + 1
+        return self.lines > 2 and self.about(content) and 0.9 * self.lines <= content.lines <= 1.06 * self.lines + 1
 
 
-def found(told: Words, room: Room) -> str:
+def found(content: Words, room: Room) -> str:
     """Say how a text repeats itself; empty if it does so no more than a page may."""
     return (
-        _endless(told)
-        or _in_circles(told, room)
-        or _counting(told, crammed=room.crammed(told))
-        or _stuttering(told, room)
-        or _again(told, room)
-        or _paragraphs_again(told, room)
-        or _in_lines(told, room.lines)
+        _endless(content)
+        or _in_circles(content, room)
+        or _counting(content, crammed=room.crammed(content))
+        or _stuttering(content, room)
+        or _again(content, room)
+        or _paragraphs_again(content, room)
+        or _in_lines(content, room.lines)
     )
 
 
-def _endless(told: Words) -> str:
+def _endless(content: Words) -> str:
     """Say what goes on without a word, or a word without an end."""
-    longest = max(map(len, told.plain.split()), default=0)
-    long_word = max(told.words, key=len) if longest > 60 and told.words else ""
+    longest = max(map(len, content.plain.split()), default=0)
+    long_word = max(content.words, key=len) if longest > 60 and content.words else ""
     if len(long_word) > 60 and len(set(long_word)) <= 5:
         return f"it says {_quoted([long_word])} in {len(long_word)} letters"
-    if longest >= _DIGITS and (zeros := _ZEROS.search(told.plain)):
+    if longest >= _DIGITS and (zeros := _ZEROS.search(content.plain)):
         return f"it says “{zeros[0]}” and goes on so"
-    if told.text.count("\\") > _FORMULA and (commands := _COMMANDS.search(told.text)):
+    if content.text.count("\\") > _FORMULA and (commands := _COMMANDS.search(content.text)):
         return f"it writes {_quoted([commands[1].strip()])} over and over"
     if len(long_word) > _LONGEST and long_word.isascii():
         return f"it has a word of {len(long_word)} letters, {_quoted([long_word])}"
-    unbroken = _UNBROKEN.search(told.plain) if longest > _LONGEST else None
+    unbroken = _UNBROKEN.search(content.plain) if longest > _LONGEST else None
     if unbroken and sum(map(str.isalnum, unbroken[0])) > _LONGEST:
         return f"it goes on for {len(unbroken[0])} characters without a space, {_quoted([unbroken[0]])}"
-    between = len(told.plain) - told.letters - 2 * len(told.words)  # beyond a comma and a space for each
-    if between >= 100 and any(_MUTE.search(gap) for gap in _HUSH.findall(told.plain)):
+    between = len(content.plain) - content.letters - 2 * len(content.words)  # beyond a comma and a space for each
+    if between >= 100 and any(_MUTE.search(gap) for gap in _HUSH.findall(content.plain)):
         return "it goes on and on in dots, rules or empty cells"
     return ""
 
 
-def _in_circles(told: Words, room: Room) -> str:
+def _in_circles(content: Words, room: Room) -> str:
     """Say which words come again and again without anything between, but for numbers that grow or other words."""
-    crammed, fits = room.crammed(told), room.fits(told)
-    if not told.echo(1 if crammed else _ECHO if told.scale == 1 else _CHARACTERS):
-        return _in_a_frame(told, room)
-    for circle in _circles(told.spelled, told.words, told):
-        if _vicious(circle, crammed=crammed) and not (fits and circle.by_line):
+    crammed, fits = room.crammed(content), room.fits(content)
+    if not content.echo(1 if crammed else _ECHO if content.scale == 1 else _CHARACTERS):
+        return _in_a_frame(content, room)
+    for circle in _circles(content.spelled, content.words, content):
+        if _too_often(circle, crammed=crammed) and not (fits and circle.by_line):
             return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row"
-    if told.numbers >= _FEW_NUMBERS and told.echo(1 if crammed else _CHARACTERS):
-        words = ["#" if word.isdigit() else word for word in told.words]
-        for circle in _circles(told.numbered, words, told):
+    if content.numbers >= _FEW_NUMBERS and content.echo(1 if crammed else _CHARACTERS):
+        words = ["#" if word.isdigit() else word for word in content.words]
+        for circle in _circles(content.numbered, words, content):
             named = [word for word in circle.words if word != "#" and len(word) > 1]
-            if len(named) >= 3 and _vicious(circle, crammed=crammed, patience=2) and not (fits and circle.by_line):
+            if len(named) >= 3 and _too_often(circle, crammed=crammed, patience=2) and not (fits and circle.by_line):
                 return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row, only counting on"
-    return _in_a_frame(told, room)
+    return _in_a_frame(content, room)
 
 
-def _in_a_frame(told: Words, room: Room) -> str:
+def _in_a_frame(content: Words, room: Room) -> str:
     """Say which words stand around ever other ones, more often than the page has lines or room for."""
-    often = Counter(told.words)
-    too_often = 12 if room.crammed(told) else (2 * room.lines + 20) * told.scale if room.lines else len(told.words)
+    often = Counter(content.words)
+    too_often = (
+        12 if room.crammed(content) else (2 * room.lines + 20) * content.scale if room.lines else len(content.words)
+    )
     if max(often.values(), default=0) <= too_often:
         return ""
     often = Counter({word: count for word, count in often.items() if not word.isdigit()})
     top = max(often.values(), default=0)
     kept = {word for word, count in often.items() if count >= max(12, top / 3)}
     places = [
-        place for place, word in enumerate(told.words) if word in kept or not place or told.words[place - 1] in kept
+        place
+        for place, word in enumerate(content.words)
+        if word in kept or not place or content.words[place - 1] in kept
     ]
-    frame = [told.words[place] if told.words[place] in kept else "#" for place in places]
+    frame = [content.words[place] if content.words[place] in kept else "#" for place in places]
     signs = {word: chr(number) for number, word in enumerate(kept | {"#"}, 1)}
     for first, end, period in _periods("".join(map(signs.__getitem__, frame)), RUN):
         words, rounds = frame[first : first + period], (end - first) / period
@@ -170,19 +174,19 @@ def _in_a_frame(told: Words, room: Room) -> str:
     return ""
 
 
-def _counting(told: Words, *, crammed: bool) -> str:
+def _counting(content: Words, *, crammed: bool) -> str:
     """Say how far it only counts: every number is one more than that before, or than that above it in a table."""
     enough = _COUNTED // 2 if crammed else _COUNTED
-    if told.numbers < enough:
+    if content.numbers < enough:
         return ""
-    numbers = [int(word) if word.isdecimal() and len(word) < 10 else None for word in told.words]
+    numbers = [int(word) if word.isdecimal() and len(word) < 10 else None for word in content.words]
     for width in range(1, 7):
         length = 0
         for number, above in zip(numbers[width:], numbers, strict=False):
             length = length + 1 if number is not None and above is not None and number == above + 1 else 0
             if length >= enough:
                 return f"it counts on and on, up to {number} and further"
-    return _in_steps(told.plain)
+    return _in_steps(content.plain)
 
 
 def _in_steps(plain: str) -> str:
@@ -195,59 +199,59 @@ def _in_steps(plain: str) -> str:
     return f"{even} of its numbers follow one another in the same step" if even > 0.6 * len(numbers) else ""
 
 
-def _stuttering(told: Words, room: Room) -> str:
+def _stuttering(content: Words, room: Room) -> str:
     """Say that it tells each word, or each line, twice or more before it goes on."""
-    words = told.words
+    words = content.words
     if len(words) > 40 and sum(map(eq, words, words[1:])) > 0.4 * len(words):
         twice = {word for word, other in pairwise(words) if word == other and word.isalpha()}
         if len(twice) >= 10:
             return "it says nearly every word twice"
-    lines = list(filter(str.strip, told.plain.split("\n")))
+    lines = list(filter(str.strip, content.plain.split("\n")))
     again = {line for line, other in pairwise(lines) if line == other} if len(lines) >= 12 else set()
-    if len(again) >= 5 and not room.fits(told) and sum(map(eq, lines, lines[1:])) > 0.4 * len(lines):
+    if len(again) >= 5 and not room.fits(content) and sum(map(eq, lines, lines[1:])) > 0.4 * len(lines):
         return "it says nearly every line twice"
     return ""
 
 
-def _again(told: Words, room: Room) -> str:
+def _again(content: Words, room: Room) -> str:
     """Say how much of a text came before, in whatever order."""
-    words, crammed = told.words, room.crammed(told)
-    if room.fits(told) or (told.numbers > 0.8 * len(words) and not crammed):  # a calendar, or a table of numbers
+    words, crammed = content.words, room.crammed(content)
+    if room.fits(content) or (content.numbers > 0.8 * len(words) and not crammed):  # a calendar, or a table of numbers
         return ""
-    again = told.repeats / max(1, len(words))
+    again = content.repeats / max(1, len(words))
     if again * len(words) > 0.5 * _STRETCH:
-        grid = len(_GRID.findall(told.text)) > len(words) / 10
+        grid = len(_GRID.findall(content.text)) > len(words) / 10
         if len(words) > 100 and again > 0.75 + 0.15 * grid:
             return f"{again:.0%} of its words say what it has said before"
         if (
             not grid
             and again * len(words) > 0.8 * _STRETCH
-            and (stretch := _longest_without_news(told.spelled, PHRASE * told.scale)) > 0.77
+            and (stretch := _longest_without_news(content.spelled, PHRASE * content.scale)) > 0.77
         ):
             return f"for {_STRETCH} words, {stretch:.0%} of what it says it has said before"
-    if crammed and max(again, repeats(told.spelled, RUN * told.scale) / max(1, len(words))) > 0.45:
+    if crammed and max(again, repeats(content.spelled, RUN * content.scale) / max(1, len(words))) > 0.45:
         return f"{again:.0%} of its words say what it has said before, and the page has no room for so many"
-    if again > 0.1 and (share := _told_again(told.plain)) > (0.5 if crammed else 0.7):
+    if again > 0.1 and (share := _repeated_share(content.plain)) > (0.5 if crammed else 0.7):
         return f"{share:.0%} of its sentences stand there before"
     return ""
 
 
-def _paragraphs_again(told: Words, room: Room) -> str:
+def _paragraphs_again(content: Words, room: Room) -> str:
     """Say which long paragraph stands there before, nearly word for word. Only a page in two copies has it so."""
-    if not told.echo(_PARAGRAPH // 4 * told.scale) or told.repeats < _NEARLY * (_PARAGRAPH - PHRASE):
+    if not content.echo(_PARAGRAPH // 4 * content.scale) or content.repeats < _NEARLY * (_PARAGRAPH - PHRASE):
         return ""
-    length, least = PHRASE * told.scale, _PARAGRAPH * (1 + told.scale) // 2
+    length, least = PHRASE * content.scale, _PARAGRAPH * (1 + content.scale) // 2
     known: set[str] = set()
     longest: list[str] = []
     again = 0
-    for paragraph in told.paragraphs:
-        runs = runs_of(told.spell(paragraph), length)
+    for paragraph in content.paragraphs:
+        runs = runs_of(content.spell(paragraph), length)
         if len(paragraph) >= least and sum(map(known.__contains__, runs)) > _NEARLY * len(runs):
             again += len(paragraph)
             longest = max(longest, paragraph, key=len)
         known.update(runs)
     if (again < 2 * least and len(longest) < 1.15 * least) or (
-        again > 0.3 * len(told.words) and told.letters < 1.5 * room.letters
+        again > 0.3 * len(content.words) and content.letters < 1.5 * room.letters
     ):
         return ""
     return f"it says {_quoted(longest)} again, a paragraph of {len(longest)} words"
@@ -269,7 +273,7 @@ def _longest_without_news(spelled: str, phrase: int) -> float:
     return most / _STRETCH
 
 
-def _told_again(plain: str) -> float:
+def _repeated_share(plain: str) -> float:
     """Share, by letters, of the sentences and lines that came before; 0 where they are few or a form's.
 
     Under a ban of repeated words in a row an engine goes on in whole sentences, each time in another order.
@@ -286,17 +290,17 @@ def _told_again(plain: str) -> float:
     return 1 - sum(map(len, set(parts))) / sum(map(len, parts))
 
 
-def _in_lines(told: Words, lines: int) -> str:
+def _in_lines(content: Words, lines: int) -> str:
     """Say that it has far more lines, or rows of a table, than the page: columns stand beside one another there."""
-    rows = len(_ROW.findall(told.plain)) if lines and "|" in told.plain else 0
-    if lines and rows > 1.4 * lines + 8 and (rows := round(rows * places.stacked(told.blocks))) > 1.4 * lines + 8:
+    rows = len(_ROW.findall(content.plain)) if lines and "|" in content.plain else 0
+    if lines and rows > 1.4 * lines + 8 and (rows := round(rows * places.stacked(content.blocks))) > 1.4 * lines + 8:
         return f"it has {rows} rows where there seem to be {lines} lines"
-    if lines and not rows and told.lines > 4 * lines + 20:
-        return f"it has {told.lines} lines where there seem to be {lines}"
+    if lines and not rows and content.lines > 4 * lines + 20:
+        return f"it has {content.lines} lines where there seem to be {lines}"
     return ""
 
 
-def _vicious(circle: _Cycle, *, crammed: bool, patience: int = 1) -> bool:
+def _too_often(circle: _Cycle, *, crammed: bool, patience: int = 1) -> bool:
     """Whether no page would say this so often: the longer the words, the fewer times are too many.
 
     Where the text has no room on its page there is no doubt; in tables and forms there is more.
@@ -330,12 +334,12 @@ def _usual(circle: _Cycle) -> int:
     return 40 if named else 1000
 
 
-def _circles(spelled: str, words: list[str], told: Words) -> Iterator[_Cycle]:
+def _circles(spelled: str, words: list[str], content: Words) -> Iterator[_Cycle]:
     """Find the circles of a text's words, or of what stands for each of them."""
-    for first, end, period in _periods(spelled, RUN * told.scale):
+    for first, end, period in _periods(spelled, RUN * content.scale):
         if end - first < _LEAST * period:
             continue
-        where = told.places
+        where = content.places
         text = where[first].string[where[first].start() : where[min(end, len(where)) - 1].end()]
         yield _Cycle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
 

@@ -79,20 +79,20 @@ def failed(index: int, reason: str, rung: Rung = Rung.FIRST, facts: PageFacts | 
 def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
     if reading.finish_reason == "repetition":
         return Verdict.REPEATED, "the engine repeated itself and was stopped"
-    told = Words.of(reading.text)
-    letters = told.letters
-    if reason := places.repeated(told) or repetition.found(told, _room(facts)):
+    content = Words.of(reading.text)
+    letters = content.letters
+    if reason := places.repeated(content) or repetition.found(content, _room(facts)):
         return Verdict.REPEATED, reason
     if reading.finish_reason == "length":
         return Verdict.TRUNCATED, f"the engine stopped in the middle of the page, after {reading.tokens} tokens"
     reason = (
-        _nothing(told, facts)
-        or chatter.found(told, fits=0.7 * facts.letters < letters < 1.7 * facts.letters)
-        or _too_little(told, facts)
+        _nothing(content, facts)
+        or chatter.found(content, fits=0.7 * facts.letters < letters < 1.7 * facts.letters)
+        or _too_little(content, facts)
         or _too_much(letters, facts)
-        or places.crammed(told)
-        or places.unseen(told.blocks, facts.spread)
-        or gibberish.found(told)
+        or places.crammed(content)
+        or places.unseen(content.blocks, facts.spread)
+        or gibberish.found(content)
     )
     return (Verdict.SUSPECT, reason) if reason else (Verdict.OK, "")
 
@@ -100,23 +100,23 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
 # How much
 
 
-def _nothing(told: Words, facts: PageFacts) -> str:
-    if not any(char.isprintable() and not char.isspace() for char in told.text):
-        if not any(block.boxes for block in told.blocks):
+def _nothing(content: Words, facts: PageFacts) -> str:
+    if not any(char.isprintable() and not char.isspace() for char in content.text):
+        if not any(block.boxes for block in content.blocks):
             return f"the engine found no text, but {facts.ink:.2%} of the page is ink"
-    elif told.letters or "![" in told.raw:
+    elif content.letters or "![" in content.raw:
         return ""
-    if not told.letters and _seen(told, facts) >= _FEW:
+    if not content.letters and _seen(content, facts) >= _FEW:
         return f"the engine read no letter where there seem to be some {facts.letters}"
     return ""
 
 
-def _too_little(told: Words, facts: PageFacts) -> str:
-    layer, letters = facts.layer, told.letters
+def _too_little(content: Words, facts: PageFacts) -> str:
+    layer, letters = facts.layer, content.letters
     if layer and not layer.flaw and layer.letters >= 2 * _FEW and letters < 0.5 * layer.letters:
         return f"the engine read {letters} letters where the PDF's own text has {layer.letters}"
-    seen = _seen(told, facts) - _CELL * told.plain.count("|")
-    few = letters < _least_share(seen) * seen or (letters < 0.55 * seen and _breaks_off(told.text))
+    seen = _seen(content, facts) - _CELL * content.plain.count("|")
+    few = letters < _least_share(seen) * seen or (letters < 0.55 * seen and _breaks_off(content.text))
     if facts.lines >= _LINES and seen >= 2.5 * _FEW and few:
         return f"the engine read {letters} letters where there seem to be some {facts.letters}"
     return ""
@@ -140,11 +140,11 @@ def _too_much(letters: int, facts: PageFacts) -> str:
     return ""
 
 
-def _seen(told: Words, facts: PageFacts) -> float:
+def _seen(content: Words, facts: PageFacts) -> float:
     """Letters that there seem to be, but for what only looks so in what the engine calls a picture."""
     if not facts.spread:
         return facts.letters
-    boxes = [box for block in told.blocks if block.label in PICTURES for box in block.boxes]
+    boxes = [box for block in content.blocks if block.label in PICTURES for box in block.boxes]
     area = min(1.0, sum((box.right - box.left) * (box.bottom - box.top) for box in boxes))
     hidden = places.letters_in(boxes, facts.spread)
     least = _FEW if area > _WHOLE else 5 * _FEW  # a drawing may have labels

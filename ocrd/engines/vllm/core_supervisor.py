@@ -2,8 +2,8 @@
 
 Knows nothing of vLLM: the engine proper is a `Core`, and whatever builds one is passed in.
 
-When a core dies, any of the pages then in it may be the killer. Each of them is read again, but in less company: at
-most a sixteenth as many pages at once as died together. While nothing more happens the company doubles with every such
+When a core dies, any of the pages then in it may be the killer. Each of them is read again, beside fewer others: at
+most a sixteenth as many pages at once as died together. While nothing more happens their number doubles with every such
 group that is read, since most deaths are the machine's. If another core dies, again a sixteenth, and from then on no
 doubling, until a page dies alone. A page that dies alone, and had been in a death before, is refused, provided that a
 rebuilt engine can still read the test page. So of 256 pages with one killer the engine is rebuilt three or four times,
@@ -277,7 +277,7 @@ class CoreSupervisor:
         try:
             reading = await core.read(page, visit.priority, visit.approach)
         except CoreDied:
-            self._mourn(core)
+            self._handle_death(core)
             if self._end:
                 raise self._end from None
             raise
@@ -299,19 +299,19 @@ class CoreSupervisor:
             if suspect.deaths == 1:
                 suspect.room *= 2
 
-    def _mourn(self, core: Core) -> None:
-        """Charge a death to the pages that were in it, once, and give each of them less company from now on."""
+    def _handle_death(self, core: Core) -> None:
+        """Charge a death to the pages that were in it, once, and give each of them less died_together from now on."""
         core.kill()  # whatever is left of it
         self._cleared = 0
-        company = [visit for visit in self._inside if visit.core is core]
-        for visit in company:
+        died_together = [visit for visit in self._inside if visit.core is core]
+        for visit in died_together:
             visit.core = None
             visit.deaths += 1
-            visit.died_alone = len(company) == 1
-            visit.room = max(1, math.ceil(len(company) / PARTS))
-        if core is self._core and company:
+            visit.died_alone = len(died_together) == 1
+            visit.room = max(1, math.ceil(len(died_together) / PARTS))
+        if core is self._core and died_together:
             self._setbacks += 1
-            log.error("the engine died with %d pages in it; each of them is read again", len(company))
+            log.error("the engine died with %d pages in it; each of them is read again", len(died_together))
 
     # -- the core's lives ---------------------------------------------------------------------------------------
 
@@ -402,10 +402,10 @@ class CoreSupervisor:
         self._rest_timer = asyncio.get_running_loop().call_later(self.rest.after, self._begin_rest)
 
     def _begin_rest(self) -> None:
-        self._resting = asyncio.create_task(self._lie_down())
+        self._resting = asyncio.create_task(self._go_idle())
         self._resting.add_done_callback(_retrieved)
 
-    async def _lie_down(self) -> None:
+    async def _go_idle(self) -> None:
         async with self._change:
             if self._inside or self._waiting or not self._core or self._asleep:
                 return
