@@ -93,7 +93,7 @@ class Renderer:
             async with self._turn(priority):
                 try:
                     image = await self._drawn(path, index, sizer, prepare, view)
-                except WorkerError:
+                except WorkerError:  # a lack of memory can be a crash, too
                     view = replace(view, coarse=True)
                     image = await self._drawn(path, index, sizer, prepare, view)
         again = partial(self.page, path, index, sizer, prepare, view, priority=priority)

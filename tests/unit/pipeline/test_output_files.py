@@ -1,9 +1,10 @@
 """The files of a document: all that are wanted, of each part, and none lost with another."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,6 +16,11 @@ from ocrd.output import kinds
 from ocrd.output.kinds import Materials, Replacement
 from ocrd.output.markdown import Style
 from ocrd.pipeline import output_files
+
+
+async def at_once(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Take a step on the disk, as `concurrency.threads.Threads.run` does in a thread."""
+    return function(*args, **kwargs)
 
 
 class Workers:
@@ -52,7 +58,7 @@ def materials(*, broken: bool = False) -> Materials:
 
 def made(document: Document, *outputs: str, split: str = "none", broken: bool = False) -> dict[str, bytes]:
     watch = Watch.model_construct(outputs=outputs, split=split)
-    return asyncio.run(output_files.make(document, watch, materials(broken=broken)))
+    return asyncio.run(output_files.make(document, watch, materials(broken=broken), at_once))
 
 
 def test_each_part_has_each_file() -> None:
@@ -80,7 +86,7 @@ def test_the_folder_of_figures_goes_with_what_links_to_it(endings: list[str], wa
 
 def test_a_pdf_gets_its_pages_at_their_places_in_it(tmp_path: Path) -> None:
     new = Replacement((page(4, "x"), page(5, "y")), numbers=[4, 5, 6], total=7, rerun={}, stem="a-2")
-    changed = asyncio.run(output_files.replace_pages(kinds.PDF, tmp_path / "old.pdf", new, materials()))
+    changed = asyncio.run(output_files.replace_pages(kinds.PDF, tmp_path / "old.pdf", new, materials(), at_once))
     assert changed.decode() == f"source {tmp_path}/old.pdf 7 [4, 5] {{4: 1, 5: 2}} 3"
 
 
@@ -88,4 +94,4 @@ def test_a_delivered_text_that_is_not_utf_8_is_told_by_its_name(tmp_path: Path) 
     (tmp_path / "old.txt").write_bytes(b"\xff")
     new = Replacement((page(0, "x"),), numbers=[1], total=1, rerun={}, stem="a")
     with pytest.raises(DocumentError, match=r"a\.txt is not UTF-8"):
-        asyncio.run(output_files.replace_pages(kinds.TEXT, tmp_path / "old.txt", new, materials()))
+        asyncio.run(output_files.replace_pages(kinds.TEXT, tmp_path / "old.txt", new, materials(), at_once))
