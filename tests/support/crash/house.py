@@ -54,7 +54,9 @@ from ocrd.storage.job import Job, JobRecord, Rerun
 from ocrd.telemetry.events import Events
 
 ROLES = ("inbox", "outbox", "archive", "error")
-CLOCK = re.compile(rb'^(- )?(date|seconds): .*$|^ocrd, \d.*$|^ +"(date|seconds)": .*$|^<!-- ocrd .*$', re.MULTILINE)
+CLOCK = re.compile(
+    rb'^(- )?(date|seconds): .*$|^ocrd, (?:watch \S+, )?\d.*$|^ +"(date|seconds)": .*$|^<!-- ocrd .*$', re.MULTILINE
+)
 LINK = re.compile(rb"\]\(([^()]*)\.assets/([^()]*)\)")
 ENDINGS = {"markdown": ".md", "json": ".json", "text": ".txt", "pdf": ".pdf"}
 Change = Callable[[], None]
