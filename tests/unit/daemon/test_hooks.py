@@ -125,7 +125,10 @@ def test_hooks_that_wait_at_a_stop_run_after_the_next_start(house: House) -> Non
     raw = yaml.safe_load((house.root / "ocrd.yaml").read_text())
     (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw | {"service": {"drain": "100ms"}}))
     go = house.root / "go"
-    hook(house, on_delivered=["sh", "-c", f"while ! [ -e {go} ]; do sleep 0.05; done; echo $OCRD_SOURCE"])
+    hook(
+        house,
+        on_delivered=["sh", "-c", f"for _ in $(seq 600); do [ -e {go} ] && break; sleep 0.05; done; echo $OCRD_SOURCE"],
+    )
     daemon = house.start()
     wait_for(lambda: house.events("ready"))
     for number in range(7):
