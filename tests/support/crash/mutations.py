@@ -1,6 +1,7 @@
 """Ways to break ocrd on purpose, each of which the crash harness must notice."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def archive_before_publish() -> None:
         return real(job, watch, of)
 
     def archive(_: spool.Spool, job: Job, folder: Path, access: object) -> Path:  # noqa: ARG001
+        job.record = replace(job.record, names={**job.record.names, "archive": job.record.name})
         durable.remove_folder(job.folder)
         return folder / job.record.name
 
