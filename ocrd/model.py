@@ -346,6 +346,8 @@ class Reading:
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read it back. Raises KeyError, TypeError or ValueError if it is damaged."""
         return cls(**{**raw, "words": tuple(ReadWord(*word) for word in raw.get("words", ()))})
+    bans: int = 0
+    """How often the engine was kept from saying a run of tokens again; 0 where it can't tell."""
 
 
 class Verdict(StrEnum):
