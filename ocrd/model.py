@@ -341,13 +341,13 @@ class Reading:
     """From the engine's taking the page to its answer."""
     words: tuple[ReadWord, ...] = ()
     """Every word with its place, in reading order; none from an engine that does not say."""
+    bans: int = 0
+    """How often the engine was kept from saying a run of tokens again; 0 where it can't tell."""
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read it back. Raises KeyError, TypeError or ValueError if it is damaged."""
         return cls(**{**raw, "words": tuple(ReadWord(*word) for word in raw.get("words", ()))})
-    bans: int = 0
-    """How often the engine was kept from saying a run of tokens again; 0 where it can't tell."""
 
 
 class Verdict(StrEnum):

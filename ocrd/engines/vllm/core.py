@@ -137,7 +137,7 @@ class VllmCore:
         seconds = self._loop.time() - began
         asked = ngram.limits(params)
         bans = ngram.bans(output.token_ids, asked) if asked else 0
-        return Reading(page.index, output.text, str(output.finish_reason), len(output.token_ids), seconds, bans)
+        return Reading(page.index, output.text, str(output.finish_reason), len(output.token_ids), seconds, bans=bans)
 
     def _params(self, approach: Approach, max_tokens: int | None = None) -> Any:  # noqa: ANN401 - vLLM's type
         """Make the sampling parameters: the settings', but for what the approach wants otherwise."""
