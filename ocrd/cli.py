@@ -234,19 +234,31 @@ def history(  # noqa: PLR0913 - as many wishes as the command line has
 @app.command()
 def review(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The sidecar in its outbox, with its subfolder: letters/scan")
-    ],
+        str, typer.Argument(metavar="[NAME]", help="The sidecar in its outbox, with its subfolder: letters/scan")
+    ] = "",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File or folder; by default NAME.review.html.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File or folder; by default NAME.review.html. With --problems: a new folder; by default problems.",
+        ),
     ] = None,
+    problems: Annotated[  # noqa: FBT002 - typer's options are arguments
+        bool, typer.Option("--problems", help="Make an index of all pages that somebody should look at instead.")
+    ] = False,
     config: ConfigFile = _DEFAULT_CONFIG,
 ) -> None:
-    """Write an HTML page: a scan beside its text. Pages with problems come first."""
+    """Write an HTML page: a scan beside its text, pages with problems first; or an index of all of those."""
     from ocrd.commands import review as reviews
     from ocrd.config import loader
     from ocrd.display import shown
 
-    print(shown(reviews.write(name, loader.load(config), output)))
+    if problems == bool(name):
+        raise typer.BadParameter("Give the NAME of a document, or --problems.")
+    settings = loader.load(config)
+    path = reviews.write_problems(settings, output) if problems else reviews.write(name, settings, output)
+    print(shown(path) if path else "There is no page to look at.")
 
 
 @app.command()

@@ -341,6 +341,8 @@ class Reading:
     """From the engine's taking the page to its answer."""
     words: tuple[ReadWord, ...] = ()
     """Every word with its place, in reading order; none from an engine that does not say."""
+    bans: int = 0
+    """How often the engine was kept from saying a run of tokens again; 0 where it can't tell."""
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:

@@ -2,11 +2,17 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import structlog
+
+from ocrd.commands import problems_html
+from ocrd.commands.problems_html import Entry
 from ocrd.commands.review_html import ReviewPage, html
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Config
@@ -19,6 +25,9 @@ from ocrd.output import front_matter, json_file, kinds, markdown
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import deliveries, durable, naming
 from ocrd.storage.deliveries import Delivered
+from ocrd.storage.os_errors import machine_faults
+
+log = structlog.get_logger("ocrd")
 
 _SHOWN = ("source", "status", "engine", "model", "date", "seconds", "sha256")
 """Facts of a document that are shown."""
@@ -43,22 +52,66 @@ def write(name: str, settings: Config, output: Path | None) -> Path:
     """
     delivered = deliveries.find(name, settings.watches)
     document = _read(delivered)
-    original = deliveries.original(delivered.watch, document.facts, delivered.sidecar)
-    pages = [page for page, _ in document.pages]
-    if original:
-        with (
-            TemporaryDirectory(prefix="ocrd-review-") as scratch,
-            deliveries.opened_original(original, Path(scratch, "original")) as source,
-        ):
-            pages = asyncio.run(_with_images(document, source, settings))
-    facts = [(fact, str(document.facts[fact])) for fact in _SHOWN if document.facts.get(fact) not in (None, "")]
+    pages = asyncio.run(_shown_pages(delivered, document, settings))
     stem = Path(delivered.stem).name
     target = Path(f"{stem}.review.html")
     if output:
         target = output / target if output.is_dir() else output
+    return _written(target, html(stem, _facts(document), pages))
+
+
+def write_problems(settings: Config, output: Path | None) -> Path | None:
+    """Write an index of all pages to look at, and a review page of each document's, into a folder that is made for it.
+
+    Returns where the index lies; None if there is no such page. Raises DocumentError if the folder is there already,
+    MachineError.
+    """
+    found = list(deliveries.with_problems(settings.watches))
+    if not found:
+        return None
+    folder = output or Path("problems")
+    with machine_faults("create", folder):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError as error:
+            raise DocumentError(f"{shown(folder)} is there already.", "Give another folder with --output.") from error
+    entries = asyncio.run(_entries(found, settings, folder))
+    return _written(folder / "index.html", problems_html.html(entries))
+
+
+async def _entries(found: Iterable[Delivered], settings: Config, folder: Path) -> list[Entry]:
+    """Write the review pages, one after the other; what ocrd did not write is left out, and logged."""
+    entries = []
+    async with _renderer(settings) as renderer:
+        for delivered in found:
+            try:
+                entries.append(await _entry(delivered, renderer, folder))
+            except DocumentError as error:
+                log.warning("not in the index", sidecar=shown(delivered.sidecar), reason=str(error))
+    return entries
+
+
+async def _entry(delivered: Delivered, renderer: Renderer, folder: Path) -> Entry:
+    """Write the review page of a document's pages to look at. Raises DocumentError, MachineError."""
+    document = _read(delivered)
+    document = replace(document, pages=tuple(one for one in document.pages if not one[0].verdict.sound))
+    with _original(delivered, document) as source:
+        large = await _with_images(document, source, renderer)
+        small = await _with_images(document, source, renderer, small=True)
+    page = html(Path(delivered.stem).name, _facts(document), large)
+    review = _written(folder / f"{delivered.stem.replace('/', ' - ')}.review.html", page)
+    about = (delivered.watch.name, str(document.facts.get("date", "")), str(document.facts.get("engine", "")))
+    return Entry(delivered.stem, " · ".join(filter(None, about)), review.name, small)
+
+
+def _written(target: Path, text: str) -> Path:
     path = target.parent / naming.free_name(target.parent, target.name)
-    durable.write_new(path, html(stem, facts, pages).encode(), tag="review")
+    durable.write_new(path, text.encode(), tag="review")
     return path
+
+
+def _facts(document: _Reviewed) -> list[tuple[str, str]]:
+    return [(fact, str(document.facts[fact])) for fact in _SHOWN if document.facts.get(fact) not in (None, "")]
 
 
 def _read(delivered: Delivered) -> _Reviewed:
@@ -104,7 +157,7 @@ def _from_markdown(text: str, facts: dict[str, Any]) -> _Reviewed:
     pages = []
     for number, body in front_matter.divided(text).pages:
         problem = problems.get(number)
-        words = markdown.without_note(body)
+        words = markdown.without_own_marks(body)
         verdict = Verdict(problem["verdict"]) if problem else Verdict.OK if words.strip() else Verdict.BLANK
         reason = problem["reason"] if problem else ""
         page = ReviewPage(number, verdict, reason, b"", _A4, layout_blocks.parse(words))
@@ -112,17 +165,49 @@ def _from_markdown(text: str, facts: dict[str, Any]) -> _Reviewed:
     return _Reviewed(facts, tuple(pages))
 
 
-async def _with_images(document: _Reviewed, source: Path, settings: Config) -> list[ReviewPage]:
+async def _shown_pages(delivered: Delivered, document: _Reviewed, settings: Config) -> list[ReviewPage]:
+    with _original(delivered, document) as source:
+        async with _renderer(settings) as renderer:
+            return await _with_images(document, source, renderer)
+
+
+@asynccontextmanager
+async def _renderer(settings: Config) -> AsyncIterator[Renderer]:
     renderer = Renderer(settings.render.count, Limits(settings.render.page_timeout, settings.render.memory))
     try:
-        return list(await asyncio.gather(*(_with_image(*page, source, renderer) for page in document.pages)))
+        yield renderer
     finally:
         await renderer.close()
 
 
-async def _with_image(page: ReviewPage, placement: Placement, source: Path, renderer: Renderer) -> ReviewPage:
+@contextmanager
+def _original(delivered: Delivered, document: _Reviewed) -> Iterator[Path | None]:
+    """Keep the original of a document open; None if it is gone."""
+    original = deliveries.original(delivered.watch, document.facts, delivered.sidecar)
+    if original is None:
+        yield None
+        return
+    with (
+        TemporaryDirectory(prefix="ocrd-review-") as scratch,
+        deliveries.opened_original(original, Path(scratch, "original")) as source,
+    ):
+        yield source
+
+
+async def _with_images(
+    document: _Reviewed, source: Path | None, renderer: Renderer, *, small: bool = False
+) -> list[ReviewPage]:
+    if source is None:
+        return [page for page, _ in document.pages]
+    pages = (_with_image(*page, source, renderer, small=small) for page in document.pages)
+    return list(await asyncio.gather(*pages))
+
+
+async def _with_image(
+    page: ReviewPage, placement: Placement, source: Path, renderer: Renderer, *, small: bool
+) -> ReviewPage:
     try:
-        image = await renderer.preview(source, page.number - 1, placement)
+        image = await renderer.preview(source, page.number - 1, placement, small=small)
     except (PageError, DocumentError):
         return page  # it says that it can't be shown
     return replace(page, image=image)

@@ -79,18 +79,27 @@ def _image(name: str, page: ReviewPage) -> str:
         return '<p class="none">The original of this page can not be shown.</p>'
     width, height = 1000.0, 1000.0 * page.size[1] / page.size[0]
     data = base64.b64encode(page.image).decode()
-    boxes = "".join(
-        f'<a id="{name}x{number}" href="#{name}b{number}"><title>{escape(block.label)}</title>'
-        f'<rect class="{escape(block.label)}" x="{box.left * width:.0f}" y="{box.top * height:.0f}" '
-        f'width="{(box.right - box.left) * width:.0f}" height="{(box.bottom - box.top) * height:.0f}" rx="4"/></a>'
-        for number, block in enumerate(page.blocks, 1)
-        for box in block.boxes
-    )
+    boxes = "".join(_boxes(name, number, block, height) for number, block in enumerate(page.blocks, 1))
     return (
         f'<img src="data:image/webp;base64,{data}" alt="Page {page.number} of the original" '
         f'width="{width:.0f}" height="{height:.0f}">'
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="group" aria-label="What stands where">{boxes}</svg>'
     )
+
+
+def _boxes(page: str, number: int, block: Block, height: float) -> str:
+    """Draw the boxes of a block with its number in the order of reading, on an image 1000 wide and of this height."""
+    drawn = ""
+    for place, box in enumerate(block.boxes):
+        name = f' id="{page}x{number}"' if place == 0 else ""
+        left, top = box.left * 1000, box.top * height
+        drawn += (
+            f'<a{name} href="#{page}b{number}"><title>{number}: {escape(block.label)}</title>'
+            f'<rect class="{escape(block.label)}" x="{left:.0f}" y="{top:.0f}" '
+            f'width="{box.right * 1000 - left:.0f}" height="{box.bottom * height - top:.0f}" rx="4"/>'
+            f'<text x="{left + 4:.0f}" y="{top + 18:.0f}">{number}</text></a>'
+        )
+    return drawn
 
 
 def _block(page: str, number: int, block: Block) -> str:
@@ -99,6 +108,8 @@ def _block(page: str, number: int, block: Block) -> str:
     if block.label in PICTURES:
         inside = f'<p class="picture">Picture</p>{inside}'
     place = (
-        f'<a class="place" href="#{page}x{number}">{escape(block.label.replace("_", " "))}</a>' if block.boxes else ""
+        f'<a class="place" href="#{page}x{number}">{number}: {escape(block.label.replace("_", " "))}</a>'
+        if block.boxes
+        else ""
     )
     return f'<div class="block {escape(block.label)}" id="{page}b{number}">{place}{inside}</div>'

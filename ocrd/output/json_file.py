@@ -80,6 +80,7 @@ def _page(page: PageResult) -> dict[str, Any]:
         "placement": placement and asdict(placement),
         "finish_reason": reading and reading.finish_reason,
         "tokens": reading and reading.tokens,
+        "bans": reading and reading.bans,
         "seconds": reading and round(reading.seconds, 3),
         "text": plain(markdown.section(page, Style(), noted=False)),
         "read": text,

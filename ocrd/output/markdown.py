@@ -27,6 +27,7 @@ _HEADINGS_APART = re.compile(r"\n\s*\n|\n(?=#)")
 _OWN_EMPHASIS = re.compile(r"\n|(?<!\\)\*|<strong>|<em>|^[-+#>|]|^\d+[.)]")
 _NOTHING = Part("marker", "")
 _CAPTIONS = {"image_caption", "figure_caption", "chart_caption", "table_caption"}
+_OWN_COMMENT = re.compile(r"[ \t]*<!-- (?:header|footer|number|divided \S+ \S+|\d+ running lines? left out) -->\n?")
 _NOTE = re.compile(r"> \*Page \d+ [^\n]*\*\n*")
 
 
@@ -120,9 +121,9 @@ def words(block: Block, style: Style) -> str:
     return _text(_block(block, style))
 
 
-def without_note(text: str) -> str:
-    """Take the visible word on a problem off the text of a page."""
-    return _NOTE.sub("", text.strip("\n"), count=1)
+def without_own_marks(text: str) -> str:
+    """Take off the text of a page what is no text of it: the visible word on a problem, and comments."""
+    return _NOTE.sub("", _OWN_COMMENT.sub("", text).strip("\n"), count=1)
 
 
 def duplicate(facts: Mapping[str, str | int], earlier: str, links: Sequence[str], style: Style) -> str:

@@ -100,6 +100,7 @@ class _Attempt:
             next((half.finish_reason for half in halves if half.finish_reason != "stop"), "stop"),
             upper.tokens + lower.tokens,
             upper.seconds + lower.seconds,
+            bans=upper.bans + lower.bans,
         )
         size = self.by.engine.page_size(*facts.placement.upright)
         return verdict.judge(PageImage(self.index, size, b"", 0.0, facts), reading, self.rung)

@@ -16,6 +16,8 @@ _UNFINISHED = re.compile(r"(?:[^\W\d_]+[,;:]?\s){7}[^\W\d_]*[^\W\d_A-Z]-?\s*\Z")
 _TAIL = 200
 """Characters of an end that tells."""
 
+_BANS, _BANNED = 8, 0.01
+"""Bans, and bans for each token, that no page explains: a third of its runs of thirty tokens came again."""
 _FEW = 20
 """Letters that are seen where there are none."""
 _LINES = 3
@@ -83,6 +85,8 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
     letters = content.letters
     if reason := places.repeated(content) or repetition.found(content, _room(facts)):
         return Verdict.REPEATED, reason
+    if reading.bans >= max(_BANS, _BANNED * reading.tokens):
+        return Verdict.REPEATED, f"the engine was kept from repeating itself {reading.bans} times"
     if reading.finish_reason == "length":
         return Verdict.TRUNCATED, f"the engine stopped in the middle of the page, after {reading.tokens} tokens"
     reason = (

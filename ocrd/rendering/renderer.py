@@ -148,10 +148,11 @@ class Renderer:
         with _limits_told("Cropping the figures of this page", _PRINT_OR_SCAN):
             return await self._run(tasks.crop, path, index, tuple(boxes), placement)
 
-    async def preview(self, path: Path, index: int, placement: Placement) -> bytes:
+    async def preview(self, path: Path, index: int, placement: Placement, *, small: bool = False) -> bytes:
         """Render a page for a person to look at, upright as its placement says, as WebP. Raises PageError."""
+        side = tasks.THUMBNAIL_SIDE if small else tasks.PREVIEW_SIDE
         with _limits_told("Rendering this page", "Open the original."):
-            return await self._run(tasks.preview, path, index, placement)
+            return await self._run(tasks.preview, path, index, placement, side)
 
     async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
         """Make a PDF of the source, with the text of its pages invisible over them. Raises PageError if it can't be.

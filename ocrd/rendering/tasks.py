@@ -57,8 +57,10 @@ _FIGURE_SIDE = 2000
 """Most pixels of a figure's side: half a page at 300 dpi."""
 _A4 = (595, 842)
 """Points: the size of a page of which nobody knows another."""
-_PREVIEW_SIDE = 1100
+PREVIEW_SIDE = 1100
 """Pixels of the longer side of a page that a person looks at beside its text."""
+THUMBNAIL_SIDE = 300
+"""The same of a page in an index."""
 _PREVIEW_QUALITY = 45
 """Of WebP, 0 to 100: letters stay sharp, and the grain of the paper goes."""
 _LEAST_FIGURE = 8
@@ -185,16 +187,16 @@ def crop(path: Path, index: int, boxes: tuple[Box, ...], placement: Placement) -
     return [_cropped(page, box) for box in boxes]
 
 
-def preview(path: Path, index: int, placement: Placement) -> bytes:
-    """Render a page for a person to look at, as WebP. Raises PageError."""
-    page = _upright(path, index, _preview_page, placement)
+def preview(path: Path, index: int, placement: Placement, side: int) -> bytes:
+    """Render a page for a person to look at, as WebP whose longer side has so many pixels. Raises PageError."""
+    page = _upright(path, index, partial(_preview_page, side), placement)
     file = io.BytesIO()
     page.save(file, "WEBP", quality=_PREVIEW_QUALITY, method=6)
     return file.getvalue()
 
 
-def _preview_page(width: float, height: float) -> PixelSize:
-    scale = _PREVIEW_SIDE / max(width, height)
+def _preview_page(side: int, width: float, height: float) -> PixelSize:
+    scale = side / max(width, height)
     return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
 
 

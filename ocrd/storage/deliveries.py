@@ -76,6 +76,22 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
     return found[0]
 
 
+def with_problems(watches: Iterable[Watch]) -> Iterator[Delivered]:
+    """Find all delivered documents with pages that somebody should look at, watch by watch. Raises MachineError."""
+    watches = tuple(watches)
+    for watch in watches:
+        with machine_faults("list", watch.outbox):
+            names = {str(path.relative_to(watch.outbox)) for path in watch.outbox.rglob("*")}
+        stems = sorted(
+            {name.removesuffix(ending) for ending in kinds.SIDECARS for name in names if name.endswith(ending)}
+        )
+        for stem in stems:
+            with suppress(DocumentError):  # collected meanwhile
+                for delivered in _sidecar(watch, Path(stem)):
+                    if problems(delivered) and _is_its_own(delivered, watches):
+                        yield delivered
+
+
 def _is_its_own(delivered: Delivered, watches: Iterable[Watch]) -> bool:
     """Whether a sidecar may be of this watch: not if only others that share its outbox know it.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.probe_page import TEST_TEXT, test_page
-from ocrd.engines.vllm import deepseek, process_guard, setup
+from ocrd.engines.vllm import deepseek, ngram, process_guard, setup
 from ocrd.engines.vllm.core_supervisor import CoreDied
 from ocrd.engines.vllm.inputs import Inputs
 from ocrd.errors import EngineError, PageError
@@ -125,7 +125,8 @@ class VllmCore:
     async def read(self, page: PageImage, priority: int, approach: Approach) -> Reading:
         """Read one page."""
         began = self._loop.time()
-        output = (await self._generate(page, priority, self._params(approach), approach.prompt)).outputs[0]
+        params = self._params(approach)
+        output = (await self._generate(page, priority, params, approach.prompt)).outputs[0]
         if output.finish_reason == "abort":  # not by us: a cancelled call doesn't come this far
             raise CoreDied("vLLM gave the page up")
         if output.finish_reason == "error":
@@ -134,7 +135,9 @@ class VllmCore:
                 "See the engine's messages in the log, and try this document again.",
             )
         seconds = self._loop.time() - began
-        return Reading(page.index, output.text, str(output.finish_reason), len(output.token_ids), seconds)
+        asked = ngram.limits(params)
+        bans = ngram.bans(output.token_ids, asked) if asked else 0
+        return Reading(page.index, output.text, str(output.finish_reason), len(output.token_ids), seconds, bans=bans)
 
     def _params(self, approach: Approach, max_tokens: int | None = None) -> Any:  # noqa: ANN401 - vLLM's type
         """Make the sampling parameters: the settings', but for what the approach wants otherwise."""

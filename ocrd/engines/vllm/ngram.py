@@ -10,6 +10,7 @@ where there is none.
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -58,6 +59,21 @@ def limits(params: Any) -> Limits | None:  # noqa: ANN401 - vLLM's SamplingParam
         return Limits(size, window, frozenset(() if whitelist is None else whitelist))
     except TypeError as error:
         raise ValueError(f"`whitelist_token_ids` must be a list of token ids, and is {whitelist!r}.") from error
+
+
+def bans(output: Sequence[int], asked: Limits) -> int:
+    """Count before how many tokens of an output some token was banned: where it was about to say an n-gram again."""
+    length, count = asked.ngram_size - 1, 0
+    if not length:
+        return 0
+    last: dict[tuple[int, ...], int] = {}  # where each run of that length ended when it came last
+    for end in range(length, len(output)):
+        run = tuple(output[end - length : end])
+        before = last.get(run, -1)
+        if before >= length + max(0, end - asked.window_size) and output[before] not in asked.whitelist:
+            count += 1
+        last[run] = end
+    return count
 
 
 class Outputs:

@@ -6,12 +6,13 @@ import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pymupdf
 import pytest
 from browser import needs_browser, screenshot
 from house import OCRD, House
-from PIL import Image
+from PIL import Image, ImageChops
 
 SAYS = """<|ref|>title<|/ref|><|det|>[[100, 60, 900, 110]]<|/det|>
 # Quarterly report
@@ -217,3 +218,132 @@ def test_the_keyboard_comes_to_the_first_page_past_the_pages_without_problems(ho
     assert links[0] == {"class": "skip", "href": "#p2"}, "the page with a problem comes first"
     chips = {attrs["href"]: attrs.get("tabindex") for attrs in links if "chip" in str(attrs.get("class"))}
     assert chips == {"#p1": "-1", "#p2": None, "#p3": "-1"}
+
+
+# The index of all problems
+
+
+def index(house: House, *options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [OCRD, "review", "--problems", "-c", house.root / "ocrd.yaml", *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=house.root,
+    )
+
+
+def bad_sidecar(name: str, verdict: str, reason: str, pages: int = 1) -> str:
+    problems = "".join(f"- {{page: {n}, verdict: {verdict}, reason: {reason}}}\n" for n in range(1, pages + 1))
+    facts = f"source: {name}.pdf\nsha256: {'ab' * 32}\npages: {pages}\nstatus: partial\ndate: '2026-01-02'\n"
+    text = "".join(f"<!-- page {n} -->\n\nwords\n\n" for n in range(1, pages + 1))
+    return f"---\n{facts}problems:\n{problems}---\n\n{text}"
+
+
+@pytest.fixture
+def troubled(house: House) -> House:
+    """Give folders of three more documents with problems, of which the originals are gone, and one without."""
+    for name, verdict, pages in (("a", "suspect", 3), ("b", "repeated", 1), ("c & <d>", "suspect", 1)):
+        house.path(f"outbox/{name}.md").write_text(bad_sidecar(name, verdict, f"it is {verdict}", pages))
+    good = re.sub(r"problems:\n(- .*\n)+", "problems: []\n", bad_sidecar("good", "suspect", "x"))
+    house.path("outbox/good.md").write_text(good.replace("partial", "complete"))
+    return house
+
+
+def test_the_index_has_every_document_with_problems_the_worst_first(troubled: House) -> None:
+    done = index(troubled)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "problems/index.html"
+    page = (troubled.root / "problems/index.html").read_text()
+    titles = re.findall(r"<h2><a href=\"[^\"]*\">(.*?)</a>", page)
+    assert titles == ["sub/report", "b", "a", "c &amp; &lt;d&gt;"], "failed, repeated, three suspect pages, one"
+    assert "6 pages to look at in 4 documents" in page
+    assert page.count("data:image/webp;base64,") == 1, "of the one whose original is there"
+    assert "this page" in page
+
+
+def test_every_link_of_the_index_leads_to_a_page_beside_it(troubled: House) -> None:
+    index(troubled, "-o", "look")
+    folder = troubled.root / "look"
+    links = [str(attrs["href"]) for tag, attrs in Seen((folder / "index.html").read_text()).tags if tag == "a"]
+    assert len(links) == 4 + 6
+    for link in links:
+        name, _, place = unquote(link).partition("#")
+        review = (folder / name).read_text()
+        assert not place or f'id="{place}"' in review
+    assert 'id="p1"' not in (folder / "sub - report.review.html").read_text(), "only the pages to look at"
+
+
+def test_the_index_holds_no_script_and_nothing_from_elsewhere(troubled: House) -> None:
+    index(troubled)
+    tags = Seen((troubled.root / "problems/index.html").read_text()).tags
+    assert not {"script", "iframe", "object", "embed", "link", "form", "base"} & {tag for tag, _ in tags}
+    sources = [str(attrs["src"]) for _, attrs in tags if "src" in attrs]
+    assert sources
+    assert all(source.startswith("data:image/webp;base64,") for source in sources)
+
+
+def test_where_no_page_has_problems_there_is_no_index(house: House) -> None:
+    for path in house.path("outbox/sub").iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    done = index(house)
+    assert (done.returncode, done.stdout.strip()) == (0, "There is no page to look at.")
+    assert not (house.root / "problems").exists()
+
+
+def test_a_folder_that_is_there_is_left_alone(house: House) -> None:
+    (house.root / "problems").mkdir()
+    done = index(house)
+    assert done.returncode == 65
+    assert "is there already" in done.stderr
+
+
+def test_a_damaged_sidecar_does_not_keep_the_others_from_the_index(troubled: House) -> None:
+    troubled.path("outbox/b.json").write_text('{"form": 1, "pages": [{}]}')
+    done = index(troubled)
+    assert done.returncode == 0, done.stderr
+    assert "3 documents" in (troubled.root / "problems/index.html").read_text()
+
+
+@pytest.mark.parametrize("wrong", [["--problems", "sub/report"], []])
+def test_either_a_name_or_problems_is_wanted(house: House, wrong: list[str]) -> None:
+    done = subprocess.run(
+        [OCRD, "review", *wrong, "-c", house.root / "ocrd.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--problems" in done.stderr
+
+
+@needs_browser
+def test_the_index_is_really_seen_with_its_thumbnails(troubled: House) -> None:
+    index(troubled)
+    page = troubled.root / "problems/index.html"
+    for size in (WIDE, NARROW):
+        view = screenshot(page, size)
+        figure = red(view)
+        assert figure, "the original of the failed page is seen"
+        assert figure[1] < size[1] // 2, "and the worst comes first"
+        assert figure[2] - figure[0] < 120, "small"
+        assert 0.005 < ink(view, (20, 60, size[0] - 20, 700)) < 0.4
+    assert min(screenshot(page, WIDE, dark=True).getpixel((5, 900))) < 60  # type: ignore[type-var, arg-type]
+
+
+@needs_browser
+def test_boxes_are_seen_with_the_order_of_their_blocks(house: House) -> None:
+    page = made(house)
+    assert re.findall(r"<text [^>]*>(\d+)</text>", page) == ["1", "2", "3", "4"] * 2
+    assert [label for label, *_ in re.findall(r'class="place" [^>]*>(\d: \w+)</a>', page)]
+    lone = house.root / "lone.html"
+    text = re.sub(r'<section id="p[23]">.*?</section>', "", page, flags=re.DOTALL)
+    lone.write_text(text)
+    with_numbers = screenshot(lone, WIDE)
+    lone.write_text(re.sub(r"<text [^>]*>\d+</text>", "", text))
+    without = screenshot(lone, WIDE)
+    changed = ImageChops.difference(with_numbers, without).getbbox()
+    assert changed
+    assert changed[2] < WIDE[0] // 2 + 40, "on the original, at the left"

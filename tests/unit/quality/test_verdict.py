@@ -51,6 +51,14 @@ def test_a_bad_reading_is_called_so_with_its_reason(text: str, finish: str, expe
     assert (result.verdict, why in result.reason) == (expected, True), result.reason
 
 
+def test_an_engine_that_was_kept_from_repeating_itself_again_and_again_was_lost() -> None:
+    page = PageImage(0, PixelSize(1, 1), b"", 0, FULL)
+    result = verdict.judge(page, Reading(0, TEXT, "stop", 600, 1.0, bans=12))
+    assert (result.verdict, "12 times" in result.reason) == (Verdict.REPEATED, True)
+    assert verdict.judge(page, Reading(0, TEXT, "stop", 6000, 1.0, bans=12)).verdict is Verdict.OK
+    assert verdict.judge(page, Reading(0, TEXT, "stop", 600, 1.0, bans=5)).verdict is Verdict.OK
+
+
 def test_a_letter_that_excuses_itself_is_a_letter() -> None:
     note = "Sorry, I cannot come on Sunday. The document that you asked for lies on the shelf."
     assert judged(note, PageFacts(Placement(595, 842), ink=0.01, lines=2, letters=66)).verdict is Verdict.OK
