@@ -274,18 +274,21 @@ def size(width: float, height: float) -> PixelSize:
 
 
 async def looked_at(renderer: Renderer, path: Path) -> list[PageFacts | str]:
-    """Give the facts of each page, or why there are none; one reason for the file if it is refused."""
+    """Give the facts of each page, or why there are none; one reason for the file if it is refused.
+
+    For a file that says that pages may be missing there is one more.
+    """
     try:
-        pages = (await renderer.open(path)).pages
+        source = await renderer.open(path)
     except DocumentError as error:
         return [f"refused: {error.what}"]
     found: list[PageFacts | str] = []
-    for index in range(pages):
+    for index in range(source.pages):
         try:
             found.append((await renderer.page(path, index, size, view=View(layer=True))).facts)
         except (PageError, DocumentError) as error:
             found.append(f"failed: {error.what}")
-    return found
+    return [*found, "problem: pages may be missing"] if source.problems else found
 
 
 def outcome(before: PageFacts, after: PageFacts | str) -> str:

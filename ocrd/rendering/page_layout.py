@@ -139,6 +139,9 @@ def assembled(words: Sequence[Word], blocks: Sequence[Block], size: tuple[float,
     for block, places in tables.items():
         rank = statistics.median(places) if in_order else blocks.index(block)
         parts.append((rank, block, block.markdown.strip()))
+    if not in_order:  # the blocks are of the page itself, and not of its letters alone
+        pictures = [block for block in blocks if block.kind == "picture" and block not in homes]
+        parts += [(blocks.index(block), block, "") for block in pictures]
     lines = _lines(words, [None if home in tables else home for home in homes], tables.values())
     for run in _runs(lines) if in_order else _by_block(lines, blocks):
         home = _place_of(run)

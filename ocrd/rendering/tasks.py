@@ -126,7 +126,11 @@ def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "page_analys
     on_page, beside = source.printed(index)
     if on_page:  # grey or yellow, in which the page is not looked at
         return replace(facts, damage=damage, blank="", letters=on_page)
-    return replace(facts, damage=damage or ("its text lies outside of it" if beside else ""))
+    if beside:
+        damage = damage or "its text lies outside of it"
+    elif source.problems:
+        damage = damage or "the structure of its file is damaged"
+    return replace(facts, damage=damage)
 
 
 def _drawn(

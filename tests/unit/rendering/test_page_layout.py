@@ -77,6 +77,11 @@ def test_a_table_that_changes_a_number_or_its_sign_is_none(read: str) -> None:
     assert parts(lines(read, "b +20"), TABLE) == [("table", f"{read}\nb +20")]
 
 
+def test_a_picture_without_words_keeps_its_place_in_a_text_layer() -> None:
+    above, picture = Block("text", 0, 80, 500, 105), Block("picture", 0, 200, 500, 400)
+    assert parts(lines("above"), above, picture, in_order=False) == [("text", "above"), ("image", "")]
+
+
 def test_list_items_are_told_apart() -> None:
     item = Block("list-item", 0, 0, 1000, 1000)
     ((label, text),) = parts(lines("• the first", "• the second", "3. the third"), item)

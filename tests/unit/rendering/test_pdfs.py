@@ -98,6 +98,15 @@ def test_a_page_tree_that_mupdf_finds_nothing_in_is_repaired_and_said_so(tmp_pat
     assert tasks.render_page(tmp_path / "a.pdf", 0, size, View()).facts.ink > 0
 
 
+def test_what_seems_blank_in_a_repaired_pdf_is_not(tmp_path: Path) -> None:
+    with pymupdf.open() as document:
+        first = document.new_page().xref
+        data = document.tobytes()
+    (tmp_path / "a.pdf").write_bytes(data.replace(b"/Pages 2 0 R", b"/Pages %d 0 R" % first))
+    facts = tasks.render_page(tmp_path / "a.pdf", 0, size, View()).facts
+    assert facts.damage == "the structure of its file is damaged"
+
+
 def test_a_portfolio_says_what_was_not_read() -> None:
     facts = tasks.open_source(FILES / "portfolio.pdf")
     assert facts.attachments == ("letter.pdf",)
