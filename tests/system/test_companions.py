@@ -131,7 +131,7 @@ def test_what_counts_is_what_stood_there_at_the_claim(house: House) -> None:
         ("languages: [deu]\nlanguages: [eng]\n", "line 2: languages: the key 'languages' stands twice"),
         ("a: [", "is not valid YAML"),
         ("- 1\n", "line 1: (the file): "),
-        ("[" * 9000, "nested without end"),
+        ("[" * 9000, "nest"),
         ("&a [*a]", "repeats a part of itself"),
         ("a: &a [1,1]\nb: [*a, *a]\n", "repeats a part of itself"),
         ("? [1]\n: 2\n", "is not valid YAML"),
