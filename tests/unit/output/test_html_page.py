@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pymupdf
@@ -200,7 +200,10 @@ def test_a_picture_that_could_not_be_cropped_says_so_at_its_place() -> None:
 
 @pytest.fixture
 def place() -> Iterator[tuple[str, list[str]]]:
-    """Give the address of a server that notes what it is asked for, and these notes."""
+    """Give the address of a server that notes what it is asked for, and these notes.
+
+    A browser holds connections open that it does not use yet: each has a thread.
+    """
     asked: list[str] = []
 
     class Notes(BaseHTTPRequestHandler):
@@ -211,7 +214,7 @@ def place() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Notes) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Notes) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}", asked
