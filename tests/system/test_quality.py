@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[3] / "bench/quality"))
+sys.path.append(str(Path(__file__).parents[2] / "bench/quality"))
 
 import quality
 
