@@ -82,8 +82,9 @@ class Admission:
             self._settling = True
             self.sign = time.monotonic()
             try:
-                await self._prepare()
-                await self._look(count_pages)
+                with self._its.own_defects():
+                    await self._prepare()
+                    await self._look(count_pages)
             except MachineError as error:
                 self.inbox.was_away()
                 await self._its.pause.turn(self._its.failed(error))
@@ -147,7 +148,8 @@ class Admission:
         await self._its.pause.working()
         while not self._closing:
             try:
-                job = None if self._outdated(settled) else await self._its.on_disk(self._claimed, settled)
+                with self._its.own_defects():
+                    job = None if self._outdated(settled) else await self._its.on_disk(self._claimed, settled)
             except MachineError as error:
                 await self._its.pause.turn(self._its.failed(error))
                 continue

@@ -1,7 +1,8 @@
 """What one watch has for itself, so that whatever hangs or fails in it costs no other watch anything."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import structlog
@@ -9,7 +10,7 @@ import structlog
 from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Watch
 from ocrd.daemon.pause import Pause
-from ocrd.errors import MachineError
+from ocrd.errors import MachineError, OcrdError
 from ocrd.storage.spool import Spool
 from ocrd.telemetry.events import Events, Paused, Resumed, WatchRemoved
 
@@ -50,6 +51,18 @@ class Compartment:
     async def on_disk(self, step: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - passed on
         """Take a step that may block, in a thread of this watch. Raises MachineError, and what the step raises."""
         return await self.threads.run(step, *args, **kwargs)
+
+    @contextmanager
+    def own_defects(self) -> Iterator[None]:
+        """Make a fault like any other of what a defect of ours raises, so that it stops no other watch."""
+        try:
+            yield
+        except OcrdError:
+            raise
+        except Exception as error:
+            self.log.exception("defect")
+            what = f"ocrd itself failed: {type(error).__name__}: {error}."
+            raise MachineError(what, "Please report it, with the log.") from error
 
     def failed(self, error: MachineError) -> str:
         """Note a fault of the machine, and return the step that it is known by.
