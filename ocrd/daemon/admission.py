@@ -98,7 +98,7 @@ class Admission:
     async def _look(self, count_pages: PageCounter) -> None:
         for job in await self._its.on_disk(self._its.spool.adopt):
             self._jobs.add(job, recovered=True)
-        news = await self.inbox.look(self._its.spool.check_mount)
+        news = await self.inbox.look(self._its.check_inbox)
         self._its.known.set()
         self._tell()
         for first in range(0, len(news), _EXAMINED_AT_ONCE):  # the first of many need not wait for the last
@@ -154,7 +154,8 @@ class Admission:
                 await self._its.pause.turn(self._its.failed(error))
                 continue
             except DocumentError as error:
-                self._its.log.warning("left alone", source=shown(settled.path), reason=error.what, remedy=error.remedy)
+                source = shown(settled.path.relative_to(self.inbox.folder))
+                self._its.log.warning("left alone", source=source, reason=error.what, remedy=error.remedy)
                 return
             if job is None:  # gone or changed: if it is there it settles anew
                 self.inbox.tracker.forget(settled.path)

@@ -16,6 +16,7 @@ from ocrd.storage.durable import make_folders, one_mount
 from ocrd.storage.job import Job
 from ocrd.storage.ledger import UnusableError
 from ocrd.storage.naming import access_of
+from ocrd.storage.roles import Roles
 from ocrd.telemetry.events import Ended, Events, WatchRemoved
 
 _LEDGER_SECONDS = 60.0
@@ -33,13 +34,17 @@ class WatchRunner:
         watch: Watch,
         config: Config,
         events: Events,
+        roles: Roles,
         *,
         progress: Progress | None = None,
         idle: Callable[[], None] = lambda: None,
         once: bool = False,
     ) -> None:
-        """Take the settings, who hears what happens, and what to call whenever there may be nothing left to do."""
-        self.its = Compartment(watch, events, once=once)
+        """Take the settings, who hears what happens, and whose each folder is, of all watches.
+
+        `idle` is called whenever there may be nothing left to do.
+        """
+        self.its = Compartment(watch, events, roles, once=once)
         self.jobs = JobQueue(self.its, progress or Progress(), self._tell, self._look_whether_idle)
         self.admission = Admission(self.its, config, self.jobs, self._change, idle)
         self.hooks = Hooks(self.its, idle)
@@ -108,6 +113,7 @@ class WatchRunner:
         """Claim nothing more, and end when all that was claimed has come to its end."""
         self.its.events.tell(WatchRemoved(self.watch.name))
         self._leaving = True
+        self.its.roles.forget(self.its)
         self.admission.close()
         self.its.pause.let_all_go()
 
@@ -147,23 +153,24 @@ class WatchRunner:
 
     def _take_folders(self) -> list[Job]:
         watch, spool = self.watch, self.its.spool
-        self._make_folders(watch)
+        self._prepare(watch)
         spool.open(watch.outbox, watch.archive, watch.error)
         if not one_mount(watch.work_folder, watch.inbox, tag="probe"):
             self.its.log.warning("inbox and work lie on different mounts: claims copy instead of renaming")
         return list(spool.recover())
 
-    @staticmethod
-    def _make_folders(watch: Watch) -> None:
-        access_of(watch)  # or what is made there could not be shared
-        for folder in (watch.inbox, watch.outbox, watch.archive, watch.error):
+    def _prepare(self, watch: Watch) -> None:
+        """See to it that there is all that a watch needs. Raises MachineError."""
+        access_of(watch)
+        for folder in watch.folders.values():
             make_folders(folder)
+        self.its.roles.look_up(self.its, watch)
 
     async def _change(self) -> None:
         """Go over to the settings that a reload brought, if it brought any. Raises MachineError."""
         if change := self._next:
             watch, config = change
-            await self.its.on_disk(self._make_folders, watch)
+            await self.its.on_disk(self._prepare, watch)
             await self.its.on_disk(self.its.spool.remember_mounts, watch.outbox, watch.archive, watch.error)
             if self._next is change:
                 self._next = None

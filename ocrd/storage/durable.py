@@ -347,7 +347,7 @@ def check_mount(folder: Path, expected: Path) -> None:
     if now != expected and expected.is_relative_to(now):
         raise MachineError(
             f"Nothing is mounted any more at {shown(expected)}, where {shown(folder)} lay.",
-            f"Mount {shown(expected)} again; work resumes by itself.",
+            f"Mount {shown(expected)} again.",
         )
 
 

@@ -199,7 +199,7 @@ def test_a_full_disk_is_the_machines_fault_and_leaves_no_temporary(tmp_path: Pat
     with pytest.raises(MachineError, match="No space left on device") as caught:
         durable.write_new(small_disk / "a.md", b"x" * 2**21, tag="job")
     assert str(small_disk / "a.md") in caught.value.what
-    assert caught.value.remedy == f"Free some space on the file system of {small_disk}; work resumes by itself."
+    assert caught.value.remedy == f"Free some space on the file system of {small_disk}."
     with pytest.raises(MachineError, match="No space left on device"):
         durable.move_new(tmp_path / "big", small_disk / "big", tag="job")
     assert os.listdir(small_disk) == []
