@@ -1,10 +1,12 @@
 """The commands, and the only place that ends the process."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -79,6 +81,10 @@ def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     from ocrd.config import loader
     from ocrd.telemetry import sd_notify, status
 
+    # A terminal that is closed sends the signal that means a reload elsewhere, and would leave us without one.
+    reloads = not os.isatty(0)
+    if reloads:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until the daemon answers to it
     manager = sd_notify.Manager.take()
     settings = loader.load(config)
     try:
@@ -89,8 +95,7 @@ def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
         _run_daemon(
             settings,
             manager=manager,
-            # A terminal that is closed sends the signal that means a reload elsewhere, and would leave us without one.
-            reread=None if os.isatty(0) else lambda: loader.load(config),
+            reread=partial(loader.load, config) if reloads else None,
             status_file=place,
         )
 

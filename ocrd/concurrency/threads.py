@@ -60,7 +60,8 @@ class Threads:
 
         Raises MachineError where no thread can be had, and what the step raises; a MachineError is given its name.
         """
-        step = _Step(partial(function, *args, **kwargs), function.__name__)
+        name = getattr(function, "__name__", type(function).__name__)
+        step = _Step(partial(function, *args, **kwargs), name)
         async with self._places:
             if self._abandoned:
                 raise asyncio.CancelledError

@@ -2,10 +2,14 @@
 
 import difflib
 import importlib.util
+import os
+import re
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Self, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -22,6 +26,9 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYA
 _LONGEST = 300
 """Characters of what is told of one mistake in a companion."""
 
+
+_NO_FILE = re.compile(r'(?<=in )"<[a-z ]+>", ')
+"""What YAML calls a text that it was given without the name of its file."""
 
 Location = tuple[int | str, ...]
 """Where a value stands: keys and list positions from the top, such as `("watches", 0, "inbox")`."""
@@ -97,7 +104,11 @@ def _checked(
         lines = dict(_lines(root, ())) if root else {}
         problems = [_Problem(where, f"the key {where[-1]!r} stands twice") for where in _doubles(root, ())]
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}.", "Mend the line that it names.") from error
+        told = _NO_FILE.sub("", " ".join(str(error).split()))
+        raise ConfigError(f"{path} is not valid YAML: {told}.", "Mend the line that it names.") from error
+    except (ValueError, LookupError, AttributeError, TypeError) as error:  # PyYAML does not translate all of them
+        what = f"{path} has a value that does not fit its tag (!!…): {error}."
+        raise ConfigError(what, "Leave out the tag, or mend the value.") from error
     except RecursionError as error:
         raise ConfigError(
             f"{path} is nested without end.", "Mend the anchor (&) that contains itself, or the brackets."
@@ -175,7 +186,11 @@ def _known_keys(section: type[Section], where: Location) -> list[str]:
 
 _OWN = ("inbox", "work")
 """Folders of a watch in which no other folder may lie."""
-_ROLES = ("inbox", "outbox", "archive", "error", "work")
+_PATIENCE = 5.0
+"""Seconds in which the disks of all folders must answer; those that don't are compared by their names alone."""
+
+_Key = tuple[int, str]
+"""Number and role of a folder."""
 
 
 def _folder_problems(watches: tuple[Watch, ...]) -> Iterator[_Problem]:
@@ -185,41 +200,88 @@ def _folder_problems(watches: tuple[Watch, ...]) -> Iterator[_Problem]:
         if watch.name in names:
             yield _Problem(("watches", index, "name"), f"the name {watch.name!r} is taken by another watch")
         names.add(watch.name)
-    folders = {(index, role): _folder(watch, role) for index, watch in enumerate(watches) for role in _ROLES}
-    own: dict[Path, list[tuple[int, str]]] = {}
-    for (index, role), folder in folders.items():
-        if role in _OWN:
-            own.setdefault(folder, []).append((index, role))
-    for (index, role), folder in folders.items():
-        around = [other for within in (folder, *folder.parents) for other in own.get(within, ())]
+    places = _Places.of(watches)
+    own: dict[object, list[_Key]] = {}
+    for key in places.folders:
+        if key[1] in _OWN:
+            own.setdefault(places.around[key][0], []).append(key)
+    for (index, role), folder in places.folders.items():
+        if (index, role) in places.circles:
+            yield _Problem(("watches", index, role), f"{folder} is, or lies in, a link that leads to itself")
+        around = {other for place in places.around[index, role] for other in own.get(place, ())}
         for other_index, other_role in sorted(around):
-            within = folders[other_index, other_role]
+            within = places.folders[other_index, other_role]
+            same = places.around[index, role][0] == places.around[other_index, other_role][0]
             if (index, role) == (other_index, other_role):
                 continue
-            if folder == within and (other_index, other_role) > (index, role) and role in _OWN:
+            if same and (other_index, other_role) > (index, role) and role in _OWN:
                 continue  # the same pair, told once
             other = watches[other_index].name
             text = f"{folder} lies in the {other_role} of watch {other!r} ({within}); it needs a place of its own"
             yield _Problem(("watches", index, role), text)
-    yield from _sharing_problems(watches, folders)
+    yield from _sharing_problems(watches, places)
 
 
-def _sharing_problems(watches: tuple[Watch, ...], folders: Mapping[tuple[int, str], Path]) -> Iterator[_Problem]:
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the folders of all watches really lie."""
+
+    folders: dict[_Key, Path]
+    """Without links in their paths."""
+    around: dict[_Key, list[object]]
+    """What each folder is, and those around it: by device and inode, since a mount can give one two names, or by its
+    path where it is not there."""
+    circles: set[_Key]
+    """Folders that links in a circle keep from being anywhere."""
+
+    @classmethod
+    def of(cls, watches: tuple[Watch, ...]) -> Self:
+        """Look at the folders of each watch in a thread of its own: a share that hangs holds nobody up for long."""
+        paths = {(index, role): path for index, watch in enumerate(watches) for role, path in watch.folders.items()}
+        found: dict[_Key, tuple[Path, list[object]]] = {}
+        circles: set[_Key] = set()
+
+        def look(number: int) -> None:
+            for key, path in paths.items():
+                if key[0] == number:
+                    try:
+                        real = path.resolve()
+                    except (OSError, RuntimeError):
+                        circles.add(key)
+                    else:
+                        found[key] = real, [_identity(folder) for folder in (real, *real.parents)]
+
+        threads = [threading.Thread(target=look, args=[index], daemon=True) for index in range(len(watches))]
+        deadline = time.monotonic() + _PATIENCE
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        for key, path in paths.items():
+            named = Path(os.path.normpath(path))
+            found.setdefault(key, (named, [named, *named.parents]))
+        return cls({key: found[key][0] for key in paths}, {key: found[key][1] for key in paths}, circles)
+
+
+def _identity(folder: Path) -> object:
+    try:
+        status = folder.stat()
+    except OSError:
+        return folder
+    return status.st_dev, status.st_ino
+
+
+def _sharing_problems(watches: tuple[Watch, ...], places: _Places) -> Iterator[_Problem]:
     """Find watches of which nothing would tell whose a delivered file is: neither a ledger nor the archive."""
-    first: dict[tuple[Path, Path], Watch] = {}
+    first: dict[tuple[object, object], Watch] = {}
     for index, watch in enumerate(watches):
-        other = first.setdefault((folders[index, "outbox"], folders[index, "archive"]), watch)
+        other = first.setdefault((places.around[index, "outbox"][0], places.around[index, "archive"][0]), watch)
         if other is not watch and not (watch.keeps_ledger and other.keeps_ledger):
             text = (
                 f"watch {other.name!r} has the same, and the same archive; without history on both, nothing would tell "
                 f"whose a file is"
             )
             yield _Problem(("watches", index, "outbox"), text)
-
-
-def _folder(watch: Watch, role: str) -> Path:
-    folder: Path = watch.work_folder if role == "work" else getattr(watch, role)
-    return folder.resolve()
 
 
 def _lines(node: yaml.Node, where: Location) -> Iterator[tuple[Location, int]]:

@@ -28,10 +28,10 @@ def _located(value: object, info: ValidationInfo) -> Path:
     base: Path = (info.context or {}).get("base", Path.cwd())
     try:
         path = base / Path(value).expanduser()
-        if path.resolve() == Path("/"):
-            raise ValueError("must be the path of a folder, and not the root of the file system")
-    except (OSError, RuntimeError) as error:  # ~somebody whom this machine does not know; links in a circle
+    except RuntimeError as error:  # ~somebody whom this machine does not know
         raise ValueError(f"must be the path of a folder ({error})") from error
+    if os.path.normpath(path) == "/":
+        raise ValueError("must be the path of a folder, and not the root of the file system")
     return path
 
 
@@ -350,6 +350,17 @@ class Watch(Section):
     def sheets(self) -> tuple[str, ...]:
         """Texts of barcodes to look for; none where no barcode separates."""
         return self.separators if self.split == "barcode" else ()
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """All of its folders, by role."""
+        return {
+            "inbox": self.inbox,
+            "outbox": self.outbox,
+            "archive": self.archive,
+            "error": self.error,
+            "work": self.work_folder,
+        }
 
     @property
     def work_folder(self) -> Path:

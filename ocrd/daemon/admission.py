@@ -82,8 +82,9 @@ class Admission:
             self._settling = True
             self.sign = time.monotonic()
             try:
-                await self._prepare()
-                await self._look(count_pages)
+                with self._its.own_defects():
+                    await self._prepare()
+                    await self._look(count_pages)
             except MachineError as error:
                 self.inbox.was_away()
                 await self._its.pause.turn(self._its.failed(error))
@@ -97,7 +98,7 @@ class Admission:
     async def _look(self, count_pages: PageCounter) -> None:
         for job in await self._its.on_disk(self._its.spool.adopt):
             self._jobs.add(job, recovered=True)
-        news = await self.inbox.look(self._its.spool.check_mount)
+        news = await self.inbox.look(self._its.check_inbox)
         self._its.known.set()
         self._tell()
         for first in range(0, len(news), _EXAMINED_AT_ONCE):  # the first of many need not wait for the last
@@ -147,12 +148,14 @@ class Admission:
         await self._its.pause.working()
         while not self._closing:
             try:
-                job = None if self._outdated(settled) else await self._its.on_disk(self._claimed, settled)
+                with self._its.own_defects():
+                    job = None if self._outdated(settled) else await self._its.on_disk(self._claimed, settled)
             except MachineError as error:
                 await self._its.pause.turn(self._its.failed(error))
                 continue
             except DocumentError as error:
-                self._its.log.warning("left alone", source=shown(settled.path), reason=error.what, remedy=error.remedy)
+                source = shown(settled.path.relative_to(self.inbox.folder))
+                self._its.log.warning("left alone", source=source, reason=error.what, remedy=error.remedy)
                 return
             if job is None:  # gone or changed: if it is there it settles anew
                 self.inbox.tracker.forget(settled.path)

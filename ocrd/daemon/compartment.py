@@ -1,7 +1,8 @@
 """What one watch has for itself, so that whatever hangs or fails in it costs no other watch anything."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import structlog
@@ -9,7 +10,8 @@ import structlog
 from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Watch
 from ocrd.daemon.pause import Pause
-from ocrd.errors import MachineError
+from ocrd.errors import MachineError, OcrdError
+from ocrd.storage.roles import Identity, Roles
 from ocrd.storage.spool import Spool
 from ocrd.telemetry.events import Events, Paused, Resumed, WatchRemoved
 
@@ -24,12 +26,14 @@ _ELSEWHERE = "work"
 class Compartment:
     """The settings, the work folder and the threads of one watch, and whether it can go on. For one event loop."""
 
-    def __init__(self, watch: Watch, events: Events, *, once: bool = False) -> None:
+    def __init__(self, watch: Watch, events: Events, roles: Roles, *, once: bool = False) -> None:
         self.watch = watch
         """Its settings; a reload brings others."""
         self.events = events
         """Who is told of what happens in it."""
         self.spool = Spool(watch.name, watch.inbox, watch.work_folder)
+        self.roles = roles
+        """Whose each folder is, of all watches."""
         self.pause = Pause(self._tell)
         self.threads = Threads(self.pause)
         self.known = asyncio.Event()
@@ -47,9 +51,30 @@ class Compartment:
         bound: structlog.stdlib.BoundLogger = log.bind(watch=self.name)
         return bound
 
+    def check_inbox(self) -> frozenset[Identity]:
+        """Look whether the folders are still what they were, and say which ones the inbox is not to be looked into.
+
+        It may block. Raises MachineError.
+        """
+        self.spool.check_mount(self.watch.inbox)
+        self.roles.look_up(self, self.watch)
+        return self.roles.identities
+
     async def on_disk(self, step: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - passed on
         """Take a step that may block, in a thread of this watch. Raises MachineError, and what the step raises."""
         return await self.threads.run(step, *args, **kwargs)
+
+    @contextmanager
+    def own_defects(self) -> Iterator[None]:
+        """Make a fault like any other of what a defect of ours raises, so that it stops no other watch."""
+        try:
+            yield
+        except OcrdError:
+            raise
+        except Exception as error:
+            self.log.exception("defect")
+            what = f"ocrd itself failed: {type(error).__name__}: {error}."
+            raise MachineError(what, "Please report it, with the log.") from error
 
     def failed(self, error: MachineError) -> str:
         """Note a fault of the machine, and return the step that it is known by.
@@ -75,6 +100,6 @@ class Compartment:
     def _tell(self, error: MachineError | None) -> None:
         self.known.set()
         if error:
-            self.events.tell(Paused(self.name, error.what, error.remedy))
+            self.events.tell(Paused(self.name, error.what, f"{error.remedy} Work resumes by itself."))
         else:
             self.events.tell(Resumed(self.name))

@@ -28,6 +28,7 @@ from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.errors import ConfigError, MachineError, cause_of
 from ocrd.pipeline.document import Progress, Tools
 from ocrd.rendering.renderer import Renderer
+from ocrd.storage.roles import Roles
 from ocrd.telemetry import event_log, sd_notify
 from ocrd.telemetry.events import Ended, EngineReady, Event, Events, HookEnded
 
@@ -63,6 +64,7 @@ class Daemon:
         self._engine = InstrumentedEngine(engine)
         self.events = Events(event_log.write)
         """What happens, for whoever wants to listen before `run`."""
+        self._roles = Roles()
         self.ended = Counter[str]()
         """Jobs ended so far, by the outcome's kind; of hooks those that failed or were left for the next start."""
         self.events.listen(self._count)
@@ -130,6 +132,7 @@ class Daemon:
         for number, answer in signals.items():
             loop.add_signal_handler(number, answer)
             stack.callback(loop.remove_signal_handler, number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one that came before is answered now
 
     def _open_renderer(self, stack: AsyncExitStack) -> Renderer:
         settings = self._config.render
@@ -139,7 +142,9 @@ class Daemon:
         return renderer
 
     def _runner(self, watch: Watch, config: Config) -> WatchRunner:
-        return WatchRunner(watch, config, self.events, progress=self._progress, idle=self._end_if_idle, once=self._once)
+        return WatchRunner(
+            watch, config, self.events, self._roles, progress=self._progress, idle=self._end_if_idle, once=self._once
+        )
 
     async def _start(self, renderer: Renderer) -> None:
         """Start the engine, and say that we are ready once it answers. Raises SpoolError, EngineError, ConfigError."""
@@ -218,8 +223,9 @@ class Daemon:
             self._health.reloading()
             try:
                 fresh = await disk.run(self._reread)
+                self._config = self._reloader.apply(fresh, begin)
             except (ConfigError, MachineError) as error:
                 log.error("reload refused", what=error.what, remedy=f"{error.remedy} What ran before runs on.")  # noqa: TRY400 - the two sentences tell all
-            else:
-                self._config = self._reloader.apply(fresh, begin)
+            except Exception:  # a defect of ours must not stop what runs
+                log.exception("defect")
             self._health.reloaded()

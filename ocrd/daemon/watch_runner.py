@@ -12,11 +12,11 @@ from ocrd.errors import MachineError, SpoolError
 from ocrd.intake.inbox import PageCounter
 from ocrd.pipeline import ledger_upkeep
 from ocrd.pipeline.document import Progress, Tools
-from ocrd.storage.durable import one_mount
+from ocrd.storage.durable import make_folders, one_mount
 from ocrd.storage.job import Job
 from ocrd.storage.ledger import UnusableError
 from ocrd.storage.naming import access_of
-from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.roles import Roles
 from ocrd.telemetry.events import Ended, Events, WatchRemoved
 
 _LEDGER_SECONDS = 60.0
@@ -34,13 +34,17 @@ class WatchRunner:
         watch: Watch,
         config: Config,
         events: Events,
+        roles: Roles,
         *,
         progress: Progress | None = None,
         idle: Callable[[], None] = lambda: None,
         once: bool = False,
     ) -> None:
-        """Take the settings, who hears what happens, and what to call whenever there may be nothing left to do."""
-        self.its = Compartment(watch, events, once=once)
+        """Take the settings, who hears what happens, and whose each folder is, of all watches.
+
+        `idle` is called whenever there may be nothing left to do.
+        """
+        self.its = Compartment(watch, events, roles, once=once)
         self.jobs = JobQueue(self.its, progress or Progress(), self._tell, self._look_whether_idle)
         self.admission = Admission(self.its, config, self.jobs, self._change, idle)
         self.hooks = Hooks(self.its, idle)
@@ -52,6 +56,7 @@ class WatchRunner:
         """That which runs it."""
         self._idle = idle
         self._next: tuple[Watch, Config] | None = None
+        self._leaving = False
         self._job_left = asyncio.Event()
 
     @property
@@ -78,7 +83,15 @@ class WatchRunner:
         """
         for other in before:
             await other.gone.wait()
-        await self._open()
+        if await self._opened():
+            await self._look_after(group, count_pages, tools)
+        await self.release()
+        self.gone.set()
+
+    async def _look_after(
+        self, group: asyncio.TaskGroup, count_pages: PageCounter, tools: Callable[[], Awaitable[Tools]]
+    ) -> None:
+        """Take in what comes, until the watch is to leave, and bring to its end what is in work."""
         beside = [group.create_task(self._work(group, tools)), group.create_task(self._keep_ledger())]
         try:
             await asyncio.gather(self.admission.look_out(count_pages), self.admission.admit())
@@ -88,8 +101,6 @@ class WatchRunner:
         finally:
             for task in beside:
                 task.cancel()
-        await self.release()
-        self.gone.set()
 
     def change(self, watch: Watch, config: Config) -> None:
         """Go over to other settings, once their folders are there. Jobs in work end by the old ones."""
@@ -101,7 +112,10 @@ class WatchRunner:
     def leave(self) -> None:
         """Claim nothing more, and end when all that was claimed has come to its end."""
         self.its.events.tell(WatchRemoved(self.watch.name))
+        self._leaving = True
+        self.its.roles.forget(self.its)
         self.admission.close()
+        self.its.pause.let_all_go()
 
     async def release(self) -> None:
         """Give the folders free."""
@@ -115,46 +129,48 @@ class WatchRunner:
     async def _work(self, group: asyncio.TaskGroup, tools: Callable[[], Awaitable[Tools]]) -> None:
         await self.jobs.run(group, await tools())
 
-    async def _open(self) -> None:
-        """Take the folders, as soon as that can be done, and queue what the last run left in work."""
-        while True:
+    async def _opened(self) -> bool:
+        """Take the folders, as soon as that can be done, and queue what the last run left in work.
+
+        Returns False if the watch is to leave before.
+        """
+        while not self._leaving:
             try:
-                left = await self.its.on_disk(self._take_folders)
-                await self.hooks.resume()
-                break
+                with self.its.own_defects():
+                    left = await self.its.on_disk(self._take_folders)
+                    await self.hooks.resume()
             except MachineError as error:
                 self.locked_out = error if isinstance(error, SpoolError) else None
                 await self.its.pause.turn(self.its.failed(error))
-        self.locked_out = None
-        for job in left:
-            self.jobs.add(job, recovered=True)
-        if left:
-            self.its.log.info("recovered", jobs=len(left))
+                continue
+            self.locked_out = None
+            for job in left:
+                self.jobs.add(job, recovered=True)
+            if left:
+                self.its.log.info("recovered", jobs=len(left))
+            return True
+        return False
 
     def _take_folders(self) -> list[Job]:
         watch, spool = self.watch, self.its.spool
-        self._make_folders(watch)
+        self._prepare(watch)
         spool.open(watch.outbox, watch.archive, watch.error)
-        try:
-            if not one_mount(watch.work_folder, watch.inbox, tag="probe"):
-                self.its.log.warning("inbox and work lie on different mounts: claims copy instead of renaming")
-            return list(spool.recover())
-        except BaseException:
-            spool.close()  # or the next try would find the work folder locked
-            raise
+        if not one_mount(watch.work_folder, watch.inbox, tag="probe"):
+            self.its.log.warning("inbox and work lie on different mounts: claims copy instead of renaming")
+        return list(spool.recover())
 
-    @staticmethod
-    def _make_folders(watch: Watch) -> None:
-        access_of(watch)  # or what is made there could not be shared
-        for folder in (watch.inbox, watch.outbox, watch.archive, watch.error):
-            with machine_faults("make the folder", folder):
-                folder.mkdir(parents=True, exist_ok=True)
+    def _prepare(self, watch: Watch) -> None:
+        """See to it that there is all that a watch needs. Raises MachineError."""
+        access_of(watch)
+        for folder in watch.folders.values():
+            make_folders(folder)
+        self.its.roles.look_up(self.its, watch)
 
     async def _change(self) -> None:
         """Go over to the settings that a reload brought, if it brought any. Raises MachineError."""
         if change := self._next:
             watch, config = change
-            await self.its.on_disk(self._make_folders, watch)
+            await self.its.on_disk(self._prepare, watch)
             await self.its.on_disk(self.its.spool.remember_mounts, watch.outbox, watch.archive, watch.error)
             if self._next is change:
                 self._next = None

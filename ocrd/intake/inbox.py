@@ -23,6 +23,7 @@ from ocrd.intake.settling import SettleTracker
 from ocrd.model import COMPANION, Join, Settled
 from ocrd.storage import mounts
 from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.roles import Identity
 
 _TRY_AGAIN = 600.0
 """Seconds until an inbox that can't be watched is tried again."""
@@ -36,6 +37,8 @@ _MOST_SCANNING = 0.1
 PageCounter = Callable[[Path], Awaitable[int]]
 """Counts the pages of a file. Raises IncompleteError if it looks as if more of it were to come, MachineError if nothing
 can be read there now."""
+
+Check = Callable[[], frozenset[Identity]]
 
 
 class Inbox:
@@ -78,6 +81,7 @@ class Inbox:
         self._strikes = 0
         self._away = False
         self._odd: set[Path] = set()
+        self._unread: set[str] = set()
         self._waiting: dict[Path, str] = {}
 
     @property
@@ -90,10 +94,11 @@ class Inbox:
         """Seconds to let pass before the next look, whatever happens."""
         return min(max(_LEAST_GAP, self._seconds / _MOST_SCANNING), self._settle.rescan)
 
-    async def look(self, check: Callable[[Path], None] = lambda _: None) -> list[Settled]:
+    async def look(self, check: Check = frozenset) -> list[Settled]:
         """Look through the folder, and return what has settled since the last look. Raises MachineError.
 
-        Before that, `check` raises MachineError if it is not the folder that it was.
+        Before that `check`, which may block, says which folders are not to be looked into; it raises MachineError if
+        the inbox is not what it was.
         """
         self._loop = asyncio.get_running_loop()
         before, began = self._looked, time.monotonic()
@@ -103,6 +108,7 @@ class Inbox:
         seen = grouping.units(self.folder, self._join, found.files, found.coming, found.companions)
         alone = {Path(f"{path}{COMPANION}"): path for path in found.companions if path not in seen}
         self._tell_odd(found.odd | {one: f"for {shown(path.name)}, which is not here" for one, path in alone.items()})
+        self._tell_unread(found.unread)
         self._waiting = {path: why for path, why in self._waiting.items() if path in seen}
         return self.tracker.observe(seen, began)
 
@@ -160,8 +166,8 @@ class Inbox:
             self._watching.close()
             self._watching = None
 
-    def _look(self, now: float, check: Callable[[Path], None]) -> Scan:
-        check(self.folder)
+    def _look(self, now: float, check: Check) -> Scan:
+        closed = check()
         with machine_faults("look into the inbox", self.folder):
             status = self.folder.stat()
         if (status.st_dev, status.st_ino) != self._place:
@@ -169,7 +175,7 @@ class Inbox:
         if not self._once:
             self._tend(now)
         began = time.monotonic()
-        found = scan(self.folder, self._wanted, coming=self._join != "none")
+        found = scan(self.folder, self._wanted, coming=self._join != "none", closed=closed)
         self._seconds = time.monotonic() - began
         return found
 
@@ -269,6 +275,13 @@ class Inbox:
         for path in odd.keys() - self._odd:
             self._log.warning("left alone", source=self._name(path), reason=f"it is {odd[path]}")
         self._odd = set(odd)
+
+    def _tell_unread(self, unread: dict[str, Path]) -> None:
+        """Log once of each kind of file that it is not read, with an example."""
+        for ending in unread.keys() - self._unread:
+            self._unread.add(ending)
+            reason = f"its name ends in {shown(ending)!r}, which ocrd does not read" if ending else "it has no ending"
+            self._log.info("left alone", source=self._name(unread[ending]), reason=reason)
 
     def _name(self, path: Path) -> str:
         return shown(path.relative_to(self.folder))

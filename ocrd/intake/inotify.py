@@ -47,7 +47,7 @@ class FolderEvents(FileSystemEventHandler):
 
         Raises MachineError if the kernel refuses, with the setting that holds it up.
         """
-        self._folder = folder
+        self._folder = folder.resolve()  # of a link the kernel would tell nothing
         self._wake = wake
         self._canary = threading.Event()
         self._closing = False
@@ -60,13 +60,13 @@ class FolderEvents(FileSystemEventHandler):
         try:
             self._observer = Observer()
             self._observer.start()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             self._forget_loggers()
             raise _refused(error, folder) from error
         try:
-            self._observer.schedule(self, str(folder), recursive=True, event_filter=_EVENTS)
+            self._observer.schedule(self, str(self._folder), recursive=True, event_filter=_EVENTS)
             self._see_that_one_more_fits()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             self.close()
             raise _refused(error, folder) from error
 
@@ -119,8 +119,10 @@ class FolderEvents(FileSystemEventHandler):
             logger.removeFilter(self._hear)
 
 
-def _refused(error: OSError, folder: Path) -> MachineError:
+def _refused(error: OSError | RuntimeError, folder: Path) -> MachineError:
     """Name the kernel's limit that is reached (inotify(7)); watchdog passes the numbers through."""
+    if isinstance(error, RuntimeError):  # no more threads
+        return MachineError(f"No events from {shown(folder)}: {error}.", "May ocrd's user start more (TasksMax=)?")
     match error.errno:
         case errno.ENOSPC:
             return _limit("folders", "max_user_watches", folder, 524_288)

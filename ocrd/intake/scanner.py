@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path, PurePath
 
+from ocrd.concurrency.threads import getting_on
 from ocrd.errors import MachineError
 from ocrd.filetypes import _SUFFIXES, _TEMPORARY_STARTS, is_source_name
 from ocrd.model import COMPANION, FileStamp
 from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.roles import Identity, identity_of
 
 _LATER = rf".+?\.(?:{'|'.join(sorted(_SUFFIXES))})"
 _COMING = re.compile(
@@ -93,45 +95,71 @@ class Scan:
     """Copies under way, if they were asked for: the path that each will have, and its stamp."""
     companions: dict[Path, FileStamp] = field(default_factory=dict)
     """Companions, by the path of the scan that each is named for."""
+    unread: dict[str, Path] = field(default_factory=dict)
+    """Of files that are not read, by the ending of their names, one of each."""
 
 
-def scan(inbox: Path, wanted: Wanted = _EVERYTHING, *, coming: bool = False) -> Scan:
+def scan(
+    inbox: Path, wanted: Wanted = _EVERYTHING, *, coming: bool = False, closed: frozenset[Identity] = frozenset()
+) -> Scan:
     """Look through an inbox and its subfolders, without following links. Raises MachineError if it can't be read.
 
     Only what is named like a source is asked for its facts: ten thousand other files cost little. With `coming`, copies
-    under way are, too.
+    under way are, too. The folders that are `closed` are not looked into, by whichever name they lie there.
     """
-    found = Scan()
-    below = len(os.path.join(inbox, ""))
-    folders = [str(inbox)]
-    while folders:
-        folder = folders.pop()
-        try:
-            with machine_faults("look into the inbox", Path(folder)), os.scandir(folder) as entries:
-                for entry in entries:
-                    if is_source_name(entry.name):
-                        _take(entry, entry.path[below:], found, wanted)
-                    elif is_companion_name(entry.name):
-                        _note(entry, found.companions, Path(entry.path.removesuffix(COMPANION)), found)
-                    elif coming and (name := name_to_come(entry.name)):
-                        _take_coming(entry, Path(folder, name), found)
-                    elif (
-                        entry.is_dir(follow_symlinks=False)
-                        and not is_hidden_folder(entry.name)
-                        and wanted.folder(entry.path[below:])
-                    ):
-                        folders.append(entry.path)
-        except MachineError as error:
-            if folder == str(inbox):
-                raise
-            if not isinstance(error.__cause__, FileNotFoundError):  # else it went away meanwhile
-                found.odd[Path(folder)] = "a folder that can't be read"
-    return found
+    return _Look(inbox, wanted, coming=coming, closed=closed).taken()
 
 
-def _take(entry: "os.DirEntry[str]", path: str, found: Scan, wanted: Wanted) -> None:
-    if wanted.file(path):
-        _note(entry, found.files, Path(entry.path), found)
+class _Look:
+    """One look through an inbox."""
+
+    def __init__(self, inbox: Path, wanted: Wanted, *, coming: bool, closed: frozenset[Identity]) -> None:
+        self._inbox = inbox
+        self._below = len(os.path.join(inbox, ""))
+        self._wanted = wanted
+        self._coming = coming
+        self._closed = closed
+        self._folders = [str(inbox)]
+        self._found = Scan()
+
+    def taken(self) -> Scan:
+        """Take it. Raises MachineError."""
+        while self._folders:
+            folder = self._folders.pop()
+            try:
+                with machine_faults("look into the inbox", Path(folder)), os.scandir(folder) as entries:
+                    for entry in entries:
+                        self._sort(entry)
+            except MachineError as error:
+                if folder == str(self._inbox):
+                    raise
+                if not isinstance(error.__cause__, FileNotFoundError):  # else it went away meanwhile
+                    self._found.odd[Path(folder)] = "a folder that can't be read"
+        return self._found
+
+    def _sort(self, entry: "os.DirEntry[str]") -> None:
+        name, found = entry.name, self._found
+        getting_on()
+        if is_source_name(name):
+            if self._wanted.file(entry.path[self._below :]):
+                _note(entry, found.files, Path(entry.path), found)
+        elif is_companion_name(name):
+            _note(entry, found.companions, Path(entry.path.removesuffix(COMPANION)), found)
+        elif entry.is_dir(follow_symlinks=False):
+            if not is_hidden_folder(name) and self._wanted.folder(entry.path[self._below :]):
+                self._enter(entry)
+        elif final := name_to_come(name):
+            if self._coming:
+                _take_coming(entry, Path(entry.path).with_name(final), found)
+        elif not name.startswith(_TEMPORARY_STARTS) and entry.is_file(follow_symlinks=False):
+            found.unread.setdefault(os.path.splitext(name)[1].lower(), Path(entry.path))
+
+    def _enter(self, entry: "os.DirEntry[str]") -> None:
+        with suppress(FileNotFoundError):
+            if self._closed and identity_of(entry) in self._closed:
+                self._found.odd[Path(entry.path)] = "a folder of a watch, by another name"
+            else:
+                self._folders.append(entry.path)
 
 
 def _note(entry: "os.DirEntry[str]", among: dict[Path, FileStamp], path: Path, found: Scan) -> None:

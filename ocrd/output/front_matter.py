@@ -150,8 +150,8 @@ def renewed(front: str, pages: Sequence[PageResult], rerun: Mapping[str, object]
     Raises DocumentError if it is damaged.
     """
     facts = facts_of(front.encode())
-    problems = facts and facts.get("problems", [])
-    if facts is None or not isinstance(problems, list):
+    problems, reruns = ((facts or {}).get(key) or [] for key in ("problems", "reruns"))
+    if facts is None or not isinstance(problems, list) or not isinstance(reruns, list):
         raise DocumentError("The front matter of the sidecar is damaged.", "Mend it, or delete it, and try again.")
     numbers = {page.index + 1 for page in pages}
     remaining = [entry for entry in problems if not (isinstance(entry, dict) and entry.get("page") in numbers)]
@@ -160,7 +160,7 @@ def renewed(front: str, pages: Sequence[PageResult], rerun: Mapping[str, object]
     facts |= {"status": "partial" if remaining else "complete", "date": rerun["date"], "problems": remaining}
     if "running_lines_left_out" in facts:
         facts |= {"running_lines_left_out": 0} | left_out(body)
-    return front_matter(facts | {"reruns": [*facts.get("reruns", []), dict(rerun)]})
+    return front_matter(facts | {"reruns": [*reruns, dict(rerun)]})
 
 
 def note(name: str, what: str, remedy: str, date: str, watch: str = "") -> str:

@@ -37,7 +37,7 @@ def replace_pages(text: str, pages: Sequence[PageResult], rerun: Mapping[str, ob
             raw["pages"][places[page.index + 1]] = _page(page)
         sound = all(Verdict(entry["verdict"]).sound for entry in raw["pages"])
         raw |= {"status": "complete" if sound else "partial", "date": rerun["date"]}
-        raw["reruns"] = [*raw.get("reruns", []), dict(rerun)]
+        raw["reruns"] = [*(raw.get("reruns") or []), dict(rerun)]
     except (ValueError, KeyError, TypeError) as error:
         raise DocumentError(
             f"The JSON beside the sidecar is not what ocrd wrote: {type(error).__name__}: {error}.",

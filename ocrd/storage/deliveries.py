@@ -263,6 +263,8 @@ def original(watch: Watch, facts: dict[str, Any], sidecar: str) -> Original | No
     """Find the original in the archive, or in error/: by its name, and by its digest if that is known."""
     named = str(facts.get("source") or sidecar)
     files = facts.get("files")
+    if Path(named).is_absolute() or ".." in Path(named).parts:  # anybody can have written it
+        return None
     for folder in (watch.archive, watch.error):
         if isinstance(files, list) and files:
             found = _groups_like(folder, named, [str(file) for file in files])

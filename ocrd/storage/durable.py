@@ -9,22 +9,22 @@ told apart from a stranger's file (`place`).
 import ctypes
 import errno
 import fcntl
-import filecmp
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from itertools import chain, count
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 from ocrd.display import shown
 from ocrd.errors import MachineError, SpoolError
 from ocrd.model import DEFAULT_ACCESS, Access, FileStamp
 from ocrd.storage.mounts import mount_point
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import own_folder, spelled
+from ocrd.storage.safe_paths import NotRegularError, own_folder, regular, spelled
 
 _AT_FDCWD = -100
 _CHUNK = 2**20
@@ -84,9 +84,8 @@ def folder_new(path: Path, files: Iterable[Path], *, tag: str) -> None:
 
     Raises FileExistsError, MachineError.
     """
-    temporary = path.with_name(f".ocrd-{tag}.folder.tmp")
-    remove_folder(temporary)  # ours, left by a crash
     with machine_faults("write", path):
+        temporary = _temporary_folder(path.parent, tag)
         try:
             os.mkdir(temporary)
             _share(temporary, folder=True)
@@ -106,8 +105,8 @@ def replace_seen(source: Path, target: Path, seen: Path, *, tag: str) -> None:
     What somebody else put there meanwhile is left, or put back. Called again after a crash, it goes on from there.
     Raises NotAsSeenError if the target is another, MachineError.
     """
-    temporary = target.with_name(f".ocrd-{tag}.tmp")
     with machine_faults("write", target):
+        temporary = _temporary(target.parent, tag)
         if not same_file(source, target):
             if not same_file(seen, target):
                 raise NotAsSeenError
@@ -201,14 +200,20 @@ def _seen(path: Path) -> FileStamp:
     return FileStamp.of(status)
 
 
-def make_folders(path: Path, *, below: Path) -> None:
-    """Make `path` and its missing parents, durably. `below` must exist: a share that is gone is not made anew."""
-    if path == below or path.is_dir():
+def make_folders(path: Path, *, below: Path | None = None) -> None:
+    """Make `path` and its missing parents, durably. Raises MachineError.
+
+    If `below` is given it must exist: a share that is gone is not made anew.
+    """
+    if path in (below, path.parent) or path.is_dir():
         return
     make_folders(path.parent, below=below)
     with machine_faults("make the folder", path):
-        with suppress(FileExistsError):
+        try:
             os.mkdir(path)
+        except FileExistsError:
+            if not path.is_dir():  # else somebody was faster
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
         sync_folder(path.parent)
 
 
@@ -234,8 +239,13 @@ def make_shared(name: str, around: int) -> None:
 def same_file(one: Path, other: Path) -> bool:
     """Whether both exist as regular files, and are one (two names) or have the same bytes."""
     try:
-        stamps = _seen(one), _seen(other)
-        return stamps[0] == stamps[1] or filecmp.cmp(one, other, shallow=False)
+        with _reading(one) as first, _reading(other) as second:
+            stamps = [FileStamp.of(os.fstat(file.fileno())) for file in (first, second)]
+            if stamps[0] == stamps[1]:
+                return True
+            return stamps[0].size == stamps[1].size and all(
+                data == second.read(_CHUNK) for data in iter(lambda: first.read(_CHUNK), b"")
+            )
     except (NotAsSeenError, FileNotFoundError, PermissionError):
         return False
 
@@ -243,9 +253,20 @@ def same_file(one: Path, other: Path) -> bool:
 def holds(path: Path, data: bytes) -> bool:
     """Whether a regular file at `path` holds exactly these bytes."""
     try:
-        return _seen(path).size == len(data) and path.read_bytes() == data
+        with _reading(path) as file:
+            return os.fstat(file.fileno()).st_size == len(data) and file.read(len(data) + 1) == data
     except (NotAsSeenError, FileNotFoundError, PermissionError):  # what we may not read, we did not write
         return False
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file. Raises NotAsSeenError if there is something else, which is not waited for; OSError."""
+    try:
+        with regular(path) as held, held.open("rb") as file:
+            yield file
+    except NotRegularError:
+        raise NotAsSeenError from None
 
 
 def remove(path: Path) -> None:
@@ -326,7 +347,7 @@ def check_mount(folder: Path, expected: Path) -> None:
     if now != expected and expected.is_relative_to(now):
         raise MachineError(
             f"Nothing is mounted any more at {shown(expected)}, where {shown(folder)} lay.",
-            f"Mount {shown(expected)} again; work resumes by itself.",
+            f"Mount {shown(expected)} again.",
         )
 
 
@@ -349,11 +370,15 @@ def lock_folder(path: Path) -> int:
 
 def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
     """Whether a file can be renamed from one folder to the other. Found by doing it: st_dev does not tell."""
-    probe, moved = folder / f".ocrd-{tag}.tmp", other / f".ocrd-{tag}.moved.tmp"
     with machine_faults("write a probe into", folder):
-        os.close(os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        probe = _temporary(folder, tag)
+        with _open_new(probe, 0o600):
+            pass
+        moved = _temporary(other, f"{tag}.moved")
         try:
-            os.rename(probe, moved)
+            with suppress(FileNotFoundError):
+                os.unlink(moved)
+            _rename_new(probe, moved)
         except OSError as error:
             os.unlink(probe)
             if error.errno == errno.EXDEV:
@@ -366,16 +391,37 @@ def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
 def make_and_delete(path: Path) -> None:
     """Let an empty file appear and vanish: what watches its folder should notice. Raises MachineError."""
     with machine_faults("write a probe into", path.parent):
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # ours, left by a crash
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
+        with _open_new(path, 0o600):
+            pass
         os.unlink(path)
 
 
 def _write_temporary(folder: Path, data: bytes, tag: str) -> Path:
-    temporary = folder / f".ocrd-{tag}.tmp"
+    temporary = _temporary(folder, tag)
     _write(temporary, data)
     return temporary
+
+
+def _temporary(folder: Path, tag: str) -> Path:
+    """Name a temporary file, the same after a crash; where a stranger made a folder of that name, another."""
+    return next(path for path in _names(folder, tag) if path.is_symlink() or not path.is_dir())
+
+
+def _temporary_folder(folder: Path, tag: str) -> Path:
+    """Name a temporary folder, and delete what a crash left of it; where a stranger has that name, another."""
+    for path in _names(folder, f"{tag}.folder"):
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                continue
+            remove_folder(path)
+        return path
+    raise AssertionError  # the names have no end
+
+
+def _names(folder: Path, tag: str) -> Iterator[Path]:
+    """List the names that something temporary can have, the usual one first."""
+    return (folder / f".ocrd-{tag}{number}.tmp" for number in chain([""], (f"-{again}" for again in count(2))))
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -391,7 +437,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _copy_temporary(source: Path, folder: Path, tag: str, *, as_it_was: bool = False) -> Path:
-    temporary = folder / f".ocrd-{tag}.tmp"
+    temporary = _temporary(folder, tag)
     original = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, and no waiting for a FIFO
     with open(original, "rb") as reader, _open_new(temporary, 0o600 if as_it_was else 0o666) as descriptor:
         status = os.fstat(original)
@@ -438,7 +484,6 @@ def _rename_new(source: Path, target: Path) -> None:
         return
     try:
         os.link(source, target, follow_symlinks=False)
-        os.unlink(source)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -446,6 +491,15 @@ def _rename_new(source: Path, target: Path) -> None:
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
         os.rename(source, target)
+        return
+    try:
+        sync_folder(target.parent)
+        if FileStamp.of(source.lstat()) != FileStamp.of(target.lstat()):
+            raise NotAsSeenError  # noqa: TRY301 - another file has its name by now; ours goes as below
+        os.unlink(source)
+    except BaseException:
+        os.unlink(target)  # in a folder with the sticky bit we may link what we may not take away
+        raise
 
 
 def _exchange(one: Path, other: Path) -> None:

@@ -46,20 +46,19 @@ def _translated(error: OSError, what: str, path: Path, mount: Callable[[Path], P
 def _remedy(number: int | None, path: Path, mount: Callable[[Path], Path]) -> str:
     match number:
         case errno.ENOSPC | errno.EDQUOT:
-            what = f"Free some space on the file system of {shown(mount(path))}"
+            return f"Free some space on the file system of {shown(mount(path))}."
         case errno.EROFS:
-            what = f"Mount {shown(mount(path))} for writing"
+            return f"Mount {shown(mount(path))} for writing."
         case errno.EACCES | errno.EPERM:
-            what = f"Give the user that runs ocrd (uid {os.geteuid()}) permission to read and write there"
+            return f"Give the user that runs ocrd (uid {os.geteuid()}) permission to read and write there."
         case errno.ENOTDIR | errno.ELOOP:
-            what = f"Move away the link or file that stands where {shown(path)} should be a folder"
+            return f"Move away the link or file that stands where {shown(path)} should be a folder."
         case errno.ENOENT | errno.ENOTCONN | errno.ESTALE:
-            return "Is the share mounted, or was the folder deleted? Work resumes when it is back."
+            return "Is the share mounted, or was the folder deleted?"
         case errno.EMFILE | errno.ENFILE:
-            what = "Raise the limit of open files (LimitNOFILE= in the unit)"
+            return "Raise the limit of open files (LimitNOFILE= in the unit)."
         case _:
-            return "Look at the disk and the kernel's log; work resumes when it can be done."
-    return f"{what}; work resumes by itself."
+            return "Look at the disk and the kernel's log."
 
 
 def _mount_of(path: Path) -> Path:

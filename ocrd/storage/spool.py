@@ -94,16 +94,12 @@ class Spool:
     def open(self, *others: Path) -> None:
         """Take the work folder for this process, and note where it, the inbox and the `others` are mounted.
 
-        Raises SpoolError if another process has it, MachineError.
+        May be called again. Raises SpoolError if another process has it, MachineError.
         """
-        with os_errors.machine_faults("make the work folder", self._work):
-            self._work.mkdir(parents=True, exist_ok=True)
-        self._lock = durable.lock_folder(self._work)
-        try:
-            self.remember_mounts(self._inbox, self._work, *others)
-        except BaseException:
-            self.close()  # or the next try would find it locked
-            raise
+        durable.make_folders(self._work)
+        if self._lock is None:
+            self._lock = durable.lock_folder(self._work)
+        self.remember_mounts(self._inbox, self._work, *others)
 
     def remember_mounts(self, *folders: Path) -> None:
         """Note where folders are mounted now, for `check_mount`. Raises MachineError."""
@@ -278,14 +274,18 @@ class Spool:
 
         Only a note that `is_ours`, with no source beside it any more. Raises MachineError.
         """
-        source = folder / job.record.name
-        note = source.with_name(source.name + NOTE_SUFFIX)
-        there = any(os.path.lexists(f"{source}{ending}") for ending in job.record.stamps)
-        if "error" in job.record.names or there or len(os.fsencode(note.name)) > naming.NAME_MAX:
-            return  # it may be the note of this very refusal, or of another file, or can't be there
-        with os_errors.machine_faults("read", note):
-            if note.is_file() and not note.is_symlink() and is_ours(note.read_bytes()):
-                durable.remove(note)
+        name = f"{job.record.name}{NOTE_SUFFIX}"
+        if "error" in job.record.names or len(os.fsencode(Path(name).name)) > naming.NAME_MAX:
+            return  # it may be the note of this very refusal, or can't be there
+        with os_errors.machine_faults("read", folder / name):
+            try:
+                with beneath(folder, name) as note, regular(note) as held:
+                    source = note.with_name(note.name.removesuffix(NOTE_SUFFIX))
+                    there = any(os.path.lexists(f"{source}{ending}") for ending in job.record.stamps)
+                    if not there and is_ours(held.read_bytes()):  # else it is that of another file
+                        durable.remove(note)
+            except (FileNotFoundError, NotADirectoryError, NotRegularError):
+                return
 
     def _move_out(  # noqa: PLR0913 - all that `place` wants to know
         self,
@@ -321,7 +321,17 @@ class Spool:
         """Make jobs of the reruns that were asked for since the last time. Raises MachineError."""
         with os_errors.machine_faults("look into the work folder", self._work):
             requests = sorted(filter(_REQUEST.fullmatch, os.listdir(self._work)))
-        return [job for name in requests if (job := self._adopt(self._work / name))]
+        adopted: list[Job] = []
+        for name in requests:
+            try:
+                job = self._adopt(self._work / name)
+            except MachineError:
+                if not adopted:
+                    raise
+                break  # these are no longer asked for; the next look meets the fault again
+            if job:
+                adopted.append(job)
+        return adopted
 
     def _adopt(self, request: Path) -> Job | None:
         asked = _request(request)
@@ -405,7 +415,8 @@ class Spool:
 def ask_for_rerun(work: Path, record: JobRecord) -> str:
     """Leave a request in a work folder that may be another process's. Returns its id. Raises MachineError."""
     number = _new_id()
-    durable.write_new(work / f"rerun-{number}.json", json.dumps(asdict(record)).encode(), tag=f"rerun-{number}")
+    with durable.sharing(Access(0o644)):  # the daemon may be another user
+        durable.write_new(work / f"rerun-{number}.json", json.dumps(asdict(record)).encode(), tag=f"rerun-{number}")
     return number
 
 

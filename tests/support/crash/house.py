@@ -51,6 +51,7 @@ from ocrd.pipeline.job_runner import run_job
 from ocrd.pipeline.rerun import run_rerun
 from ocrd.storage import spool
 from ocrd.storage.job import Job, JobRecord, Rerun
+from ocrd.storage.roles import Roles
 from ocrd.telemetry.events import Events
 
 ROLES = ("inbox", "outbox", "archive", "error")
@@ -295,7 +296,7 @@ class House:
             join=self.scenario.join,
             history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
-        flow = WatchRunner(watch, Config.model_construct(), Events())
+        flow = WatchRunner(watch, Config.model_construct(), Events(), Roles())
         jobs = self._through(flow._take_folders)
         while claimed := [job for settled in self._settled(watch) if (job := self._claimed(flow, settled))]:
             jobs += claimed

@@ -236,7 +236,7 @@ class Patient:
         """See what a person sees while the fault lasts, drop more, and mend it once it was tried again in vain."""
         [paused] = self._pauses
         self._check_words(paused.what)
-        assert paused.remedy.endswith(("by itself.", "when it can be done."))
+        assert paused.remedy.endswith(" Work resumes by itself.")
         await _until(lambda: self._resumed or self._shown() == paused.what)
         self._house.check(self._expected)
         self._late_ones_come()

@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,7 @@ def test_a_full_disk_is_the_machines_fault_and_leaves_no_temporary(tmp_path: Pat
     with pytest.raises(MachineError, match="No space left on device") as caught:
         durable.write_new(small_disk / "a.md", b"x" * 2**21, tag="job")
     assert str(small_disk / "a.md") in caught.value.what
-    assert caught.value.remedy == f"Free some space on the file system of {small_disk}; work resumes by itself."
+    assert caught.value.remedy == f"Free some space on the file system of {small_disk}."
     with pytest.raises(MachineError, match="No space left on device"):
         durable.move_new(tmp_path / "big", small_disk / "big", tag="job")
     assert os.listdir(small_disk) == []
@@ -494,3 +494,132 @@ def test_a_file_is_replaced_where_nothing_can_be_exchanged(
     durable.replace_seen(*exchanging, tag="x")
     assert exchanging[1].read_bytes() == b"new"
     assert left(exchanging[1].parent) == []
+
+
+# Where renameat2(2) with RENAME_NOREPLACE is not known
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record links, unlinks and syncs from now on."""
+    steps: list[str] = []
+
+    def spy(name: str, told: Callable[..., str]) -> None:
+        real = getattr(os, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            steps.append(told(*args))
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, call)
+
+    spy("link", lambda _, target: f"link {target.parent.name}")
+    spy("unlink", lambda path: f"unlink {path.parent.name}")
+    spy("fsync", lambda file: f"fsync {Path(os.readlink(f'/proc/self/fd/{file}')).name}")
+    return steps
+
+
+def test_a_move_by_links_takes_the_old_name_away_once_the_new_one_is_synced(
+    tmp_path: Path, refuse_renameat2: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("inbox", "work"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "inbox/a").write_bytes(b"x")
+    refuse_renameat2(errno.EINVAL)
+    steps = recorded(monkeypatch)
+    durable.move_new(tmp_path / "inbox/a", tmp_path / "work/a", tag="t")
+    assert steps[:3] == ["link work", "fsync work", "unlink inbox"]
+    assert steps[-1] == "fsync inbox"
+
+
+def test_what_may_be_linked_but_not_taken_away_is_left_where_it_is(
+    tmp_path: Path, refuse_renameat2: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder with the sticky bit, of another user's file."""
+    (tmp_path / "a").write_bytes(b"x")
+    refuse_renameat2(errno.EINVAL)
+    real = os.unlink
+
+    def unlink(path: Path) -> None:
+        if path.name == "a":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        real(path)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    for _ in range(2):
+        with pytest.raises(MachineError, match="Operation not permitted"):
+            durable.move_new(tmp_path / "a", tmp_path / "b", tag="t")
+        assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_file_that_took_the_name_after_the_link_is_not_deleted(
+    tmp_path: Path, refuse_renameat2: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "new").write_bytes(b"new")
+    refuse_renameat2(errno.EINVAL)
+    monkeypatch.setattr(durable, "sync_folder", lambda _: os.replace(tmp_path / "new", tmp_path / "a"))
+    with pytest.raises(durable.NotAsSeenError):
+        durable.move_new(tmp_path / "a", tmp_path / "b", tag="t")
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+# What strangers put in the way
+
+
+@pytest.fixture
+def soon() -> Iterator[None]:
+    """Fail what would wait for ever."""
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_what_is_no_regular_file_is_neither_waited_for_nor_read(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    (tmp_path / "ours").write_bytes(b"x")
+    make(tmp_path / "theirs")
+    assert not durable.same_file(tmp_path / "ours", tmp_path / "theirs")
+    assert not durable.same_file(tmp_path / "theirs", tmp_path / "ours")
+    assert not durable.holds(tmp_path / "theirs", b"x")
+
+
+def test_a_folder_at_the_temporary_name_holds_nobody_up_and_stays(tmp_path: Path) -> None:
+    for name in (".ocrd-t.tmp", ".ocrd-t-2.tmp"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".ocrd-t.folder.tmp").write_bytes(b"a stranger's")
+    (tmp_path / "source").write_bytes(b"copied")
+    durable.write_new(tmp_path / "a", b"x", tag="t")
+    durable.copy_new(tmp_path / "source", tmp_path / "b", tag="t")
+    durable.folder_new(tmp_path / "c", [tmp_path / "source"], tag="t")
+    assert (tmp_path / "a").read_bytes() == b"x"
+    assert (tmp_path / "b").read_bytes() == b"copied"
+    assert (tmp_path / "c/source").read_bytes() == b"copied"
+    assert sorted(os.listdir(tmp_path)) == [
+        ".ocrd-t-2.tmp", ".ocrd-t.folder.tmp", ".ocrd-t.tmp", "a", "b", "c", "source",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.write_bytes(b"x")])
+def test_a_probe_is_held_up_by_nothing_that_has_its_name(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    for name in ("inbox", "work"):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / ".ocrd-probe.tmp")
+        make(tmp_path / name / ".ocrd-probe.moved.tmp")
+    assert durable.one_mount(tmp_path / "work", tmp_path / "inbox", tag="probe")
+
+
+def test_new_folders_are_synced_in_those_around_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = recorded(monkeypatch)
+    durable.make_folders(tmp_path / "a/b/c")
+    assert steps == [f"fsync {name}" for name in (tmp_path.name, "a", "b")]
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"x"), lambda path: path.symlink_to("/not/there")])
+def test_what_stands_where_a_folder_is_to_be_is_named(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "outbox")
+    with pytest.raises(MachineError, match="make the folder") as caught:
+        durable.make_folders(tmp_path / "outbox")
+    assert caught.value.remedy.startswith(f"Move away the link or file that stands where {tmp_path / 'outbox'}")

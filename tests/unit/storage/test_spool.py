@@ -25,7 +25,7 @@ from ocrd.model import (
 )
 from ocrd.output import front_matter
 from ocrd.storage import durable, spool
-from ocrd.storage.job import Job, JobRecord, refusal_of
+from ocrd.storage.job import Job, JobRecord, Rerun, refusal_of
 from ocrd.storage.spool import Spool
 
 SIDECAR = b"<!-- page 1 -->\n\npage 1\n\n<!-- page 2 -->\n\npage 2\n"
@@ -568,3 +568,67 @@ def test_death_before_any_step_loses_nothing_and_the_next_start_ends_the_job(
             assert deadly > 20, "the steps were not counted"
             return
     pytest.fail("never came to its end")
+
+
+# Reruns that are asked for
+
+
+def ask(house: House, *names: str) -> None:
+    for name in names:
+        spool.ask_for_rerun(house.work, JobRecord("w", name, FileStamp(1, 1, 1, 1), rerun=Rerun(name, (1,))))
+
+
+def test_a_request_that_can_not_be_taken_now_costs_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(house, "a.md", "b.md", "c.md")
+    really, calls = Job.begin, []
+
+    def begin(job: Job) -> None:
+        calls.append(job)
+        if len(calls) in (1, 3):
+            raise MachineError("No space left.", "Free some.")
+        really(job)
+
+    monkeypatch.setattr(Job, "begin", begin)
+    with pytest.raises(MachineError):
+        house.spool.adopt()
+    adopted = [job.record.name for _ in range(2) for job in house.spool.adopt()]
+    assert sorted(adopted) == ["a.md", "b.md", "c.md"]
+    assert house.spool.adopt() == []
+
+
+def test_a_request_can_be_read_by_the_daemon_whatever_the_umask_of_who_asks(house: House) -> None:
+    before = os.umask(0o077)
+    try:
+        ask(house, "a.md")
+    finally:
+        os.umask(before)
+    [request] = house.work.glob("rerun-*")
+    assert request.stat().st_mode & 0o777 == 0o644
+
+
+# Notes
+
+
+def test_a_note_is_not_looked_for_through_a_link(house: House, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    note = elsewhere / "a.pdf.error.md"
+    note.write_text(front_matter.note("a.pdf", "x", "y", "z"))
+    (house.error / "sub").symlink_to(elsewhere)
+    job = Job(house.work / ID, JobRecord("w", "sub/a.pdf", FileStamp(1, 1, 1, 1)))
+    house.spool.clear_note(job, house.error, front_matter.is_own_note)
+    assert note.exists()
+
+
+def test_a_pipe_in_the_place_of_a_note_holds_nobody_up(house: House) -> None:
+    os.mkfifo(house.error / "a.pdf.error.md")
+    job = Job(house.work / ID, JobRecord("w", "a.pdf", FileStamp(1, 1, 1, 1)))
+    house.spool.clear_note(job, house.error, front_matter.is_own_note)
+
+
+def test_a_spool_can_be_opened_again_by_who_has_it(house: House) -> None:
+    house.spool.open()
+    house.spool.open()
+    house.spool.close()
+    house.spool.open()
+    house.spool.close()
