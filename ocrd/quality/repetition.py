@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, compress, count, pairwise
 from operator import eq
+from statistics import median
 
 from ocrd.quality import places
-from ocrd.quality.words import PHRASE, RUN, Words, repeated, repeats, runs_of
+from ocrd.quality.words import PHRASE, RUN, Paragraph, Words, repeated, repeats, runs_of
 
 _GRID = re.compile(r"\||<td|__|\.\.\.\.|\t")
 """Tables, forms and leaders: there the same words may well stand under one another."""
@@ -36,6 +37,15 @@ _WIDEST = 40
 """More words than a line of a table or a form has."""
 _PARAGRAPH = 40
 """Words of a paragraph that no page says twice."""
+_NEAR = 300
+"""Words ago that a loop said the same; notices on one page say it again farther on."""
+_NEAR_BLOCKS = 8
+"""Blocks between two paragraphs of which the second one is the first, read again."""
+_NUMERAL = re.compile(r"\d+|[ivxlc]+|[a-z]|[一二三四五六七八九十百〇零]")
+_HEAD = 4
+"""Words among which the number of a paragraph stands."""
+_TIMES, _SENTENCE_LETTERS = 5, 30
+"""Times that a sentence of so many characters, spaces with them, stands under numbers on no page."""
 _NEARLY = 0.8
 """Share of a paragraph's phrases that stand there before, if it is the same one."""
 _FORMULA = 60
@@ -107,6 +117,7 @@ def found(content: Words, room: Room) -> str:
         or _stuttering(content, room)
         or _again(content, room)
         or _paragraphs_again(content, room)
+        or _under_numbers(content, room)
         or _in_lines(content, room.lines)
     )
 
@@ -169,6 +180,9 @@ def _in_a_frame(content: Words, room: Room) -> str:
     signs = {word: chr(number) for number, word in enumerate(kept | {"#"}, 1)}
     for first, end, period in _periods("".join(map(signs.__getitem__, frame)), RUN):
         words, rounds = frame[first : first + period], (end - first) / period
+        in_rows = len(_ROW.findall(content.plain)) >= rounds > too_often
+        if in_rows and rounds <= 2 * room.lines + 20:
+            continue  # a column of a table says the same in every row
         if rounds > too_often and sum(len(word) for word in words if word != "#") >= 3:
             return f"it says {_quoted(words).replace('#', '…')} {rounds:.0f} times in a row, each time with other words"
     return ""
@@ -226,7 +240,8 @@ def _again(content: Words, room: Room) -> str:
         if (
             not grid
             and again * len(words) > 0.8 * _STRETCH
-            and (stretch := _longest_without_news(content.spelled, PHRASE * content.scale)) > 0.77
+            and (stretch := _longest_without_news(content.spelled, PHRASE * content.scale, _NEAR * content.scale))
+            > 0.77
         ):
             return f"for {_STRETCH} words, {stretch:.0%} of what it says it has said before"
     if crammed and max(again, repeats(content.spelled, RUN * content.scale) / max(1, len(words))) > 0.45:
@@ -237,19 +252,24 @@ def _again(content: Words, room: Room) -> str:
 
 
 def _paragraphs_again(content: Words, room: Room) -> str:
-    """Say which long paragraph stands there before, nearly word for word. Only a page in two copies has it so."""
+    """Say which long paragraph stands there before, nearly word for word, where no page would have it again."""
     if not content.echo(_PARAGRAPH // 4 * content.scale) or content.repeats < _NEARLY * (_PARAGRAPH - PHRASE):
         return ""
     length, least = PHRASE * content.scale, _PARAGRAPH * (1 + content.scale) // 2
-    known: set[str] = set()
+    paragraphs = content.paragraphs
+    dense = [paragraph.density for paragraph in paragraphs if paragraph.density and len(paragraph.words) >= 3 * PHRASE]
+    usual = median(dense) if dense else 0.0
+    known: dict[str, Paragraph] = {}
     longest: list[str] = []
     again = 0
-    for paragraph in content.paragraphs:
-        runs = runs_of(content.spell(paragraph), length)
-        if len(paragraph) >= least and sum(map(known.__contains__, runs)) > _NEARLY * len(runs):
-            again += len(paragraph)
-            longest = max(longest, paragraph, key=len)
-        known.update(runs)
+    for paragraph in paragraphs:
+        runs = runs_of(content.spell(paragraph.words), length)
+        before = [known[run] for run in runs if run in known]
+        same = len(paragraph.words) >= least and len(before) > _NEARLY * len(runs)
+        if same and not _stands_twice(paragraph, before[len(before) // 2], usual):
+            again += len(paragraph.words)
+            longest = max(longest, paragraph.words, key=len)
+        known.update(dict.fromkeys(runs, paragraph))
     if (again < 2 * least and len(longest) < 1.15 * least) or (
         again > 0.3 * len(content.words) and content.letters < 1.5 * room.letters
     ):
@@ -257,13 +277,34 @@ def _paragraphs_again(content: Words, room: Room) -> str:
     return f"it says {_quoted(longest)} again, a paragraph of {len(longest)} words"
 
 
-def _longest_without_news(spelled: str, phrase: int) -> float:
-    """Tell the greatest share of what was said before, of any stretch of the text."""
-    known: set[str] = set()
+def _stands_twice(paragraph: Paragraph, before: Paragraph, usual: float) -> bool:
+    """Whether a page may well have both: far from one another, and each in a box of the usual size."""
+    far = paragraph.place - before.place > _NEAR_BLOCKS
+    return far and all(usual / 1.5 < one.density < 1.5 * usual for one in (paragraph, before))
+
+
+def _under_numbers(content: Words, room: Room) -> str:
+    """Say which paragraph comes again and again, each time under another number."""
+    if room.fits(content):
+        return ""
+    count, before = 1, ""
+    for paragraph in content.paragraphs:
+        words = paragraph.words
+        text = " ".join([word for word in words[:_HEAD] if not _NUMERAL.fullmatch(word)] + words[_HEAD:])
+        count = count + 1 if text == before else 1
+        before = text
+        if count >= _TIMES and len(text) >= _SENTENCE_LETTERS:
+            return f"it says {_quoted([text])} {count} times, each time under another number"
+    return ""
+
+
+def _longest_without_news(spelled: str, phrase: int, near: int) -> float:
+    """Tell the greatest share of what was said before, so many words ago at most, of any stretch of the text."""
+    last: dict[str, int] = {}
     seen = []
-    for run in runs_of(spelled, phrase):
-        seen.append(run in known)
-        known.add(run)
+    for place, run in enumerate(runs_of(spelled, phrase)):
+        seen.append(place - last.get(run, -near) < near)
+        last[run] = place
     if len(seen) < _STRETCH:
         return 0.0
     old = most = sum(seen[:_STRETCH])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from html import unescape
-from typing import Self
+from typing import NamedTuple, Self
 
 from ocrd.markup import formulas, layout_blocks
 from ocrd.markup.layout_blocks import Block
@@ -40,6 +40,16 @@ PHRASE = 5
 """Words that make a phrase."""
 _FEW = 28
 """Repeated phrases that mean nothing."""
+
+
+class Paragraph(NamedTuple):
+    """A part of a text."""
+
+    words: list[str]
+    place: int
+    """Number of its block."""
+    density: float
+    """Letters that its block would have if it filled the page; 0 where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,15 @@ class Words:
         return sum(map(str.isdigit, self.words))
 
     @cached_property
-    def paragraphs(self) -> list[list[str]]:
-        """The words of each block, or of each line of it; those of a table in one."""
-        parts = [part for block in self.blocks for part in _parts(block.text)]
-        return [_WORD.findall(without_markup(part).lower()) for part in parts]
+    def paragraphs(self) -> list[Paragraph]:
+        """Each block, or each line of it; a table in one."""
+        found = []
+        for place, block in enumerate(self.blocks):
+            parts = [_WORD.findall(without_markup(part).lower()) for part in _parts(block.text)]
+            area = sum((box.right - box.left) * (box.bottom - box.top) for box in block.boxes)
+            letters = sum(len(word) for part in parts for word in part)
+            found += [Paragraph(part, place, letters / area if area else 0.0) for part in parts]
+        return found
 
     @cached_property
     def spelled(self) -> str:
