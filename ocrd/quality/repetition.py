@@ -39,8 +39,10 @@ _PARAGRAPH = 40
 """Words of a paragraph that no page says twice."""
 _NEAR = 300
 """Words ago that a loop said the same; notices on one page say it again farther on."""
-_NEAR_BLOCKS = 8
+_NEAR_BLOCKS = 3
 """Blocks between two paragraphs of which the second one is the first, read again."""
+_USUAL = 1.35
+"""How far, as a factor, the letters of a block may be from the page's usual ones."""
 _NUMERAL = re.compile(r"\d+|[ivxlc]+|[a-z]|[一二三四五六七八九十百〇零]")
 _HEAD = 4
 """Words among which the number of a paragraph stands."""
@@ -178,14 +180,22 @@ def _in_a_frame(content: Words, room: Room) -> str:
     ]
     frame = [content.words[place] if content.words[place] in kept else "#" for place in places]
     signs = {word: chr(number) for number, word in enumerate(kept | {"#"}, 1)}
+    in_rows = 2 * room.lines + 20
     for first, end, period in _periods("".join(map(signs.__getitem__, frame)), RUN):
         words, rounds = frame[first : first + period], (end - first) / period
-        in_rows = len(_ROW.findall(content.plain)) >= rounds > too_often
-        if in_rows and rounds <= 2 * room.lines + 20:
-            continue  # a column of a table says the same in every row
-        if rounds > too_often and sum(len(word) for word in words if word != "#") >= 3:
+        if rounds <= too_often or (
+            rounds <= in_rows and _stand_in_rows(content, places[first], places[end - 1], rounds)
+        ):
+            continue
+        if sum(len(word) for word in words if word != "#") >= 3:
             return f"it says {_quoted(words).replace('#', '…')} {rounds:.0f} times in a row, each time with other words"
     return ""
+
+
+def _stand_in_rows(content: Words, first: int, last: int, rounds: float) -> bool:
+    """Whether the words from one to another stand in the rows of a table, one round in each."""
+    text = content.plain[content.places[first].start() : content.places[last].end()]
+    return len(_ROW.findall(text)) >= rounds - 1
 
 
 def _counting(content: Words, *, crammed: bool) -> str:
@@ -237,12 +247,7 @@ def _again(content: Words, room: Room) -> str:
         grid = len(_GRID.findall(content.text)) > len(words) / 10
         if len(words) > 100 and again > 0.75 + 0.15 * grid:
             return f"{again:.0%} of its words say what it has said before"
-        if (
-            not grid
-            and again * len(words) > 0.8 * _STRETCH
-            and (stretch := _longest_without_news(content.spelled, PHRASE * content.scale, _NEAR * content.scale))
-            > 0.77
-        ):
+        if not grid and again * len(words) > 0.8 * _STRETCH and (stretch := _longest_without_news(content)) > 0.77:
             return f"for {_STRETCH} words, {stretch:.0%} of what it says it has said before"
     if crammed and max(again, repeats(content.spelled, RUN * content.scale) / max(1, len(words))) > 0.45:
         return f"{again:.0%} of its words say what it has said before, and the page has no room for so many"
@@ -280,7 +285,7 @@ def _paragraphs_again(content: Words, room: Room) -> str:
 def _stands_twice(paragraph: Paragraph, before: Paragraph, usual: float) -> bool:
     """Whether a page may well have both: far from one another, and each in a box of the usual size."""
     far = paragraph.place - before.place > _NEAR_BLOCKS
-    return far and all(usual / 1.5 < one.density < 1.5 * usual for one in (paragraph, before))
+    return far and all(usual / _USUAL < one.density < _USUAL * usual for one in (paragraph, before))
 
 
 def _under_numbers(content: Words, room: Room) -> str:
@@ -298,11 +303,12 @@ def _under_numbers(content: Words, room: Room) -> str:
     return ""
 
 
-def _longest_without_news(spelled: str, phrase: int, near: int) -> float:
-    """Tell the greatest share of what was said before, so many words ago at most, of any stretch of the text."""
+def _longest_without_news(content: Words) -> float:
+    """Tell the greatest share of what was said before, and not long before, of any stretch of the text."""
     last: dict[str, int] = {}
     seen = []
-    for place, run in enumerate(runs_of(spelled, phrase)):
+    near = _NEAR * content.scale
+    for place, run in enumerate(runs_of(content.spelled, PHRASE * content.scale)):
         seen.append(place - last.get(run, -near) < near)
         last[run] = place
     if len(seen) < _STRETCH:
