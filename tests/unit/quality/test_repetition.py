@@ -143,8 +143,9 @@ def test_notices_that_say_the_same_far_from_one_another_are_no_loop_and_a_paragr
 def test_what_comes_again_under_other_numbers_is_a_loop_unless_the_page_has_so_many_lines() -> None:
     articles = [f"Article {n}: everyone who brings a ledger to the house is welcome." for n in range(1, 9)]
     chinese = [f"第{n}条每个把账本带到海关旧楼来的人都受到欢迎可以从正门进来坐下喝茶。" for n in "二三四五六七八九"]
-    for lines in (articles, chinese):
-        assert "under another number" in said("\n\n".join([PAGE, *lines]))
+    assert "only counting on" in said("\n\n".join([PAGE, *articles]))
+    assert "under another number" in said("\n\n".join([PAGE, *articles[:6]]))
+    assert "under another number" in said("\n\n".join([PAGE, *chinese]))
     letters = sum(map(str.isalnum, "".join(articles)))
     assert said("\n".join(articles), room=letters, lines=8) == ""
     assert said("\n\n".join([PAGE, *articles[:3]])) == ""
