@@ -148,14 +148,13 @@ def _endless(content: Words) -> str:
 def _in_circles(content: Words, room: Room) -> str:
     """Say which words come again and again without anything between, but for numbers that grow or other words."""
     crammed, fits = room.crammed(content), room.fits(content)
-    if not content.echo(1 if crammed else _ECHO if content.scale == 1 else _CHARACTERS):
-        return _in_a_frame(content, room)
-    for circle in _circles(content.spelled, content.words, content):
+    least = 1 if crammed else _ECHO if content.scale == 1 else _CHARACTERS
+    for circle in _circles(content.spelled, content.words, content, least):
         if _too_often(circle, crammed=crammed) and not (fits and circle.by_line):
             return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row"
-    if content.numbers >= _FEW_NUMBERS and content.echo(1 if crammed else _CHARACTERS):
+    if content.numbers >= _FEW_NUMBERS:
         words = ["#" if word.isdigit() else word for word in content.words]
-        for circle in _circles(content.numbered, words, content):
+        for circle in _circles(content.numbered, words, content, 1 if crammed else _CHARACTERS):
             named = [word for word in circle.words if word != "#" and len(word) > 1]
             if len(named) >= 3 and _too_often(circle, crammed=crammed, patience=2) and not (fits and circle.by_line):
                 return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row, only counting on"
@@ -290,7 +289,7 @@ def _stands_twice(paragraph: Paragraph, before: Paragraph, usual: float) -> bool
 
 def _under_numbers(content: Words, room: Room) -> str:
     """Say which paragraph comes again and again, each time under another number."""
-    if room.fits(content):
+    if content.echo(_ECHO * content.scale) < _TIMES or room.fits(content):
         return ""
     count, before = 1, ""
     for paragraph in content.paragraphs:
@@ -381,14 +380,19 @@ def _usual(circle: _Cycle) -> int:
     return 40 if named else 1000
 
 
-def _circles(spelled: str, words: list[str], content: Words) -> Iterator[_Cycle]:
-    """Find the circles of a text's words, or of what stands for each of them."""
-    for first, end, period in _periods(spelled, RUN * content.scale):
-        if end - first < _LEAST * period:
-            continue
-        where = content.places
-        text = where[first].string[where[first].start() : where[min(end, len(where)) - 1].end()]
-        yield _Cycle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
+def _circles(spelled: str, words: list[str], content: Words, least: int) -> Iterator[_Cycle]:
+    """Find the circles of a text's words, or of what stands for each of them, where so many runs stand more than once."""
+    run_length = RUN * content.scale
+    for begin, until in content.echoing(least):
+        for first, end, period in _periods(spelled[begin : until + run_length - 1], run_length):
+            if end - first >= _LEAST * period:
+                yield _circle(begin + first, begin + end, period, words, content)
+
+
+def _circle(first: int, end: int, period: int, words: list[str], content: Words) -> _Cycle:
+    where = content.places
+    text = where[first].string[where[first].start() : where[min(end, len(where)) - 1].end()]
+    return _Cycle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
 
 
 def _periods(spelled: str, run_length: int) -> Iterator[tuple[int, int, int]]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from html import unescape
@@ -100,7 +100,7 @@ class Words:
         for place, block in enumerate(self.blocks):
             parts = [_WORD.findall(without_markup(part).lower()) for part in _parts(block.text)]
             area = sum((box.right - box.left) * (box.bottom - box.top) for box in block.boxes)
-            letters = sum(len(word) for part in parts for word in part)
+            letters = sum(len("".join(part)) for part in parts)
             found += [Paragraph(part, place, letters / area if area else 0.0) for part in parts]
         return found
 
@@ -131,9 +131,13 @@ class Words:
         often = repeated(runs)
         return bytes(map(often.__contains__, runs)) if often else b""
 
+    def echoing(self, length: int) -> Iterator[tuple[int, int]]:
+        """Find where so many runs or more, one after the other, stand more than once: the first one, and behind the last."""
+        return (found.span() for found in re.finditer(b"\1{%d,}" % length, self.echoes))
+
     def echo(self, length: int) -> int:
         """Count the places of which so many runs, one after the other, stand more than once."""
-        return sum(len(found) - length + 1 for found in re.findall(b"\1{%d,}" % length, self.echoes))
+        return sum(end - start - length + 1 for start, end in self.echoing(length))
 
     @cached_property
     def repeats(self) -> int:
