@@ -44,6 +44,8 @@ _NEAR_BLOCKS = 3
 _USUAL = 1.35
 """How far, as a factor, the letters of a block may be from the page's usual ones."""
 _NUMERAL = re.compile(r"\d+|[ivxlc]+|[a-z]|[一二三四五六七八九十百〇零]")
+_END = 15
+"""Characters at the end of lines that say the same."""
 _HEAD = 4
 """Words among which the number of a paragraph stands."""
 _TIMES, _SENTENCE_LETTERS = 5, 30
@@ -152,7 +154,7 @@ def _in_circles(content: Words, room: Room) -> str:
     for circle in _circles(content.spelled, content.words, content, least):
         if _too_often(circle, crammed=crammed) and not (fits and circle.by_line):
             return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row"
-    if content.numbers >= _FEW_NUMBERS:
+    if content.numbers >= _FEW_NUMBERS and content.echo(1 if crammed else _CHARACTERS):
         words = ["#" if word.isdigit() else word for word in content.words]
         for circle in _circles(content.numbered, words, content, 1 if crammed else _CHARACTERS):
             named = [word for word in circle.words if word != "#" and len(word) > 1]
@@ -289,7 +291,8 @@ def _stands_twice(paragraph: Paragraph, before: Paragraph, usual: float) -> bool
 
 def _under_numbers(content: Words, room: Room) -> str:
     """Say which paragraph comes again and again, each time under another number."""
-    if content.echo(_ECHO * content.scale) < _TIMES or room.fits(content):
+    ends = Counter(line[-_END:] for line in content.plain.split("\n") if len(line) >= _END)
+    if max(ends.values(), default=0) < _TIMES or room.fits(content):
         return ""
     count, before = 1, ""
     for paragraph in content.paragraphs:
@@ -381,7 +384,7 @@ def _usual(circle: _Cycle) -> int:
 
 
 def _circles(spelled: str, words: list[str], content: Words, least: int) -> Iterator[_Cycle]:
-    """Find the circles of a text's words, or of what stands for each of them, where so many runs stand more than once."""
+    """Find the circles of a text's words, or of what stands for each, where so many runs stand more than once."""
     run_length = RUN * content.scale
     for begin, until in content.echoing(least):
         for first, end, period in _periods(spelled[begin : until + run_length - 1], run_length):
