@@ -132,7 +132,7 @@ class Words:
         return bytes(map(often.__contains__, runs)) if often else b""
 
     def echoing(self, length: int) -> Iterator[tuple[int, int]]:
-        """Find where so many runs or more, one after the other, stand more than once: the first, and behind the last."""
+        """Find where so many runs or more, one after the other, stand more than once: the first, and behind it."""
         return (found.span() for found in re.finditer(b"\1{%d,}" % length, self.echoes))
 
     def echo(self, length: int) -> int:
