@@ -116,7 +116,7 @@ def test_text_that_stands_under_no_box_is_lost() -> None:
 def test_text_that_is_to_stand_where_no_letters_are_was_made_up() -> None:
     other = " ".join(f"{word[:4]}{number}" for number, word in enumerate(TEXT.split()))
     upper = f"<|ref|>text<|/ref|><|det|>[[50, 20, 950, 400]]<|/det|>\n{other}\n"
-    roomy = replace(SPREAD, letters=1490)
+    roomy = replace(SPREAD, letters=2000)
     assert judged(TEXT_IN_BOX, roomy).verdict is Verdict.OK
     assert "to have none" in judged(upper + TEXT_IN_BOX, roomy).reason
     assert judged(upper + TEXT_IN_BOX, replace(FULL, letters=3000)).verdict is Verdict.OK, "nobody looked"
