@@ -140,6 +140,13 @@ def test_notices_that_say_the_same_far_from_one_another_are_no_loop_and_a_paragr
     assert "a paragraph of" in said(f"{PAGE}\n{' '.join(others)}\n{PAGE}"), "where nobody knows where they stand"
 
 
+def test_a_long_notice_again_after_others_is_no_loop_and_soon_again_is_one() -> None:
+    notice = " ".join(f"{word}n{number % 60}" for number, word in enumerate(PAGE.split() * 3))
+    others = [" ".join(f"{word}o{number}{n}" for n, word in enumerate(PAGE.split() * 2)) for number in range(4)]
+    assert said(placed(notice, *others, notice)) == ""
+    assert said(placed(notice, others[0], notice))
+
+
 def test_what_comes_again_under_other_numbers_is_a_loop_unless_the_page_has_so_many_lines() -> None:
     articles = [f"Article {n}: everyone who brings a ledger to the house is welcome." for n in range(1, 9)]
     chinese = [f"第{n}条每个把账本带到海关旧楼来的人都受到欢迎可以从正门进来坐下喝茶。" for n in "二三四五六七八九"]
