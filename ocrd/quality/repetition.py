@@ -21,7 +21,7 @@ _MUTE = re.compile(r"[^\n]{400}|(?:[^\n]*\n){100}")
 """Between two words: more dots, bars or empty cells than a line is wide, or more such lines than a page is high."""
 _DIGITS = 30
 _ZEROS = re.compile(rf"(\d)\1{{{_DIGITS - 1}}}")
-_COMMANDS = re.compile(r"((?:\\[A-Za-z]+[\s{}]*){1,4}?)\1{29}")
+_COMMANDS = re.compile(r"((?:\\[A-Za-z]++[\s{}]*+){1,4}?)\1{29}")
 """TeX's commands, some thirty times over; no formula and no leader of dots is so long."""
 _DECIMAL = re.compile(r"(?<![\w.,])\d{1,4}[.,]\d{1,4}(?![\w.,])")
 _HUSH = re.compile(r"[\W_]{100,}")
