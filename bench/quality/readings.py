@@ -164,7 +164,7 @@ class Page:
         self.text = plain_text.plain(markdown.section(self.result, Style(), noted=False))
         self.tokens = _renderer().parse(self.markdown)
         self.pieces = list(shown(self.tokens))
-        self.shown = "".join(text for text, _ in self.pieces)
+        self.shown = "".join(f" {text} " if kind in ("math", "display") else text for text, kind in self.pieces)
         self.prose = "".join(text for text, kind in self.pieces if kind not in ("math", "display"))
         self.blocks = layout_blocks.parse(self.raw)
         self.grounded = "<|ref|>" in self.raw

@@ -31,6 +31,9 @@ _EMPTY = re.compile(r"\\\(\s*\\\)")
 _AMOUNT = re.compile(r"\\\(\s*\\\)\s*(?=\d)|\\ \\\((?P<sum>[\d.,]*\d)\s*\\\)|(?<=\d)\\\$(?= [a-z])")
 r"""What has become of the sign of dollars where it was taken for a formula's: `\(\) 2\$ million`, `\ \(0.75\)`."""
 _PROSE = re.compile(r"\W*[^\W\d_]{2,}(?:[,;:.]?\s+[^\W\d_]+)+\W*")
+_GROUP = re.compile(r"\\[A-Za-z]+\s*\{[^{}]*\}|\\[A-Za-z]+")
+_LONG_WORD = re.compile(r"[^\W\d_]{3,}")
+_MANY_WORDS = 4
 _CITED = re.compile(r"[\d\s,;*\u2013-]+")
 _ENTITY = re.compile(r"&(?:amp;)?(?:lt|gt|amp|nbsp|quot|#\d+);")
 _INNER = re.compile(r"\\\((.*?)\\\)|(?<!\\)\$([^$]*)(?<!\\)\$")
@@ -75,10 +78,19 @@ def _bracketed(match: "re.Match[str]", write: Callable[[Formula], str]) -> str:
     display = match["inline"] is None
     if match["bare"] is None and display and _CITED.fullmatch(inside):
         return f"[{inside}]"  # Markdown's escapes
-    if _PROSE.fullmatch(inside):
+    if _is_prose(inside):
         return f" {inside.strip()} "
     tex = _tex(inside)
     return write(Formula(tex, display)) if tex else ""
+
+
+def _is_prose(inside: str) -> bool:
+    """Whether what stands between brackets is words in a row, and no formula: most of it, but for TeX's commands."""
+    if _PROSE.fullmatch(inside):
+        return True
+    bare = _GROUP.sub("", inside)
+    words = _LONG_WORD.findall(bare)
+    return len(words) >= _MANY_WORDS and sum(map(len, words)) > 0.6 * len("".join(bare.split()))
 
 
 def _between_dollars(match: "re.Match[str]", write: Callable[[Formula], str]) -> str:

@@ -15,6 +15,8 @@ _OTSL = re.compile(
     rf"(?:<(?:{'|'.join(sorted(_CELLS))})>[^<]*)+<nl>(?:\s*(?:<(?:{'|'.join(sorted(_CELLS))})>[^<]*|<nl>))*"
 )
 _BARE = re.compile(rf"(?:<|&lt;)/?(?P<name>{'|'.join(sorted(_CELLS | {'nl', 'otsl'}))})(?:>|&gt;)")
+_MOST_CELLS = 200
+"""In a row."""
 _TABLE = re.compile(r"<table\b.*?(?:</table>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
@@ -33,10 +35,15 @@ def without_tokens(text: str) -> str:
     outside = 0
     parts = []
     for table in _TABLE.finditer(text):
-        parts += [_OTSL.sub(_as_html, text[outside : table.start()]), table[0]]
+        parts += [_with_tables(text[outside : table.start()]), table[0]]
         outside = table.end()
-    text = "".join([*parts, _OTSL.sub(_as_html, text[outside:])])
+    text = "".join([*parts, _with_tables(text[outside:])])
     return _BARE.sub(lambda token: "\n" if token["name"] == "nl" else " ", text)
+
+
+def _with_tables(text: str) -> str:
+    """Write rows of OTSL as HTML."""
+    return _OTSL.sub(_as_html, text) if text.count("<nl>") * _MOST_CELLS > text.count("cel>") else text
 
 
 def _as_html(rows: "re.Match[str]") -> str:

@@ -18,7 +18,9 @@ _JOINING = re.compile(
 """What stands between two words of which the first shares the second's end."""
 _NEXT_ITEM = re.compile(rf"(?<=[^\s(\[\d-])- (?=[A-Z{_CJK}])")
 _FIRST_ITEM = re.compile(r"\s*- \S")
-_NUMBERED = re.compile(r"(?:^|\n)\s*\d{1,3}\Z")
+_NUMBERED = re.compile(r"(?:\A|.*\n)[ \t]*\d{1,3}\Z", re.DOTALL)
+_INDENT = 12
+"""Characters before the hyphen of a list's number."""
 
 
 def closed(text: str, suspended: Container[str] = ()) -> str:
@@ -41,7 +43,9 @@ def open_hyphens(text: str) -> tuple[str, ...]:
 
 def _closed(match: "re.Match[str]", suspended: Container[str]) -> str:
     joining = not match[2] and _JOINING.fullmatch(match[1])  # `one- of- a-kind` is one word
-    stays = joining or _NUMBERED.search(match.string, 0, match.start())
+    begun = max(0, match.start() - _INDENT)
+    head = f"{'.' if begun else ''}{match.string[begun : match.start()]}"
+    stays = joining or _NUMBERED.match(head)
     return match[0] if stays or _pair(match) in suspended else "-"
 
 

@@ -37,7 +37,8 @@ _IMAGE = re.compile(r"!\[([^\[\]\n]*)\]\((?!\w+:)[^\s()]+\.(?:png|jpe?g|gif|webp
 _LINK = re.compile(r"(?<=\])\((?:https?://|mailto:)[^\s()<>\\`]*\)")
 _BOLD = re.compile(r"(?<!\*)\*\*(?=[^\s*])([^*\n]*[^\s*])\*\*(?!\*)")
 _ITALIC = re.compile(r"(?<![\w*])\*(?=[\w\"'(\[\u2018-\u201f\ue000])([^*\n]*[^\s*(\[])\*(?![\w*])")
-_UNDERLINED = re.compile(r"(?<![\w_])(__?)(?=[^\W_])([^_\n]*[^\W_] [^_\n]*[^\s_])\1(?![\w_])")
+_UNDERLINED = re.compile(r"(?<![\w_])(__?)(?=[^\W_])([^_\n]*+)(?<=\S)\1(?![\w_])")
+"""Of a single word the underscores stand on the page: `__init__`."""
 _SPECIAL = re.compile(r"\\(?=\ue000|\n|\Z)|`|~{2,}|<(?=[A-Za-z/!?\ue000])|-->|&(?=#?\w+;)|\](?=[(:])|!(?=\[)|\*+|_+|\$")
 
 _INDENT = re.compile(r"[ \t]*")
@@ -138,7 +139,9 @@ def _inline(hidden: Hidden, *, own_markdown: bool, dollars: bool = False) -> str
         text = _BOLD.sub(lambda match: _emphasis(match, match[1], "**", hidden), text)
         text = _ITALIC.sub(lambda match: _emphasis(match, match[1], "*", hidden), text)
     if own_markdown and "_" in text:
-        text = _UNDERLINED.sub(lambda match: _emphasis(match, match[2], "*" * len(match[1]), hidden), text)
+        text = _UNDERLINED.sub(
+            lambda match: _emphasis(match, match[2], "*" * len(match[1]), hidden) if " " in match[2] else match[0], text
+        )
     dollars = dollars or text.count("$") + hidden.formulas > 1
     return _SPECIAL.sub(lambda match: _escape(match, dollars=dollars), text)
 

@@ -29,7 +29,7 @@ _AWAY = 7
 _TOLD = 0.15
 """Bits that a letter tells more of its neighbour than of a stranger: 0.3 and more in words, 0 ± 0.1 by chance."""
 _WORD = re.compile(r"[^\W_]{2,}")
-_MANY = 2000
+_MANY = 800
 """Words that prove as much as all."""
 _FEW = 20
 """Words that prove nothing."""

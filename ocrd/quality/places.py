@@ -2,9 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from ocrd.markup.layout_blocks import Block
+from ocrd.markup.layout_blocks import PICTURES, Block
 from ocrd.model import Box
 from ocrd.quality.words import Words, without_markup
 
@@ -20,6 +20,10 @@ _ACROSS, _DOWN = 8, 12
 """Cells of `PageFacts.spread`."""
 _OUTSIDE, _MUCH = 100, 0.25
 """Letters, and share of all, that must stand outside of all boxes: notes at the margin are left out rightly."""
+_TRUSTED = 0.7
+"""Share of a page's letters that must be seen in lines for the others to be none."""
+_HARDLY_ANY = 0.1
+"""Share of a block's letters that are seen in its box, as a rule without much: so few, and it is not there."""
 _TOUCHED = 0.1
 """Share of a cell in boxes from which its letters may all stand in those: boxes are often as narrow as a line."""
 _LETTERS = 60
@@ -76,16 +80,40 @@ def unseen(blocks: Iterable[Block], spread: Sequence[int]) -> str:
     return f"some {outside:.0f} letters of about {total} stand where the engine saw nothing"
 
 
+def off_the_ink(blocks: Iterable[Block], spread: Sequence[int], seen: int) -> str:
+    """Say how much of a text is to stand where the page has no letters, of which some `seen` are on it in all."""
+    if sum(spread) < _TRUSTED * seen or not spread:
+        return ""
+    total, outside = 0, 0
+    for block in blocks:
+        if not block.boxes or block.label in PICTURES:
+            continue
+        total += (letters := sum(map(str.isalnum, block.text)))
+        if letters >= _LETTERS:
+            there = sum(spread[cell] * share for box in block.boxes for cell, share in _cells(box))
+            outside += letters if there < _HARDLY_ANY * letters else 0
+    if outside < max(_OUTSIDE, total * _MUCH):
+        return ""
+    return f"{outside} letters are to stand where the page seems to have none"
+
+
 def _covered(boxes: Iterable[Box]) -> list[float]:
     """Tell of each cell which share of it lies in a box."""
     shares = [0.0] * (_ACROSS * _DOWN)
-    for left, top, right, bottom in boxes:
-        for row in range(int(top * _DOWN), min(_DOWN, math.ceil(bottom * _DOWN))):
-            high = min(bottom * _DOWN, row + 1) - max(top * _DOWN, row)
-            for column in range(int(left * _ACROSS), min(_ACROSS, math.ceil(right * _ACROSS))):
-                wide = min(right * _ACROSS, column + 1) - max(left * _ACROSS, column)
-                shares[row * _ACROSS + column] += high * wide
+    for box in boxes:
+        for cell, share in _cells(box):
+            shares[cell] += share
     return [min(1.0, share) for share in shares]
+
+
+def _cells(box: Box) -> Iterator[tuple[int, float]]:
+    """List the cells that a box touches, each with the share of it that lies in the box."""
+    left, top, right, bottom = box
+    for row in range(int(top * _DOWN), min(_DOWN, math.ceil(bottom * _DOWN))):
+        high = min(bottom * _DOWN, row + 1) - max(top * _DOWN, row)
+        for column in range(int(left * _ACROSS), min(_ACROSS, math.ceil(right * _ACROSS))):
+            wide = min(right * _ACROSS, column + 1) - max(left * _ACROSS, column)
+            yield row * _ACROSS + column, high * wide
 
 
 def stacked(blocks: Iterable[Block]) -> float:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, compress, count, pairwise
 from operator import eq
+from statistics import median
 
 from ocrd.quality import places
-from ocrd.quality.words import PHRASE, RUN, Words, repeated, repeats, runs_of
+from ocrd.quality.words import PHRASE, RUN, Paragraph, Words, repeated, repeats, runs_of
 
 _GRID = re.compile(r"\||<td|__|\.\.\.\.|\t")
 """Tables, forms and leaders: there the same words may well stand under one another."""
@@ -20,7 +21,7 @@ _MUTE = re.compile(r"[^\n]{400}|(?:[^\n]*\n){100}")
 """Between two words: more dots, bars or empty cells than a line is wide, or more such lines than a page is high."""
 _DIGITS = 30
 _ZEROS = re.compile(rf"(\d)\1{{{_DIGITS - 1}}}")
-_COMMANDS = re.compile(r"((?:\\[A-Za-z]+[\s{}]*){1,4}?)\1{29}")
+_COMMANDS = re.compile(r"((?:\\[A-Za-z]++[\s{}]*+){1,4}?)\1{29}")
 """TeX's commands, some thirty times over; no formula and no leader of dots is so long."""
 _DECIMAL = re.compile(r"(?<![\w.,])\d{1,4}[.,]\d{1,4}(?![\w.,])")
 _HUSH = re.compile(r"[\W_]{100,}")
@@ -36,6 +37,19 @@ _WIDEST = 40
 """More words than a line of a table or a form has."""
 _PARAGRAPH = 40
 """Words of a paragraph that no page says twice."""
+_NEAR = 300
+"""Words ago that a loop said the same; notices on one page say it again farther on."""
+_NEAR_BLOCKS = 3
+"""Blocks between two paragraphs of which the second one is the first, read again."""
+_USUAL = 1.35
+"""How far, as a factor, the letters of a block may be from the page's usual ones."""
+_NUMERAL = re.compile(r"\d+|[ivxlc]+|[a-z]|[一二三四五六七八九十百〇零]")
+_END = 15
+"""Characters at the end of lines that say the same."""
+_HEAD = 4
+"""Words among which the number of a paragraph stands."""
+_TIMES, _SENTENCE_LETTERS = 5, 30
+"""Times that a sentence of so many characters, spaces with them, stands under numbers on no page."""
 _NEARLY = 0.8
 """Share of a paragraph's phrases that stand there before, if it is the same one."""
 _FORMULA = 60
@@ -107,6 +121,7 @@ def found(content: Words, room: Room) -> str:
         or _stuttering(content, room)
         or _again(content, room)
         or _paragraphs_again(content, room)
+        or _under_numbers(content, room)
         or _in_lines(content, room.lines)
     )
 
@@ -135,14 +150,13 @@ def _endless(content: Words) -> str:
 def _in_circles(content: Words, room: Room) -> str:
     """Say which words come again and again without anything between, but for numbers that grow or other words."""
     crammed, fits = room.crammed(content), room.fits(content)
-    if not content.echo(1 if crammed else _ECHO if content.scale == 1 else _CHARACTERS):
-        return _in_a_frame(content, room)
-    for circle in _circles(content.spelled, content.words, content):
+    least = 1 if crammed else _ECHO if content.scale == 1 else _CHARACTERS
+    for circle in _circles(content.spelled, content.words, content, least):
         if _too_often(circle, crammed=crammed) and not (fits and circle.by_line):
             return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row"
     if content.numbers >= _FEW_NUMBERS and content.echo(1 if crammed else _CHARACTERS):
         words = ["#" if word.isdigit() else word for word in content.words]
-        for circle in _circles(content.numbered, words, content):
+        for circle in _circles(content.numbered, words, content, 1 if crammed else _CHARACTERS):
             named = [word for word in circle.words if word != "#" and len(word) > 1]
             if len(named) >= 3 and _too_often(circle, crammed=crammed, patience=2) and not (fits and circle.by_line):
                 return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row, only counting on"
@@ -167,11 +181,22 @@ def _in_a_frame(content: Words, room: Room) -> str:
     ]
     frame = [content.words[place] if content.words[place] in kept else "#" for place in places]
     signs = {word: chr(number) for number, word in enumerate(kept | {"#"}, 1)}
+    in_rows = 2 * room.lines + 20
     for first, end, period in _periods("".join(map(signs.__getitem__, frame)), RUN):
         words, rounds = frame[first : first + period], (end - first) / period
-        if rounds > too_often and sum(len(word) for word in words if word != "#") >= 3:
+        if rounds <= too_often or (
+            rounds <= in_rows and _stand_in_rows(content, places[first], places[end - 1], rounds)
+        ):
+            continue
+        if sum(len(word) for word in words if word != "#") >= 3:
             return f"it says {_quoted(words).replace('#', '…')} {rounds:.0f} times in a row, each time with other words"
     return ""
+
+
+def _stand_in_rows(content: Words, first: int, last: int, rounds: float) -> bool:
+    """Whether the words from one to another stand in the rows of a table, one round in each."""
+    text = content.plain[content.places[first].start() : content.places[last].end()]
+    return len(_ROW.findall(text)) >= rounds - 1
 
 
 def _counting(content: Words, *, crammed: bool) -> str:
@@ -223,11 +248,7 @@ def _again(content: Words, room: Room) -> str:
         grid = len(_GRID.findall(content.text)) > len(words) / 10
         if len(words) > 100 and again > 0.75 + 0.15 * grid:
             return f"{again:.0%} of its words say what it has said before"
-        if (
-            not grid
-            and again * len(words) > 0.8 * _STRETCH
-            and (stretch := _longest_without_news(content.spelled, PHRASE * content.scale)) > 0.77
-        ):
+        if not grid and again * len(words) > 0.8 * _STRETCH and (stretch := _longest_without_news(content)) > 0.77:
             return f"for {_STRETCH} words, {stretch:.0%} of what it says it has said before"
     if crammed and max(again, repeats(content.spelled, RUN * content.scale) / max(1, len(words))) > 0.45:
         return f"{again:.0%} of its words say what it has said before, and the page has no room for so many"
@@ -237,19 +258,24 @@ def _again(content: Words, room: Room) -> str:
 
 
 def _paragraphs_again(content: Words, room: Room) -> str:
-    """Say which long paragraph stands there before, nearly word for word. Only a page in two copies has it so."""
+    """Say which long paragraph stands there before, nearly word for word, where no page would have it again."""
     if not content.echo(_PARAGRAPH // 4 * content.scale) or content.repeats < _NEARLY * (_PARAGRAPH - PHRASE):
         return ""
     length, least = PHRASE * content.scale, _PARAGRAPH * (1 + content.scale) // 2
-    known: set[str] = set()
+    paragraphs = content.paragraphs
+    dense = [paragraph.density for paragraph in paragraphs if paragraph.density and len(paragraph.words) >= 3 * PHRASE]
+    usual = median(dense) if dense else 0.0
+    known: dict[str, Paragraph] = {}
     longest: list[str] = []
     again = 0
-    for paragraph in content.paragraphs:
-        runs = runs_of(content.spell(paragraph), length)
-        if len(paragraph) >= least and sum(map(known.__contains__, runs)) > _NEARLY * len(runs):
-            again += len(paragraph)
-            longest = max(longest, paragraph, key=len)
-        known.update(runs)
+    for paragraph in paragraphs:
+        runs = runs_of(content.spell(paragraph.words), length)
+        before = [known[run] for run in runs if run in known]
+        same = len(paragraph.words) >= least and len(before) > _NEARLY * len(runs)
+        if same and not _stands_twice(paragraph, before[len(before) // 2], usual):
+            again += len(paragraph.words)
+            longest = max(longest, paragraph.words, key=len)
+        known.update(dict.fromkeys(runs, paragraph))
     if (again < 2 * least and len(longest) < 1.15 * least) or (
         again > 0.3 * len(content.words) and content.letters < 1.5 * room.letters
     ):
@@ -257,13 +283,36 @@ def _paragraphs_again(content: Words, room: Room) -> str:
     return f"it says {_quoted(longest)} again, a paragraph of {len(longest)} words"
 
 
-def _longest_without_news(spelled: str, phrase: int) -> float:
-    """Tell the greatest share of what was said before, of any stretch of the text."""
-    known: set[str] = set()
+def _stands_twice(paragraph: Paragraph, before: Paragraph, usual: float) -> bool:
+    """Whether a page may well have both: far from one another, and each in a box of the usual size."""
+    far = paragraph.place - before.place > _NEAR_BLOCKS
+    return far and all(usual / _USUAL < one.density < _USUAL * usual for one in (paragraph, before))
+
+
+def _under_numbers(content: Words, room: Room) -> str:
+    """Say which paragraph comes again and again, each time under another number."""
+    ends = Counter(line[-_END:] for line in content.plain.split("\n") if len(line) >= _END)
+    if max(ends.values(), default=0) < _TIMES or room.fits(content):
+        return ""
+    count, before = 1, ""
+    for paragraph in content.paragraphs:
+        words = paragraph.words
+        text = " ".join([word for word in words[:_HEAD] if not _NUMERAL.fullmatch(word)] + words[_HEAD:])
+        count = count + 1 if text == before else 1
+        before = text
+        if count >= _TIMES and len(text) >= _SENTENCE_LETTERS:
+            return f"it says {_quoted([text])} {count} times, each time under another number"
+    return ""
+
+
+def _longest_without_news(content: Words) -> float:
+    """Tell the greatest share of what was said before, and not long before, of any stretch of the text."""
+    last: dict[str, int] = {}
     seen = []
-    for run in runs_of(spelled, phrase):
-        seen.append(run in known)
-        known.add(run)
+    near = _NEAR * content.scale
+    for place, run in enumerate(runs_of(content.spelled, PHRASE * content.scale)):
+        seen.append(place - last.get(run, -near) < near)
+        last[run] = place
     if len(seen) < _STRETCH:
         return 0.0
     old = most = sum(seen[:_STRETCH])
@@ -334,14 +383,19 @@ def _usual(circle: _Cycle) -> int:
     return 40 if named else 1000
 
 
-def _circles(spelled: str, words: list[str], content: Words) -> Iterator[_Cycle]:
-    """Find the circles of a text's words, or of what stands for each of them."""
-    for first, end, period in _periods(spelled, RUN * content.scale):
-        if end - first < _LEAST * period:
-            continue
-        where = content.places
-        text = where[first].string[where[first].start() : where[min(end, len(where)) - 1].end()]
-        yield _Cycle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
+def _circles(spelled: str, words: list[str], content: Words, least: int) -> Iterator[_Cycle]:
+    """Find the circles of a text's words, or of what stands for each, where so many runs stand more than once."""
+    run_length = RUN * content.scale
+    for begin, until in content.echoing(least):
+        for first, end, period in _periods(spelled[begin : until + run_length - 1], run_length):
+            if end - first >= _LEAST * period:
+                yield _circle(begin + first, begin + end, period, words, content)
+
+
+def _circle(first: int, end: int, period: int, words: list[str], content: Words) -> _Cycle:
+    where = content.places
+    text = where[first].string[where[first].start() : where[min(end, len(where)) - 1].end()]
+    return _Cycle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
 
 
 def _periods(spelled: str, run_length: int) -> Iterator[tuple[int, int, int]]:

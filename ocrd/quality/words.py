@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from html import unescape
-from typing import Self
+from typing import NamedTuple, Self
 
 from ocrd.markup import formulas, layout_blocks
 from ocrd.markup.layout_blocks import Block
@@ -40,6 +40,16 @@ PHRASE = 5
 """Words that make a phrase."""
 _FEW = 28
 """Repeated phrases that mean nothing."""
+
+
+class Paragraph(NamedTuple):
+    """A part of a text."""
+
+    words: list[str]
+    place: int
+    """Number of its block."""
+    density: float
+    """Letters that its block would have if it filled the page; 0 where nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,15 @@ class Words:
         return sum(map(str.isdigit, self.words))
 
     @cached_property
-    def paragraphs(self) -> list[list[str]]:
-        """The words of each block, or of each line of it; those of a table in one."""
-        parts = [part for block in self.blocks for part in _parts(block.text)]
-        return [_WORD.findall(without_markup(part).lower()) for part in parts]
+    def paragraphs(self) -> list[Paragraph]:
+        """Each block, or each line of it; a table in one."""
+        found = []
+        for place, block in enumerate(self.blocks):
+            parts = [_WORD.findall(without_markup(part).lower()) for part in _parts(block.text)]
+            area = sum((box.right - box.left) * (box.bottom - box.top) for box in block.boxes)
+            letters = sum(len("".join(part)) for part in parts)
+            found += [Paragraph(part, place, letters / area if area else 0.0) for part in parts]
+        return found
 
     @cached_property
     def spelled(self) -> str:
@@ -116,9 +131,13 @@ class Words:
         often = repeated(runs)
         return bytes(map(often.__contains__, runs)) if often else b""
 
+    def echoing(self, length: int) -> Iterator[tuple[int, int]]:
+        """Find where so many runs or more, one after the other, stand more than once: the first, and behind it."""
+        return (found.span() for found in re.finditer(b"\1{%d,}" % length, self.echoes))
+
     def echo(self, length: int) -> int:
         """Count the places of which so many runs, one after the other, stand more than once."""
-        return sum(len(found) - length + 1 for found in re.findall(b"\1{%d,}" % length, self.echoes))
+        return sum(end - start - length + 1 for start, end in self.echoing(length))
 
     @cached_property
     def repeats(self) -> int:

@@ -220,6 +220,20 @@ def test_the_keyboard_comes_to_the_first_page_past_the_pages_without_problems(ho
     assert chips == {"#p1": "-1", "#p2": None, "#p3": "-1"}
 
 
+def test_every_page_is_found_also_where_its_marker_stands_within_a_paragraph(house: House) -> None:
+    house.path("outbox/sub/report.json").unlink()
+    sidecar = house.path("outbox/sub/report.md")
+    front = sidecar.read_text().partition("\n---\n")[0]
+    sidecar.write_text(
+        f"{front}\n---\n\n<!-- page 1 -->\n\n<!-- header -->\nAnnual\n\nan example <!-- divided exam- ple --> "
+        "<!-- page 2 --> that goes <!-- page 3 --> on.\n"
+    )
+    page = made(house)
+    assert sorted(re.findall(r'<section id="p(\d)">', page)) == ["1", "2", "3"]
+    assert "divided" not in page
+    assert "&lt;!--" not in page
+
+
 # The index of all problems
 
 

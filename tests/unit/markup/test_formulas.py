@@ -32,6 +32,14 @@ def written(text: str, *, dollars: bool = False) -> str:
         ),
         ("a\\(\\)b", "ab"),
         ("for\\(one day and a night\\)only", "for one day and a night only"),
+        (
+            "7\\(b of the rules allows 3 days, and no more, for all of this\\) so",
+            "7 b of the rules allows 3 days, and no more, for all of this  so",
+        ),
+        (
+            "\\(\\mathrm{rate} = \\frac{\\mathrm{all} \\mathrm{days}}{n}\\)",
+            "$\\mathrm{rate} = \\frac{\\mathrm{all} \\mathrm{days}}{n}$",
+        ),
         ("see \\[3, 4\\]", "see [3, 4]"),
         ("at \\(\\) 2\\$ million, then \\ \\(0.75\\)", "at \\$2 million, then \\$0.75"),
         ("$x$ is plain", "$x$ is plain"),

@@ -126,6 +126,43 @@ def test_chinese_is_measured_in_characters() -> None:
     assert "times in a row" in said(page + "新主人要求六月搬空" * 9)
 
 
+def placed(*texts: str) -> str:
+    return "\n".join(
+        f"<|ref|>text<|/ref|><|det|>[[80, {top}, 900, {top + 20 + len(text) // 6}]]<|/det|>\n{text}"
+        for top, text in zip(range(20, 940, 900 // len(texts)), texts, strict=False)
+    )
+
+
+def test_notices_that_say_the_same_far_from_one_another_are_no_loop_and_a_paragraph_read_twice_is_one() -> None:
+    others = [f"{PAGE[n : n + 50]} {n * 37} of the {word}s" for n, word in enumerate(PAGE.split()[:8])]
+    assert said(placed(PAGE, *others, PAGE, "the end")) == ""
+    assert "a paragraph of" in said(placed(*others, PAGE, PAGE, "the end"))
+    assert "a paragraph of" in said(f"{PAGE}\n{' '.join(others)}\n{PAGE}"), "where nobody knows where they stand"
+
+
+def test_a_long_notice_again_after_others_is_no_loop_and_soon_again_is_one() -> None:
+    notice = " ".join(f"{word}n{number % 60}" for number, word in enumerate(PAGE.split() * 3))
+    others = [" ".join(f"{word}o{number}{n}" for n, word in enumerate(PAGE.split() * 2)) for number in range(4)]
+    assert said(placed(notice, *others, notice)) == ""
+    assert said(placed(notice, others[0], notice))
+
+
+def test_what_comes_again_under_other_numbers_is_a_loop_unless_the_page_has_so_many_lines() -> None:
+    articles = [f"Article {n}: everyone who brings a ledger to the house is welcome." for n in range(1, 9)]
+    chinese = [f"第{n}条每个把账本带到海关旧楼来的人都受到欢迎可以从正门进来坐下喝茶。" for n in "二三四五六七八九"]
+    assert "only counting on" in said("\n\n".join([PAGE, *articles]))
+    assert "under another number" in said("\n\n".join([PAGE, *articles[:6]]))
+    assert "under another number" in said("\n\n".join([PAGE, *chinese]))
+    letters = sum(map(str.isalnum, "".join(articles)))
+    assert said("\n".join(articles), room=letters, lines=8) == ""
+    assert said("\n\n".join([PAGE, *articles[:3]])) == ""
+
+
+def test_a_column_that_says_the_same_in_every_row_is_a_table() -> None:
+    rows = "".join(f"| sales {word}{n} | east |\n" for n, word in enumerate(PAGE.split()[:16]))
+    assert said(rows, room=60, lines=16) == ""
+
+
 def test_two_copies_of_a_slip_on_one_page_are_no_loop() -> None:
     assert said(f"{PAGE}\n{PAGE}", room=560) == ""
     assert "a paragraph of" in said(f"{PAGE}\n{PAGE}", room=320)

@@ -113,6 +113,15 @@ def test_text_that_stands_under_no_box_is_lost() -> None:
     assert "saw nothing" in judged(TEXT_IN_BOX.replace("520", "800"), SPREAD).reason
 
 
+def test_text_that_is_to_stand_where_no_letters_are_was_made_up() -> None:
+    other = " ".join(f"{word[:4]}{number}" for number, word in enumerate(TEXT.split()))
+    upper = f"<|ref|>text<|/ref|><|det|>[[50, 20, 950, 400]]<|/det|>\n{other}\n"
+    roomy = replace(SPREAD, letters=2000)
+    assert judged(TEXT_IN_BOX, roomy).verdict is Verdict.OK
+    assert "to have none" in judged(upper + TEXT_IN_BOX, roomy).reason
+    assert judged(upper + TEXT_IN_BOX, replace(FULL, letters=3000)).verdict is Verdict.OK, "nobody looked"
+
+
 def test_a_text_that_is_far_too_long_for_its_box_was_not_read_there() -> None:
     small = TEXT_IN_BOX.replace("[[50, 520, 950, 980]]", "[[50, 520, 120, 535]]")
     assert "no room" in judged(small).reason

@@ -122,3 +122,14 @@ def test_each_word_lies_where_the_engine_says(turn: int) -> None:
             assert seen.x0 == pytest.approx(word.left * wide, abs=1)
             assert seen.x1 == pytest.approx(word.right * wide, abs=1)
             assert seen.y0 < (word.baseline - word.height / 2) * high < seen.y1
+
+
+def test_text_that_stands_in_several_boxes_is_laid_over_all_of_them() -> None:
+    boxes = "[[50, 50, 450, 950], [550, 50, 950, 500]]"
+    words = " ".join(f"word{number}" for number in range(120))
+    laid = strips(read(f"<|ref|>text<|/ref|><|det|>{boxes}<|/det|>\n{words}", Placement(400, 600)))
+    left = [strip for strip in laid if strip.x < 200]
+    right = [strip for strip in laid if strip.x > 200]
+    assert " ".join(strip.text.strip() for strip in [*left, *right]) == words
+    assert 1.2 < len(" ".join(strip.text for strip in left)) / len(" ".join(strip.text for strip in right)) < 3
+    assert max(strip.y for strip in right) < 310 < max(strip.y for strip in left)
