@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,13 +42,11 @@ def show(path: Path, *, as_json: bool) -> int:
 def watch(path: Path, every: float = 1.0) -> None:
     """Show it live, until Ctrl-C."""
     console = Console(highlight=False)
-    with Live(page(look(path, time.time()), time.time()), console=console, screen=console.is_terminal) as live:
-        try:
-            while True:
-                time.sleep(every)
-                live.update(page(look(path, time.time()), time.time()))
-        except KeyboardInterrupt:
-            return
+    live = Live(page(look(path, time.time()), time.time()), console=console, screen=console.is_terminal)
+    with suppress(KeyboardInterrupt), live:
+        while True:
+            time.sleep(every)
+            live.update(page(look(path, time.time()), time.time()))
 
 
 def look(path: Path, now: float) -> Status:

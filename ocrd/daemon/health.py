@@ -64,11 +64,12 @@ class Health:
 
     # -- the daemon's life, as it is told -------------------------------------------------------------------------
 
-    def ready(self) -> None:
-        """Say that we are ready."""
+    async def ready(self) -> None:
+        """Say that we are ready: in the status first, so that whoever hears of it finds it there."""
         self._board.state, self._ready = "ready", True
-        self._manager.notify(sd_notify.READY)
         self._tell(time.monotonic())
+        await self._write_in_time()
+        self._manager.notify(sd_notify.READY)
 
     def reloading(self) -> None:
         """Say that the configuration is read again."""
@@ -149,10 +150,15 @@ class Health:
 
     async def close(self) -> None:
         """Write the last status, unless that hangs."""
-        writing = asyncio.create_task(self._write_status())
-        await asyncio.wait({writing}, timeout=EVERY)
+        writing = await self._write_in_time()
         self._disk.abandon()
         await asyncio.gather(writing, return_exceptions=True)
+
+    async def _write_in_time(self) -> asyncio.Task[None]:
+        """Write the status now; a disk that hangs is left to it. Returns the writing, which may go on."""
+        writing = asyncio.create_task(self._write_status())
+        await asyncio.wait({writing}, timeout=EVERY)
+        return writing
 
     async def _write_status(self) -> None:
         """Write how things stand. Where that can't be done, it is told once."""

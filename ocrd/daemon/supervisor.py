@@ -159,9 +159,9 @@ class Daemon:
         self.events.tell(EngineReady(info.kind, info.model, info.version, time.monotonic() - began))
         window = Window(self._engine.window + 2 * renderer.workers)  # the next pages render while these are read
         self._tools = Tools(self._engine, renderer, window, max_attempts=self._config.max_attempts)
-        log.info("ready", engine=info.kind, model=info.model, version=info.version, watches=len(self._runners))
-        self._health.ready()
+        await self._health.ready()
         self._ready.set()
+        log.info("ready", engine=info.kind, model=info.model, version=info.version, watches=len(self._runners))
 
     async def _tools_in_time(self) -> Tools:
         """Wait until the engine answers, and return what documents are read with."""

@@ -43,22 +43,28 @@ def _translated(error: OSError, what: str, path: Path, mount: Callable[[Path], P
     return MachineError(f"Could not {what} {shown(path)}: {why}.", _remedy(error.errno, path, mount))
 
 
+_REMEDIES = {
+    errno.ENOSPC: "Free some space on the file system of {mount}.",
+    errno.EROFS: "Mount {mount} for writing.",
+    errno.EACCES: "Give the user that runs ocrd (uid {user}) permission to read and write there.",
+    errno.ENOTDIR: "Move away the link or file that stands where {path} should be a folder.",
+    errno.ENOENT: "Is the share mounted, or was the folder deleted?",
+    errno.EMFILE: "Raise the limit of open files (LimitNOFILE= in the unit).",
+}
+_ALIKE = {
+    errno.EDQUOT: errno.ENOSPC,
+    errno.EPERM: errno.EACCES,
+    errno.ELOOP: errno.ENOTDIR,
+    errno.ENOTCONN: errno.ENOENT,
+    errno.ESTALE: errno.ENOENT,
+    errno.ENFILE: errno.EMFILE,
+}
+
+
 def _remedy(number: int | None, path: Path, mount: Callable[[Path], Path]) -> str:
-    match number:
-        case errno.ENOSPC | errno.EDQUOT:
-            return f"Free some space on the file system of {shown(mount(path))}."
-        case errno.EROFS:
-            return f"Mount {shown(mount(path))} for writing."
-        case errno.EACCES | errno.EPERM:
-            return f"Give the user that runs ocrd (uid {os.geteuid()}) permission to read and write there."
-        case errno.ENOTDIR | errno.ELOOP:
-            return f"Move away the link or file that stands where {shown(path)} should be a folder."
-        case errno.ENOENT | errno.ENOTCONN | errno.ESTALE:
-            return "Is the share mounted, or was the folder deleted?"
-        case errno.EMFILE | errno.ENFILE:
-            return "Raise the limit of open files (LimitNOFILE= in the unit)."
-        case _:
-            return "Look at the disk and the kernel's log."
+    known = _REMEDIES.get(_ALIKE.get(number or 0, number or 0), "Look at the disk and the kernel's log.")
+    there = shown(mount(path)) if "{mount}" in known else ""
+    return known.format(mount=there, path=shown(path), user=os.geteuid())
 
 
 def _mount_of(path: Path) -> Path:

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +46,6 @@ from ocrd.model import (
     SourceFacts,
     View,
 )
-from ocrd.pipeline import job_runner
 from ocrd.pipeline.document import Tools
 from ocrd.pipeline.job_runner import run_job
 from ocrd.pipeline.rerun import run_rerun
@@ -180,7 +180,9 @@ def leave_nothing_to_chance() -> None:
     """Let this process have no clock but the calendar; number the jobs, and sort what lies in a folder."""
     number = count()
     os.scandir = _Sorted  # type: ignore[misc,assignment]
-    spool.datetime = job_runner.datetime = _Calendar  # type: ignore[misc,attr-defined]
+    for name, module in list(sys.modules.items()):  # all of ocrd: one clock that was forgotten shows once in a while
+        if name.startswith("ocrd.") and getattr(module, "datetime", None) is datetime:
+            module.datetime = _Calendar  # type: ignore[attr-defined]
     spool._new_id = lambda: f"{_Calendar.now():%Y%m%dT%H%M%S}-{next(number):06x}"
 
 
