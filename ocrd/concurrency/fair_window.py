@@ -1,8 +1,27 @@
-"""A bounded window, of pages in flight or pages in the render workers, and `Turns` says whose is next."""
+"""A bounded window, of pages in flight or pages in the render workers, and `FairQueue` says whose is next."""
 
 import asyncio
 from collections.abc import Hashable
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Generic, TypeVar
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What decides when it is somebody's turn."""
+
+    group: Hashable = None
+    """Whose it is, such as a watch."""
+    attempts: int = 0
+    """How often it was tried before, and ended the daemon."""
+    pages: int = 1
+    """That are left."""
+    wave: int = 0
+    """With which others it came; later ones have higher numbers."""
+
+
+FIRST = Turn()
 
 
 class Window:
@@ -16,7 +35,7 @@ class Window:
         self._called: dict[Hashable, asyncio.Future[bool]] = {}
         self._closed = False
 
-    async def enter(self, who: Hashable, *, attempts: int = 0, pages_left: int = 1) -> bool:
+    async def enter(self, who: Hashable, turn: Turn = FIRST) -> bool:
         """Wait for a place for the next page of a document; one wait at a time for each document.
 
         Returns whether it got one: once the window is closed nobody does.
@@ -25,7 +44,7 @@ class Window:
             return False
         call: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._called[who] = call
-        self._turns.wait(who, attempts=attempts, pages_left=pages_left)
+        self._turns.wait(who, turn)
         self._call()
         try:
             return await call
@@ -63,38 +82,90 @@ K = TypeVar("K", bound=Hashable)
 
 
 class FairQueue(Generic[K]):
-    """Decides whose page goes next among the documents that wait for a place in the window.
+    """Decides whose turn is next among those that wait: pages for a place in the window, jobs, files to be looked at.
 
-    Fewest pages left goes first, so that a single page does not wait for two thousand; but every fourth turn is that
-    of whoever has waited longest, so that a long document still moves. A document that was tried before and killed the
-    daemon comes after all others.
+    The groups take turns, so that a thousand files of one watch hold up no other watch. Within a group the fewest pages
+    go first, so that a single page does not wait for two thousand, and among equals those of the latest wave, so that
+    it does not wait for a thousand single pages either; but every fourth turn of a group is that of whoever has waited
+    longest: with n before it in its group and g groups, nobody waits for more than 4 n g turns. What was tried before
+    and killed the daemon comes after all others. A turn costs O(g + log n).
     """
 
     EVERY = 4
     """One turn in this many goes to the longest waiting."""
 
     def __init__(self) -> None:
-        self._waiting: dict[K, tuple[int, int]] = {}  # in order of arrival
-        self._turn = 0
+        self._lines: dict[Hashable, _Line[K]] = {}  # those that were served last stand last
+        self._of: dict[K, Hashable] = {}
 
-    def wait(self, who: K, *, attempts: int, pages_left: int) -> None:
-        """Enter a document that wants to send its next page."""
-        self._waiting[who] = (attempts, pages_left)
+    def wait(self, who: K, turn: "Turn") -> None:
+        """Enter who waits; who does already keeps its place."""
+        if who not in self._of:
+            self._of[who] = turn.group
+            self._lines.setdefault(turn.group, _Line()).add(who, turn)
 
     def leave(self, who: K) -> None:
-        """Take a document out, if it is in."""
-        self._waiting.pop(who, None)
+        """Take one out, if it is in."""
+        if who in self._of:
+            group = self._of.pop(who)
+            line = self._lines[group]
+            line.remove(who)
+            if not line:
+                del self._lines[group]
 
     def next(self) -> K | None:
         """Choose who goes next, and take it out; None if nobody waits."""
-        if not self._waiting:
+        if not self._lines:
             return None
-        self._turn += 1
-        least = min(attempts for attempts, _ in self._waiting.values())
-        fresh = [who for who, (attempts, _) in self._waiting.items() if attempts == least]
-        chosen = fresh[0] if self._turn % self.EVERY == 0 else min(fresh, key=lambda who: self._waiting[who][1])
-        del self._waiting[chosen]
+        group = min(self._lines, key=lambda group: self._lines[group].attempts)  # the first of equals
+        line = self._lines.pop(group)
+        chosen = line.next()
+        del self._of[chosen]
+        if line:
+            self._lines[group] = line
         return chosen
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+
+class _Line(Generic[K]):
+    """Those of one group, in both of the orders in which they may be called."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._turn = 0
+        self._waiting: dict[K, int] = {}
+        self._best: list[tuple[int, int, int, int, K]] = []
+        self._oldest: list[tuple[int, int, K]] = []
+
+    def add(self, who: K, turn: "Turn") -> None:
+        self._number += 1
+        self._waiting[who] = self._number
+        heappush(self._best, (turn.attempts, turn.pages, -turn.wave, self._number, who))
+        heappush(self._oldest, (turn.attempts, self._number, who))
+
+    def remove(self, who: K) -> None:
+        del self._waiting[who]
+        self._sweep()
+
+    def next(self) -> K:
+        self._turn += 1
+        chosen = (self._oldest if self._turn % FairQueue.EVERY == 0 else self._best)[0][-1]
+        self.remove(chosen)
+        return chosen
+
+    @property
+    def attempts(self) -> int:
+        """The fewest of any that waits here."""
+        return self._oldest[0][0]
+
+    def _sweep(self) -> None:
+        """Let those stand first in both orders who still wait."""
+        while self._best and self._waiting.get(self._best[0][-1]) != self._best[0][-2]:
+            heappop(self._best)
+        while self._oldest and self._waiting.get(self._oldest[0][-1]) != self._oldest[0][-2]:
+            heappop(self._oldest)
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -1,11 +1,18 @@
-"""From what lies in an inbox to claimed jobs: it is looked through, batches close, and what is in them is claimed."""
+"""From what lies in an inbox to claimed jobs, by three loops of which none waits for another.
+
+The inbox is looked through; what has settled is examined, and put into a batch if it is complete; batches close, and
+what is in them is claimed. So what comes later need not wait until all that came before was examined and claimed.
+"""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
+from ocrd.concurrency.fair_window import FairQueue, Turn
 from ocrd.config.schema import Config
 from ocrd.daemon.batching import Batch, BatchPolicy
 from ocrd.daemon.compartment import Compartment
@@ -20,8 +27,23 @@ from ocrd.telemetry.events import Looked, WatchAdded
 if TYPE_CHECKING:
     from pathlib import Path
 
-_EXAMINED_AT_ONCE = 64
-"""Files that have settled whose pages are counted at the same time."""
+_EXAMINED_AT_ONCE = 16
+"""Files that have settled whose pages are counted at the same time: enough for all render workers, and few enough that
+what comes next does not wait long for them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A source that has settled, on its way to being claimed."""
+
+    settled: Settled
+    wave: int
+    """Of which look it is; the latest go first."""
+    pages: int = 1
+
+    @property
+    def turn(self) -> Turn:
+        return Turn(pages=self.pages, wave=self.wave)
 
 
 class Admission:
@@ -48,9 +70,14 @@ class Admission:
         self.inbox = Inbox(compartment.watch, config.settle, self.wake, compartment.on_disk, once=compartment.once)
         self.sign: float | None = None
         """When the look-out last moved, on the monotonic clock, as long as there is one."""
-        self._batch: Batch[Settled] = Batch(_policy(config, once=compartment.once))
+        self._news: FairQueue[_Found] = FairQueue()
+        self._some_news = asyncio.Event()
+        self._batch: Batch[_Found] = Batch(_policy(config, once=compartment.once))
         self._due = asyncio.Event()
+        self._to_claim: FairQueue[_Found] = FairQueue()
+        self._waves = count()
         self._settling = True
+        self._examining = False
         self._claiming = False
         self._closing = False
         self._how = ""
@@ -59,7 +86,8 @@ class Admission:
     @property
     def busy(self) -> bool:
         """Whether there is, or may be, something to claim."""
-        return self._settling or self._claiming or len(self._batch) > 0
+        waiting = len(self._news) + len(self._batch) + len(self._to_claim)
+        return self._settling or self._examining or self._claiming or waiting > 0
 
     def configured(self, config: Config) -> None:
         """Take over the settings that are in force now; those of the watch come with its compartment."""
@@ -70,13 +98,14 @@ class Admission:
         self.wake.set()
 
     def close(self) -> None:
-        """Take in nothing more: both loops come to their end, though a step that hangs is waited for."""
+        """Take in nothing more: all loops come to their end, though a step that hangs is waited for."""
         self._closing = True
         self.wake.set()
+        self._some_news.set()
         self._due.set()
 
-    async def look_out(self, count_pages: PageCounter) -> None:
-        """Look into the inbox whenever there may be news, and put what is complete into the batch, until closed."""
+    async def look_out(self) -> None:
+        """Look into the inbox whenever there may be news, until closed."""
         while not self._closing:
             self.wake.clear()
             self._settling = True
@@ -84,7 +113,7 @@ class Admission:
             try:
                 with self._its.own_defects():
                     await self._prepare()
-                    await self._look(count_pages)
+                    await self._look()
             except MachineError as error:
                 self.inbox.was_away()
                 await self._its.pause.turn(self._its.failed(error))
@@ -95,27 +124,50 @@ class Admission:
             await asyncio.sleep(self.inbox.gap)
         self.sign = None
 
-    async def _look(self, count_pages: PageCounter) -> None:
+    async def _look(self) -> None:
         for job in await self._its.on_disk(self._its.spool.adopt):
             self._jobs.add(job, recovered=True)
         news = await self.inbox.look(self._its.check_inbox)
         self._its.known.set()
         self._tell()
-        for first in range(0, len(news), _EXAMINED_AT_ONCE):  # the first of many need not wait for the last
-            await self._examine(news[first : first + _EXAMINED_AT_ONCE], count_pages)
-            self.sign = time.monotonic()
+        wave = next(self._waves)
+        for settled in news:
+            found = _Found(settled, wave)
+            self._news.wait(found, found.turn)
+            self._some_news.set()
 
-    async def _examine(self, news: list[Settled], count_pages: PageCounter) -> None:
-        """Put what is complete into the batch."""
-        try:
-            found = await asyncio.gather(*(self.inbox.examine(settled, count_pages) for settled in news))
-        except MachineError:
-            for settled in news:
-                self.inbox.tracker.forget(settled.path)  # so that a later look finds it again
-            raise
-        for settled, pages in filter(None, found):
-            self._batch.add(settled, pages, time.monotonic())
+    async def examine(self, count_pages: PageCounter) -> None:
+        """Look closer at what has settled, and put what is complete into the batch, until closed."""
+        while not self._closing:
+            await self._some_news.wait()
+            news = [found for _ in range(_EXAMINED_AT_ONCE) if (found := self._news.next())]
+            if not self._news:
+                self._some_news.clear()
+            self._examining = True
+            try:
+                with self._its.own_defects():
+                    await asyncio.gather(
+                        *(self._examine(found, count_pages) for found in news if self._is_there(found))
+                    )
+            except MachineError as error:
+                for found in news:
+                    self.inbox.tracker.forget(found.settled.path)  # so that a later look finds it again
+                self._look_again()
+                await self._its.pause.turn(self._its.failed(error))
+            self._examining = False
+            self._idle()
+
+    async def _examine(self, found: _Found, count_pages: PageCounter) -> None:
+        pages = await self.inbox.examine(found.settled, count_pages)
+        if pages is None:  # it is put off
+            self._look_again()
+        else:
+            self._batch.add(replace(found, pages=pages), pages, time.monotonic())
             self._due.set()
+
+    def _look_again(self) -> None:
+        self._settling = True
+        self.wake.set()
 
     def _tell(self) -> None:
         """Tell what a look found, and how the inbox is watched if that is new."""
@@ -131,25 +183,27 @@ class Admission:
     async def admit(self) -> None:
         """Close batches, and claim what is in them, until closed."""
         while not self._closing:
-            await _until(self._due, self._batch.due())
-            self._due.clear()
-            news = self._batch.take(time.monotonic())
-            if not news:
-                continue
-            self._its.log.info("batch", sources=len(news), in_work=self._jobs.in_work)
-            self._claiming = True
-            for settled in news:
-                await self._claim(settled)
-            self._claiming = False
-            self._idle()
+            if not self._to_claim:
+                await _until(self._due, self._batch.due())
+                self._due.clear()
+            if news := self._batch.take(time.monotonic()):
+                self._its.log.info("batch", sources=len(news), in_work=self._jobs.in_work)
+            for found in news:
+                self._to_claim.wait(found, found.turn)
+            if chosen := self._to_claim.next():
+                self._claiming = True
+                await self._claim(chosen)
+                self._claiming = False
+                self._idle()
 
-    async def _claim(self, settled: Settled) -> None:
+    async def _claim(self, found: _Found) -> None:
         """Claim one source, as soon as the machine lets us, if it is still what settled."""
+        settled = found.settled
         await self._its.pause.working()
         while not self._closing:
             try:
                 with self._its.own_defects():
-                    job = None if self._outdated(settled) else await self._its.on_disk(self._claimed, settled)
+                    job = await self._its.on_disk(self._claimed, settled) if self._is_there(found) else None
             except MachineError as error:
                 await self._its.pause.turn(self._its.failed(error))
                 continue
@@ -159,16 +213,15 @@ class Admission:
                 return
             if job is None:  # gone or changed: if it is there it settles anew
                 self.inbox.tracker.forget(settled.path)
-                self._settling = True
-                self.wake.set()
+                self._look_again()
             else:
-                seen = (found for path in settled.files if (found := self._first_seen.pop(path, None)))
-                self._jobs.add(job, seen=min(seen, default=None))
+                seen = (first for path in settled.files if (first := self._first_seen.pop(path, None)))
+                self._jobs.add(job, seen=min(seen, default=None), pages=found.pages, wave=found.wave)
             return
 
-    def _outdated(self, settled: Settled) -> bool:
-        """Whether a look has told since that this is not what settled any more: more of a group may have come."""
-        return not self._its.spool.begun and not self.inbox.tracker.knows(settled)
+    def _is_there(self, found: _Found) -> bool:
+        """Whether it is still what settled, as far as looks have shown since: more of a group may have come."""
+        return self._its.spool.begun or self.inbox.tracker.knows(found.settled)
 
     def _claimed(self, settled: Settled) -> Job | None:
         """Claim, as the spool does."""

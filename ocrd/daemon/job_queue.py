@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
 
-from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.fair_window import FairQueue, Turn, Window
 from ocrd.concurrency.worker_process import StallError
 from ocrd.daemon import pause
 from ocrd.daemon.compartment import Compartment
@@ -31,7 +30,7 @@ _LONGEST = 300.0
 
 
 class JobQueue:
-    """The jobs of one watch: those never tried before run first. For one event loop."""
+    """The jobs of one watch, which run in the order of `FairQueue`. For one event loop."""
 
     def __init__(
         self, compartment: Compartment, progress: Progress, ended: Callable[[Ended], None], left: Callable[[], None]
@@ -44,8 +43,8 @@ class JobQueue:
         self._progress = progress
         self._ended = ended
         self._left = left
-        self._queue: asyncio.PriorityQueue[tuple[int, int, Job]] = asyncio.PriorityQueue()
-        self._number = count()
+        self._queue: FairQueue[_Queued] = FairQueue()
+        self._some = asyncio.Event()
         self._places = asyncio.Semaphore(_JOBS_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
         self._attempts: set[asyncio.Future[Outcome]] = set()
@@ -57,26 +56,39 @@ class JobQueue:
         """Jobs that have not ended."""
         return len(self._seen)
 
-    def add(self, job: Job, *, recovered: bool = False, seen: float | None = None) -> None:
-        """Queue a job; its source was first `seen` at these seconds since the epoch."""
+    def add(
+        self, job: Job, *, recovered: bool = False, seen: float | None = None, pages: int = 1, wave: int = 0
+    ) -> None:
+        """Queue a job; its source was first `seen` at these seconds since the epoch, with others of its `wave`."""
         self._seen[job.id] = seen or job.claimed
         self._its.events.tell(Accepted(self._its.name, job.id, job.record.name, recovered=recovered))
-        self._queue.put_nowait((job.record.attempts, next(self._number), job))
+        queued = _Queued(job, Turn(self._its, job.record.attempts, pages, wave))
+        self._queue.wait(queued, queued.turn)
+        self._some.set()
 
     async def run(self, group: asyncio.TaskGroup, tools: Tools) -> None:
         """Run jobs as they come, each as a task of the group, until cancelled; then no job begins another page."""
         tools = replace(tools, unkept=Window(tools.window.places), on_disk=self._its.on_disk)
         try:
             while True:
-                _, _, job = await self._queue.get()
+                await self._some.wait()
                 await self._its.pause.working()
-                await self._places.acquire()
-                report = _Report(self._its, job, self._progress)
-                task = group.create_task(self._run(job, replace(tools, progress=report)))
+                await self._places.acquire()  # before it is chosen whose place it is
+                queued = self._next()
+                report = _Report(self._its, queued.job, self._progress)
+                task = group.create_task(self._run(queued.job, replace(tools, progress=report, turn=queued.turn)))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
         finally:
             tools.unkept.close()
+
+    def _next(self) -> "_Queued":
+        chosen = self._queue.next()
+        if chosen is None:
+            raise AssertionError
+        if not self._queue:
+            self._some.clear()
+        return chosen
 
     async def drain(self, hurry: asyncio.Event, limit: float) -> None:
         """Let running jobs finish the pages that are in flight, until `hurry` is set or `limit` seconds are over.
@@ -169,6 +181,14 @@ class JobQueue:
             met.steps.add(step)
             if await self._its.pause.turn(step):
                 met.all_well = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Queued:
+    """A job that has not begun, and when it is its turn."""
+
+    job: Job
+    turn: Turn
 
 
 @dataclass(slots=True)

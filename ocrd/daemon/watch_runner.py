@@ -94,7 +94,8 @@ class WatchRunner:
         """Take in what comes, until the watch is to leave, and bring to its end what is in work."""
         beside = [group.create_task(self._work(group, tools)), group.create_task(self._keep_ledger())]
         try:
-            await asyncio.gather(self.admission.look_out(count_pages), self.admission.admit())
+            admission = self.admission
+            await asyncio.gather(admission.look_out(), admission.examine(count_pages), admission.admit())
             while self.jobs.in_work:
                 self._job_left.clear()
                 await self._job_left.wait()

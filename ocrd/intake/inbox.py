@@ -112,8 +112,8 @@ class Inbox:
         self._waiting = {path: why for path, why in self._waiting.items() if path in seen}
         return self.tracker.observe(seen, began)
 
-    async def examine(self, settled: Settled, count_pages: PageCounter) -> tuple[Settled, int] | None:
-        """Return a settled file or group with its number of pages, or hold it back while it looks unfinished.
+    async def examine(self, settled: Settled, count_pages: PageCounter) -> int | None:
+        """Return the number of pages of a settled file or group; None if it is held back, since it looks unfinished.
 
         It is held back as long as there is patience, and comes again from a later look. Raises MachineError.
         """
@@ -123,11 +123,11 @@ class Inbox:
             return None
         if not why:
             try:
-                return settled, await _count_all(settled, count_pages)
+                return await _count_all(settled, count_pages)
             except IncompleteError as error:
                 why = error.what
         if not self.tracker.put_off(settled.path, time.monotonic()):
-            return settled, 1
+            return 1
         if self._waiting.get(settled.path) != why:
             self._waiting[settled.path] = why
             self._log.info("waiting", source=self._name(settled.path), reason=why, longest=self._settle.patience)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.fair_window import FIRST, Turn, Window
 from ocrd.concurrency.threads import OnDisk, Threads
 from ocrd.config import overrides
 from ocrd.config.schema import Options, Pages, Watch
@@ -58,6 +58,8 @@ class Tools:
     """The render workers."""
     window: Window
     """The pages that are rendered or with the engine, of all documents together."""
+    turn: Turn = FIRST
+    """Of the documents that are read with these."""
     unkept: Window = field(default_factory=lambda: Window(_UNKEPT))
     """The pages that were begun and are not kept yet, of the documents of one watch. A disk that hangs when they are to
     be kept holds up these, and no page of another watch."""
@@ -94,8 +96,8 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     reader = PageReader(tools.engine, tools.renderer, settings, separators, approach)
     tools.progress.opened(name, facts.pages, len(pages))
 
-    async def read(index: int, pages_left: int) -> None:
-        if not await tools.window.enter(object(), attempts=attempts, pages_left=pages_left):
+    async def read(index: int, turn: Turn) -> None:
+        if not await tools.window.enter(object(), turn):
             return  # we are to stop
         try:
             page = await reader.read(path, index, priority=len(missing))  # the same for all: they keep their order
@@ -112,10 +114,10 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     try:
         async with asyncio.TaskGroup() as group:
             for number, index in enumerate(missing):
-                pages_left = len(missing) - number
-                if not await tools.unkept.enter(path, attempts=attempts, pages_left=pages_left):
+                turn = replace(tools.turn, attempts=attempts, pages=len(missing) - number)
+                if not await tools.unkept.enter(path, turn):
                     break  # we are to stop: the pages in flight are the last
-                task = group.create_task(read(index, pages_left))
+                task = group.create_task(read(index, turn))
                 task.add_done_callback(lambda _: tools.unkept.leave())  # also when it is cancelled before it began
     except BaseExceptionGroup as several:
         raise cause_of(several) from None

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.fair_window import Turn, Window
 from ocrd.concurrency.shared_memory import Slots
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.concurrency.worker_process import StallError
@@ -85,7 +85,7 @@ class Renderer:
     ) -> PageImage:
         """Render one page, or what `view` wants of it, tell what it shows, and make of it what the engine takes.
 
-        `sizer` says at which size; the lowest priority is rendered first, as `Turns` has it. A prepared image stands in
+        `sizer` says at which size; the lowest priority is rendered first (`FairQueue`). A prepared image stands in
         shared memory, of which there is only so much: it is to be freed soon. A blank page is not prepared. One that
         runs into a limit is drawn again at half the size. Raises PageError, DocumentError if the file went bad.
         """
@@ -117,7 +117,7 @@ class Renderer:
     @contextlib.asynccontextmanager
     async def _turn(self, priority: int) -> AsyncIterator[None]:
         """Let few pages more to the workers than there are, so that one that is urgent does not wait behind all."""
-        await self._door.enter(object(), pages_left=priority)
+        await self._door.enter(object(), Turn(pages=priority))
         try:
             yield
         finally:

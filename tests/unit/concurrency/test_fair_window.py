@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ocrd.concurrency.fair_window import Window
+from ocrd.concurrency.fair_window import Turn, Window
 
 
 async def settle() -> None:
@@ -24,7 +24,7 @@ class Guests:
         self.most = 0
 
     async def visit(self, who: object, stay: asyncio.Event, **turn: int) -> None:
-        await self.window.enter(who, **turn)
+        await self.window.enter(who, Turn(**turn))
         self.inside.append(who)
         self.most = max(self.most, len(self.inside))
         try:
@@ -64,8 +64,8 @@ def test_the_places_go_to_the_fewest_pages_first_and_to_the_tried_last() -> None
         stay.set()
         order: list[object] = []
 
-        async def visit(who: str, attempts: int, pages_left: int) -> None:
-            await guests.window.enter(who, attempts=attempts, pages_left=pages_left)
+        async def visit(who: str, attempts: int, pages: int) -> None:
+            await guests.window.enter(who, Turn(attempts=attempts, pages=pages))
             order.append(who)
             guests.window.leave()
 
@@ -108,8 +108,8 @@ def test_a_place_given_to_one_who_is_cancelled_in_the_same_moment_goes_to_the_ne
         guests, full, stay = Guests(1), asyncio.Event(), asyncio.Event()
         first = asyncio.create_task(guests.visit("first", full))
         await settle()
-        called = asyncio.create_task(guests.visit("called", stay, pages_left=1))
-        behind = asyncio.create_task(guests.visit("behind", stay, pages_left=9))
+        called = asyncio.create_task(guests.visit("called", stay, pages=1))
+        behind = asyncio.create_task(guests.visit("behind", stay, pages=9))
         await settle()
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)  # from here "called" has the place, and does not know yet
@@ -127,8 +127,8 @@ def test_who_is_cancelled_while_waiting_leaves_the_turn_to_the_others() -> None:
     async def life() -> None:
         guests, stay = Guests(1), asyncio.Event()
         await guests.window.enter("first")
-        gone = asyncio.create_task(guests.visit("gone", stay, pages_left=1))
-        behind = asyncio.create_task(guests.visit("behind", stay, pages_left=9))
+        gone = asyncio.create_task(guests.visit("gone", stay, pages=1))
+        behind = asyncio.create_task(guests.visit("behind", stay, pages=9))
         await settle()
         gone.cancel()
         guests.window.leave()  # the place comes free before "gone" has found out
@@ -163,7 +163,7 @@ def test_a_document_that_is_stopped_after_any_step_gives_back_all_its_places() -
         async def read(pages: int, window: Window = window) -> None:
             async with asyncio.TaskGroup() as group:
                 for left in range(pages, 0, -1):
-                    await window.enter("document", pages_left=left)
+                    await window.enter("document", Turn(pages=left))
                     task = group.create_task(asyncio.sleep(0))
                     task.add_done_callback(lambda _: window.leave())
 
@@ -183,7 +183,7 @@ def test_a_note_does_not_wait_behind_a_book_that_fills_the_window_while_renderin
         order: list[str] = []
 
         async def page(who: str, pages: int) -> None:
-            await door.enter(object(), pages_left=pages)
+            await door.enter(object(), Turn(pages=pages))
             await rendered.get()
             order.append(who)
             door.leave()
@@ -192,7 +192,7 @@ def test_a_note_does_not_wait_behind_a_book_that_fills_the_window_while_renderin
         async def read(who: str, pages: int) -> None:
             async with asyncio.TaskGroup() as group:
                 for left in range(pages, 0, -1):
-                    await window.enter(who, pages_left=left)
+                    await window.enter(who, Turn(pages=left))
                     group.create_task(page(who, pages))
 
         async def render_one() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd.concurrency.fair_window import FairQueue
+from ocrd.concurrency.fair_window import FairQueue, Turn
 from ocrd.daemon.batching import Batch, BatchPolicy
 
 POLICY = BatchPolicy(quiet=2.0, max_wait=10.0, max_pages=100)
@@ -82,39 +82,77 @@ def test_each_source_is_admitted_exactly_once_in_order_and_never_too_late(
 def test_fewest_pages_left_goes_first() -> None:
     turns: FairQueue[str] = FairQueue()
     for who, pages in (("book", 2000), ("letter", 3), ("note", 1)):
-        turns.wait(who, attempts=0, pages_left=pages)
+        turns.wait(who, Turn(attempts=0, pages=pages))
     assert [turns.next() for _ in range(4)] == ["note", "letter", "book", None]
 
 
 def test_among_equals_the_longest_waiting_goes_first() -> None:
     turns: FairQueue[int] = FairQueue()
     for who in range(9):
-        turns.wait(who, attempts=0, pages_left=1)
+        turns.wait(who, Turn(attempts=0, pages=1))
     assert [turns.next() for _ in range(9)] == list(range(9))
+
+
+def test_among_equals_those_that_came_last_go_first() -> None:
+    turns: FairQueue[str] = FairQueue()
+    for wave, names in enumerate(["ab", "cd", "ef"]):
+        for who in names:
+            turns.wait(who, Turn(wave=wave))
+    assert [turns.next() for _ in range(6)] == ["e", "f", "c", "a", "d", "b"], "the fourth has waited longest"
+
+
+def test_the_groups_take_turns_however_many_wait_in_one() -> None:
+    turns: FairQueue[tuple[str, int]] = FairQueue()
+    for number in range(1000):
+        turns.wait(("a", number), Turn("a"))
+    first = [turns.next() for _ in range(3)]
+    for number in range(2):
+        turns.wait(("b", number), Turn("b", pages=500))
+        turns.wait(("c", number), Turn("c", pages=2))
+    assert [group for group, _ in [*first, *(turns.next() for _ in range(7))]] == list("aaaabcabca")  # type: ignore[misc]
+
+
+def test_a_thousand_more_in_each_group_cost_each_turn_no_more_than_a_comparison_or_two() -> None:
+    class Counted(int):
+        compared = 0
+
+        def __lt__(self, other: int) -> bool:
+            Counted.compared += 1
+            return int(self) < int(other)
+
+    costs = []
+    for size in (1000, 8000):
+        turns: FairQueue[int] = FairQueue()
+        for number in range(size):
+            turns.wait(number, Turn(pages=Counted(number * 7919 % size)))
+        Counted.compared = 0
+        assert sorted(turns.next() for _ in range(size)) == list(range(size))  # type: ignore[type-var]
+        costs.append(Counted.compared / size)
+    assert costs[1] < 1.5 * costs[0]
 
 
 def test_every_fourth_turn_is_the_longest_waiting_ones() -> None:
     turns: FairQueue[str] = FairQueue()
-    turns.wait("book", attempts=0, pages_left=2000)
+    turns.wait("book", Turn(attempts=0, pages=2000))
     chosen = []
     for number in range(8):
-        turns.wait(f"note {number}", attempts=0, pages_left=1)
+        turns.wait(f"note {number}", Turn(attempts=0, pages=1))
         chosen.append(turns.next())
-        turns.wait("book", attempts=0, pages_left=2000)
+        turns.wait("book", Turn(attempts=0, pages=2000))
     assert [number for number, who in enumerate(chosen, 1) if who == "book"] == [4, 8]
 
 
 def test_who_was_tried_before_comes_after_all_others() -> None:
     turns: FairQueue[str] = FairQueue()
-    turns.wait("poison", attempts=1, pages_left=1)
+    turns.wait("poison", Turn(attempts=1, pages=1))
     for number in range(8):
-        turns.wait(f"book {number}", attempts=0, pages_left=500)
+        turns.wait(f"book {number}", Turn(attempts=0, pages=500))
     assert [turns.next() for _ in range(9)][-1] == "poison"
 
 
 def test_who_left_is_not_called() -> None:
     turns: FairQueue[str] = FairQueue()
-    turns.wait("a", attempts=0, pages_left=1)
+    turns.wait("a", Turn(attempts=0, pages=1))
     turns.leave("a")
     turns.leave("stranger")
     assert (turns.next(), len(turns)) == (None, 0)
@@ -124,7 +162,7 @@ def test_who_left_is_not_called() -> None:
 def test_everyone_who_waits_is_called_exactly_once(waiting: list[tuple[int, int]]) -> None:
     turns: FairQueue[int] = FairQueue()
     for who, (attempts, pages) in enumerate(waiting):
-        turns.wait(who, attempts=attempts, pages_left=pages)
+        turns.wait(who, Turn(attempts=attempts, pages=pages))
     order = [turns.next() for _ in waiting]
     assert Counter(order) == Counter(range(len(waiting)))
     assert turns.next() is None
@@ -136,10 +174,10 @@ def test_everyone_who_waits_is_called_exactly_once(waiting: list[tuple[int, int]
 def test_nobody_starves_however_many_single_pages_keep_coming(newcomers: int, documents: list[int]) -> None:
     turns: FairQueue[object] = FairQueue()
     for who, pages in enumerate(documents):
-        turns.wait(who, attempts=0, pages_left=pages)
+        turns.wait(who, Turn(attempts=0, pages=pages))
     unheard = set(range(len(documents)))
     for number in range(FairQueue.EVERY * len(documents)):
         for newcomer in range(newcomers):
-            turns.wait((number, newcomer), attempts=0, pages_left=1)
+            turns.wait((number, newcomer), Turn(attempts=0, pages=1))
         unheard.discard(turns.next())  # type: ignore[arg-type]
     assert not unheard

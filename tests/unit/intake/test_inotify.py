@@ -33,8 +33,8 @@ async def one_page(_path: Path) -> int:
 
 async def found(inbox: Inbox) -> list[tuple[Settled, int]]:
     """Take one look, and return what is complete."""
-    examined = [await inbox.examine(settled, one_page) for settled in await inbox.look()]
-    return [complete for complete in examined if complete]
+    examined = [(settled, await inbox.examine(settled, one_page)) for settled in await inbox.look()]
+    return [(settled, pages) for settled, pages in examined if pages is not None]
 
 
 @pytest.fixture

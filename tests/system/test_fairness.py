@@ -1,0 +1,38 @@
+"""One file that comes behind a backlog, in its own inbox or in another one, does not wait for it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house import House, stop, wait_for
+
+BACKLOG = 400
+AHEAD = 100
+"""So many documents may come out between the drop of a lone file and its delivery: what is rendered and read already,
+and what is claimed and examined while it settles."""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    house.configure(("full", "other"), tally="/dev/null", seconds=0.15)
+    yield house
+    house.close()
+
+
+def delivered(house: House) -> list[str]:
+    """The names of all that was delivered, in this order."""
+    return [str(line["source"]) for line in house.events("delivered")]
+
+
+@pytest.mark.parametrize("watch", ["full", "other"])
+def test_a_lone_file_goes_before_a_backlog(house: House, watch: str) -> None:
+    for number in range(BACKLOG):
+        house.drop(f"{number}.pdf", watch="full")
+    daemon = house.start()
+    wait_for(lambda: len(delivered(house)) >= 20, 60)
+    before = len(delivered(house))
+    house.drop("lone.pdf", watch=watch)
+    wait_for(lambda: "lone.pdf" in delivered(house), 120)
+    assert delivered(house).index("lone.pdf") - before <= AHEAD
+    assert stop(daemon) == 0
