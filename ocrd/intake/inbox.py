@@ -202,6 +202,7 @@ class Inbox:
         if self._watching and not self._watching.alive():
             self._watch_anew("the inbox was deleted, or its observer ended")
         elif self._watching and self._away and not self._watching.arrive(self.folder):
+            self._watching.distrust()
             self._watch_anew("no event came after it was away")
         elif self._watching and unheard and self._watching.last_event < since:
             self.found_by_scan += len(unheard)
@@ -227,6 +228,7 @@ class Inbox:
         if self._closed:  # while this went on
             self._unwatch()
         if not heard:
+            self._watching.distrust()
             self._unwatch()
             self._poll("a test file that appeared in it brought no event", now + _TRY_AGAIN)
             return
@@ -241,6 +243,7 @@ class Inbox:
             return  # the folder is gone again, or the machine will tell in its own time
         self._strikes += 1
         if not heard:
+            watching.distrust()
             self._watch_anew(f"no event came from {shown(folder)}")
         elif self._strikes >= _STRIKES:
             self._unwatch()

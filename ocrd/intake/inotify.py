@@ -5,7 +5,9 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from watchdog.events import (
@@ -19,6 +21,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver, ObservedWatch
 
 from ocrd.display import shown
 from ocrd.errors import MachineError
@@ -39,8 +42,52 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]  # fmt: skip
 
 
+class _Observers:
+    """One observer for all inboxes, since each takes an inotify instance, of which a user has 128 (inotify(7)).
+
+    It lives as long as it has users. One that died or fell silent gets no new ones: each of those that it has finds out
+    by itself, and comes back for another.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._current: BaseObserver | None = None
+        self._users: Counter[BaseObserver] = Counter()
+
+    def join(self) -> BaseObserver:
+        """Return an observer that runs. Raises OSError, RuntimeError if the kernel refuses."""
+        with self.lock:
+            if self._current is None or not self._current.is_alive():
+                observer = Observer()
+                observer.start()
+                self._current = observer
+            self._users[self._current] += 1
+            return self._current
+
+    def distrust(self, observer: BaseObserver) -> None:
+        """Give it to nobody any more."""
+        with self.lock:
+            if self._current is observer:
+                self._current = None
+
+    def leave(self, observer: BaseObserver) -> None:
+        """End it, if this was the last who used it."""
+        with self.lock:
+            self._users[observer] -= 1
+            if self._users[observer]:
+                return
+            del self._users[observer]
+            if self._current is observer:
+                self._current = None
+        observer.stop()
+        observer.join()
+
+
+_observers = _Observers()
+
+
 class FolderEvents(FileSystemEventHandler):
-    """The events of one inbox, from threads of their own. An end of these threads costs no other inbox its events."""
+    """The events of one inbox."""
 
     def __init__(self, folder: Path, wake: Callable[[], object]) -> None:
         """Watch a folder and its subfolders, and call `wake` from another thread on every event.
@@ -57,14 +104,15 @@ class FolderEvents(FileSystemEventHandler):
         """Whether the kernel dropped events since this was last set to False: nobody fetched them in time."""
         for logger in _LOGGERS:
             logger.addFilter(self._hear)
+        self._watch: ObservedWatch | None = None
         try:
-            self._observer = Observer()
-            self._observer.start()
+            self._observer = _observers.join()
         except (OSError, RuntimeError) as error:
             self._forget_loggers()
             raise _refused(error, folder) from error
         try:
-            self._observer.schedule(self, str(self._folder), recursive=True, event_filter=_EVENTS)
+            self._watch = self._observer.schedule(self, str(self._folder), recursive=True, event_filter=_EVENTS)
+            self._emitter = next(one for one in self._observer.emitters if one.watch is self._watch)
             self._see_that_one_more_fits()
         except (OSError, RuntimeError) as error:
             self.close()
@@ -72,12 +120,16 @@ class FolderEvents(FileSystemEventHandler):
 
     def _see_that_one_more_fits(self) -> None:
         """Watch one more folder for an instant: of subfolders without a place in the kernel watchdog says nothing."""
-        self._observer.unschedule(self._observer.schedule(self, "/proc", event_filter=_EVENTS))
+        with _observers.lock:
+            self._observer.unschedule(self._observer.schedule(self, "/proc", event_filter=_EVENTS))
 
     def alive(self) -> bool:
         """Whether the threads that carry events still run. A deleted or unmounted inbox ends one of them."""
-        emitters = self._observer.emitters
-        return self._observer.is_alive() and bool(emitters) and all(emitter.is_alive() for emitter in emitters)
+        return self._observer.is_alive() and self._emitter.is_alive()
+
+    def distrust(self) -> None:
+        """Let no inbox be watched any more by what this one was watched by in vain."""
+        _observers.distrust(self._observer)
 
     def arrive(self, folder: Path) -> bool:
         """Let a hidden file appear for an instant in the inbox, or a folder of it; return whether its event comes.
@@ -101,8 +153,10 @@ class FolderEvents(FileSystemEventHandler):
         """Stop watching."""
         self._closing = True
         self._canary.set()  # nobody needs to wait for it any more
-        self._observer.stop()
-        self._observer.join()
+        if self._watch:
+            with suppress(KeyError):  # it ended by itself
+                self._observer.unschedule(self._watch)
+        _observers.leave(self._observer)
         self._forget_loggers()
 
     def _hear(self, record: logging.LogRecord) -> bool:
