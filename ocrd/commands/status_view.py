@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,11 +14,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ocrd.config import loader, schema
 from ocrd.display import duration, shown
 from ocrd.errors import MachineError
-from ocrd.intake.scanner import Wanted, scan
 from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog, judged, read
+
+if TYPE_CHECKING:
+    from ocrd.config import schema
 
 OK, ATTENTION, DOWN = 0, 1, 2
 """Exit codes, as monitors of the Nagios family take them."""
@@ -55,7 +57,9 @@ def look(path: Path, now: float) -> Status:
     if status is not None:
         status = judged(status, now)
         if status.state not in _SICK or status.state == "hung":
-            return status  # it tells all: the configuration need not be read
+            return status  # it tells all: the configuration need not be read, and pydantic not be loaded
+    from ocrd.config import loader
+
     settings = loader.load(path)
     if status is None:
         status = Status("down", "", 0, 0, 0.0, 0.0, EngineStatus(settings.engine.kind, doing="down"))
@@ -67,7 +71,7 @@ def look(path: Path, now: float) -> Status:
     return status
 
 
-def _from_folders(watch: schema.Watch, known: WatchStatus | None) -> WatchStatus:
+def _from_folders(watch: "schema.Watch", known: WatchStatus | None) -> WatchStatus:
     """Count what lies in a watch's folders; what the daemon told of it before its end is kept."""
     now = known or WatchStatus(watch.name, shown(watch.inbox))
     now.how, now.why, now.settling, now.pages_left, now.paused = "", "", 0, 0, None
@@ -75,7 +79,9 @@ def _from_folders(watch: schema.Watch, known: WatchStatus | None) -> WatchStatus
     return now
 
 
-def _files(watch: schema.Watch) -> int:
+def _files(watch: "schema.Watch") -> int:
+    from ocrd.intake.scanner import Wanted, scan
+
     try:
         return len(scan(watch.inbox, Wanted(watch.include, watch.exclude)).files)
     except MachineError:

@@ -11,13 +11,12 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ocrd import __version__
 from ocrd.concurrency import processes
-from ocrd.config.schema import Config
 from ocrd.display import duration, shown
 from ocrd.model import EngineState
 from ocrd.storage.durable import write_scratch
@@ -37,6 +36,9 @@ from ocrd.telemetry.events import (
     WatchAdded,
     WatchRemoved,
 )
+
+if TYPE_CHECKING:  # `ocrd status` is to be there at once
+    from ocrd.config.schema import Config
 
 SPEED_OVER = 300.0
 """Seconds over which pages a second are taken, at most."""
@@ -196,7 +198,7 @@ class ObservedEngine(Protocol):
 class StatusBoard:
     """Hears what happens, and knows at any moment how things stand. For one event loop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: "Config") -> None:
         self.state = "starting"
         self._started = processes.started(os.getpid())
         self.complaint = ""
@@ -210,7 +212,7 @@ class StatusBoard:
         self._now = time.monotonic()
         self.configured(config)
 
-    def configured(self, config: Config) -> None:
+    def configured(self, config: "Config") -> None:
         """Take over the watches of a configuration; those that were there keep their numbers."""
         known = self._watches
         self._watches = {
@@ -298,8 +300,11 @@ class StatusBoard:
         """Tell how things stand."""
         documents = self._documents.values()
         for watch in self._watches.values():
-            mine = [one for one in documents if one.watch == watch.name]
-            watch.in_work, watch.pages_left = len(mine), sum(one.pages - one.done for one in mine)
+            watch.in_work = watch.pages_left = 0
+        for one in documents:
+            if its := self._watches.get(one.watch):  # a reload may have taken it away
+                its.in_work += 1
+                its.pages_left += one.pages - one.done
         left = sum(one.pages - one.done for one in documents) + sum(one.waiting for one in self._watches.values())
         speed = self._speed()
         begun = sorted(documents, key=lambda one: (one.done == 0, one.pages - one.done))
@@ -321,7 +326,12 @@ class StatusBoard:
 
     def data(self) -> bytes:
         """Return the status as it is written to the file."""
-        return json.dumps(asdict(self.snapshot())).encode()
+        return json.dumps(self.snapshot(), default=_fields).encode()
+
+
+def _fields(record: Any) -> dict[str, Any]:  # noqa: ANN401 - what json finds
+    """Return what a record holds, without the copies that asdict makes: this is done once a second."""
+    return {name: getattr(record, name) for name in record.__slots__}
 
 
 def _count_end(watch: WatchStatus, event: Ended) -> None:
