@@ -99,6 +99,28 @@ def test_events_that_do_not_come_make_it_polled(folder: Path, inbox: Inbox, monk
     assert (inbox.how, inbox.every, inbox.found_by_scan) == ("polling", 5.0, 1)
 
 
+def test_all_inboxes_share_one_observer_until_one_is_silent(tmp_path: Path) -> None:
+    woken: list[str] = []
+    inboxes = [tmp_path / name for name in "abc"]
+    for one in inboxes:
+        one.mkdir()
+    first, second = (FolderEvents(one, lambda one=one: woken.append(one.name)) for one in inboxes[:2])
+    try:
+        assert first._observer is second._observer
+        assert first.arrive(inboxes[0])
+        assert second.arrive(inboxes[1])
+        first.distrust()
+        third = FolderEvents(inboxes[2], lambda: woken.append("c"))
+        assert third._observer is not first._observer
+        third.close()
+        assert not third._observer.is_alive()
+        first.close()
+        assert second.arrive(inboxes[1]), "it lives as long as somebody watches by it"
+    finally:
+        second.close()
+    assert not second._observer.is_alive()
+
+
 def test_an_observer_that_ended_is_replaced(inbox: Inbox) -> None:
     async def looks() -> None:
         await found(inbox)
