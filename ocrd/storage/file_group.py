@@ -11,7 +11,7 @@ from ocrd.storage.safe_paths import beneath
 
 
 def beside(path: Path, endings: Iterable[str]) -> list[str]:
-    """List what must be free beside a name for these endings of a group, as `fsio.free_name` wants it.
+    """List what must be free beside a name for these endings of a group, as `naming.free_name` wants it.
 
     A single file, whose own ending is empty, has its suffix before the others'.
     """

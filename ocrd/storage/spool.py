@@ -299,17 +299,24 @@ class Spool:
     ) -> Path:
         """Move the source to a free name in another folder, which is the end of the job."""
         self.check_mount(folder)
-        path = naming.place(
-            folder,
-            job.record.name,
-            put or (lambda path: _put(job, path)),
-            is_ours=lambda _: False,  # what is ours was found by `put`
-            recorded=job.record.names.get(role),
-            record=lambda name: job.name_for(role, name),
-            beside=beside,
-            whole=bool(job.record.members),
-            access=access,
-        )
+        try:
+            path = naming.place(
+                folder,
+                job.record.name,
+                put or (lambda path: _put(job, path)),
+                is_ours=lambda _: False,  # what is ours was found by `put`
+                recorded=job.record.names.get(role),
+                record=lambda name: job.name_for(role, name),
+                beside=beside,
+                whole=bool(job.record.members),
+                access=access,
+            )
+        except durable.NotAsSeenError:  # copied to another mount, while a program still had it open
+            name = display.shown(job.record.name)
+            raise MachineError(
+                f"{name} changed while it was copied to {display.shown(folder)}.",
+                "A program still writes to it: end it, or wait until it has.",
+            ) from None
         first = next(iter(job.files))
         if not first.startswith("/"):  # a sequence has no path of its own
             path = path.with_name(path.name + first)

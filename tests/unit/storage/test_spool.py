@@ -389,6 +389,29 @@ def test_a_claim_across_mounts_takes_only_what_settled(tmp_path: Path, small_dis
     assert settled.path.is_symlink() == (became == "link")
 
 
+def test_a_source_that_is_written_to_while_it_is_copied_to_the_archive_is_copied_again_later(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path)
+    house.watch = house.watch.model_copy(update={"archive": small_disk})
+    job = house.left()
+    copy = durable._copy_temporary
+
+    def interrupted(source: Path, *args: Any, **options: Any) -> Any:
+        made = copy(source, *args, **options)
+        with source.open("ab") as file:
+            file.write(b" and more")
+        monkeypatch.undo()
+        return made
+
+    monkeypatch.setattr(durable, "_copy_temporary", interrupted)
+    with pytest.raises(MachineError, match=r"scan\.pdf changed while it was copied"):
+        house.run(job)
+    assert [path.name for path in small_disk.iterdir() if path.is_file()] == []
+    assert house.run(job).kind == "delivered"
+    assert (small_disk / "scan.pdf").read_bytes() == SCAN + b" and more"
+
+
 def test_what_a_stranger_put_into_a_jobs_folder_outlives_the_job(
     house: House, capsys: pytest.CaptureFixture[str]
 ) -> None:
