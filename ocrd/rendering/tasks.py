@@ -3,7 +3,9 @@
 import hashlib
 import io
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from ocrd.concurrency.shared_memory import Shared
+from ocrd.display import shown
 from ocrd.errors import IncompleteError, PageError
 from ocrd.model import (
     Box,
@@ -69,8 +72,20 @@ _LEAST_FIGURE = 8
 
 def on_source(function: Callable[..., R], path: Path, *args: object) -> R:
     """Do one of the following with a source. Raises MachineError where the machine keeps it from being read."""
-    with machine_faults("read", path):
+    with machine_faults("read", path), _warnings_named(path):
         return function(path, *args)
+
+
+@contextmanager
+def _warnings_named(path: Path) -> Iterator[None]:
+    """Let what libraries warn of say of which file they do."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print(f"{type(message).__name__}: {shown(path)}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def open_source(path: Path) -> SourceFacts:

@@ -264,6 +264,19 @@ def make_new_folder(path: Path) -> None:
             raise
 
 
+def close_to_others(path: Path, access: Access) -> None:
+    """Let nobody into a folder of ours who may not read what is delivered. Raises MachineError."""
+    with machine_faults("set the permissions of", path):
+        status = path.stat()
+        if access.mode is None or status.st_uid != os.geteuid():
+            return
+        if access.group is not None and status.st_gid != access.group:
+            os.chown(path, -1, access.group)
+        closed = sum(everything for read, everything in ((0o040, 0o070), (0o004, 0o007)) if not access.mode & read)
+        if status.st_mode & closed:
+            os.chmod(path, stat.S_IMODE(status.st_mode) & ~closed)
+
+
 def make_shared(name: str, around: int) -> None:
     """Make a subfolder of a folder that others use, durably, given by its descriptor."""
     os.mkdir(name, dir_fd=around)
@@ -402,6 +415,16 @@ def lock_folder(path: Path) -> int:
                 f"Another ocrd is already working in {shown(path)}.", "Stop it first, or give this one its own folders."
             ) from None
     return descriptor
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process has taken a folder by `lock_folder`, as the kernel's list tells that has no names (proc(5))."""
+    with suppress(OSError):
+        status = path.stat()
+        wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        return any(fields[1] == "FLOCK" and wanted in fields for line in lines if (fields := line.split()))
+    return False
 
 
 def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
