@@ -28,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its boxes take as long to import as all the rest
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_app = typer.Typer(help="Write and show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")

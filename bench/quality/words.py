@@ -83,7 +83,8 @@ async def measure(file: Path, index: int, engine: CpuEngine, folder: Path) -> Sc
         reading: Reading = await engine.read(PageImage(0, size, image.tobytes(), DPI))
         text = "\n\n".join(block.text for block in layout_blocks.parse(reading.text))
         facts = PageFacts(Placement(page.rect.width, page.rect.height))
-        ours = tasks.make_searchable(scan, (PageResult(0, Verdict.OK, "", reading, facts=facts),))
+        ours = io.BytesIO()
+        tasks.make_searchable(scan, (PageResult(0, Verdict.OK, "", reading, facts=facts),), (), ours)
         theirs, sidecar = folder / "theirs.pdf", folder / "theirs.txt"
         command = ["ocrmypdf", "-q", "-l", "eng", "--output-type", "pdf", "--sidecar", sidecar, scan, theirs]
         await asyncio.to_thread(subprocess.run, command, check=True)
@@ -91,7 +92,7 @@ async def measure(file: Path, index: int, engine: CpuEngine, folder: Path) -> Sc
             api.SetImage(image.convert("L"))
             api.SetSourceResolution(DPI)
             plain = api.GetUTF8Text()
-        with pymupdf.open(theirs) as their, pymupdf.open(stream=io.BytesIO(ours), filetype="pdf") as our:
+        with pymupdf.open(theirs) as their, pymupdf.open(stream=ours, filetype="pdf") as our:
             placed = covered(page, their[0]), covered(page, our[0])
     wrong = cer(truth, plain), cer(truth, sidecar.read_text(encoding="utf-8")), cer(truth, text)
     return Scores(f"{file.stem[:30]} {index + 1}", wrong, differing(text, re.sub(r"\f", "", plain)), placed)

@@ -114,7 +114,8 @@ async def _one(path: Path, folder: Path, tools: Tools, watch: Watch) -> bool:
                 separators=watch.sheets,
                 illustrate=watch.illustrated,
             )
-            materials = Materials(watch.style, result.figure, path, tools.renderer)
+            stream = output_files.streaming(Path(scratch), tools.on_disk)
+            materials = Materials(watch.style, result.figure, path, tools.renderer, stream)
             made = await output_files.make(document, watch, materials, tools.on_disk)
             result.finish(made, output_files.figures_beside(document, made))
             sidecars = _delivered(result, folder, path.name if path.is_dir() else path.stem)

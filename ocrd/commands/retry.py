@@ -3,6 +3,8 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from pathlib import Path
 
 from ocrd.config.schema import Watch
@@ -13,6 +15,7 @@ from ocrd.intake.scanner import scan
 from ocrd.model import Settled
 from ocrd.output import front_matter
 from ocrd.storage import durable, file_group, naming
+from ocrd.storage.roles import Identity
 from ocrd.storage.safe_paths import NotRegularError, regular
 from ocrd.storage.spool import NOTE_SUFFIX
 
@@ -45,29 +48,44 @@ def bring_back(watches: Iterable[Watch], names: Sequence[Path] | None) -> Iterat
 
 def _refused(watches: Sequence[Watch]) -> list[Refused]:
     """List what lies in the error folders, each for the watch that its note names; without one, for all that may be."""
-    found = [(watch, source) for watch in watches if watch.error.is_dir() for source in _units(watch)]
-    noted = [(watch, source) for watch, source in found if _watch_in_note(source) == watch.name]
+    delivered = {identity for watch in watches for identity in _identities(watch.outbox, watch.archive)}
+    found = [(watch, source) for watch in watches if watch.error.is_dir() for source in _units(watch, delivered)]
+    noted = [(watch, source) for watch, source in found if front_matter.watch_in_note(_note_of(source)) == watch.name]
     taken = {file for _, source in noted for file in source.files}
     return noted + [(watch, source) for watch, source in found if taken.isdisjoint(source.files)]
 
 
-def _units(watch: Watch) -> list[Settled]:
-    """List the sources in an error folder: what has a note of its own was refused alone."""
-    there = scan(watch.error)
+def _units(watch: Watch, delivered: AbstractSet[Identity]) -> list[Settled]:
+    """List the sources in an error folder: what has a note of its own was refused alone.
+
+    Where something is `delivered`, only what has a note was refused at all.
+    """
+    there = scan(watch.error, closed=frozenset(delivered))
     alone = {path: stamp for path, stamp in there.files.items() if os.path.lexists(f"{path}{NOTE_SUFFIX}")}
     others = {path: stamp for path, stamp in there.files.items() if path not in alone}
     found = grouping.units(watch.error, "none", alone, {}, there.companions)
     found |= grouping.units(watch.error, watch.join, others, {}, there.companions)
-    return [Settled(path, stamp) for path, stamp in sorted(found.items())]
+    units = [Settled(path, stamp) for path, stamp in sorted(found.items())]
+    if delivered.isdisjoint(_identities(watch.error)):
+        return units
+    return [source for source in units if front_matter.is_own_note(_note_of(source))]
 
 
-def _watch_in_note(source: Settled) -> str | None:
-    note = source.path.with_name(source.path.name + NOTE_SUFFIX)
+def _identities(*folders: Path) -> Iterator[Identity]:
+    """Tell what folders are, as far as they are there."""
+    for folder in folders:
+        with suppress(OSError):
+            status = folder.stat()
+            yield status.st_dev, status.st_ino
+
+
+def _note_of(source: Settled) -> bytes:
+    """Read the note beside a source; nothing if there is none."""
     try:
-        with regular(note) as held:
-            return front_matter.watch_in_note(held.read_bytes())
+        with regular(source.path.with_name(source.path.name + NOTE_SUFFIX)) as held:
+            return held.read_bytes()
     except (OSError, NotRegularError):
-        return None
+        return b""
 
 
 def _named(name: Path, refused: Sequence[Refused]) -> list[Refused]:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ocrd.display import duration, shown
 from ocrd.errors import MachineError
+from ocrd.storage.durable import is_locked
 from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog, judged, read
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ OK, ATTENTION, DOWN = 0, 1, 2
 _BAR = 20
 """Characters of a document's progress bar."""
 
-_SICK = {"dead": DOWN, "down": DOWN, "failed": DOWN, "hung": DOWN, "stopped": DOWN}
+_SICK = {"dead": DOWN, "down": DOWN, "failed": DOWN, "hung": DOWN, "stopped": DOWN, "unseen": ATTENTION}
 _STYLES = {OK: "bold green", ATTENTION: "bold yellow", DOWN: "bold red"}
 
 
@@ -61,12 +62,15 @@ def look(path: Path, now: float) -> Status:
     from ocrd.config import loader
 
     settings = loader.load(path)
-    if status is None:
+    if any(is_locked(watch.work_folder) for watch in settings.watches):
+        status = Status("unseen", "", 0, 0, 0.0, 0.0, EngineStatus(settings.engine.kind, doing="unseen"))
+    elif status is None:
         status = Status("down", "", 0, 0, 0.0, 0.0, EngineStatus(settings.engine.kind, doing="down"))
     known = {one.name: one for one in status.watches}
     status.watches = [_from_folders(one, known.get(one.name)) for one in settings.watches]
     status.documents, status.eta, status.pages_per_second = [], None, 0.0
-    status.engine = EngineStatus(status.engine.kind, status.engine.model, "down", status.engine.restarts)
+    doing = "unseen" if status.state == "unseen" else "down"
+    status.engine = EngineStatus(status.engine.kind, status.engine.model, doing, status.engine.restarts)
     status.pages_left = 0
     return status
 
@@ -139,6 +143,7 @@ def _in_words(status: Status) -> str:
         "down": "not running",
         "dead": "not running: it ended without a word",
         "hung": "hangs: its process is there, but tells nothing",
+        "unseen": "runs, as another user: ask as that one, or as root",
     }.get(status.state, status.state)
 
 

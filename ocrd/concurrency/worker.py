@@ -10,9 +10,12 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ocrd.concurrency.processes import die_with_parent
+
+R = TypeVar("R")
 
 _LENGTH = struct.Struct("!Q")
 _CHUNK = 1 << 20
@@ -37,16 +40,25 @@ class Channel:
         self._socket = sock
         self._look = look
 
-    def send(self, message: object) -> None:
-        """Send one message. Raises what pickle does before anything is sent, OSError if the other side is gone."""
+    def send(self, message: object, file: int | None = None) -> None:
+        """Send one message, and an open file with it, if need be, for `receive_file`.
+
+        Raises what pickle does before anything is sent, OSError if the other side is gone.
+        """
         data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         for part in (_LENGTH.pack(len(data)), data):
             rest = memoryview(part)
             while rest:
-                try:
-                    rest = rest[self._socket.send(rest) :]
-                except TimeoutError:
-                    self._look()
+                rest = rest[self._moved(partial(self._socket.send, rest)) :]
+        if file is not None:
+            self._moved(partial(socket.send_fds, self._socket, [b"\0"], [file]))
+
+    def receive_file(self) -> int:
+        """Wait for the file that comes with a message. Raises EOFError or OSError if the other side is gone."""
+        _, files, *_ = self._moved(partial(socket.recv_fds, self._socket, 1, 1))
+        if not files:
+            raise EOFError
+        return files[0]
 
     def receive(self) -> Any:  # noqa: ANN401 - whatever was sent
         """Wait for one message. Raises EOFError or OSError if the other side is gone."""
@@ -57,19 +69,27 @@ class Channel:
         data = bytearray(length)
         rest = memoryview(data)
         while rest:
-            try:
-                count = self._socket.recv_into(rest[:_CHUNK])
-            except TimeoutError:
-                self._look()
-                continue
+            count = self._moved(partial(self._socket.recv_into, rest[:_CHUNK]))
             if count == 0:
                 raise EOFError
             rest = rest[count:]
         return data
 
+    def _moved(self, move: Callable[[], R]) -> R:
+        """Do something with the socket, as soon as it can be done."""
+        while True:
+            try:
+                return move()
+            except TimeoutError:
+                self._look()
+
 
 def live(descriptor: int) -> None:
-    """Work until the daemon is gone. The first message is the `Setup`, each other one a function and its arguments."""
+    """Work until the daemon is gone.
+
+    The first message is the `Setup`, each other one a function, its arguments, and whether a pipe comes with it that is
+    the last of these.
+    """
     channel = Channel(socket.socket(fileno=descriptor))
     setup: Setup = channel.receive()
     _confine(setup)
@@ -84,8 +104,11 @@ def live(descriptor: int) -> None:
 def _called(channel: Channel) -> tuple[bool, Any]:
     """Call what is asked for; returns whether it came to its end, and what it returned or raised. Raises EOFError."""
     try:
-        function, arguments = channel.receive()
-        return True, function(*arguments)
+        function, arguments, piped = channel.receive()
+        if not piped:
+            return True, function(*arguments)
+        with open(channel.receive_file(), "wb") as pipe:
+            return True, function(*arguments, pipe)
     except EOFError:
         raise
     except MemoryError:

@@ -87,19 +87,26 @@ class Workers:
         return [worker.process.pid for worker in list(self._workers) if worker.process]
 
     async def run(
-        self, function: Callable[..., R], *args: object, seconds: float | None = None, about: Hashable = None
+        self,
+        function: Callable[..., R],
+        *args: object,
+        seconds: float | None = None,
+        about: Hashable = None,
+        pipe: int | None = None,
     ) -> R:
         """Call a picklable function in a worker, with `seconds` of its own to end. Cancelling kills the worker at it.
 
-        `about` is what the call is known by when it is made again. Raises WorkerError, MachineError if no worker can be
+        `about` is what the call is known by when it is made again. What is too large to be returned it can write into
+        the `pipe`, its last argument; such a call is made once. Raises WorkerError, MachineError if no worker can be
         had, or it is kept from its work, and whatever the function raises but MemoryError.
         """
         seconds = seconds or self.limits.seconds
         alone = about in self._killed
         codes: set[int] = set()
-        for _ in range(1 if alone else _TRIES):
+        tries = 1 if alone or pipe is not None else _TRIES
+        for _ in range(tries):
             try:
-                result: R = await self._result(_Call(function, args, seconds, alone))
+                result: R = await self._result(_Call(function, args, seconds, alone, pipe))
             except OvertimeError as error:
                 raise WorkerError(f"took longer than {seconds:g} s") from error
             except MemoryError as error:
@@ -110,7 +117,7 @@ class Workers:
                 self._killed.pop(about, None)
                 return result
         if not codes & _KILLED:
-            raise WorkerError(f"crashed {_TRIES} workers (exit code {codes.pop()})")
+            raise WorkerError(f"crashed {tries} worker{'s' * (tries > 1)} (exit code {codes.pop()})")
         self._note_killing(about)
         raise MachineError(
             "A worker process was killed.",
@@ -213,6 +220,8 @@ class _Call:
     seconds: float
     alone: bool
     """Whether nothing else may run beside it."""
+    pipe: int | None = None
+    """What it writes into."""
     future: Future[Any] = field(default_factory=Future)
     worker: "_Worker | None" = None
 
@@ -251,7 +260,7 @@ class _Worker(threading.Thread):
             with self._pool.turns.turn(alone=call.alone):
                 if call.future.cancelled():
                     return
-                good, answer = self.process.ask(call.function, call.arguments, call.seconds)
+                good, answer = self.process.ask(call.function, call.arguments, call.seconds, call.pipe)
         except BaseException as error:  # noqa: BLE001 - raised again where the call was made
             _answer(call.future.set_exception, error)
             self._end()

@@ -93,8 +93,12 @@ class WorkerProcess:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, function: Callable[..., Any], arguments: tuple[object, ...], seconds: float) -> tuple[bool, Any]:
-        """Let it call a function; returns whether that came to its end, and what it returned or raised.
+    def ask(
+        self, function: Callable[..., Any], arguments: tuple[object, ...], seconds: float, pipe: int | None = None
+    ) -> tuple[bool, Any]:
+        """Let it call a function, with a pipe to write to as the last argument if there is one.
+
+        Returns whether that came to its end, and what it returned or raised.
 
         Raises DeadError, OvertimeError, StallError, after which the process is to be ended; and what pickle raises.
         """
@@ -116,7 +120,7 @@ class WorkerProcess:
 
         self._look = look
         try:
-            self._channel.send((function, arguments))
+            self._channel.send((function, arguments, pipe is not None), pipe)
             answer: tuple[bool, Any] = self._channel.receive()
         except (EOFError, ConnectionError) as error:
             raise DeadError(self.end()) from error

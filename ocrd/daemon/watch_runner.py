@@ -12,7 +12,7 @@ from ocrd.errors import MachineError, SpoolError
 from ocrd.intake.inbox import PageCounter
 from ocrd.pipeline import ledger_upkeep
 from ocrd.pipeline.document import Progress, Tools
-from ocrd.storage.durable import make_folders, one_mount
+from ocrd.storage.durable import close_to_others, make_folders, one_mount
 from ocrd.storage.job import Job
 from ocrd.storage.ledger import UnusableError
 from ocrd.storage.naming import access_of
@@ -162,9 +162,10 @@ class WatchRunner:
 
     def _prepare(self, watch: Watch) -> None:
         """See to it that there is all that a watch needs. Raises MachineError."""
-        access_of(watch)
+        access = access_of(watch)
         for folder in watch.folders.values():
             make_folders(folder)
+        close_to_others(watch.work_folder, access)
         self.its.roles.look_up(self.its, watch)
 
     async def _change(self) -> None:

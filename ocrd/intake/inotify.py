@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +33,9 @@ CANARY = ".ocrd-canary.tmp"
 """A file that appears in an inbox for an instant, to see whether its event arrives."""
 _CANARY_SECONDS = 5.0
 """How long its event may take: watchdog holds some events back for half a second."""
+
+# Of a folder that it finds twice, made while it looked through the one around it.
+warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 
 _LOGGERS = tuple(logging.getLogger(f"watchdog.observers.{name}") for name in ("inotify", "inotify_c"))
 

@@ -18,14 +18,22 @@ from ocrd.output.markdown import Style
 class RenderWorkers(Protocol):
     """What an output can ask of the render workers; `rendering.renderer.Renderer` says more. They raise PageError."""
 
-    async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
-        """Make a PDF with invisible text of a scan, or of the pages of these indices."""
+    async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int], pipe: int) -> None:
+        """Write into a pipe a PDF with invisible text of a scan, or of the pages of these indices."""
         ...
 
-    async def exchange_searchable(
-        self, path: Path, delivered: Path, pages: Sequence[PageResult], places: Mapping[int, int], total: int
-    ) -> bytes:
-        """Make such a PDF anew in which some pages are exchanged."""
+    async def exchange_searchable(  # noqa: PLR0913, PLR0917 - a PDF, and what is to stand where in it
+        self, path: Path, delivered: Path, pages: Sequence[PageResult], places: Mapping[int, int], total: int, pipe: int
+    ) -> None:
+        """Write into a pipe such a PDF in which some pages are exchanged."""
+        ...
+
+
+class Stream(Protocol):
+    """What lets a render worker write a file, which may be larger than the memory that there is."""
+
+    async def __call__(self, write: Callable[[int], Awaitable[None]]) -> Path:
+        """Keep what `write` puts into the pipe that it is given, and say where. Raises MachineError."""
         ...
 
 
@@ -41,6 +49,8 @@ class Materials:
     """The scan: a file, or a folder of images."""
     workers: RenderWorkers
     """What opens it."""
+    stream: Stream
+    """Keeps what these write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +110,25 @@ class TextKind(OutputKind):
 class ScanKind(OutputKind):
     """An output that is made of the scan. Where that fails, with DocumentError or PageError, Markdown stands in."""
 
-    make: Callable[[Document, Materials], Awaitable[bytes]]
-    replace: Callable[[Path, Replacement, Materials], Awaitable[bytes]]
+    make: Callable[[Document, Materials], Awaitable[Path]]
+    """Makes it, and says where it is kept until it goes out."""
+    replace: Callable[[Path, Replacement, Materials], Awaitable[Path]]
     """Makes it anew with other pages, of the delivered file. Raises PageError if it can't be."""
 
 
-async def _make_pdf(part: Document, given: Materials) -> bytes:
+async def _make_pdf(part: Document, given: Materials) -> Path:
     only = [page.index for page in part.pages] if part.part else []
-    return await given.workers.searchable(given.source, _every_page(part.pages, part.facts.pages), only)
+    pages = _every_page(part.pages, part.facts.pages)
+    return await given.stream(lambda pipe: given.workers.searchable(given.source, pages, only, pipe))
 
 
-async def _replace_in_pdf(delivered: Path, new: Replacement, given: Materials) -> bytes:
+async def _replace_in_pdf(delivered: Path, new: Replacement, given: Materials) -> Path:
     places = {page.index: new.numbers.index(page.index + 1) for page in new.pages if page.index + 1 in new.numbers}
     pages = _every_page(new.pages, new.total)
-    return await given.workers.exchange_searchable(given.source, delivered, pages, places, len(new.numbers))
+    total = len(new.numbers)
+    return await given.stream(
+        lambda pipe: given.workers.exchange_searchable(given.source, delivered, pages, places, total, pipe)
+    )
 
 
 def _every_page(known: Iterable[PageResult], total: int) -> list[PageResult]:

@@ -99,7 +99,8 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
                 await tools.on_disk(_keep_link, job, watch, result)
             else:
                 document = result
-                materials = Materials(watch.style, Result(job.folder).figure, job.source, tools.renderer)
+                stream = output_files.streaming(job.folder, tools.on_disk)
+                materials = Materials(watch.style, Result(job.folder).figure, job.source, tools.renderer, stream)
                 files = await output_files.make(result, watch, materials, tools.on_disk)
                 await tools.on_disk(job.update, partial=result.status == "partial")
                 figures = output_files.figures_beside(result, files)

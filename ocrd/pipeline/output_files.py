@@ -1,7 +1,10 @@
 """The files of a document: made once it is read, and made anew when pages of it were read again."""
 
-from collections.abc import Iterable
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import structlog
@@ -12,17 +15,19 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import Document
 from ocrd.output import kinds, split
-from ocrd.output.kinds import Kind, Materials, Replacement, ScanKind, TextKind
+from ocrd.output.kinds import Kind, Materials, Replacement, ScanKind, Stream, TextKind
+from ocrd.storage import durable
+from ocrd.storage.result import Content
 
 log = structlog.get_logger("ocrd")
 
 
-async def make(document: Document, watch: Watch, materials: Materials, on_disk: OnDisk) -> dict[str, bytes]:
+async def make(document: Document, watch: Watch, materials: Materials, on_disk: OnDisk) -> dict[str, Content]:
     """Make all files that a watch wants, of each part of a document, by ending. Raises MachineError.
 
     Where one can't be made of the scan, Markdown takes its place.
     """
-    files: dict[str, bytes] = {}
+    files: dict[str, Content] = {}
     for part in split.parts(document, watch.split):
         wanted, told = list(kinds.named(watch.outputs)), part
         for kind in sorted(wanted, key=lambda kind: not isinstance(kind, ScanKind)):  # the others tell of its failure
@@ -50,7 +55,7 @@ def figures_beside(document: Document, files: Iterable[str]) -> list[str]:
 
 async def replace_pages(
     kind: Kind, delivered: Path, replacement: Replacement, materials: Materials, on_disk: OnDisk
-) -> bytes:
+) -> Content:
     """Make a file anew with other pages, of a copy of what was delivered.
 
     Raises DocumentError if that is not what ocrd wrote, PageError if it can't be made of the scan.
@@ -60,7 +65,27 @@ async def replace_pages(
     return await on_disk(_rewritten, kind, delivered, replacement, materials)
 
 
-async def _made(kind: Kind, part: Document, materials: Materials, on_disk: OnDisk) -> bytes:
+def streaming(folder: Path, on_disk: OnDisk) -> Stream:
+    """Let render workers write files into a folder: through a pipe, since they may write none themselves."""
+    numbers = count(1)
+
+    async def stream(write: Callable[[int], Awaitable[None]]) -> Path:
+        source, pipe = os.pipe()
+        receiving = asyncio.ensure_future(on_disk(durable.receive, source, folder, tag=f"stream-{next(numbers)}"))
+        try:
+            await write(pipe)
+        finally:
+            os.close(pipe)
+            try:
+                kept = await receiving  # if that failed it is why the worker did
+            finally:
+                os.close(source)
+        return kept
+
+    return stream
+
+
+async def _made(kind: Kind, part: Document, materials: Materials, on_disk: OnDisk) -> Content:
     if isinstance(kind, ScanKind):
         return await kind.make(part, materials)
     return (await on_disk(kind.write, part, materials)).encode()

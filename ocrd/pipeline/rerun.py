@@ -39,7 +39,7 @@ from ocrd.storage.durable import NotAsSeenError
 from ocrd.storage.job import RECORD, Job, Rerun
 from ocrd.storage.ledger import Entry
 from ocrd.storage.naming import access_of
-from ocrd.storage.result import Result
+from ocrd.storage.result import Result, keep
 from ocrd.storage.safe_paths import beneath
 from ocrd.storage.spool import Spool, clear
 
@@ -134,7 +134,11 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
         )
         kept_as = {new: kept for kept, new in figures.items()}
         materials = Materials(
-            watch.style, lambda name: Result(job.folder).figure(kept_as[name]), source, tools.renderer
+            watch.style,
+            lambda name: Result(job.folder).figure(kept_as[name]),
+            source,
+            tools.renderer,
+            output_files.streaming(job.folder, tools.on_disk),
         )
         endings, status = await _renew(job, delivered, replacement, materials, tools)
     ledger_facts = {"date": date, "sha256": facts.sha256, "pages": facts.pages, "status": status}
@@ -215,13 +219,14 @@ async def _renew(
     for kind in await tools.on_disk(_keep_old, job, delivered):
         old, new = _old_and_new(job, kind.ending)
         try:
-            data = await output_files.replace_pages(kind, old, replacement, materials, tools.on_disk)
+            content = await output_files.replace_pages(kind, old, replacement, materials, tools.on_disk)
         except PageError as error:
             event = f"{kind.name} left as it was"
             log.warning(event, source=shown(job.record.name), reason=str(error))
             continue
-        await tools.on_disk(durable.write_own, new, data)
-        status = deliveries.facts_in(new.name, data).get("status", status)
+        await tools.on_disk(keep, content, new)
+        if isinstance(content, bytes):
+            status = deliveries.facts_in(new.name, content).get("status", status)
         endings.append(kind.ending)
     return endings, status
 
@@ -236,7 +241,7 @@ def _keep_old(job: Job, delivered: Delivered) -> list[Kind]:
     for kind in sidecar + beside:
         name = delivered.stem + kind.ending
         if _done(kind.ending) not in job.record.names and (outbox / name).is_file():
-            durable.write_own(_old_and_new(job, kind.ending)[0], deliveries.read(outbox, name))
+            deliveries.copy(outbox, name, _old_and_new(job, kind.ending)[0])
             kept.append(kind)
     return kept
 

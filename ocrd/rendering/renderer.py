@@ -154,19 +154,20 @@ class Renderer:
         with _limits_told("Rendering this page", "Open the original."):
             return await self._run(tasks.preview, path, index, placement, side)
 
-    async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
-        """Make a PDF of the source, with the text of its pages invisible over them. Raises PageError if it can't be.
+    async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int], pipe: int) -> None:
+        """Write into a pipe a PDF of the source, with the text of its pages invisible over them.
 
+        Raises PageError if that can't be made.
         `pages` holds one for each page of the source; `only` those, by their index, that are wanted, if not all are.
         """
         with _limits_told("Making a PDF that can be searched", "Set render.memory higher."):
             seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
-            return await self._run(tasks.make_searchable, path, tuple(pages), tuple(only), seconds=seconds)
+            await self._run(tasks.make_searchable, path, tuple(pages), tuple(only), seconds=seconds, pipe=pipe)
 
-    async def exchange_searchable(
-        self, path: Path, delivered: Path, pages: Sequence[PageResult], places: Mapping[int, int], total: int
-    ) -> bytes:
-        """Exchange pages in a PDF of `total` pages that `searchable` made before. Raises PageError.
+    async def exchange_searchable(  # noqa: PLR0913, PLR0917 - a PDF, and what is to stand where in it
+        self, path: Path, delivered: Path, pages: Sequence[PageResult], places: Mapping[int, int], total: int, pipe: int
+    ) -> None:
+        """Write into a pipe a PDF of `total` pages that `searchable` made before, with other pages. Raises PageError.
 
         `pages` holds one for each page of the source; `places` tells of those that are fresh, by their index, where in
         that PDF they stand.
@@ -174,17 +175,26 @@ class Renderer:
         with _limits_told("Changing the PDF that can be searched", "Set render.memory higher."):
             seconds = self._seconds * (1 + len(pages) / _PAGES_IN_TIME)
             arguments = (delivered, tuple(pages), dict(places), total)
-            return await self._run(tasks.exchange_searchable, path, *arguments, seconds=seconds)
+            await self._run(tasks.exchange_searchable, path, *arguments, seconds=seconds, pipe=pipe)
 
     async def close(self) -> None:
         """Stop the workers; pages under way are given up."""
         await self._pool.close()
         self._slots.close()
 
-    async def _run(self, function: Callable[..., R], path: Path, *args: object, seconds: float | None = None) -> R:
+    async def _run(
+        self,
+        function: Callable[..., R],
+        path: Path,
+        *args: object,
+        seconds: float | None = None,
+        pipe: int | None = None,
+    ) -> R:
         about = (function.__name__, path, *(one for one in args[:1] if isinstance(one, int)))  # the page
         with stray_faults("read", path):
             try:
-                return await self._pool.run(tasks.on_source, function, path, *args, seconds=seconds, about=about)
+                return await self._pool.run(
+                    tasks.on_source, function, path, *args, seconds=seconds, about=about, pipe=pipe
+                )
             except StallError as error:
                 raise StallError(f"Reading {shown(path)}: {error.what}", error.remedy) from error

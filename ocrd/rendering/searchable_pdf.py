@@ -8,7 +8,7 @@ import contextlib
 import io
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ocrd.rendering.sources import ORIENTATION, picture
 from ocrd.rendering.text_placement import Strip
@@ -25,8 +25,8 @@ _ADVANCE = 0.5
 """Width of every letter, in heights."""
 
 
-def searchable(source: "pymupdf.Document", layers: Sequence[Sequence[Strip]]) -> bytes:
-    """Lay the text over the pages of an opened PDF, and return the bytes of the result."""
+def searchable(source: "pymupdf.Document", layers: Sequence[Sequence[Strip]], out: BinaryIO) -> None:
+    """Lay the text over the pages of an opened PDF, and write the result. Raises OSError of `out`."""
     import pymupdf
 
     fonts = _Fonts({letter for strips in layers for strip in strips for letter in strip.text})
@@ -43,7 +43,31 @@ def searchable(source: "pymupdf.Document", layers: Sequence[Sequence[Strip]]) ->
             _fill_sheet(texts, sheet, stream.encode(), names)
             page.show_pdf_page(page.rect, texts, sheet.number)
             page.set_rotation(turned)
-        return bytes(source.tobytes(garbage=1, deflate=True))
+        write(source, out, garbage=1)
+
+
+def write(document: "pymupdf.Document", out: BinaryIO, *, garbage: int) -> None:
+    """Write a PDF piece by piece into what can be a pipe. Raises OSError of `out`."""
+    document.save(_Counted(out), garbage=garbage, deflate=True)
+
+
+class _Counted:
+    """A file as MuPDF wants it, which asks where it is; a pipe could not tell."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._place = 0
+
+    def write(self, data: bytes) -> int:
+        self._out.write(data)
+        self._place += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, *_: object) -> int:
+        raise io.UnsupportedOperation("a PDF is written from its beginning to its end")
 
 
 def of_images(places: Sequence[tuple["Path", int]], sizes: Sequence[tuple[float, float]]) -> "pymupdf.Document":

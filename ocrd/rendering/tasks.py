@@ -3,14 +3,17 @@
 import hashlib
 import io
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from ocrd.concurrency.shared_memory import Shared
+from ocrd.display import shown
 from ocrd.errors import IncompleteError, PageError
 from ocrd.model import (
     Box,
@@ -69,8 +72,20 @@ _LEAST_FIGURE = 8
 
 def on_source(function: Callable[..., R], path: Path, *args: object) -> R:
     """Do one of the following with a source. Raises MachineError where the machine keeps it from being read."""
-    with machine_faults("read", path):
+    with machine_faults("read", path), _warnings_named(path):
         return function(path, *args)
+
+
+@contextmanager
+def _warnings_named(path: Path) -> Iterator[None]:
+    """Let what libraries warn of say of which file they do."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print(f"{type(message).__name__}: {shown(path)}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def open_source(path: Path) -> SourceFacts:
@@ -213,8 +228,10 @@ def _upright(path: Path, index: int, sizer: PageSizer, placement: Placement) -> 
     return image
 
 
-def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, ...] = ()) -> bytes:
-    """Make a PDF of the source with the text of its pages invisible over them. Raises PageError.
+def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, ...], out: BinaryIO) -> None:
+    """Write a PDF of the source with the text of its pages invisible over them.
+
+    Raises PageError, also if `out` takes no more.
 
     `pages` holds one for each page of the source; `only` those, by their index, that are wanted, if not all are.
     """
@@ -228,30 +245,39 @@ def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, 
             if only:
                 document.select(only)
             wanted = [pages[index] for index in only] or pages
-            return searchable_pdf.searchable(document, [strips(page) for page in wanted])
+            searchable_pdf.searchable(document, [strips(page) for page in wanted], out)
     except MemoryError:
         raise
     except Exception as error:
         raise PageError(f"No PDF that can be searched can be made of this: {plain(error, path)}.", AGAIN) from error
 
 
-def exchange_searchable(
-    path: Path, delivered: Path, pages: tuple[PageResult, ...], places: dict[int, int], total: int
-) -> bytes:
-    """Exchange pages in a PDF of `total` pages of the source that was made before. Raises PageError.
+def exchange_searchable(  # noqa: PLR0913, PLR0917 - a PDF, and what is to stand where in it
+    path: Path, delivered: Path, pages: tuple[PageResult, ...], places: dict[int, int], total: int, out: BinaryIO
+) -> None:
+    """Write a PDF of `total` pages of the source that was made before, with other pages.
+
+    Raises PageError, also if `out` takes no more.
 
     `pages` are as for `make_searchable`; `places` tells for each that is fresh, by its index, where the PDF has it.
     """
     import pymupdf
 
-    made = make_searchable(path, pages, tuple(places))
+    from ocrd.rendering.searchable_pdf import write
+
+    made = io.BytesIO()
+    make_searchable(path, pages, tuple(places), made)
     try:
-        with pymupdf.open(stream=made, filetype="pdf") as source, pymupdf.open(delivered, filetype="pdf") as target:
+        with (
+            pymupdf.open(stream=made.getvalue(), filetype="pdf") as source,
+            pymupdf.open(delivered, filetype="pdf") as target,
+        ):
             if target.page_count == total:
                 for number, place in enumerate(places.values()):
                     target.insert_pdf(source, from_page=number, to_page=number, start_at=place)
                     target.delete_page(place + 1)
-                return bytes(target.tobytes(garbage=3, deflate=True))
+                write(target, out, garbage=3)
+                return
             count = target.page_count
     except MemoryError:
         raise

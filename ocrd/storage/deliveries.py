@@ -17,7 +17,7 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.filetypes import is_source_name
 from ocrd.model import Verdict
 from ocrd.output import kinds
-from ocrd.storage.durable import copy_scratch, remove_folder
+from ocrd.storage.durable import copy_own, copy_scratch, remove_folder
 from ocrd.storage.ledger import Ledger
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regular
@@ -234,12 +234,14 @@ def facts_in(name: str, data: bytes) -> dict[str, Any]:
 
 def read(folder: Path, name: str) -> bytes:
     """Read a file below a shared folder, through no link. Raises DocumentError if there is none, MachineError."""
-    with machine_faults("read", folder / name):
-        try:
-            with beneath(folder, name) as path, regular(path) as opened:
-                return opened.read_bytes()
-        except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
-            raise _gone(folder / name) from error
+    with machine_faults("read", folder / name), _opened(folder, name) as opened:
+        return opened.read_bytes()
+
+
+def copy(folder: Path, name: str, target: Path) -> None:
+    """Copy a file below a shared folder to one of ours. Raises as `read`."""
+    with machine_faults("read", folder / name), _opened(folder, name) as opened:
+        copy_own(opened, target)
 
 
 @dataclass(frozen=True, slots=True)

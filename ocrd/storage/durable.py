@@ -10,6 +10,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from ocrd.concurrency.threads import getting_on
 from ocrd.display import shown
 from ocrd.errors import MachineError, SpoolError
 from ocrd.model import DEFAULT_ACCESS, Access, FileStamp
@@ -28,6 +30,8 @@ from ocrd.storage.safe_paths import NotRegularError, own_folder, regular, spelle
 
 _AT_FDCWD = -100
 _CHUNK = 2**20
+_LOOK = 1.0
+"""Seconds between two signs of getting on while a pipe brings nothing."""
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
 _NO_FLAG = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -134,6 +138,38 @@ def write_own(path: Path, data: bytes) -> None:
         _commit(temporary, path, os.rename)
 
 
+def receive(pipe: int, folder: Path, *, tag: str) -> Path:
+    """Keep what comes out of a pipe, up to its end, in a temporary file. Returns where. Raises MachineError."""
+    temporary = _temporary(folder, tag)
+    with machine_faults("write", temporary), _open_new(temporary) as descriptor:
+        news = select.poll()
+        news.register(pipe, select.POLLIN)
+        while True:
+            getting_on()  # who writes has limits of its own
+            if news.poll(_LOOK * 1000):
+                data = os.read(pipe, _CHUNK)
+                if not data:
+                    return temporary
+                _write_all(descriptor, data)
+
+
+def keep_own(temporary: Path, path: Path) -> None:
+    """Let what was received stand at `path`, replacing what stood there. Raises MachineError."""
+    with machine_faults("write", path):
+        os.rename(temporary, path)
+        sync_folder(path.parent)
+        sync_folder(temporary.parent)
+
+
+def copy_own(source: Path, path: Path) -> None:
+    """Copy a file that was looked at (`regular`) to `path`, as `write_own` does. Raises MachineError."""
+    with machine_faults("write", path):
+        temporary = _temporary(path.parent, path.name)
+        with source.open("rb") as reader, _open_new(temporary) as descriptor:
+            _copy(reader, descriptor)
+        _commit(temporary, path, os.rename)
+
+
 def write_scratch(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that who reads it finds it whole, though a power cut may lose it.
 
@@ -226,6 +262,19 @@ def make_new_folder(path: Path) -> None:
         except BaseException:
             os.rmdir(path)  # who tries again takes another name
             raise
+
+
+def close_to_others(path: Path, access: Access) -> None:
+    """Let nobody into a folder of ours who may not read what is delivered. Raises MachineError."""
+    with machine_faults("set the permissions of", path):
+        status = path.stat()
+        if access.mode is None or status.st_uid != os.geteuid():
+            return
+        if access.group is not None and status.st_gid != access.group:
+            os.chown(path, -1, access.group)
+        closed = sum(everything for read, everything in ((0o040, 0o070), (0o004, 0o007)) if not access.mode & read)
+        if status.st_mode & closed:
+            os.chmod(path, stat.S_IMODE(status.st_mode) & ~closed)
 
 
 def make_shared(name: str, around: int) -> None:
@@ -368,6 +417,16 @@ def lock_folder(path: Path) -> int:
     return descriptor
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process has taken a folder by `lock_folder`, as the kernel's list tells that has no names (proc(5))."""
+    with suppress(OSError):
+        status = path.stat()
+        wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        return any(fields[1] == "FLOCK" and wanted in fields for line in lines if (fields := line.split()))
+    return False
+
+
 def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
     """Whether a file can be renamed from one folder to the other. Found by doing it: st_dev does not tell."""
     with machine_faults("write a probe into", folder):
@@ -447,10 +506,15 @@ def _copy_temporary(source: Path, folder: Path, tag: str, *, as_it_was: bool = F
             os.chmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)
         else:
             _share(descriptor)
-        for start in range(0, status.st_size, _CHUNK):  # no more than there was: one that grows shows after
-            _write_all(descriptor, reader.read(min(_CHUNK, status.st_size - start)))
+        _copy(reader, descriptor)
         os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
     return temporary
+
+
+def _copy(reader: BinaryIO, descriptor: int) -> None:
+    size = os.fstat(reader.fileno()).st_size
+    for start in range(0, size, _CHUNK):  # no more than there was: one that grows shows after
+        _write_all(descriptor, reader.read(min(_CHUNK, size - start)))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, Self
 from ocrd.errors import OcrdError
 from ocrd.model import COMPANION, FileStamp, PageResult
 from ocrd.storage import durable, file_group
-from ocrd.storage.result import Result
+from ocrd.storage.result import Content, Result
 
 RECORD = "job.json"
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
@@ -198,7 +198,7 @@ class Job:
         return result if result.pieces else None
 
     def keep_result(
-        self, files: Mapping[str, bytes], figures: Iterable[str] = (), facts: Mapping[str, str | int] | None = None
+        self, files: Mapping[str, Content], figures: Iterable[str] = (), facts: Mapping[str, str | int] | None = None
     ) -> None:
         """Make the finished result durable: files by ending, and kept figures. From here on nothing is read again."""
         Result(self.folder).finish(files, figures, facts)

@@ -22,6 +22,8 @@ from ocrd.storage import durable, os_errors
 
 ORDER = (ASSETS, *(kind.ending for kind in kinds.ALL))
 """In which they go out: figures first, then as the registry of output kinds has it."""
+Content = bytes | Path
+"""What a file of a result is to hold: bytes, or what lies, durably, in the job's folder under another name."""
 _LIST = "result.json"
 _FIGURE = re.compile(r"page-\d+-.+")
 
@@ -55,7 +57,7 @@ class Result:
             return path.read_bytes()
 
     def finish(
-        self, files: Mapping[str, bytes], figures: Iterable[str] = (), facts: Mapping[str, str | int] | None = None
+        self, files: Mapping[str, Content], figures: Iterable[str] = (), facts: Mapping[str, str | int] | None = None
     ) -> None:
         """Make the result durable: files by ending, and names of figures that were kept. Raises MachineError.
 
@@ -63,8 +65,8 @@ class Result:
         """
         folder = self._folder / "result"
         durable.make_folders(folder, below=self._folder)
-        for ending, data in files.items():
-            durable.write_own(folder / f"scan{ending}", data)
+        for ending, content in files.items():
+            keep(content, folder / f"scan{ending}")
         listed = {"endings": sorted(files, key=_place), "figures": sorted(figures), "facts": dict(facts or {})}
         durable.write_own(self._folder / _LIST, json.dumps(listed).encode())
 
@@ -90,6 +92,14 @@ class Result:
         except FileNotFoundError:
             return {}
         return listed
+
+
+def keep(content: Content, path: Path) -> None:
+    """Put a content at `path`, in the job's folder, replacing what stood there. Raises MachineError."""
+    if isinstance(content, Path):
+        durable.keep_own(content, path)
+    else:
+        durable.write_own(path, content)
 
 
 class Piece:

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image, ImageDraw
 from real_renderer import Sync, as_image, dark
 
+from ocrd.concurrency.threads import Threads
 from ocrd.errors import PageError
+from ocrd.pipeline import output_files
 
 Saved = dict[str, Any]
 
@@ -158,7 +160,11 @@ def test_several_images_become_one_pdf_that_can_be_searched(renderer: Sync, tmp_
         PageResult(index, Verdict.OK, "", Reading(index, f"words {index}", "stop", 1, 0.0), facts=known)
         for index, known in enumerate(facts)
     ]
-    data = asyncio.run(renderer.renderer.searchable(folder, pages))
-    with pymupdf.open(stream=data) as document:
+    stream = output_files.streaming(tmp_path, Threads().run)
+
+    async def make() -> Path:
+        return await stream(lambda pipe: renderer.renderer.searchable(folder, pages, (), pipe))
+
+    with pymupdf.open(asyncio.run(make()), filetype="pdf") as document:
         assert ["words" in sheet.get_text() for sheet in document] == [True, True, False, True]
         assert [len(sheet.get_images()) for sheet in document] == [1, 1, 0, 1]

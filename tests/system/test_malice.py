@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from house import House
 
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import Access, FileStamp, Settled
@@ -166,3 +167,15 @@ def test_a_copied_original_is_open_to_nobody_who_could_not_read_it_before(tmp_pa
     with durable.sharing(Access(0o664, None)):
         durable.move_new(original, small_disk / "a.pdf", tag="x")
     assert stat.S_IMODE((small_disk / "a.pdf").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("mode", "left"), [("0664", 0o775), ("0660", 0o770), ("0600", 0o700), (None, 0o777)])
+def test_nobody_looks_into_the_work_folder_who_may_not_read_results(house: House, mode: str | None, left: int) -> None:
+    house.configure(watch={"mode": mode} if mode else {})
+    work = house.root / "scans/.inbox.ocrd-work"
+    work.mkdir()
+    work.chmod(0o777)
+    if mode == "0664":
+        work.chmod(0o775)
+    assert house.start("once").wait(30) == 0
+    assert stat.S_IMODE(work.stat().st_mode) == left

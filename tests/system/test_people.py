@@ -176,3 +176,36 @@ def test_of_a_shared_outbox_each_sidecar_is_known_to_be_its_watchs(
     assert not list(house.path(".inbox.ocrd-work", "a").glob("rerun-*"))
     assert house.start("once").wait(30) == 0
     assert len(house.told("reread", "b")) == 4
+
+
+@pytest.mark.parametrize("role", ["outbox", "archive"])
+def test_what_was_delivered_is_not_brought_back_though_it_lies_in_the_error_folder(
+    house: House, ocrd: Callable[..., Any], role: str
+) -> None:
+    house.configure(watch={"outputs": ["markdown", "pdf"], "error": f"scans/{role}"})
+    house.drop("good.pdf")
+    house.path("inbox/bad.pdf").write_bytes(b"no PDF at all")
+    assert house.start("once").wait(30) == 65
+    delivered = set(house.files("outbox") + house.files("archive"))
+    told = ocrd("retry", "--all")
+    assert told.returncode == 0, told.stderr
+    assert house.files("inbox") == ["bad.pdf"]
+    assert delivered - set(house.files("outbox") + house.files("archive")) == {"bad.pdf"}
+
+
+def test_a_daemon_of_another_user_is_not_said_to_be_away(house: House, ocrd: Callable[..., Any]) -> None:
+    assert "not running" in ocrd("status").stdout
+    daemon = house.start(env={"XDG_RUNTIME_DIR": str(house.root / "its own")})
+    wait_for(lambda: house.events("ready"))
+    told = ocrd("status")
+    assert "runs, as another user" in told.stdout
+    assert told.returncode == 1
+    assert stop(daemon) == 0
+    assert "not running" in ocrd("status").stdout
+
+
+def test_help_has_a_short_name(run_python: Callable[..., Any]) -> None:
+    for command in ((), ("run",), ("config", "show")):
+        told = run_python("-m", "ocrd", *command, "-h")
+        assert told.returncode == 0
+        assert "Usage" in told.stdout

@@ -301,7 +301,8 @@ class CoreSupervisor:
 
     def _handle_death(self, core: Core) -> None:
         """Charge a death to the pages that were in it, once, and give each of them less died_together from now on."""
-        core.kill()  # whatever is left of it
+        if core is self._core:  # else another runs by now, and what ends the engine would end that one
+            core.kill()  # whatever is left of it
         self._cleared = 0
         died_together = [visit for visit in self._inside if visit.core is core]
         for visit in died_together:

@@ -107,13 +107,13 @@ class StillRenderer:
         blank = index == 1 and _content(path).startswith(b"several")
         return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0, PageFacts(blank="nothing" if blank else ""))
 
-    async def searchable(self, _path: Path, _pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
-        return b"pdf of %d" % len(only)
+    async def searchable(self, _path: Path, _pages: Sequence[PageResult], only: Sequence[int], pipe: int) -> None:
+        os.write(pipe, b"pdf of %d" % len(only))
 
     async def exchange_searchable(
-        self, _path: Path, delivered: Path, _pages: Sequence[PageResult], places: Mapping[int, int], _total: int
-    ) -> bytes:
-        return delivered.read_bytes() + b" with %d new" % len(places)
+        self, _path: Path, delivered: Path, _pages: object, places: Mapping[int, int], _total: int, pipe: int
+    ) -> None:
+        os.write(pipe, delivered.read_bytes() + b" with %d new" % len(places))
 
     async def figures(self, _path: Path, index: int, boxes: Sequence[Box], _placement: Placement) -> list[bytes]:
         return [b"figure %d on page %d" % (number, index) for number, _ in enumerate(boxes)]

@@ -127,6 +127,53 @@ def test_only_the_poison_is_refused_after_few_deaths(pages: int, deaths: int) ->
     run(work)
 
 
+class _Recorded(MadeUpCore):
+    """Is ended by a record of which core runs, as vLLM's is; its page 0 hears late of its death."""
+
+    running: list["_Recorded"]
+    late: asyncio.Event
+
+    async def read(self, page: PageImage, priority: int, approach: Approach) -> Reading:
+        try:
+            return await super().read(page, priority, approach)
+        except CoreDied:
+            if page.index == 0 and self is self.running[0]:
+                await self.late.wait()
+            raise
+
+    def settle(self) -> None:
+        if self is self.running[0] or self.late.is_set():
+            super().settle()
+            return
+        self.machine.poisons.clear()
+        self.late.set()
+        asyncio.get_running_loop().call_later(0.01, super().settle)
+
+    def kill(self) -> None:
+        super().kill()
+        MadeUpCore.kill(self.running[-1])
+
+
+def test_a_page_that_hears_late_of_its_engines_death_leaves_the_next_one_alone() -> None:
+    async def work() -> None:
+        machine = Machine(1)
+        _Recorded.running, _Recorded.late = [], asyncio.Event()
+
+        async def build() -> MadeUpCore:
+            machine.built += 1
+            _Recorded.running.append(_Recorded(machine))
+            return _Recorded.running[-1]
+
+        supervisor = CoreSupervisor(build, 60.0, pause=machine.pause)
+        await supervisor.start()
+        readings = await asyncio.gather(*(supervisor.read(page(i), 0) for i in range(64)))
+        assert [reading.index for reading in readings] == list(range(64))
+        assert machine.built == 2
+        await supervisor.close()
+
+    run(work)
+
+
 def test_two_poisons_are_both_found() -> None:
     async def work() -> None:
         supervisor = Machine(3, 30).supervisor()

@@ -101,7 +101,9 @@ def test_every_form_shows_the_same_page_and_becomes_a_pdf(tmp_path: Path, form: 
     assert not shown.facts.damage
     assert same(Image.frombytes("RGB", (SIZE.width, SIZE.height), shown.pixels))
     result = PageResult(0, Verdict.BLANK, "", None, facts=shown.facts)
-    with pymupdf.open(stream=tasks.make_searchable(path, (result,)), filetype="pdf") as document:
+    made = io.BytesIO()
+    tasks.make_searchable(path, (result,), (), made)
+    with pymupdf.open(stream=made.getvalue(), filetype="pdf") as document:
         drawn = document[0].get_pixmap(dpi=100)
     assert same(Image.frombytes("RGB", (drawn.width, drawn.height), drawn.samples))
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import signal
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -443,3 +444,12 @@ def test_a_long_pdf_is_opened_anew_from_time_to_time_and_a_long_tiff_is_not(
         assert sources.opened(fax).pages == 7
     assert opens == [fax]
     sources.opened(path)  # which closes the other
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_a_library_warns_of_names_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def warn(_: Path) -> None:
+        warnings.warn("odd colours", UserWarning, stacklevel=1)
+
+    tasks.on_source(warn, tmp_path / "scan.pdf")
+    assert capsys.readouterr().err == f"UserWarning: {tmp_path}/scan.pdf: odd colours\n"

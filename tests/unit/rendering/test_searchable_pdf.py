@@ -1,5 +1,6 @@
 """The text of a PDF that can be searched lies where it was read, however the page is turned, and shows nothing."""
 
+import io
 import json
 
 import pymupdf
@@ -7,7 +8,7 @@ import pytest
 
 from ocrd.model import PageFacts, PageResult, Placement, Reading, ReadWord, TextLayer, Verdict
 from ocrd.rendering.searchable_pdf import searchable
-from ocrd.rendering.text_placement import strips
+from ocrd.rendering.text_placement import Strip, strips
 
 PLACED = "<|ref|>text<|/ref|><|det|>[[100, 200, 500, 240]]<|/det|>\n"
 LETTERS = "Zürich Привет ἀρχή 世界 日本語 😀 ﬁ"
@@ -28,6 +29,12 @@ def blank(width: float = 400, height: float = 600, *, rotation: int = 0, cropped
     return document
 
 
+def made_searchable(source: pymupdf.Document, layers: list[list[Strip]]) -> bytes:
+    out = io.BytesIO()
+    searchable(source, layers, out)
+    return out.getvalue()
+
+
 def shown(page: pymupdf.Page, words: str) -> pymupdf.Rect:
     """Find words where a reader sees them."""
     [found] = page.search_for(words)
@@ -40,7 +47,7 @@ def test_words_are_found_at_their_place(rotation: int, *, cropped: bool) -> None
     source = blank(rotation=rotation, cropped=cropped)
     width, height = source[0].rect.width, source[0].rect.height
     before = source[0].get_pixmap().samples
-    data = searchable(source, [strips(read(PLACED + "needle and more", Placement(width, height)))])
+    data = made_searchable(source, [strips(read(PLACED + "needle and more", Placement(width, height)))])
     with pymupdf.open("pdf", data) as made:
         page = made[0]
         assert (page.rotation, page.rect.width, page.rect.height) == (rotation, width, height)
@@ -56,7 +63,7 @@ def test_words_of_a_page_that_was_read_turned_lie_on_the_page_as_it_is(turn: int
     """`corner` is where the upper left corner of the box lies: 0.1 to the right and 0.2 down, seen upright."""
     placement = Placement(400, 600, turn=turn)
     assert placement.on_page(0.1, 0.2) == pytest.approx(corner)
-    data = searchable(blank(), [strips(read(PLACED + "needle", placement))])
+    data = made_searchable(blank(), [strips(read(PLACED + "needle", placement))])
     with pymupdf.open("pdf", data) as made:
         found = shown(made[0], "needle")
     along = found.height if turn % 180 else found.width
@@ -67,21 +74,21 @@ def test_words_of_a_page_that_was_read_turned_lie_on_the_page_as_it_is(turn: int
 
 @pytest.mark.parametrize("text", [LETTERS, "שלום עולם", "مرحبا بالعالم"])
 def test_every_letter_comes_out_as_it_went_in(text: str) -> None:
-    data = searchable(blank(), [strips(read(PLACED + text, Placement(400, 600)))])
+    data = made_searchable(blank(), [strips(read(PLACED + text, Placement(400, 600)))])
     with pymupdf.open("pdf", data) as made:
         assert made[0].get_text().strip() == text
 
 
 def test_more_letters_than_one_font_holds() -> None:
     text = "".join(chr(0x4E00 + number) for number in range(700))
-    data = searchable(blank(), [strips(read(PLACED + text, Placement(400, 600)))])
+    data = made_searchable(blank(), [strips(read(PLACED + text, Placement(400, 600)))])
     with pymupdf.open("pdf", data) as made:
         assert "".join(made[0].get_text().split()) == text
 
 
 def test_text_without_a_place_is_spread_over_the_page_in_lines() -> None:
     text = "first line\n\nsecond line\n\nlast line"
-    data = searchable(blank(), [strips(read(text, Placement(400, 600)))])
+    data = made_searchable(blank(), [strips(read(text, Placement(400, 600)))])
     with pymupdf.open("pdf", data) as made:
         tops = [shown(made[0], words).y0 for words in ("first", "second", "last")]
         assert tops == sorted(tops)
@@ -95,7 +102,7 @@ def test_a_page_with_sound_text_of_its_own_gets_no_other() -> None:
 
 def test_a_page_that_was_not_read_stays_as_it_is() -> None:
     source = blank()
-    data = searchable(source, [strips(PageResult(0, Verdict.FAILED, "bad", None))])
+    data = made_searchable(source, [strips(PageResult(0, Verdict.FAILED, "bad", None))])
     with pymupdf.open("pdf", data) as made:
         assert made[0].get_text() == ""
 
@@ -113,7 +120,7 @@ def test_each_word_lies_where_the_engine_says(turn: int) -> None:
     reading = Reading(0, "whatever", "stop", 1, 0.1, words=words)
     page = PageResult(0, Verdict.OK, "", reading, facts=page.facts)
     assert PageResult.from_json(json.loads(json.dumps(page.to_json()))) == page
-    with pymupdf.open("pdf", searchable(blank(), [strips(page)])) as made:
+    with pymupdf.open("pdf", made_searchable(blank(), [strips(page)])) as made:
         made[0].set_rotation(turn)
         found = made[0].get_text("words", sort=False)
         assert [word[4] for word in found] == ["First", "of", "all", "comes", "what", "follows"]
