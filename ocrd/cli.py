@@ -288,27 +288,38 @@ def retry(
 
 
 @app.command()
-def rerun(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The scan or its sidecar, with its subfolder: letters/scan.pdf")
-    ],
-    pages: Annotated[str, typer.Option("--pages", help="all, problems, or numbers such as 7,12-15,20-.")],
+def rerun(  # noqa: PLR0913 - as many wishes as the command line has
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", help="Scans or their sidecars, with their subfolder: letters/scan.pdf", show_default=False
+        ),
+    ] = None,
     *,
+    pages: Annotated[str, typer.Option("--pages", help="all, problems, or numbers such as 7,12-15,20-.")] = "",
+    problems: Annotated[
+        bool, typer.Option("--problems", help="As --pages problems; without NAME of all documents.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until they are read, with a progress bar, and count what got better.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before more than 100 pages.")] = False,
     config: ConfigFile = _DEFAULT_CONFIG,
 ) -> None:
-    """Read pages of a delivered scan again. The sidecar of before is kept as NAME.md.bak.
+    """Read pages of delivered scans again. The sidecar of before is kept as NAME.md.bak.
 
     The daemon does it, now or when it is started, or `ocrd once`.
     """
-    from ocrd.commands.rerun import ask
+    from ocrd.commands import rerun as reruns
     from ocrd.config import loader
 
     def sure(count: int) -> None:
         if not yes:
             typer.confirm(f"Read {count} pages again?", abort=True)
 
-    print(ask(name, pages, loader.load(config).watches, sure))
+    if bool(pages) == problems or not (names or problems):
+        raise typer.BadParameter("Give NAME with --pages or --problems, or --problems alone for all documents.")
+    reruns.run(names or [], pages or "problems", loader.load(config).watches, sure, wait_for_it=wait)
 
 
 @app.command("split-sheet")

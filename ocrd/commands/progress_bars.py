@@ -77,6 +77,12 @@ class ProgressBars(document.Progress):
         bar.done += kept
         self._draw(bar)
 
+    def reached(self, name: str, done: int) -> None:
+        """Tell how many pages of a document are done by now."""
+        if bar := self._bars.get(name):
+            bar.done = done
+            self._draw(bar)
+
     def page(self, name: str, result: PageResult) -> None:
         if bar := self._bars.get(name):
             bar.done += 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -23,8 +24,9 @@ from ocrd.markup.layout_blocks import Block
 from ocrd.model import Box, Placement, Verdict
 from ocrd.output import front_matter, json_file, kinds, markdown
 from ocrd.rendering.renderer import Renderer
-from ocrd.storage import deliveries, durable, naming
+from ocrd.storage import deliveries, durable, naming, originals
 from ocrd.storage.deliveries import Delivered
+from ocrd.storage.originals import Original
 from ocrd.storage.os_errors import machine_faults
 
 log = structlog.get_logger("ocrd")
@@ -183,15 +185,22 @@ async def _renderer(settings: Config) -> AsyncIterator[Renderer]:
 @contextmanager
 def _original(delivered: Delivered, document: _Reviewed) -> Iterator[Path | None]:
     """Keep the original of a document open; None if it is gone."""
-    original = deliveries.original(delivered.watch, document.facts, delivered.sidecar)
+    original = originals.original(delivered.watch, document.facts, delivered.sidecar)
     if original is None:
         yield None
         return
+    _tell_of(original, delivered)
     with (
         TemporaryDirectory(prefix="ocrd-review-") as scratch,
-        deliveries.opened_original(original, Path(scratch, "original")) as source,
+        originals.opened(original, Path(scratch, "original")) as source,
     ):
         yield source
+
+
+def _tell_of(original: Original, delivered: Delivered) -> None:
+    """Say which file is shown where it is not the one that was archived under its name."""
+    if original.others or shown(original.files[0]) not in {delivered.source, *delivered.facts.get("files", ())}:
+        print(f"The original lies at {shown(original.path)}.{original.remark}", file=sys.stderr)
 
 
 async def _with_images(

@@ -1,5 +1,6 @@
 """The files of a document: made once it is read, and made anew when pages of it were read again."""
 
+import codecs
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from ocrd.errors import DocumentError, PageError
 from ocrd.model import Document
 from ocrd.output import kinds, split
 from ocrd.output.kinds import Kind, Materials, Replacement, ScanKind, TextKind
+from ocrd.storage import deliveries
 
 log = structlog.get_logger("ocrd")
 
@@ -67,9 +69,11 @@ async def _made(kind: Kind, part: Document, materials: Materials, on_disk: OnDis
 
 
 def _rewritten(kind: TextKind, delivered: Path, replacement: Replacement, materials: Materials) -> bytes:
-    try:
-        text = delivered.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        name = shown(f"{replacement.stem}{kind.ending}")
-        raise DocumentError(f"{name} is not UTF-8: {error}.", "Save it as UTF-8.") from error
-    return kind.replace(text, replacement, materials).encode()
+    """Make a text anew, with the mark at its start and the ends of its lines that an editor may have given it."""
+    data = delivered.read_bytes()
+    deliveries.check_text(f"{replacement.stem}{kind.ending}", data)
+    mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+    of_windows = b"\r\n" in data and data.count(b"\r\n") == data.count(b"\n")
+    text = data.removeprefix(mark).decode()
+    new = kind.replace(text.replace("\r\n", "\n") if of_windows else text, replacement, materials)
+    return mark + (new.replace("\n", "\r\n") if of_windows else new).encode()
