@@ -124,50 +124,61 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 
 
 @app.command()
-def convert(
+def convert(  # noqa: PLR0913 - as many wishes as the command line has
     files: Annotated[
         list[Path],
         typer.Argument(
             metavar="FILE",
             readable=False,
-            help="PDF, TIFF, JPEG, PNG, WebP or HEIC; of a folder, all images are one document, and each PDF is one.",
+            help="PDF, TIFF, JPEG, PNG, WebP or HEIC; of a folder, all images are one document, and each PDF is one; "
+            "or a glob in quotes, such as 'letters/**/*.pdf'.",
         ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", file_okay=False, help="Folder; by default beside each file.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", readable=False, help="Take the engine from here.")
+        Path | None,
+        typer.Option(
+            "--config", "-c", readable=False, help="Take the engine, and the settings of the watch, from here."
+        ),
     ] = None,
+    *,
+    watch: Annotated[str, typer.Option("--watch", help="Of the configuration's watches this one's settings.")] = "",
     formats: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--format",
+            "--outputs",
             "-f",
             metavar="KIND",
-            help="What to write, as `outputs` of a watch: markdown, html … Give it again for more.",
+            help="What to write, as `outputs` of a watch: markdown, html … Several with commas, or give it again.",
+            show_default=False,
         ),
-    ] = ["markdown"],  # noqa: B006 - read only
+    ] = None,
     split: Annotated[
-        Separator,
+        Separator | None,
         typer.Option(
-            help="Take a scan of several documents apart, at blank pages or at sheets with the barcode PATCHT."
+            help="Take a scan of several documents apart, at blank pages or at sheets with the barcode PATCHT.",
+            show_default=False,
         ),
-    ] = "none",
+    ] = None,
 ) -> None:
     """Read files into Markdown at once. They stay where they are, and no daemon is needed."""
-    from ocrd.commands.convert import convert_files
+    from ocrd.commands.convert import convert_files, settings_of
     from ocrd.commands.progress_bars import ProgressBars
     from ocrd.config import loader
     from ocrd.output import kinds
 
-    for name in formats:
+    outputs = tuple(dict.fromkeys(name.strip() for one in formats or () for name in one.split(",")))
+    for name in outputs:
         if name not in kinds.NAMES:
             raise typer.BadParameter(f"--format can be {', '.join(kinds.NAMES)}, and not {name!r}.")
     settings = loader.load(config) if config else loader.without_watches()
+    how = settings_of(settings.watches, watch, outputs=outputs or None, split=split)
     with ProgressBars() as bars:
         _configure_log(settings, level="warning")
-        good = convert_files(files, output, settings, bars, outputs=tuple(formats), split=split)
+        good = convert_files(files, output, settings, bars, how)
     if not good:
         raise typer.Exit(65)
 

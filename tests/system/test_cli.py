@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,61 @@ def test_convert_names_the_sidecar_of_a_folder_for_it_also_where_it_is_called_do
     told = ocrd("convert", ".", "-c", config, cwd=folder)
     assert told.stdout.strip() == f"{folder}.md", told.stderr
     assert Path(f"{folder}.md").read_text().count("<!-- page ") == 2
+
+
+def test_convert_takes_the_settings_of_a_watch_and_of_companions(config: Path, make_pdf: Callable[..., Path]) -> None:
+    raw = yaml.safe_load(config.read_text())
+    raw["watches"][0] |= {"outputs": ["text", "json"], "pages": {"text_layer": "ignore"}}
+    config.write_text(yaml.safe_dump(raw))
+    for name in ("a", "b", "c"):
+        make_pdf(config.parent / f"{name}.pdf")
+    (config.parent / "b.pdf.ocrd.yaml").write_text("outputs: [markdown]\n")
+    (config.parent / "c.pdf.ocrd.yaml").write_text("outputs: [paper]\n")
+    told = ocrd("convert", *(config.parent / f"{name}.pdf" for name in "abc"), "-c", config)
+    assert told.returncode == os.EX_DATAERR
+    assert "c.pdf.ocrd.yaml is wrong in line 1: outputs.0" in told.stderr
+    assert {path.name for path in config.parent.glob("[abc].*")} - {"a.pdf", "b.pdf", "c.pdf"} == {
+        "a.txt", "a.json", "b.md", "b.pdf.ocrd.yaml", "c.pdf.ocrd.yaml",
+    }  # fmt: skip
+    assert "settings:\n  outputs:\n  - markdown" in (config.parent / "b.md").read_text()
+    raw["watches"].append(
+        {"name": "other"} | {role: f"other/{role}" for role in ("inbox", "outbox", "archive", "error")}
+    )
+    config.write_text(yaml.safe_dump(raw))
+    unclear = ocrd("convert", config.parent / "a.pdf", "-c", config)
+    assert (unclear.returncode, "--watch" in unclear.stderr) == (os.EX_CONFIG, True)
+    done = ocrd("convert", config.parent / "a.pdf", "-c", config, "--watch", "other", "--outputs", "markdown,html")
+    assert done.stdout.strip() == str(config.parent / "a.md"), done.stderr
+    assert (config.parent / "a.html").exists()
+
+
+def test_convert_reads_what_a_glob_matches_each_once(config: Path, make_pdf: Callable[..., Path]) -> None:
+    for name in ("x/page-10", "x/page-9", "x/y/deep", "[1]"):
+        path = config.parent / f"{name}.pdf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_pdf(path)
+    (config.parent / "x/notes.txt").touch()
+    told = ocrd(
+        "convert", "x/page*", "x/page-9.pdf", "x/**/d*", "[1].pdf", "none*.pdf", "-c", config, cwd=config.parent
+    )
+    assert told.stdout.split() == ["x/page-9.md", "x/page-10.md", "x/y/deep.md", "[1].md"]
+    assert told.returncode == os.EX_DATAERR
+    assert "none*.pdf: No such file" in told.stderr
+
+
+def test_convert_reads_files_side_by_side_and_names_pages_to_look_at(
+    config: Path, make_pdf: Callable[..., Path]
+) -> None:
+    raw = yaml.safe_load(config.read_text())
+    raw["engine"]["options"] = {"seconds": 3.0, "window": 8, "fail_page": 1}
+    raw["watches"][0]["pages"] = {"text_layer": "ignore", "second_readings": []}
+    config.write_text(yaml.safe_dump(raw))
+    scans = [make_pdf(config.parent / f"{name}.pdf", pages) for name, pages in (("a", 2), *((c, 1) for c in "bcdefgh"))]
+    began = time.monotonic()
+    told = ocrd("convert", *scans, "-c", config)
+    assert told.stdout.split() == [str(config.parent / f"{name}.md") for name in "abcdefgh"]
+    assert "a.pdf: pages to look at: 2\n" in told.stderr
+    assert time.monotonic() - began < 20, "three seconds each if they were read one after the other"
 
 
 @pytest.mark.parametrize(
