@@ -83,6 +83,11 @@ class ProgressBars(document.Progress):
             bar.done = done
             self._draw(bar)
 
+    def next_page(self, name: str) -> None:
+        """Tell that one more page of a document is done."""
+        if bar := self._bars.get(name):
+            self.reached(name, bar.done + 1)
+
     def page(self, name: str, result: PageResult) -> None:
         if bar := self._bars.get(name):
             bar.done += 1

@@ -147,6 +147,7 @@ TEXT = TextKind(
     name="text",
     meaning="without markup",
     ending=".txt",
+    sidecar=Sidecar(facts=lambda _: None, pages=lambda data: plain_text.pages_of(data.decode(errors="replace"))),
     write=lambda part, given: plain_text.write(part, given.style),
     replace=lambda old, new, given: plain_text.replace_pages(old, new.pages, new.numbers, given.style),
 )

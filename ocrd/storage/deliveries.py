@@ -229,8 +229,12 @@ def look(watch: Watch, sidecar: str) -> Delivered:
     if not delivered.facts:
         for entry in _entries(watch):  # the last one counts
             if _stem(entry.sidecar) == shown(delivered.stem):
-                delivered = replace(delivered, facts={"source": entry.source, "sha256": entry.sha256})
+                delivered = replace(delivered, facts=_facts_of(entry))
     return delivered
+
+
+def _facts_of(entry: Entry) -> dict[str, Any]:
+    return {key: getattr(entry, key) for key in ("source", "sha256", "pages", "status", "date")}
 
 
 def check_text(name: str, data: bytes) -> None:
@@ -281,11 +285,12 @@ def numbers(delivered: Delivered) -> list[int]:
     Raises DocumentError if it is gone, or of a kind that can't tell, MachineError.
     """
     sidecar = kinds.SIDECARS.get(delivered.ending)
-    if sidecar is None:
-        raise DocumentError(
-            f"{shown(delivered.sidecar)} does not say which pages it has.", "Name the Markdown or the JSON beside it."
-        )
-    return sorted(set(sidecar.pages(read(delivered.watch.outbox, delivered.sidecar))))
+    found = sorted(set(sidecar.pages(read(delivered.watch.outbox, delivered.sidecar)))) if sidecar else []
+    by_count = delivered.ending == kinds.TEXT.ending  # it numbers no page, so it must have all of them
+    if sidecar is None or (by_count and len(found) != delivered.facts.get("pages")):
+        remedy = "Name the Markdown or the JSON beside it, or drop the scan again."
+        raise DocumentError(f"{shown(delivered.sidecar)} does not say which pages of the scan it has.", remedy)
+    return found
 
 
 def problems(delivered: Delivered) -> list[int]:
