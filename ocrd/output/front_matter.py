@@ -3,7 +3,7 @@
 import codecs
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import yaml
@@ -105,6 +105,8 @@ def facts(document: Document) -> dict[str, object]:
         "pages": document.facts.pages,
         **({"attachments": list(map(shown, document.facts.attachments))} if document.facts.attachments else {}),
         **({"part": f"{document.part[0]} of {document.part[1]}"} if document.part else {}),
+        **({"pages_of_scan": ranges(page.index + 1 for page in document.pages)} if document.part else {}),
+        **({"not_in_pdf": list(document.not_in_pdf)} if document.not_in_pdf else {}),
         **({"settings": dict(document.settings)} if document.settings else {}),
         "status": document.status,
         "engine": document.engine,
@@ -112,6 +114,17 @@ def facts(document: Document) -> dict[str, object]:
         "date": document.date.isoformat(timespec="seconds"),
         "seconds": round(document.seconds, 1),
     }
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Write numbers as ranges, as `ocrd rerun --pages` takes them: `3-5,9`."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def missing_numbers(source: str, files: Sequence[str]) -> list[int]:

@@ -57,6 +57,8 @@ class Replacement:
     """What the document is to tell of it: `date`, `pages`, `engine`, `model`."""
     stem: str
     """The name of the document's files without their endings, for links."""
+    not_in_pdf: Sequence[int] = ()
+    """Those of its pages that its PDF lacks, by number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +108,18 @@ class ScanKind(OutputKind):
 
 
 async def _make_pdf(part: Document, given: Materials) -> bytes:
-    only = [page.index for page in part.pages] if part.part else []
+    kept = [page.index for page in part.pages if page.index + 1 not in part.not_in_pdf]
+    only = kept if part.part or part.not_in_pdf else []
     return await given.workers.searchable(given.source, _every_page(part.pages, part.facts.pages), only)
 
 
 async def _replace_in_pdf(delivered: Path, new: Replacement, given: Materials) -> bytes:
-    places = {page.index: new.numbers.index(page.index + 1) for page in new.pages if page.index + 1 in new.numbers}
+    numbers = [number for number in new.numbers if number not in new.not_in_pdf]
+    places = {page.index: numbers.index(page.index + 1) for page in new.pages if page.index + 1 in numbers}
+    if not places:
+        return delivered.read_bytes()
     pages = _every_page(new.pages, new.total)
-    return await given.workers.exchange_searchable(given.source, delivered, pages, places, len(new.numbers))
+    return await given.workers.exchange_searchable(given.source, delivered, pages, places, len(numbers))
 
 
 def _every_page(known: Iterable[PageResult], total: int) -> list[PageResult]:

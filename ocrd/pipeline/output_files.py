@@ -26,6 +26,8 @@ async def make(document: Document, watch: Watch, materials: Materials, on_disk: 
     """
     files: dict[str, bytes] = {}
     for part in split.parts(document, watch.split):
+        if kinds.PDF.name in watch.outputs and not watch.separators_in_pdf:
+            part = replace(part, not_in_pdf=split.separation(part, watch.split))  # noqa: PLW2901 - what all are told
         wanted, told = list(kinds.named(watch.outputs)), part
         for kind in sorted(wanted, key=lambda kind: not isinstance(kind, ScanKind)):  # the others tell of its failure
             try:

@@ -129,6 +129,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
                 "model": document.model,
             },
             stem=Path(delivered.stem).name,
+            not_in_pdf=_numbers_in(delivered.facts.get("not_in_pdf")),
         )
         kept_as = {new: kept for kept, new in figures.items()}
         materials = Materials(
@@ -189,6 +190,11 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
         if page not in good:
             log.warning("page left as it was", source=shown(job.record.name), page=page.index + 1, reason=page.reason)
     return replace(document, pages=good)
+
+
+def _numbers_in(told: object) -> list[int]:
+    """Read what a sidecar tells, which anybody can have written."""
+    return [number for number in told if isinstance(number, int)] if isinstance(told, list) else []
 
 
 def _with_new_names(pages: Sequence[PageResult], job_id: str) -> tuple[tuple[PageResult, ...], dict[str, str]]:

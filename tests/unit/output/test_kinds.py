@@ -119,7 +119,7 @@ def test_each_kind_has_a_name_and_an_ending_of_its_own() -> None:
 def test_what_links_goes_out_after_what_it_links_to_and_the_markdown_last() -> None:
     assert kinds.named(["markdown", "pdf", "html"]) == [kinds.PDF, kinds.HTML, kinds.MARKDOWN]
     assert kinds.ALL[-1] is kinds.MARKDOWN
-    assert list(kinds.SIDECARS) == [".md", ".json"]
+    assert list(kinds.SIDECARS) == [".md", ".json", ".txt"]
 
 
 def test_the_configuration_allows_what_the_registry_has_and_says_what_it_is() -> None:
