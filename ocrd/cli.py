@@ -333,6 +333,32 @@ def rerun(  # noqa: PLR0913 - as many wishes as the command line has
     reruns.run(names or [], pages or "problems", loader.load(config).watches, sure, wait_for_it=wait)
 
 
+@app.command()
+def tidy(
+    folder: Annotated[
+        Path | None, typer.Option("--to", file_okay=False, help="Move all of it there; without, it is only shown.")
+    ] = None,
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Show what lies about: old sidecars that reruns kept (.bak), their pictures, notes without their file."""
+    from ocrd.commands import tidy as tidying
+    from ocrd.config import loader
+    from ocrd.display import shown
+
+    watches = loader.load(config).watches
+    lying = tidying.found(watches)
+    if folder is None:
+        for leftover in lying:
+            print(f"{shown(leftover.path)}  ({leftover.why})")
+        if lying:
+            print(f"{len(lying)} file(s). To move them away: ocrd tidy --to FOLDER")
+    else:
+        for path in tidying.move(lying, folder, watches):
+            print(shown(path))
+    if not lying:
+        print("Nothing lies about.")
+
+
 @app.command("split-sheet")
 def split_sheet(
     output: Annotated[Path, typer.Argument(metavar="FILE", help="The PDF to write; it must not be there yet.")],

@@ -126,7 +126,7 @@ class Settle(Section):
     patience: Duration = Field(
         default=600.0,
         description="A file that looks unfinished, or is held open by a program, is waited for this long since "
-        "its last change; `ocrd once` does not wait.",
+        "its last change; `ocrd once` does not wait, and leaves it for the next time.",
     )
     rescan: Annotated[Duration, at_least(0.1, "100ms")] = Field(
         default=60.0, description="The inbox is looked through this often, events or not."

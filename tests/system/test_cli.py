@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -198,7 +199,8 @@ def test_a_defect_is_called_one_and_ends_with_its_own_code(run_python: Callable[
 def test_check_is_content_with_good_folders_and_leaves_nothing_behind(config: Path) -> None:
     told = ocrd("check", "-c", config)
     assert told.returncode == 0, told.stdout
-    lines = told.stdout.splitlines()
+    before, _, after = (part.strip().splitlines() for part in told.stdout.split("\n\n"))
+    lines = before + after
     assert all(line.startswith("OK") for line in lines)
     assert "scans: inbox" in told.stdout
     assert "a claim is one rename" in told.stdout
@@ -345,3 +347,41 @@ def test_under_systemd_without_its_package_the_log_is_json(config: Path) -> None
     )
     assert told.returncode == 0, told.stderr
     assert all(json.loads(line)["event"] for line in told.stderr.splitlines())
+
+
+def test_check_tries_where_metrics_are_told_and_leaves_nothing_there(config: Path) -> None:
+    raw = yaml.safe_load(config.read_text())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        config.write_text(yaml.safe_dump(raw | {"metrics": {"listen": listen}}))
+        told = ocrd("check", "-c", config)
+        assert told.returncode == os.EX_CONFIG
+        assert f"WRONG metrics.listen {listen}" in told.stdout
+    assert f"OK    metrics.listen {listen}: can be listened at" in ocrd("check", "-c", config).stdout
+    path = config.parent / "metrics.sock"
+    config.write_text(yaml.safe_dump(raw | {"metrics": {"listen": str(path)}}))
+    assert ocrd("check", "-c", config).returncode == 0
+    assert not path.exists()
+
+
+def test_check_shows_what_will_be_watched_and_what_is_shared(config: Path) -> None:
+    raw = yaml.safe_load(config.read_text())
+    [first] = raw["watches"]
+    first |= {"include": ["*.pdf"], "split": "barcode", "separators": ["DOC-*"]}
+    second = {
+        "name": "b",
+        "inbox": "b",
+        "outbox": "outbox",
+        "archive": "b-archive",
+        "error": "error",
+        "join": "sequence",
+    }
+    config.write_text(yaml.safe_dump(raw | {"watches": [first, second]}))
+    told = ocrd("check", "-c", config)
+    assert told.returncode == 0, told.stdout
+    assert f"outbox {config.parent}/outbox: shared by scans, b" in told.stdout
+    assert "archive" not in [line.split()[1] for line in told.stdout.splitlines() if "shared by" in line]
+    assert "scans: separators DOC-*: ocrd split-sheet --text 'DOC-*' FILE makes a sheet to print" in told.stdout
+    table = told.stdout[told.stdout.index("watch ") :]
+    assert "*.pdf" in table
+    assert "markdown" in table
