@@ -125,50 +125,61 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 
 
 @app.command()
-def convert(
+def convert(  # noqa: PLR0913 - as many wishes as the command line has
     files: Annotated[
         list[Path],
         typer.Argument(
             metavar="FILE",
             readable=False,
-            help="PDF, TIFF, JPEG, PNG, WebP or HEIC; of a folder, all images are one document, and each PDF is one.",
+            help="PDF, TIFF, JPEG, PNG, WebP or HEIC; of a folder, all images are one document, and each PDF is one; "
+            "or a glob in quotes, such as 'letters/**/*.pdf'.",
         ),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", file_okay=False, help="Folder; by default beside each file.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", readable=False, help="Take the engine from here.")
+        Path | None,
+        typer.Option(
+            "--config", "-c", readable=False, help="Take the engine, and the settings of the watch, from here."
+        ),
     ] = None,
+    *,
+    watch: Annotated[str, typer.Option("--watch", help="Of the configuration's watches this one's settings.")] = "",
     formats: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--format",
+            "--outputs",
             "-f",
             metavar="KIND",
-            help="What to write, as `outputs` of a watch: markdown, html … Give it again for more.",
+            help="What to write, as `outputs` of a watch: markdown, html … Several with commas, or give it again.",
+            show_default=False,
         ),
-    ] = ["markdown"],  # noqa: B006 - read only
+    ] = None,
     split: Annotated[
-        Separator,
+        Separator | None,
         typer.Option(
-            help="Take a scan of several documents apart, at blank pages or at sheets with the barcode PATCHT."
+            help="Take a scan of several documents apart, at blank pages or at sheets with the barcode PATCHT.",
+            show_default=False,
         ),
-    ] = "none",
+    ] = None,
 ) -> None:
     """Read files into Markdown at once. They stay where they are, and no daemon is needed."""
-    from ocrd.commands.convert import convert_files
+    from ocrd.commands.convert import convert_files, settings_of
     from ocrd.commands.progress_bars import ProgressBars
     from ocrd.config import loader
     from ocrd.output import kinds
 
-    for name in formats:
+    outputs = tuple(dict.fromkeys(name.strip() for one in formats or () for name in one.split(",")))
+    for name in outputs:
         if name not in kinds.NAMES:
             raise typer.BadParameter(f"--format can be {', '.join(kinds.NAMES)}, and not {name!r}.")
     settings = loader.load(config) if config else loader.without_watches()
+    how = settings_of(settings.watches, watch, outputs=outputs or None, split=split)
     with ProgressBars() as bars:
         _configure_log(settings, level="warning")
-        good = convert_files(files, output, settings, bars, outputs=tuple(formats), split=split)
+        good = convert_files(files, output, settings, bars, how)
     if not good:
         raise typer.Exit(65)
 
@@ -289,27 +300,64 @@ def retry(
 
 
 @app.command()
-def rerun(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The scan or its sidecar, with its subfolder: letters/scan.pdf")
-    ],
-    pages: Annotated[str, typer.Option("--pages", help="all, problems, or numbers such as 7,12-15,20-.")],
+def rerun(  # noqa: PLR0913 - as many wishes as the command line has
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", help="Scans or their sidecars, with their subfolder: letters/scan.pdf", show_default=False
+        ),
+    ] = None,
     *,
+    pages: Annotated[str, typer.Option("--pages", help="all, problems, or numbers such as 7,12-15,20-.")] = "",
+    problems: Annotated[
+        bool, typer.Option("--problems", help="As --pages problems; without NAME of all documents.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until they are read, with a progress bar, and count what got better.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before more than 100 pages.")] = False,
     config: ConfigFile = _DEFAULT_CONFIG,
 ) -> None:
-    """Read pages of a delivered scan again. The sidecar of before is kept as NAME.md.bak.
+    """Read pages of delivered scans again. The sidecar of before is kept as NAME.md.bak.
 
     The daemon does it, now or when it is started, or `ocrd once`.
     """
-    from ocrd.commands.rerun import ask
+    from ocrd.commands import rerun as reruns
     from ocrd.config import loader
 
     def sure(count: int) -> None:
         if not yes:
             typer.confirm(f"Read {count} pages again?", abort=True)
 
-    print(ask(name, pages, loader.load(config).watches, sure))
+    if bool(pages) == problems or not (names or problems):
+        raise typer.BadParameter("Give NAME with --pages or --problems, or --problems alone for all documents.")
+    reruns.run(names or [], pages or "problems", loader.load(config).watches, sure, wait_for_it=wait)
+
+
+@app.command()
+def tidy(
+    folder: Annotated[
+        Path | None, typer.Option("--to", file_okay=False, help="Move all of it there; without, it is only shown.")
+    ] = None,
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Show what lies about: old sidecars that reruns kept (.bak), their pictures, notes without their file."""
+    from ocrd.commands import tidy as tidying
+    from ocrd.config import loader
+    from ocrd.display import shown
+
+    watches = loader.load(config).watches
+    lying = tidying.found(watches)
+    if folder is None:
+        for leftover in lying:
+            print(f"{shown(leftover.path)}  ({leftover.why})")
+        if lying:
+            print(f"{len(lying)} file(s). To move them away: ocrd tidy --to FOLDER")
+    else:
+        for path in tidying.move(lying, folder, watches):
+            print(shown(path))
+    if not lying:
+        print("Nothing lies about.")
 
 
 @app.command("split-sheet")

@@ -478,6 +478,8 @@ class Document:
     """What a companion set, as it was written."""
     failures: tuple[str, ...] = ()
     """Why a file that was wanted of it could not be made, each a sentence."""
+    not_in_pdf: tuple[int, ...] = ()
+    """Numbers of the separator pages, from 1 in the source, that its PDF is to lack."""
 
     @property
     def problems(self) -> tuple[PageResult, ...]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shlex
 import shutil
 import time
 from collections import deque
@@ -13,6 +14,7 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.status import Status
+from rich.table import Table
 from rich.text import Text
 
 from ocrd import display, engines
@@ -22,10 +24,12 @@ from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, MachineError, OcrdError
 from ocrd.markup import layout_blocks
 from ocrd.storage import durable, naming
-from ocrd.telemetry import output_capture
+from ocrd.telemetry import metrics, output_capture, status
 
 _console = Console(soft_wrap=True, highlight=False)
 
+_LISTENING = {"starting", "ready", "reloading", "stopping", "hung"}
+"""States in which a daemon has its port."""
 MESSAGES = 20
 """Of an engine that did not start, the last that are shown."""
 
@@ -35,11 +39,37 @@ def run(path: Path) -> int:
     settings = loader.load(path)
     watches = f"{len(settings.watches)} watch{'es' * (len(settings.watches) != 1)}"
     _say(f"configuration {display.shown(path)}", f"{watches}, engine {settings.engine.kind}")
-    problems = [*_check_folders(settings), *_check_hooks(settings), *_check_engine(settings)]
+    problems = [*_check_folders(settings), *_check_hooks(settings), *_check_metrics(settings, path)]
+    _console.print(Text(), _table(settings), Text(), sep="\n")
+    problems += _check_engine(settings)
     return problems[0].exit_code if problems else 0
 
 
+def _table(settings: schema.Config) -> Table:
+    """Lay out what will be watched, and what becomes of it."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("watch", "inbox", "takes", "one document", "delivers", "to"):
+        table.add_column(column, overflow="fold")
+    for watch in settings.watches:
+        takes = ", ".join(watch.include) or "all"
+        takes += f", but not {', '.join(watch.exclude)}" if watch.exclude else ""
+        outputs = ", ".join(watch.outputs)
+        table.add_row(
+            watch.name, display.shown(watch.inbox), takes, _documents(watch), outputs, display.shown(watch.outbox)
+        )
+    return table
+
+
+def _documents(watch: schema.Watch) -> str:
+    """Say what becomes one document."""
+    joined = {"none": "each file", "subfolder": "the images of a folder", "sequence": "images with a number at the end"}
+    separators = {"none": "", "blank": "blank pages", "barcode": f"sheets with {', '.join(watch.separators)}"}
+    apart = separators[watch.split]
+    return joined[watch.join] + (f", taken apart at {apart}" if apart else "")
+
+
 def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
+    _say_what_is_shared(settings)
     for watch in settings.watches:
         for role in ("inbox", "outbox", "archive", "error"):
             folder: Path = getattr(watch, role)
@@ -52,6 +82,9 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
                 _say(what, "can be written" if exists else "will be made at the start")
         if watch.group:
             yield from _check_group(watch)
+        if watch.split == "barcode":
+            sheets = f"ocrd split-sheet --text {shlex.quote(watch.separators[0])} FILE makes a sheet to print"
+            _say(f"{watch.name}: separators {display.shown(', '.join(watch.separators))}", sheets)
         what = f"{watch.name}: work {display.shown(watch.work_folder)}"
         try:
             same = durable.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder), tag="check")
@@ -59,6 +92,34 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
             yield _complain(what, error)
         else:
             _say(what, "a claim is one rename" if same else "another mount than the inbox: claims copy")
+
+
+def _say_what_is_shared(settings: schema.Config) -> None:
+    """Name the folders that several watches use."""
+    users: dict[tuple[str, Path], list[str]] = {}
+    for watch in settings.watches:
+        for role, folder in watch.folders.items():
+            users.setdefault((role, folder.resolve()), []).append(watch.name)
+    for (role, folder), names in users.items():
+        if len(names) > 1:
+            _say(f"{role} {display.shown(folder)}", f"shared by {', '.join(names)}; names that are taken get a number")
+
+
+def _check_metrics(settings: schema.Config, path: Path) -> Iterator[OcrdError]:
+    listen = settings.metrics.listen
+    what = f"metrics.listen {display.shown(listen)}"
+    if not listen:
+        return
+    told = status.read(path)
+    if told and status.judged(told, time.time()).state in _LISTENING:
+        _say(what, "the daemon that runs listens there")
+        return
+    try:
+        metrics.try_listening(listen)
+    except ConfigError as error:
+        yield _complain(what, error)
+    else:
+        _say(what, "can be listened at")
 
 
 def _check_group(watch: schema.Watch) -> Iterator[OcrdError]:

@@ -1,47 +1,72 @@
 """`ocrd convert`: files to Markdown in one shot, without watches, claims or archive."""
 
 import asyncio
+import glob
 import os
 import stat
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ocrd import display, engines
+from ocrd.commands.history import of_name
 from ocrd.concurrency.fair_window import Window
 from ocrd.concurrency.worker_pool import Limits
+from ocrd.config import overrides
 from ocrd.config.schema import Config, Watch
-from ocrd.errors import DocumentError
+from ocrd.errors import ConfigError, DocumentError, cause_of
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order, is_source_name
-from ocrd.model import PageResult
+from ocrd.model import COMPANION, PageResult
 from ocrd.output.kinds import Materials
-from ocrd.output.split import Separator
 from ocrd.pipeline import output_files
-from ocrd.pipeline.document import Figures, Progress, Tools, read_document
+from ocrd.pipeline.document import Figures, Progress, Tools, approach_of, read_document
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import os_errors, publish
 from ocrd.storage.result import Result
 
+_AT_ONCE = 16
+"""Documents in work at the same time: enough for any engine, and few enough bars for a terminal."""
+_MOST_NAMED = 10
+"""Pages to look at that are named."""
 
-def convert_files(  # noqa: PLR0913 - as many wishes as the command line has
-    files: list[Path],
-    output: Path | None,
-    settings: Config,
-    progress: Progress,
-    *,
-    outputs: tuple[str, ...] = ("markdown",),
-    split: Separator = "none",
-) -> bool:
-    """Read each file, or folder of images, into `output`, or beside it. Returns whether all could be read.
 
-    `outputs` and `split` are as the settings of a watch.
-    What can't be read is told on stderr, and costs no other file. Raises ConfigError, EngineError, MachineError.
+def settings_of(watches: Sequence[Watch], name: str, **given: object) -> Watch:
+    """Say how to read and write: as the watch of this name, or the only one, has it, but for what is `given`.
+
+    Raises ConfigError if there is no such watch, or more than one to choose from.
     """
-    there = [_named(path) for path in files if _is_there(path)]  # a slip of the pen needs no engine to be found
-    documents = [document for path in there for document in _documents(path)]
-    watch = Watch.model_construct(outputs=outputs, split=split)
+    chosen = of_name(watches, name) if watches else ()
+    if len(chosen) > 1:
+        names = ", ".join(watch.name for watch in chosen)
+        raise ConfigError(f"The configuration has {len(chosen)} watches: {names}.", "Say with --watch whose settings.")
+    base = chosen[0] if chosen else Watch.model_construct()
+    return base.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+
+def convert_files(
+    files: Sequence[Path], output: Path | None, settings: Config, progress: Progress, watch: Watch
+) -> bool:
+    """Read each file, folder or glob into `output`, or beside it, as `watch` has it. Returns whether all could be read.
+
+    Of a folder, all images are one document, and each PDF is one. What can't be read is told on stderr, and costs no
+    other file. Raises ConfigError, EngineError, MachineError.
+    """
+    given = [found for path in files for found in _matching(path)]
+    there = [_named(path) for path in given if _is_there(path)]  # a slip of the pen needs no engine to be found
+    documents = list(dict.fromkeys(document for path in there for document in _documents(path)))
     good = asyncio.run(_convert(documents, output, settings, progress, watch)) if documents else 0
-    return (good, len(there)) == (len(documents), len(files))
+    return (good, len(there)) == (len(documents), len(given))
+
+
+def _matching(path: Path) -> list[Path]:
+    """List the sources that a glob matches, where a shell has left it as it is; anything else stands for itself."""
+    if os.path.lexists(path) or not glob.has_magic(str(path)):
+        return [path]
+    found = sorted(map(Path, glob.glob(str(path), recursive=True)), key=lambda one: in_order(str(one)))
+    return [one for one in found if one.is_dir() or is_source_name(one.name)] or [path]
 
 
 def _documents(path: Path) -> list[Path]:
@@ -89,44 +114,89 @@ async def _convert(files: list[Path], output: Path | None, settings: Config, pro
     try:
         await engine.start()
         tools = Tools(engine, renderer, Window(engine.window + 2 * renderer.workers), progress=progress)
-        return sum([await _one(path, output or path.parent, tools, watch) for path in files])
+        return await _all(files, output, tools, watch)
     finally:
         await engine.close()
         await renderer.close()
 
 
-async def _one(path: Path, folder: Path, tools: Tools, watch: Watch) -> bool:
+async def _all(files: Sequence[Path], output: Path | None, tools: Tools, watch: Watch) -> int:
+    """Read files side by side, and publish them one after the other, as they were given. Returns how many were read."""
+    at_once = asyncio.Semaphore(_AT_ONCE)  # it lets them in by their order, so that each waits for those in work only
+    turns = [asyncio.Event() for _ in range(len(files) + 1)]
+    turns[0].set()
+
+    async def one(number: int, path: Path) -> bool:
+        async with at_once:
+            try:
+                await _one(path, output or path.parent, tools, watch, turns[number])
+            except DocumentError as error:
+                await turns[number].wait()
+                _refuse(path, error)
+                return False
+            finally:
+                tools.progress.ended(path.name)
+                turns[number + 1].set()
+            return True
+
     try:
-        facts = await tools.renderer.open(path)
-        with tempfile.TemporaryDirectory(prefix="ocrd-convert-") as scratch:
-            result = Result(Path(scratch))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(number, path)) for number, path in enumerate(files)]
+    except BaseExceptionGroup as several:
+        raise cause_of(several) from None
+    return sum(task.result() for task in tasks)
 
-            async def keep(_: PageResult, figures: Figures) -> None:
-                result.keep_figures(figures)
 
-            document = await read_document(
-                path,
-                path.name,
-                facts,
-                tools,
-                keep=keep,
-                settings=watch.pages,
-                separators=watch.sheets,
-                illustrate=watch.illustrated,
-            )
-            stream = output_files.streaming(Path(scratch), tools.on_disk)
-            materials = Materials(watch.style, result.figure, path, tools.renderer, stream)
-            made = await output_files.make(document, watch, materials, tools.on_disk)
-            result.finish(made, output_files.figures_beside(document, made))
-            sidecars = _delivered(result, folder, path.name if path.is_dir() else path.stem)
-    except DocumentError as error:
-        _refuse(path, error)
-        return False
-    finally:
-        tools.progress.ended(path.name)
-    for sidecar in sidecars:
-        print(display.shown(sidecar))
-    return True
+async def _one(path: Path, folder: Path, tools: Tools, watch: Watch, turn: asyncio.Event) -> None:
+    """Read a document; when it is its turn, publish it, and print where the sidecar of each of its parts lies."""
+    own = _own_settings(path)
+    options = overrides.read(own)
+    approach = approach_of(options, tools.engine, " and ".join(map(display.shown, own)))
+    watch = overrides.applied(options, watch)
+    facts = await tools.renderer.open(path)
+    with tempfile.TemporaryDirectory(prefix="ocrd-convert-") as scratch:
+        result = Result(Path(scratch))
+
+        async def keep(_: PageResult, figures: Figures) -> None:
+            result.keep_figures(figures)
+
+        document = await read_document(
+            path,
+            path.name,
+            facts,
+            tools,
+            keep=keep,
+            settings=watch.pages,
+            separators=watch.sheets,
+            illustrate=watch.illustrated,
+            approach=approach,
+        )
+        document = replace(document, settings=overrides.as_facts(options))
+        stream = output_files.streaming(Path(scratch), tools.on_disk)
+        materials = Materials(watch.style, result.figure, path, tools.renderer, stream)
+        made = await output_files.make(document, watch, materials, tools.on_disk)
+        result.finish(made, output_files.figures_beside(document, made))
+        await turn.wait()
+        for sidecar in _delivered(result, folder, path.name if path.is_dir() else path.stem):
+            print(display.shown(sidecar))
+    if document.problems:
+        numbers = ", ".join(str(page.index + 1) for page in document.problems[:_MOST_NAMED])
+        more = " …" if len(document.problems) > _MOST_NAMED else ""
+        print(f"ocrd: {display.shown(path)}: pages to look at: {numbers}{more}", file=sys.stderr)
+
+
+def _own_settings(path: Path) -> dict[str, str | None]:
+    """Read the settings of the folder that a scan lies in, and its companion's, by their paths."""
+    around = path / COMPANION if path.is_dir() else path.with_name(COMPANION)
+    found: dict[str, str | None] = {}
+    for companion in (around, path.with_name(path.name + COMPANION)):
+        with suppress(FileNotFoundError):
+            try:
+                with companion.open("rb") as file:
+                    found[str(companion)] = file.read(overrides.MOST + 1).decode(errors="surrogateescape")
+            except (PermissionError, IsADirectoryError):
+                found[str(companion)] = None
+    return found
 
 
 def _refuse(path: Path, error: DocumentError) -> None:

@@ -77,6 +77,17 @@ class ProgressBars(document.Progress):
         bar.done += kept
         self._draw(bar)
 
+    def reached(self, name: str, done: int) -> None:
+        """Tell how many pages of a document are done by now."""
+        if bar := self._bars.get(name):
+            bar.done = done
+            self._draw(bar)
+
+    def next_page(self, name: str) -> None:
+        """Tell that one more page of a document is done."""
+        if bar := self._bars.get(name):
+            self.reached(name, bar.done + 1)
+
     def page(self, name: str, result: PageResult) -> None:
         if bar := self._bars.get(name):
             bar.done += 1

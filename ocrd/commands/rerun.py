@@ -1,56 +1,202 @@
-"""`ocrd rerun`: the wish to have pages of a delivered document read again, left where the daemon finds it."""
+"""`ocrd rerun`: the wish to have pages of delivered scans read again, left where the daemon finds it."""
 
 import re
-from collections.abc import Callable, Iterable
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
+from ocrd.commands.progress_bars import ProgressBars
 from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import FileStamp
-from ocrd.storage import deliveries
+from ocrd.storage import deliveries, originals
 from ocrd.storage.deliveries import Delivered
 from ocrd.storage.durable import make_and_delete
 from ocrd.storage.job import JobRecord, Rerun
-from ocrd.storage.spool import ask_for_rerun
+from ocrd.storage.originals import Original
+from ocrd.storage.spool import ask_for_rerun, rerun_progress
 
 MANY = 100
 """Pages beyond which a person is asked first."""
 _MOST = 100_000
 """Pages in one range: beyond any scan, and no strain on memory."""
+PATIENCE = 600.0
+"""Seconds without a page after which nobody waits any longer."""
+_LOOK = 0.5
+"""Seconds between two looks at how a rerun gets on."""
 WORDS = ("all", "problems")
 
 Range = tuple[int, int | None]
 """The first and the last of some pages; None for the document's last."""
 
 
-def ask(name: str, pages: str, watches: Iterable[Watch], sure: Callable[[int], object] = bool) -> str:
-    """Ask for pages of the document that `name` means to be read again; returns a sentence for a person.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Pages of one document that are to be read again."""
 
-    `pages` are `all`, `problems`, or numbers and ranges: `7,12-15,20-`. `sure` is called with their number where that
-    is more than `MANY`, and may raise what ends the command. Raises DocumentError if the name, the pages or the
-    original can't be found, MachineError.
+    found: Delivered
+    """The document."""
+    pages: tuple[int, ...]
+    """Their numbers in the source, from 1."""
+    original: Original
+    """What they are read from."""
+
+    @property
+    def sidecar(self) -> Path:
+        """Where the document lies."""
+        return self.found.watch.outbox / self.found.sidecar
+
+
+def run(
+    names: Sequence[str],
+    pages: str,
+    watches: Sequence[Watch],
+    sure: Callable[[int], object] = bool,
+    *,
+    wait_for_it: bool = False,
+) -> None:
+    """Ask for pages of these documents to be read again, without names of all that have problems; print what is asked.
+
+    `sure` is called with the number of pages where that is more than `MANY`, and may raise what ends the command. With
+    `wait_for_it` it waits until they are read. Raises DocumentError, once the others are asked for, if one is not;
+    MachineError.
+    """
+    refused: list[DocumentError] = []
+    wishes = _wishes(names, pages, watches, refused)
+    if (count := sum(len(wish.pages) for wish in wishes)) > MANY:
+        sure(count)
+    if not wishes and not refused:
+        print("There is no page to look at.")
+    jobs = {}
+    for wish in wishes:
+        job = ask(wish)
+        jobs[job] = wish
+        print(asked(wish, job))
+    if wait_for_it and jobs:
+        refused += _waited(jobs)
+    for refusal in refused[:-1]:
+        print(f"ocrd: {refusal.what}\n{refusal.remedy}", file=sys.stderr)
+    if refused:
+        raise refused[-1]
+
+
+def _wishes(names: Sequence[str], pages: str, watches: Sequence[Watch], refused: list[DocumentError]) -> list[Wish]:
+    """List what is meant; why one document can't be read again goes to `refused`."""
+    if not names:
+        return of_problems(watches, refused)
+    wishes = []
+    for name in names:
+        try:
+            wishes.append(of_name(name, pages, watches))
+        except DocumentError as error:
+            refused.append(error)
+    return wishes
+
+
+def _waited(jobs: Mapping[str, Wish]) -> list[DocumentError]:
+    """Wait for these jobs, print what got better, and return what is wrong."""
+    with ProgressBars() as bars:
+        left = wait(jobs, bars)
+    print(better(wish for job, wish in jobs.items() if job not in left))
+    remedy = "Is a daemon running (ocrd status)? What was asked for stays asked for."
+    return [DocumentError(f"{len(left)} document(s) were not read again yet.", remedy)] if left else []
+
+
+def of_name(name: str, pages: str, watches: Iterable[Watch]) -> Wish:
+    """Say which pages of the document that `name` means are to be read again.
+
+    `pages` are `all`, `problems`, or numbers and ranges: `7,12-15,20-`. Raises DocumentError if the name, the pages or
+    the original can't be found, MachineError.
     """
     ranges = () if pages in WORDS else parse(pages)
-    found = deliveries.find(name, watches)
+    return _wish(deliveries.find(name, watches), pages, ranges)
+
+
+def of_problems(watches: Iterable[Watch], refused: list[DocumentError]) -> list[Wish]:
+    """List the pages of all documents that somebody should look at; why one can't be read again goes to `refused`.
+
+    Raises MachineError.
+    """
+    wishes = []
+    for found in deliveries.with_problems(watches):
+        try:
+            wishes.append(_wish(found, "problems", ()))
+        except DocumentError as error:
+            refused.append(error)
+    return wishes
+
+
+def _wish(found: Delivered, pages: str, ranges: Iterable[Range]) -> Wish:
     numbers = _wanted(pages, ranges, found)
     _check_pages(found, numbers)
-    watch = found.watch
-    original = deliveries.original(watch, found.facts, found.sidecar)
+    original = originals.original(found.watch, found.facts, found.sidecar)
     if original is None:
-        raise DocumentError(
-            f"The original of {shown(found.sidecar)} is neither in {shown(watch.archive)} nor in {shown(watch.error)}.",
-            "Put it back there, or drop it into the inbox to have all of it read.",
-        )
-    if len(numbers) > MANY:
-        sure(len(numbers))
-    record = JobRecord(
-        watch.name, found.source, FileStamp.of(original.path.lstat()), rerun=Rerun(found.sidecar, numbers)
-    )
+        remedy = "Put it back there, or drop it into the inbox to have all of it read."
+        raise originals.missing(found.watch, found.facts, found.sidecar, remedy)
+    return Wish(found, numbers, original)
+
+
+def ask(wish: Wish) -> str:
+    """Ask for the pages to be read again; returns the job's id. Raises MachineError."""
+    watch, found = wish.found.watch, wish.found
+    stamp = FileStamp.of(wish.original.path.lstat())
+    record = JobRecord(watch.name, found.source, stamp, rerun=Rerun(found.sidecar, wish.pages))
     job = ask_for_rerun(watch.work_folder, record)
     with suppress(MachineError):  # only a hint, so that the daemon looks now and not in a minute
         make_and_delete(watch.inbox / ".ocrd-rerun.tmp")
-    return f"Asked for {len(numbers)} page(s) of {shown(watch.outbox / found.sidecar)} to be read again (job {job})."
+    return job
+
+
+def asked(wish: Wish, job: str) -> str:
+    """Say what was asked for, and of which files."""
+    count = f"{len(wish.pages)} page(s) of {shown(wish.sidecar)}"
+    return f"Asked for {count} to be read again from {shown(wish.original.path)} (job {job}).{wish.original.remark}"
+
+
+def wait(
+    jobs: Mapping[str, Wish], bars: ProgressBars, sleep: Callable[[float], None] = time.sleep
+) -> Mapping[str, Wish]:
+    """Wait until these jobs, by id, have come to their end, and show how they get on.
+
+    Returns those that did not before `PATIENCE` seconds had gone by without a page.
+    """
+    for job, wish in jobs.items():
+        bars.opened(_title(job, wish), len(wish.pages), 0)
+    left, read, silent = dict(jobs), 0, 0.0
+    while left and silent < PATIENCE:
+        before, read = read, 0
+        for job, wish in jobs.items():
+            done = rerun_progress(wish.found.watch.work_folder, job) if job in left else None
+            read += len(wish.pages) if done is None else done
+            bars.reached(_title(job, wish), len(wish.pages) if done is None else done)
+            if done is None and job in left:
+                del left[job]
+                bars.ended(_title(job, wish))
+        silent = silent + _LOOK if read == before else 0.0
+        if left:
+            sleep(_LOOK)
+    return left
+
+
+def _title(job: str, wish: Wish) -> str:
+    return f"{wish.found.stem} ({job})"
+
+
+def better(wishes: Iterable[Wish]) -> str:
+    """Count what became of the pages that were read again, by what the documents say now and said before."""
+    before = after = mended = unread = 0
+    for wish in wishes:
+        with suppress(DocumentError):  # collected meanwhile
+            now = deliveries.look(wish.found.watch, wish.found.sidecar)
+            unread += "status" in now.facts and now.facts.get("reruns") == wish.found.facts.get("reruns")
+            old, new = ({*deliveries.problems(one)} & {*wish.pages} for one in (wish.found, now))
+            before, after, mended = before + len(old), after + len(new), mended + len(old - new)
+    counts = f"Pages with problems: {before} before, {after} now; {mended} got better."
+    return counts + (f" {unread} document(s) could not be read again; the log says why." if unread else "")
 
 
 def _wanted(pages: str, ranges: Iterable[Range], found: Delivered) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import structlog
 
 from ocrd.commands import problems_html
 from ocrd.commands.problems_html import Entry
+from ocrd.commands.progress_bars import ProgressBars
 from ocrd.commands.review_html import ReviewPage, html
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Config
@@ -20,11 +22,12 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.markup import layout_blocks
 from ocrd.markup.layout_blocks import Block
-from ocrd.model import Box, Placement, Verdict
-from ocrd.output import front_matter, json_file, kinds, markdown
+from ocrd.model import Box, PageResult, Placement, Reading, Verdict
+from ocrd.output import front_matter, json_file, kinds, markdown, plain_text
 from ocrd.rendering.renderer import Renderer
-from ocrd.storage import deliveries, durable, naming
+from ocrd.storage import deliveries, durable, naming, originals
 from ocrd.storage.deliveries import Delivered
+from ocrd.storage.originals import Original
 from ocrd.storage.os_errors import machine_faults
 
 log = structlog.get_logger("ocrd")
@@ -52,7 +55,9 @@ def write(name: str, settings: Config, output: Path | None) -> Path:
     """
     delivered = deliveries.find(name, settings.watches)
     document = _read(delivered)
-    pages = asyncio.run(_shown_pages(delivered, document, settings))
+    with ProgressBars() as bars:
+        bars.opened(delivered.stem, len(document.pages), 0)
+        pages = asyncio.run(_shown_pages(delivered, document, settings, lambda: bars.next_page(delivered.stem)))
     stem = Path(delivered.stem).name
     target = Path(f"{stem}.review.html")
     if output:
@@ -75,11 +80,13 @@ def write_problems(settings: Config, output: Path | None) -> Path | None:
             folder.mkdir(parents=True)
         except FileExistsError as error:
             raise DocumentError(f"{shown(folder)} is there already.", "Give another folder with --output.") from error
-    entries = asyncio.run(_entries(found, settings, folder))
+    with ProgressBars() as bars:
+        bars.opened("documents", len(found), 0)
+        entries = asyncio.run(_entries(found, settings, folder, lambda: bars.next_page("documents")))
     return _written(folder / "index.html", problems_html.html(entries))
 
 
-async def _entries(found: Iterable[Delivered], settings: Config, folder: Path) -> list[Entry]:
+async def _entries(found: Iterable[Delivered], settings: Config, folder: Path, done: Callable[[], None]) -> list[Entry]:
     """Write the review pages, one after the other; what ocrd did not write is left out, and logged."""
     entries = []
     async with _renderer(settings) as renderer:
@@ -88,6 +95,7 @@ async def _entries(found: Iterable[Delivered], settings: Config, folder: Path) -
                 entries.append(await _entry(delivered, renderer, folder))
             except DocumentError as error:
                 log.warning("not in the index", sidecar=shown(delivered.sidecar), reason=str(error))
+            done()
     return entries
 
 
@@ -115,18 +123,64 @@ def _facts(document: _Reviewed) -> list[tuple[str, str]]:
 
 
 def _read(delivered: Delivered) -> _Reviewed:
-    """Read the JSON of a document, which knows where each block stands, or the Markdown where there is no JSON."""
+    """Read the JSON of a document, which knows where each block stands, or the Markdown or text where there is none.
+
+    What a person corrected in the Markdown beside the JSON goes before it.
+    """
     outbox, name = delivered.watch.outbox, delivered.stem + kinds.JSON.ending
     has_json = (outbox / name).is_file()
     name = name if has_json else delivered.sidecar
-    data = deliveries.read(outbox, name)
     try:
-        text = data.decode().replace("\r\n", "\n")
-        return _from_json(json.loads(text)) if has_json else _from_markdown(text, delivered.facts)
+        if has_json:
+            document = _from_json(json.loads(_text(outbox, name)))
+            is_beside = delivered.ending == kinds.MARKDOWN.ending
+            return _corrected(document, _text(outbox, delivered.sidecar), delivered) if is_beside else document
+        if delivered.ending == kinds.TEXT.ending:
+            return _from_text(_text(outbox, name), delivered)
+        return _from_markdown(_text(outbox, name), delivered.facts)
     except (ValueError, KeyError, TypeError) as error:
         raise DocumentError(
             f"{shown(outbox / name)} is not what ocrd wrote: {type(error).__name__}: {error}.", "Drop the scan again."
         ) from error
+
+
+def _text(outbox: Path, name: str) -> str:
+    return deliveries.read(outbox, name).decode("utf-8-sig").replace("\r\n", "\n")
+
+
+def _corrected(document: _Reviewed, sidecar: str, delivered: Delivered) -> _Reviewed:
+    """Take each page from the Markdown that reads otherwise there than what ocrd would have written of it."""
+    texts = {number: markdown.without_own_marks(body) for number, body in front_matter.divided(sidecar).pages}
+    read = [_result(raw) for raw in document.facts["pages"]]
+    style = delivered.watch.style.of(read)
+    pages = []
+    for (page, placement), result in zip(document.pages, read, strict=True):
+        own = texts.get(page.number)
+        if own is not None and _letters(own) != _letters(markdown.section(result, style, noted=False)):
+            page = replace(page, blocks=layout_blocks.parse(own), corrected=True)  # noqa: PLW2901 - as it is shown
+        pages.append((page, placement))
+    return replace(document, pages=tuple(pages))
+
+
+def _result(raw: dict[str, Any]) -> PageResult:
+    """Make the page again that a JSON tells of, as far as its text goes."""
+    index, verdict = raw["page"] - 1, Verdict(raw["verdict"])
+    reading = None if raw["tokens"] is None else Reading(index, raw["read"], "stop", 0, 0.0)
+    return PageResult(index, verdict, raw["reason"], reading, figures=tuple(raw["figures"]))
+
+
+def _letters(text: str) -> str:
+    """Keep of Markdown what a person would change: neither markup nor how lines are broken."""
+    return "".join(char for char in plain_text.plain(text) if char.isalnum())
+
+
+def _from_text(text: str, delivered: Delivered) -> _Reviewed:
+    pages = []
+    for number, page in enumerate(plain_text.divided(text), 1):
+        verdict = Verdict.OK if page.strip() else Verdict.BLANK
+        blocks = [Block("text", (), page)] if page.strip() else []
+        pages.append((ReviewPage(number, verdict, "", b"", _A4, blocks), Placement()))
+    return _Reviewed(delivered.facts, tuple(pages))
 
 
 def _from_json(raw: dict[str, Any]) -> _Reviewed:
@@ -165,10 +219,12 @@ def _from_markdown(text: str, facts: dict[str, Any]) -> _Reviewed:
     return _Reviewed(facts, tuple(pages))
 
 
-async def _shown_pages(delivered: Delivered, document: _Reviewed, settings: Config) -> list[ReviewPage]:
+async def _shown_pages(
+    delivered: Delivered, document: _Reviewed, settings: Config, done: Callable[[], None]
+) -> list[ReviewPage]:
     with _original(delivered, document) as source:
         async with _renderer(settings) as renderer:
-            return await _with_images(document, source, renderer)
+            return await _with_images(document, source, renderer, done)
 
 
 @asynccontextmanager
@@ -183,24 +239,41 @@ async def _renderer(settings: Config) -> AsyncIterator[Renderer]:
 @contextmanager
 def _original(delivered: Delivered, document: _Reviewed) -> Iterator[Path | None]:
     """Keep the original of a document open; None if it is gone."""
-    original = deliveries.original(delivered.watch, document.facts, delivered.sidecar)
+    original = originals.original(delivered.watch, document.facts, delivered.sidecar)
     if original is None:
         yield None
         return
+    _tell_of(original, delivered)
     with (
         TemporaryDirectory(prefix="ocrd-review-") as scratch,
-        deliveries.opened_original(original, Path(scratch, "original")) as source,
+        originals.opened(original, Path(scratch, "original")) as source,
     ):
         yield source
 
 
+def _tell_of(original: Original, delivered: Delivered) -> None:
+    """Say which file is shown where it is not the one that was archived under its name."""
+    if original.others or shown(original.files[0]) not in {delivered.source, *delivered.facts.get("files", ())}:
+        print(f"The original lies at {shown(original.path)}.{original.remark}", file=sys.stderr)
+
+
 async def _with_images(
-    document: _Reviewed, source: Path | None, renderer: Renderer, *, small: bool = False
+    document: _Reviewed,
+    source: Path | None,
+    renderer: Renderer,
+    done: Callable[[], None] = lambda: None,
+    *,
+    small: bool = False,
 ) -> list[ReviewPage]:
     if source is None:
         return [page for page, _ in document.pages]
-    pages = (_with_image(*page, source, renderer, small=small) for page in document.pages)
-    return list(await asyncio.gather(*pages))
+
+    async def drawn(page: ReviewPage, placement: Placement) -> ReviewPage:
+        shown_page = await _with_image(page, placement, source, renderer, small=small)
+        done()
+        return shown_page
+
+    return list(await asyncio.gather(*(drawn(*page) for page in document.pages)))
 
 
 async def _with_image(

@@ -8,6 +8,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 from ocrd.display import shown
@@ -35,6 +36,8 @@ class ReviewPage:
     """What was read."""
     attempts: Sequence[str] = field(default=())
     """What was tried, in words."""
+    corrected: bool = False
+    """Whether its text is what a person made of it since."""
 
 
 def html(title: str, facts: Sequence[tuple[str, str]], pages: Sequence[ReviewPage]) -> str:
@@ -52,24 +55,39 @@ def html(title: str, facts: Sequence[tuple[str, str]], pages: Sequence[ReviewPag
         for page in pages
     )
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(shown(value))}</dd>" for name, value in facts)
+    steps = _steps([page for page in ordered if not page.verdict.sound])
     body = (
         f'{skip}<header><h1>{escape(shown(title))}</h1><p class="summary {"bad" if problems else "good"}">{summary}, '
         f'{len(pages)} in all</p><nav aria-label="Pages">{links}</nav></header>\n'
         f"<details class=facts><summary>About this document</summary><dl>{rows}</dl></details>\n"
-        f"<main>\n{''.join(map(_page, ordered))}</main>\n"
+        f"<main>\n{''.join(_page(page, steps.get(page.number, '')) for page in ordered)}</main>\n"
     )
     return html_page.shell(f"{title} · review", style, body, "en")
 
 
-def _page(page: ReviewPage) -> str:
+def _steps(problems: Sequence[ReviewPage]) -> dict[int, str]:
+    """Write the links from each page with problems to the next and the one before, by number.
+
+    The next one is the first that a tab leads to from there, and has a key of its own (`accesskey`).
+    """
+    links = {page.number: "" for page in problems}
+    for page, following in pairwise(problems):
+        links[page.number] += f'<a class="step" href="#p{following.number}" accesskey="n">Next problem</a>'
+    for before, page in pairwise(problems):
+        links[page.number] += f'<a class="step" href="#p{before.number}" accesskey="p">Problem before</a>'
+    return links
+
+
+def _page(page: ReviewPage, steps: str) -> str:
     name = f"p{page.number}"
+    corrected = '<span class="corrected">as corrected by hand</span>' if page.corrected else ""
     reason = f'<p class="reason">{escape(shown(page.reason))}</p>' if page.reason else ""
     attempts = "".join(f"<li>{escape(shown(attempt))}</li>" for attempt in page.attempts)
     tried = f'<details class="tried"><summary>What was tried</summary><ol>{attempts}</ol></details>' if attempts else ""
     text = "".join(_block(name, number, block) for number, block in enumerate(page.blocks, 1))
     return (
-        f'<section id="{name}">\n<h2>Page {page.number} <span class="badge {page.verdict}">{page.verdict}</span></h2>\n'
-        f'{reason}<div class="pair"><figure>{_image(name, page)}</figure>\n'
+        f'<section id="{name}">\n<h2>Page {page.number} <span class="badge {page.verdict}">{page.verdict}</span> '
+        f'{corrected}{steps}</h2>\n{reason}<div class="pair"><figure>{_image(name, page)}</figure>\n'
         f'<div class="words">{text or "<p class=none>Nothing was read here.</p>"}</div></div>\n{tried}</section>\n'
     )
 

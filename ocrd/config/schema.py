@@ -47,6 +47,13 @@ def _each_once(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _that_bars_can_hold(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if not text or text != text.strip() or not text.isprintable():
+            raise ValueError(f"must hold texts as barcodes do, without spaces around them; {text!r} would match none")
+    return texts
+
+
 if TYPE_CHECKING:
     OutputName = str
 else:
@@ -119,7 +126,7 @@ class Settle(Section):
     patience: Duration = Field(
         default=600.0,
         description="A file that looks unfinished, or is held open by a program, is waited for this long since "
-        "its last change; `ocrd once` does not wait.",
+        "its last change; `ocrd once` does not wait, and leaves it for the next time.",
     )
     rescan: Annotated[Duration, at_least(0.1, "100ms")] = Field(
         default=60.0, description="The inbox is looked through this often, events or not."
@@ -267,11 +274,16 @@ class Watch(Section):
         description="Take a scan of several documents apart into NAME-1.md, NAME-2.md …, at blank pages or at sheets "
         "with a barcode.",
     )
-    separators: Names = Field(
+    separators: Annotated[Names, AfterValidator(_that_bars_can_hold)] = Field(
         default=("PATCHT",),
         min_length=1,
-        description="Texts of the barcodes (QR, Data Matrix, Code 39, Code 128) that make a page a separator sheet; "
-        "`ocrd split-sheet` makes one to print. Any other barcode separates nothing.",
+        description="Texts of the barcodes (QR, Data Matrix, Code 39, Code 128) that make a page a separator sheet, or "
+        "patterns for them such as DOC-*; `ocrd split-sheet` makes one to print. Any other barcode separates nothing.",
+    )
+    separators_in_pdf: bool = Field(
+        default=True,
+        description="Whether the PDF of each part has the sheets and blank pages that separate, too. The text tells of "
+        "them either way.",
     )
     mode: FileMode | None = Field(
         default=None,

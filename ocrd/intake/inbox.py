@@ -118,14 +118,16 @@ class Inbox:
         It is held back as long as there is patience, and comes again from a later look. Raises MachineError.
         """
         why = await self._on_disk(self._unfinished, settled)
-        if why and self._once:
-            self._log.warning("left for the next time", source=self._name(settled.path), reason=why)
-            return None
         if not why:
             try:
                 return await _count_all(settled, count_pages)
             except IncompleteError as error:
                 why = error.what
+                if self._once and not await self._on_disk(self._is_young, settled):
+                    return 1
+        if self._once:
+            self._log.warning("left for the next time", source=self._name(settled.path), reason=why)
+            return None
         if not self.tracker.put_off(settled.path, time.monotonic()):
             return 1
         if self._waiting.get(settled.path) != why:
@@ -184,6 +186,18 @@ class Inbox:
             if why := unfinished(path, stamp, local=self._local):
                 return why if path == settled.path else f"of {shown(path.name)}: {why}"
         return ""
+
+    def _is_young(self, settled: Settled) -> bool:
+        """Whether one of its files was written, or moved here, so lately that more of it may be on its way.
+
+        By the time of its last change that nobody can set, since a copy can carry the mtime of its original.
+        """
+        now = time.time()
+        with machine_faults("look at", settled.path):
+            try:
+                return any(abs(now - path.lstat().st_ctime) < self._settle.patience for path in settled.files)
+            except FileNotFoundError:
+                return True  # it is not there any more: the claim would find that out
 
     def _arrived_at(self, place: tuple[int, int]) -> None:
         """Begin with a folder that is new under this name: at the start, mounted, or made anew."""

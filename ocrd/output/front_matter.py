@@ -1,8 +1,9 @@
 """What stands around the pages, written and read back: front matter, page markers, notes beside refused sources."""
 
+import codecs
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import yaml
@@ -80,7 +81,8 @@ def identity_of(sidecar: bytes) -> dict[str, Any] | None:
 
 
 def _front_of(sidecar: bytes) -> bytes | None:
-    head, end, _ = sidecar.replace(b"\r\n", b"\n").partition(b"\n---\n")
+    text = sidecar.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    head, end, _ = text.partition(b"\n---\n")
     return head.removeprefix(b"---\n") if end and head.startswith(b"---\n") else None
 
 
@@ -93,16 +95,18 @@ def _sound(front: bytes) -> dict[str, Any] | None:
     return facts if sound else None
 
 
-def facts(document: Document, spelled: Callable[[str], str] = shown) -> dict[str, object]:
-    """Return what is told of a document beside its pages; `spelled` makes names of files fit to be written."""
+def facts(document: Document) -> dict[str, object]:
+    """Return what is told of a document beside its pages; names of files are spelled as for a person."""
     return {
-        "source": spelled(document.source),
-        **({"files": list(map(spelled, document.facts.files))} if document.facts.files else {}),
+        "source": shown(document.source),
+        **({"files": list(map(shown, document.facts.files))} if document.facts.files else {}),
         **({"missing_numbers": missing} if (missing := missing_numbers(document.source, document.facts.files)) else {}),
         "sha256": document.facts.sha256,
         "pages": document.facts.pages,
-        **({"attachments": list(map(spelled, document.facts.attachments))} if document.facts.attachments else {}),
+        **({"attachments": list(map(shown, document.facts.attachments))} if document.facts.attachments else {}),
         **({"part": f"{document.part[0]} of {document.part[1]}"} if document.part else {}),
+        **({"pages_of_scan": ranges(page.index + 1 for page in document.pages)} if document.part else {}),
+        **({"not_in_pdf": list(document.not_in_pdf)} if document.not_in_pdf else {}),
         **({"settings": dict(document.settings)} if document.settings else {}),
         "status": document.status,
         "engine": document.engine,
@@ -110,6 +114,17 @@ def facts(document: Document, spelled: Callable[[str], str] = shown) -> dict[str
         "date": document.date.isoformat(timespec="seconds"),
         "seconds": round(document.seconds, 1),
     }
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Write numbers as ranges, as `ocrd rerun --pages` takes them: `3-5,9`."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def missing_numbers(source: str, files: Sequence[str]) -> list[int]:

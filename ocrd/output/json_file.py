@@ -18,7 +18,7 @@ FORM = 1
 
 def write(document: Document) -> str:
     """Write all that is known of each page. Boxes are shares of the upright page, its size is in points (1/72 inch)."""
-    facts = front_matter.facts(document, sanitize.clean)
+    facts = front_matter.facts(document)
     pages = [_page(page) for page in document.pages]
     return _written({"form": FORM, "kind": document.facts.kind, **facts, "pages": pages})
 

@@ -67,6 +67,8 @@ class Replacement:
     """What the document is to tell of it: `date`, `pages`, `engine`, `model`."""
     stem: str
     """The name of the document's files without their endings, for links."""
+    not_in_pdf: Sequence[int] = ()
+    """Those of its pages that its PDF lacks, by number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +114,25 @@ class ScanKind(OutputKind):
 
     make: Callable[[Document, Materials], Awaitable[Path]]
     """Makes it, and says where it is kept until it goes out."""
-    replace: Callable[[Path, Replacement, Materials], Awaitable[Path]]
+    replace: Callable[[Path, Replacement, Materials], Awaitable[bytes | Path]]
     """Makes it anew with other pages, of the delivered file. Raises PageError if it can't be."""
 
 
 async def _make_pdf(part: Document, given: Materials) -> Path:
-    only = [page.index for page in part.pages] if part.part else []
+    kept = [page.index for page in part.pages if page.index + 1 not in part.not_in_pdf]
+    only = kept if part.part or part.not_in_pdf else []
     pages = _every_page(part.pages, part.facts.pages)
     return await given.stream(lambda pipe: given.workers.searchable(given.source, pages, only, pipe))
 
 
-async def _replace_in_pdf(delivered: Path, new: Replacement, given: Materials) -> Path:
-    places = {page.index: new.numbers.index(page.index + 1) for page in new.pages if page.index + 1 in new.numbers}
+async def _replace_in_pdf(delivered: Path, new: Replacement, given: Materials) -> bytes | Path:
+    numbers = [number for number in new.numbers if number not in new.not_in_pdf]
+    places = {page.index: numbers.index(page.index + 1) for page in new.pages if page.index + 1 in numbers}
+    if not places:
+        return delivered.read_bytes()
     pages = _every_page(new.pages, new.total)
-    total = len(new.numbers)
     return await given.stream(
-        lambda pipe: given.workers.exchange_searchable(given.source, delivered, pages, places, total, pipe)
+        lambda pipe: given.workers.exchange_searchable(given.source, delivered, pages, places, len(numbers), pipe)
     )
 
 
@@ -162,6 +167,7 @@ TEXT = TextKind(
     name="text",
     meaning="without markup",
     ending=".txt",
+    sidecar=Sidecar(facts=lambda _: None, pages=lambda data: plain_text.pages_of(data.decode(errors="replace"))),
     write=lambda part, given: plain_text.write(part, given.style),
     replace=lambda old, new, given: plain_text.replace_pages(old, new.pages, new.numbers, given.style),
 )

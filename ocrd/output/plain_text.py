@@ -25,12 +25,22 @@ def write(document: Document, style: Style) -> str:
     return PAGE_BREAK.join(_page(page, style) for page in document.pages) + "\n"
 
 
+def divided(text: str) -> list[str]:
+    """Take a text apart at its form feeds: a page each."""
+    return text.removesuffix("\n").split(PAGE_BREAK)
+
+
+def pages_of(text: str) -> list[int]:
+    """List its pages, counted from 1: those of the source, unless it is one part of a scan."""
+    return list(range(1, len(divided(text)) + 1))
+
+
 def replace_pages(text: str, pages: Sequence[PageResult], numbers: Sequence[int], style: Style) -> str:
     """Put pages in the place of their earlier readings.
 
     Raises DocumentError if it has not pages of these `numbers`, counted from 1 in the source.
     """
-    parts = text.removesuffix("\n").split(PAGE_BREAK)
+    parts = divided(text)
     if len(parts) != len(numbers):
         raise DocumentError(
             f"The text beside it has {len(parts)} page(s), between form feeds, and the sidecar {len(numbers)}.",

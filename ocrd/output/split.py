@@ -38,6 +38,18 @@ def parts(document: Document, separator: Separator) -> tuple[Document, ...]:
     )
 
 
+def separation(document: Document, separator: Separator) -> tuple[int, ...]:
+    """List the pages without text that separate, and those that go with them, by their numbers from 1 in the source.
+
+    Not all that there are: a document is never emptied.
+    """
+    found, run = [], False
+    for page in document.pages:
+        run = page.verdict is Verdict.BLANK and (run or _separates(page, separator))
+        found += [page.index + 1] if run else []
+    return tuple(found) if len(found) < len(document.pages) else ()
+
+
 def _separates(page: PageResult, separator: Separator) -> bool:
     match separator:
         case "none":

@@ -1,6 +1,7 @@
 """The files of a document: made once it is read, and made anew when pages of it were read again."""
 
 import asyncio
+import codecs
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from ocrd.errors import DocumentError, PageError
 from ocrd.model import Document
 from ocrd.output import kinds, split
 from ocrd.output.kinds import Kind, Materials, Replacement, ScanKind, Stream, TextKind
-from ocrd.storage import durable
+from ocrd.storage import deliveries, durable
 from ocrd.storage.result import Content
 
 log = structlog.get_logger("ocrd")
@@ -29,6 +30,8 @@ async def make(document: Document, watch: Watch, materials: Materials, on_disk: 
     """
     files: dict[str, Content] = {}
     for part in split.parts(document, watch.split):
+        if kinds.PDF.name in watch.outputs and not watch.separators_in_pdf:
+            part = replace(part, not_in_pdf=split.separation(part, watch.split))  # noqa: PLW2901 - what all are told
         wanted, told = list(kinds.named(watch.outputs)), part
         for kind in sorted(wanted, key=lambda kind: not isinstance(kind, ScanKind)):  # the others tell of its failure
             try:
@@ -92,9 +95,11 @@ async def _made(kind: Kind, part: Document, materials: Materials, on_disk: OnDis
 
 
 def _rewritten(kind: TextKind, delivered: Path, replacement: Replacement, materials: Materials) -> bytes:
-    try:
-        text = delivered.read_bytes().decode()
-    except UnicodeDecodeError as error:
-        name = shown(f"{replacement.stem}{kind.ending}")
-        raise DocumentError(f"{name} is not UTF-8: {error}.", "Save it as UTF-8.") from error
-    return kind.replace(text, replacement, materials).encode()
+    """Make a text anew, with the mark at its start and the ends of its lines that an editor may have given it."""
+    data = delivered.read_bytes()
+    deliveries.check_text(f"{replacement.stem}{kind.ending}", data)
+    mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+    of_windows = b"\r\n" in data and data.count(b"\r\n") == data.count(b"\n")
+    text = data.removeprefix(mark).decode()
+    new = kind.replace(text.replace("\r\n", "\n") if of_windows else text, replacement, materials)
+    return mark + (new.replace("\n", "\r\n") if of_windows else new).encode()

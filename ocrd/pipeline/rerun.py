@@ -33,12 +33,13 @@ from ocrd.pipeline import output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read_document
 from ocrd.pipeline.job_runner import Outcome
-from ocrd.storage import deliveries, durable, naming, os_errors
-from ocrd.storage.deliveries import Delivered, Original
+from ocrd.storage import deliveries, durable, leftovers, naming, originals, os_errors
+from ocrd.storage.deliveries import Delivered
 from ocrd.storage.durable import NotAsSeenError
 from ocrd.storage.job import RECORD, Job, Rerun
 from ocrd.storage.ledger import Entry
 from ocrd.storage.naming import access_of
+from ocrd.storage.originals import Original
 from ocrd.storage.result import Result, keep
 from ocrd.storage.safe_paths import beneath
 from ocrd.storage.spool import Spool, clear
@@ -108,13 +109,10 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     approach = approach_of(options, tools.engine, f"The facts of {shown(delivered.sidecar)}")
     watch = overrides.applied(options, watch)
     delivered = replace(delivered, watch=watch)
-    original = await tools.on_disk(deliveries.original, watch, delivered.facts, delivered.sidecar)
+    original = await tools.on_disk(originals.original, watch, delivered.facts, delivered.sidecar)
     if original is None:
-        raise DocumentError(
-            f"The original of {shown(delivered.sidecar)} is neither in {shown(watch.archive)} nor in "
-            f"{shown(watch.error)}.",
-            "Put it back there, and ask again.",
-        )
+        remedy = "Put it back there, and ask again."
+        raise await tools.on_disk(originals.missing, watch, delivered.facts, delivered.sidecar, remedy)
     async with _opened(original, job.folder / "original", tools) as source:
         facts = await tools.renderer.open(source)
         document = await _read(job, source, facts, attempts, watch, approach, tools)
@@ -131,6 +129,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
                 "model": document.model,
             },
             stem=Path(delivered.stem).name,
+            not_in_pdf=_numbers_in(delivered.facts.get("not_in_pdf")),
         )
         kept_as = {new: kept for kept, new in figures.items()}
         materials = Materials(
@@ -149,10 +148,10 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
 
 @asynccontextmanager
 async def _opened(original: Original, scratch: Path, tools: Tools) -> AsyncIterator[Path]:
-    """Open an original, as `deliveries.opened_original` does, without a step on a disk in the event loop."""
+    """Open an original, as `originals.opened` does, without a step on a disk in the event loop."""
     stack = ExitStack()
     try:
-        yield await tools.on_disk(stack.enter_context, deliveries.opened_original(original, scratch))
+        yield await tools.on_disk(stack.enter_context, originals.opened(original, scratch))
     finally:
         await tools.on_disk(stack.close)
 
@@ -195,6 +194,11 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
         if page not in good:
             log.warning("page left as it was", source=shown(job.record.name), page=page.index + 1, reason=page.reason)
     return replace(document, pages=good)
+
+
+def _numbers_in(told: object) -> list[int]:
+    """Read what a sidecar tells, which anybody can have written."""
+    return [number for number in told if isinstance(number, int)] if isinstance(told, list) else []
 
 
 def _with_new_names(pages: Sequence[PageResult], job_id: str) -> tuple[tuple[PageResult, ...], dict[str, str]]:
@@ -264,7 +268,7 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
         old, new = _old_and_new(job, ending)
         if durable.same_file(old, new):
             continue  # as a text in which the page reads as before: there is nothing to keep or to exchange
-        kept = _put(job, watch, old, f"{name}.bak", role, job.record.names.get(role))
+        kept = _keep_as_bak(job, watch, old, name, role)
         try:
             with (
                 os_errors.machine_faults("reach", watch.outbox / name),
@@ -273,11 +277,32 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
             ):
                 durable.replace_seen(new, target, old, tag=job.id)
         except NotAsSeenError:
+            if role in job.record.names:  # what it holds was changed by a person meanwhile: it was for nothing
+                durable.remove(kept)
             job.update(names={role: name for role, name in job.record.names.items() if role.startswith("done")})
             durable.remove(job.folder / _LIST)
             return False
         job.name_for(_done(ending), str(kept.relative_to(watch.outbox)))
+    _remove_old_crops(watch, stem, _request(job).pages, plan)
     return True
+
+
+def _keep_as_bak(job: Job, watch: Watch, old: Path, name: str, role: str) -> Path:
+    """Keep a file of the outbox as it was, as NAME.bak; one that holds the same already is enough."""
+    recorded = job.record.names.get(role)
+    if recorded is None:
+        for bak in leftovers.baks(watch.outbox, name):
+            if durable.same_file(old, bak):
+                return bak
+    return _put(job, watch, old, f"{name}.bak", role, recorded)
+
+
+def _remove_old_crops(watch: Watch, stem: str, pages: Sequence[int], plan: _Plan) -> None:
+    """Delete the pictures of earlier readings of these pages that no file beside them shows any more."""
+    for crop in leftovers.unshown_crops(watch.outbox, stem):
+        if leftovers.page_of_crop(crop) in pages and Path(crop).name not in plan.figures.values():
+            with os_errors.machine_faults("reach", watch.outbox / crop), beneath(watch.outbox, crop) as path:
+                durable.remove(path)
 
 
 def _put(  # noqa: PLR0913, PLR0917 - what, where, and the memory of the name

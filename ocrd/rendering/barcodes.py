@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Collection
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ocrd.errors import DocumentError
@@ -14,7 +15,10 @@ _LONGEST = 40
 
 
 def found(page: "Image.Image", texts: Collection[str]) -> str:
-    """Return which of these texts a barcode on the page holds, however it lies; empty if none does."""
+    """Return the text of a barcode on the page, however it lies, that is one of these or fits one as a pattern.
+
+    A pattern is one of a shell: `DOC-*`. Empty if there is none.
+    """
     import numpy as np
     import zxingcpp
 
@@ -22,7 +26,7 @@ def found(page: "Image.Image", texts: Collection[str]) -> str:
     formats = kinds.QRCode | kinds.DataMatrix | kinds.Code128 | kinds.Code39
     grey = np.asarray(page.convert("L"))
     read = [code.text.strip() for code in zxingcpp.read_barcodes(grey, formats=formats, try_invert=False)]
-    return next((text for text in read if text in texts), "")
+    return next((text for text in read if text in texts or any(fnmatchcase(text, one) for one in texts)), "")
 
 
 def sheet(text: str) -> bytes:

@@ -44,6 +44,7 @@ from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import regular
 
 if TYPE_CHECKING:
+    import pymupdf
     from PIL import Image
 
 R = TypeVar("R")
@@ -274,8 +275,7 @@ def exchange_searchable(  # noqa: PLR0913, PLR0917 - a PDF, and what is to stand
         ):
             if target.page_count == total:
                 for number, place in enumerate(places.values()):
-                    target.insert_pdf(source, from_page=number, to_page=number, start_at=place)
-                    target.delete_page(place + 1)
+                    _renew_page(target, place, source, number)
                 write(target, out, garbage=3)
                 return
             count = target.page_count
@@ -284,6 +284,19 @@ def exchange_searchable(  # noqa: PLR0913, PLR0917 - a PDF, and what is to stand
     except Exception as error:
         raise PageError(f"The PDF beside the sidecar can't be changed: {plain(error, delivered)}.", AGAIN) from error
     raise PageError(f"The PDF beside the sidecar has {count} page(s), and the sidecar {total}.", "Move it away.")
+
+
+_PAGE_KEYS = ("Contents", "Resources", "MediaBox", "CropBox", "Rotate", "UserUnit")
+"""What a page looks like (ISO 32000-1, table 30). The rest is its reader's: bookmarks lead to it, notes are on it."""
+
+
+def _renew_page(target: "pymupdf.Document", place: int, source: "pymupdf.Document", number: int) -> None:
+    """Let a page look like one of another PDF; what points to it and what was written on it stays."""
+    target.insert_pdf(source, from_page=number, to_page=number, links=False, annots=False)
+    old, new = (target.page_xref(index) for index in (place, target.page_count - 1))
+    for key in _PAGE_KEYS:
+        target.xref_set_key(old, key, target.xref_get_key(new, key)[1])
+    target.delete_page(target.page_count - 1)
 
 
 def _page_size(page: PageResult) -> tuple[float, float]:

@@ -1,12 +1,11 @@
-"""Documents that were delivered: which sidecar a name means, what it says of itself, and where its original lies.
+"""Documents that were delivered: which sidecar a name means, and what it says of itself.
 
 A sidecar is a delivered file that tells of its document; which kinds do, the registry of output kinds says.
 """
 
-import hashlib
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.filetypes import is_source_name
 from ocrd.model import Verdict
 from ocrd.output import kinds
-from ocrd.storage.durable import copy_own, copy_scratch, remove_folder
-from ocrd.storage.ledger import Ledger
+from ocrd.storage import originals
+from ocrd.storage.durable import copy_own
+from ocrd.storage.ledger import Entry, Ledger
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regular
+from ocrd.storage.safe_paths import NotRegularError, beneath, regular
+from ocrd.storage.sidecar_walk import identity_at, sidecars
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,13 @@ class Delivered:
 def find(name: str, watches: Iterable[Watch]) -> Delivered:
     """Find the delivered document that a person means by the name of the sidecar or of the source.
 
-    The name is a path below outbox or inbox, or a whole path. Raises DocumentError if it fits none or several.
+    The name is a path below outbox or inbox, or a whole path. A sidecar that somebody moved or renamed in its outbox is
+    found by the digest of its document. Raises DocumentError if it fits none or several, MachineError.
     """
     watches = tuple(watches)
     found = [delivered for watch in watches for delivered in _in_watch(name, watch) if _is_its_own(delivered, watches)]
+    if not found:
+        found = [delivered for delivered in _moved(name, watches) if _is_its_own(delivered, watches)]
     if not found:
         outboxes = ", ".join(shown(watch.outbox) for watch in watches)
         raise DocumentError(
@@ -107,7 +111,7 @@ def _is_its_own(delivered: Delivered, watches: Iterable[Watch]) -> bool:
         return True
     known = [one for one in sharing if _in_ledger(one)] or sharing
     if len(known) > 1:
-        known = [one for one in known if original(one.watch, one.facts, one.sidecar)] or known
+        known = [one for one in known if originals.original(one.watch, one.facts, one.sidecar)] or known
     return delivered.watch in [one.watch for one in known]
 
 
@@ -115,22 +119,22 @@ def _in_ledger(delivered: Delivered) -> bool:
     """Whether its watch's ledger tells of this sidecar, or of a scan's last part for all of them."""
     part = re.fullmatch(r"(\d{1,5}) of (\d{1,5})", str(delivered.facts.get("part")))
     stem = delivered.stem.removesuffix(f"-{part[1]}") + f"-{part[2]}" if part else delivered.stem
-    with suppress(MachineError):  # a broken one tells nothing
-        entries = Ledger(delivered.watch.work_folder).entries()
-        return any(
-            entry.kind != "skipped" and str(Path(entry.sidecar).with_suffix("")) == shown(stem) for entry in entries
-        )
-    return False
+    return any(_stem(entry.sidecar) == shown(stem) for entry in _entries(delivered.watch))
+
+
+def _entries(watch: Watch) -> Iterator[Entry]:
+    """Go through what a watch's ledger tells of sidecars; one that is broken tells nothing."""
+    with suppress(MachineError):
+        yield from (entry for entry in Ledger(watch.work_folder).entries() if entry.kind != "skipped")
+
+
+def _stem(path: str) -> str:
+    return str(Path(path).with_suffix(""))
 
 
 def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
-    path = Path(name)
-    if path.is_absolute():
-        homes = [home for home in (watch.outbox, watch.archive, watch.error, watch.inbox) if path.is_relative_to(home)]
-        if not homes:
-            return
-        path = path.relative_to(homes[0])
-    if ".." in path.parts or not path.name:
+    path = _below(name, watch)
+    if path is None:
         return
     if not is_source_name(path.name):
         stem = path.with_suffix("") if path.suffix in kinds.SIDECARS else path
@@ -145,6 +149,64 @@ def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
                 yield delivered
 
 
+def _below(name: str, watch: Watch) -> Path | None:
+    """Take a name, or a whole path, for a path below the watch's folders; None if it leads elsewhere."""
+    path = Path(name)
+    if path.is_absolute():
+        homes = [home for home in (watch.outbox, watch.archive, watch.error, watch.inbox) if path.is_relative_to(home)]
+        if not homes:
+            return None
+        path = path.relative_to(homes[0])
+    return None if ".." in path.parts or not path.name else path
+
+
+def _moved(name: str, watches: Sequence[Watch]) -> list[Delivered]:
+    """Find sidecars that are not where they were delivered.
+
+    They are of a file with the digest of the one that `name` is, or of the one that was delivered so called; where
+    nothing was, those that are so called themselves, or whose source is, whatever folder they lie in.
+    """
+    named = {watch.name: path for watch in watches if (path := _below(name, watch))}
+    paths = [Path(name), *(watch.archive / named[watch.name] for watch in watches if watch.name in named)]
+    digests = {originals.digest_of(path) for path in paths if is_source_name(path.name)} - {None}
+    for watch in watches:
+        path = named.get(watch.name, Path())
+        stem = shown(path.with_suffix("") if path.suffix in kinds.SIDECARS else path)
+        digests |= {
+            entry.sha256 for entry in _entries(watch) if entry.source == shown(path) or _stem(entry.sidecar) == stem
+        }
+    found = [
+        delivered
+        for watch in watches
+        for delivered in _everything(watch)
+        if (delivered.facts.get("sha256") in digests if digests else _is_called(delivered, named.get(watch.name)))
+    ]
+    if digests:  # of several with the same content, those whose name is the same, and that the ledger does not place
+        found = [one for one in found if _is_called(one, named.get(one.watch.name))] or found
+        found = [one for one in found if not _in_ledger(one)] or found
+    return found
+
+
+def _is_called(delivered: Delivered, path: Path | None) -> bool:
+    """Whether a sidecar or its source has a name, in whatever folder; if there is a folder in it, in that one."""
+    if path is None:
+        return False
+    names = [delivered.source, shown(delivered.sidecar), shown(delivered.stem)]
+    return shown(path) in (names if len(path.parts) > 1 else [Path(one).name for one in names])
+
+
+def _everything(watch: Watch) -> Iterator[Delivered]:
+    """Go through all sidecars below an outbox: Markdown, and JSON where that stands alone. Raises MachineError."""
+    for place in sidecars(watch.outbox, ()) if watch.outbox.is_dir() else ():
+        if facts := identity_at(watch.outbox, place):
+            yield Delivered(watch, "/".join(place), facts)
+    if kinds.MARKDOWN.name not in watch.outputs:
+        for path in sorted(watch.outbox.rglob(f"*{kinds.JSON.ending}")):
+            name = str(path.relative_to(watch.outbox))
+            with suppress(DocumentError):
+                yield Delivered(watch, name, facts_in(name, read(watch.outbox, name)))
+
+
 def _sidecar(watch: Watch, stem: Path) -> Iterator[Delivered]:
     for ending in kinds.SIDECARS:
         name = f"{stem}{ending}"
@@ -156,14 +218,34 @@ def _sidecar(watch: Watch, stem: Path) -> Iterator[Delivered]:
 def look(watch: Watch, sidecar: str) -> Delivered:
     """Read what a sidecar says of itself; where it says nothing, as Markdown without front matter, one beside it may.
 
-    Raises DocumentError if it is not there, MachineError.
+    Failing that the ledger does. Raises DocumentError if it is not there, or is no UTF-8; MachineError.
     """
-    delivered = Delivered(watch, sidecar, facts_in(sidecar, read(watch.outbox, sidecar)))
+    data = read(watch.outbox, sidecar)
+    check_text(sidecar, data)
+    delivered = Delivered(watch, sidecar, facts_in(sidecar, data))
     for ending in kinds.SIDECARS:
         beside = delivered.stem + ending
         if not delivered.facts and beside != sidecar and (watch.outbox / beside).is_file():
             delivered = replace(delivered, facts=facts_in(beside, read(watch.outbox, beside)))
+    if not delivered.facts:
+        for entry in _entries(watch):  # the last one counts
+            if _stem(entry.sidecar) == shown(delivered.stem):
+                delivered = replace(delivered, facts=_facts_of(entry))
     return delivered
+
+
+def _facts_of(entry: Entry) -> dict[str, Any]:
+    return {key: getattr(entry, key) for key in ("source", "sha256", "pages", "status", "date")}
+
+
+def check_text(name: str, data: bytes) -> None:
+    """Raise DocumentError if a delivered text is no UTF-8 any more, as some editors save it."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        utf_16 = data[:2] in {b"\xff\xfe", b"\xfe\xff"}
+        how = "was saved as UTF-16" if utf_16 else f"is not UTF-8 ({error.reason})"
+        raise DocumentError(f"{shown(name)} {how}, and can't be read.", "Save it as UTF-8 again.") from error
 
 
 def parts(watch: Watch, sidecar: str) -> list[str]:
@@ -204,11 +286,12 @@ def numbers(delivered: Delivered) -> list[int]:
     Raises DocumentError if it is gone, or of a kind that can't tell, MachineError.
     """
     sidecar = kinds.SIDECARS.get(delivered.ending)
-    if sidecar is None:
-        raise DocumentError(
-            f"{shown(delivered.sidecar)} does not say which pages it has.", "Name the Markdown or the JSON beside it."
-        )
-    return sorted(set(sidecar.pages(read(delivered.watch.outbox, delivered.sidecar))))
+    found = sorted(set(sidecar.pages(read(delivered.watch.outbox, delivered.sidecar)))) if sidecar else []
+    by_count = delivered.ending == kinds.TEXT.ending  # it numbers no page, so it must have all of them
+    if sidecar is None or (by_count and len(found) != delivered.facts.get("pages")):
+        remedy = "Name the Markdown or the JSON beside it, or drop the scan again."
+        raise DocumentError(f"{shown(delivered.sidecar)} does not say which pages of the scan it has.", remedy)
+    return found
 
 
 def problems(delivered: Delivered) -> list[int]:
@@ -244,103 +327,10 @@ def copy(folder: Path, name: str, target: Path) -> None:
         copy_own(opened, target)
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
-    """What a document was read from, where it lies."""
-
-    folder: Path
-    """The archive, or the error folder."""
-    files: tuple[str, ...]
-    """Paths below it, in the order of the pages."""
-    group: bool = False
-    """Whether it is one of images that became one document, if only one of them."""
-
-    @property
-    def path(self) -> Path:
-        """Where a person finds it; of several files the first."""
-        return self.folder / self.files[0]
-
-
-def original(watch: Watch, facts: dict[str, Any], sidecar: str) -> Original | None:
-    """Find the original in the archive, or in error/: by its name, and by its digest if that is known."""
-    named = str(facts.get("source") or sidecar)
-    files = facts.get("files")
-    if Path(named).is_absolute() or ".." in Path(named).parts:  # anybody can have written it
-        return None
-    for folder in (watch.archive, watch.error):
-        if isinstance(files, list) and files:
-            found = _groups_like(folder, named, [str(file) for file in files])
-        else:
-            found = (Original(folder, (str(path.relative_to(folder)),)) for path in _like(folder / named))
-        for candidate in found:
-            if "sha256" not in facts or _digest(candidate) == facts["sha256"]:
-                return candidate
-    return None
-
-
-@contextmanager
-def opened_original(original: Original, scratch: Path) -> Iterator[Path]:
-    """Keep an original open where it lies, and give a path by which the render workers read that very file.
-
-    Whatever is put in its place meanwhile is not looked at. The files of a group, which can be too many to be kept
-    open, are copied to `scratch`, a folder that is made for them. Raises DocumentError if it is gone, MachineError.
-    """
-    with machine_faults("read", original.path), ExitStack() as stack:
-        if not original.group:
-            yield for_children(stack.enter_context(_opened(original.folder, original.files[0])))
-            return
-        remove_folder(scratch)  # from before a crash
-        for name in original.files:
-            with _opened(original.folder, name) as file:
-                copy_scratch(file, scratch / Path(name).name)
-        yield scratch
-
-
 @contextmanager
 def _opened(folder: Path, name: str) -> Iterator[Path]:
     try:
         with beneath(folder, name) as path, regular(path) as opened:
             yield opened
     except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
-        raise _gone(folder / name) from error
-
-
-def _gone(path: Path) -> DocumentError:
-    return DocumentError(f"There is no file {shown(path)} any more.", "Put it back there, and try again.")
-
-
-def _like(path: Path) -> Iterator[Path]:
-    """List the files with this name, or with a number in it since it was taken."""
-    if not path.parent.is_dir():
-        return
-    known = is_source_name(path.name)
-    suffix = re.escape(path.suffix) if known else r"\.(?:pdf|tiff?|jpe?g|png|webp|hei[cf])"
-    stem = path.stem if known or path.suffix in kinds.SIDECARS else path.name
-    like = re.compile(rf"{re.escape(stem)}(?: \(\d+\))?{suffix}", re.IGNORECASE)
-    yield from sorted(entry for entry in path.parent.iterdir() if like.fullmatch(entry.name) and entry.is_file())
-
-
-def _groups_like(folder: Path, named: str, files: list[str]) -> Iterator[Original]:
-    """List the groups with this name, or with a number in it since it was taken, of which every file is there."""
-    endings = [file.removeprefix(named) for file in files]
-    stem = folder / named
-    paths = [Path(name) for name in (named, *files)]
-    if not stem.parent.is_dir() or any(path.is_absolute() or ".." in path.parts for path in paths):
-        return
-    like = re.compile(rf"({re.escape(stem.name)}(?: \(\d+\))?){re.escape(endings[0].partition('/')[0])}")
-    for entry in sorted(stem.parent.iterdir()):
-        if match := like.fullmatch(entry.name):
-            beside = Path(named).with_name(match[1])
-            yield Original(folder, tuple(f"{beside}{ending}" for ending in endings), group=True)
-
-
-def _digest(original: Original) -> str | None:
-    """Compute the digest that a document tells: of a file, or over those of a group's files in their order."""
-    digests = []
-    for name in original.files:
-        try:
-            with _opened(original.folder, name) as path, path.open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-        except DocumentError:
-            return None
-    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if original.group else digests[0]
+        raise originals.gone(folder / name) from error

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ocrd.concurrency.threads import doing
@@ -26,7 +26,7 @@ def machine_faults(what: str, path: Path) -> Iterator[None]:
         except FileExistsError:
             raise
         except OSError as error:
-            raise _translated(error, what, spelled(path), _mount_of) from error
+            raise _translated(error, what, spelled(path), _mount_of, _in_the_way) from error
 
 
 @contextmanager
@@ -35,19 +35,22 @@ def stray_faults(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _translated(error, what, path, lambda path: path) from error
+        raise _translated(error, what, path, lambda path: path, lambda path: path) from error
 
 
-def _translated(error: OSError, what: str, path: Path, mount: Callable[[Path], Path]) -> MachineError:
+Find = Callable[[Path], Path]
+
+
+def _translated(error: OSError, what: str, path: Path, mount: Find, in_the_way: Find) -> MachineError:
     why = os.strerror(error.errno) if error.errno else str(error)
-    return MachineError(f"Could not {what} {shown(path)}: {why}.", _remedy(error.errno, path, mount))
+    return MachineError(f"Could not {what} {shown(path)}: {why}.", _remedy(error.errno, path, mount, in_the_way))
 
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space on the file system of {mount}.",
     errno.EROFS: "Mount {mount} for writing.",
     errno.EACCES: "Give the user that runs ocrd (uid {user}) permission to read and write there.",
-    errno.ENOTDIR: "Move away the link or file that stands where {path} should be a folder.",
+    errno.ENOTDIR: "Move away the link or file that stands where {in_the_way} should be a folder.",
     errno.ENOENT: "Is the share mounted, or was the folder deleted?",
     errno.EMFILE: "Raise the limit of open files (LimitNOFILE= in the unit).",
 }
@@ -61,10 +64,25 @@ _ALIKE = {
 }
 
 
-def _remedy(number: int | None, path: Path, mount: Callable[[Path], Path]) -> str:
+def _remedy(number: int | None, path: Path, mount: Find, in_the_way: Find) -> str:
     known = _REMEDIES.get(_ALIKE.get(number or 0, number or 0), "Look at the disk and the kernel's log.")
     there = shown(mount(path)) if "{mount}" in known else ""
-    return known.format(mount=there, path=shown(path), user=os.geteuid())
+    way = shown(in_the_way(path)) if "{in_the_way}" in known else ""
+    return known.format(mount=there, in_the_way=way, user=os.geteuid())
+
+
+def _in_the_way(path: Path) -> Path:
+    """Find what keeps a path from being one of folders: the first on it that is none, or else the last that is a link.
+
+    Folders above may well be links; which of them are ours to follow is not known here.
+    """
+    along = [*reversed(path.parents), path]
+    with suppress(OSError):
+        for part in along:
+            if os.path.lexists(part) and not part.is_dir():
+                return part
+        return next((part for part in reversed(along) if part.is_symlink()), path)
+    return path
 
 
 def _mount_of(path: Path) -> Path:

@@ -427,6 +427,13 @@ def ask_for_rerun(work: Path, record: JobRecord) -> str:
     return number
 
 
+def rerun_progress(work: Path, job: str) -> int | None:
+    """Count the pages that a rerun has read so far; None once it has come to its end."""
+    if os.path.lexists(work / f"rerun-{job}.json"):
+        return 0
+    return len(list((work / job / "pages").glob("*.json"))) if os.path.lexists(work / job / RECORD) else None
+
+
 def _request(path: Path) -> JobRecord | None:
     """Read what is asked for; None if it can't be told, which the log says. Raises MachineError."""
     with os_errors.machine_faults("read", path):

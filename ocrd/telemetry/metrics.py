@@ -150,13 +150,7 @@ class Server:
         """Listen at `HOST:PORT` on loopback, or at the path of a Unix socket. Raises ConfigError if that can't be."""
         self._look = look
         self._metrics: Any = make_wsgi_app(metrics.registry)
-        try:
-            self._server = _UnixServer(listen) if listen.startswith("/") else _TcpServer(listen)
-        except OSError as error:
-            raise ConfigError(
-                f"metrics.listen is {listen}, but that can't be listened at: {error.strerror}.",
-                "Take another port or path, or end what listens there.",
-            ) from error
+        self._server = _opened(listen)
         self._server.set_app(self._answer)
         self.address = self._server.server_address
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
@@ -204,6 +198,23 @@ class _Quiet(WSGIRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def _opened(listen: str) -> "_TcpServer | _UnixServer":
+    try:
+        return _UnixServer(listen) if listen.startswith("/") else _TcpServer(listen)
+    except OSError as error:
+        raise ConfigError(
+            f"metrics.listen is {listen}, but that can't be listened at: {error.strerror}.",
+            "Take another port or path, or end what listens there.",
+        ) from error
+
+
+def try_listening(listen: str) -> None:
+    """Find out whether a server could listen there, and leave nothing behind. Raises ConfigError."""
+    _opened(listen).server_close()
+    if listen.startswith("/"):
+        Path(listen).unlink(missing_ok=True)
 
 
 class _TcpServer(ThreadingMixIn, WSGIServer):

@@ -238,16 +238,20 @@ def test_patience_ends(other: House, scan: Path) -> None:
     assert stop(daemon) == 0
 
 
-def test_once_waits_for_nothing(other: House, scan: Path) -> None:
+def test_once_waits_for_nothing_and_leaves_what_is_unfinished_and_young(other: House, scan: Path) -> None:
     other.path("inbox/cut.pdf").write_bytes(scan.read_bytes()[:-1000])
+    os.utime(other.path("inbox/cut.pdf"), (0, 0))  # as a copy that carries the time of its original
     with other.path("inbox/held.pdf").open("wb") as writer:
         writer.write(scan.read_bytes())
         writer.flush()
-        assert other.start("once").wait(30) == 65
-        assert other.files("error") == ["cut.pdf", "cut.pdf.error.md"]
-        assert other.files("inbox") == ["held.pdf"], "somebody still writes to it"
+        assert other.start("once").wait(30) == 0
+        assert other.files("inbox") == ["cut.pdf", "held.pdf"], "somebody still writes to them"
+    assert {line["source"] for line in other.events("left for the next time")} == {"cut.pdf", "held.pdf"}
     assert other.start("once").wait(30) == 0
     assert other.files("archive") == ["held.pdf"]
+    other.configure(settle={"patience": "0s"})
+    assert other.start("once").wait(30) == 65
+    assert other.files("error") == ["cut.pdf", "cut.pdf.error.md"]
 
 
 def test_the_owner_chooses_by_globs(other: House) -> None:

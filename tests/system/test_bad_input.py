@@ -125,7 +125,7 @@ def day(  # noqa: PLR0913, PLR0917 - the makers of everything
     (day.root / "inbox/closed.pdf").chmod(0)
     settings = {
         "engine": {"kind": "simulated:create"},
-        "settle": {"quiet": "100ms"},
+        "settle": {"quiet": "100ms", "patience": "0s"},
         "render": {"workers": 2, "page_timeout": "5s"},
         "log": {"format": "json"},
         "watches": [{"name": "scans"} | {role: role for role in ROLES}],

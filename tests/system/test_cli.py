@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,61 @@ def test_convert_names_the_sidecar_of_a_folder_for_it_also_where_it_is_called_do
     assert Path(f"{folder}.md").read_text().count("<!-- page ") == 2
 
 
+def test_convert_takes_the_settings_of_a_watch_and_of_companions(config: Path, make_pdf: Callable[..., Path]) -> None:
+    raw = yaml.safe_load(config.read_text())
+    raw["watches"][0] |= {"outputs": ["text", "json"], "pages": {"text_layer": "ignore"}}
+    config.write_text(yaml.safe_dump(raw))
+    for name in ("a", "b", "c"):
+        make_pdf(config.parent / f"{name}.pdf")
+    (config.parent / "b.pdf.ocrd.yaml").write_text("outputs: [markdown]\n")
+    (config.parent / "c.pdf.ocrd.yaml").write_text("outputs: [paper]\n")
+    told = ocrd("convert", *(config.parent / f"{name}.pdf" for name in "abc"), "-c", config)
+    assert told.returncode == os.EX_DATAERR
+    assert "c.pdf.ocrd.yaml is wrong in line 1: outputs.0" in told.stderr
+    assert {path.name for path in config.parent.glob("[abc].*")} - {"a.pdf", "b.pdf", "c.pdf"} == {
+        "a.txt", "a.json", "b.md", "b.pdf.ocrd.yaml", "c.pdf.ocrd.yaml",
+    }  # fmt: skip
+    assert "settings:\n  outputs:\n  - markdown" in (config.parent / "b.md").read_text()
+    raw["watches"].append(
+        {"name": "other"} | {role: f"other/{role}" for role in ("inbox", "outbox", "archive", "error")}
+    )
+    config.write_text(yaml.safe_dump(raw))
+    unclear = ocrd("convert", config.parent / "a.pdf", "-c", config)
+    assert (unclear.returncode, "--watch" in unclear.stderr) == (os.EX_CONFIG, True)
+    done = ocrd("convert", config.parent / "a.pdf", "-c", config, "--watch", "other", "--outputs", "markdown,html")
+    assert done.stdout.strip() == str(config.parent / "a.md"), done.stderr
+    assert (config.parent / "a.html").exists()
+
+
+def test_convert_reads_what_a_glob_matches_each_once(config: Path, make_pdf: Callable[..., Path]) -> None:
+    for name in ("x/page-10", "x/page-9", "x/y/deep", "[1]"):
+        path = config.parent / f"{name}.pdf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_pdf(path)
+    (config.parent / "x/notes.txt").touch()
+    told = ocrd(
+        "convert", "x/page*", "x/page-9.pdf", "x/**/d*", "[1].pdf", "none*.pdf", "-c", config, cwd=config.parent
+    )
+    assert told.stdout.split() == ["x/page-9.md", "x/page-10.md", "x/y/deep.md", "[1].md"]
+    assert told.returncode == os.EX_DATAERR
+    assert "none*.pdf: No such file" in told.stderr
+
+
+def test_convert_reads_files_side_by_side_and_names_pages_to_look_at(
+    config: Path, make_pdf: Callable[..., Path]
+) -> None:
+    raw = yaml.safe_load(config.read_text())
+    raw["engine"]["options"] = {"seconds": 3.0, "window": 8, "fail_page": 1}
+    raw["watches"][0]["pages"] = {"text_layer": "ignore", "second_readings": []}
+    config.write_text(yaml.safe_dump(raw))
+    scans = [make_pdf(config.parent / f"{name}.pdf", pages) for name, pages in (("a", 2), *((c, 1) for c in "bcdefgh"))]
+    began = time.monotonic()
+    told = ocrd("convert", *scans, "-c", config)
+    assert told.stdout.split() == [str(config.parent / f"{name}.md") for name in "abcdefgh"]
+    assert "a.pdf: pages to look at: 2\n" in told.stderr
+    assert time.monotonic() - began < 20, "three seconds each if they were read one after the other"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -142,7 +199,8 @@ def test_a_defect_is_called_one_and_ends_with_its_own_code(run_python: Callable[
 def test_check_is_content_with_good_folders_and_leaves_nothing_behind(config: Path) -> None:
     told = ocrd("check", "-c", config)
     assert told.returncode == 0, told.stdout
-    lines = told.stdout.splitlines()
+    before, _, after = (part.strip().splitlines() for part in told.stdout.split("\n\n"))
+    lines = before + after
     assert all(line.startswith("OK") for line in lines)
     assert "scans: inbox" in told.stdout
     assert "a claim is one rename" in told.stdout
@@ -289,3 +347,41 @@ def test_under_systemd_without_its_package_the_log_is_json(config: Path) -> None
     )
     assert told.returncode == 0, told.stderr
     assert all(json.loads(line)["event"] for line in told.stderr.splitlines())
+
+
+def test_check_tries_where_metrics_are_told_and_leaves_nothing_there(config: Path) -> None:
+    raw = yaml.safe_load(config.read_text())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        config.write_text(yaml.safe_dump(raw | {"metrics": {"listen": listen}}))
+        told = ocrd("check", "-c", config)
+        assert told.returncode == os.EX_CONFIG
+        assert f"WRONG metrics.listen {listen}" in told.stdout
+    assert f"OK    metrics.listen {listen}: can be listened at" in ocrd("check", "-c", config).stdout
+    path = config.parent / "metrics.sock"
+    config.write_text(yaml.safe_dump(raw | {"metrics": {"listen": str(path)}}))
+    assert ocrd("check", "-c", config).returncode == 0
+    assert not path.exists()
+
+
+def test_check_shows_what_will_be_watched_and_what_is_shared(config: Path) -> None:
+    raw = yaml.safe_load(config.read_text())
+    [first] = raw["watches"]
+    first |= {"include": ["*.pdf"], "split": "barcode", "separators": ["DOC-*"]}
+    second = {
+        "name": "b",
+        "inbox": "b",
+        "outbox": "outbox",
+        "archive": "b-archive",
+        "error": "error",
+        "join": "sequence",
+    }
+    config.write_text(yaml.safe_dump(raw | {"watches": [first, second]}))
+    told = ocrd("check", "-c", config)
+    assert told.returncode == 0, told.stdout
+    assert f"outbox {config.parent}/outbox: shared by scans, b" in told.stdout
+    assert "archive" not in [line.split()[1] for line in told.stdout.splitlines() if "shared by" in line]
+    assert "scans: separators DOC-*: ocrd split-sheet --text 'DOC-*' FILE makes a sheet to print" in told.stdout
+    table = told.stdout[told.stdout.index("watch ") :]
+    assert "*.pdf" in table
+    assert "markdown" in table

@@ -19,7 +19,7 @@ from ocrd.errors import DocumentError
 from ocrd.model import FileStamp, PageResult, Reading, Verdict
 from ocrd.output import front_matter, json_file, markdown, plain_text
 from ocrd.output.markdown import Style
-from ocrd.storage import deliveries, spool
+from ocrd.storage import originals, spool
 from ocrd.storage.job import JobRecord, Rerun
 
 TOLD = {"date": "2026-02-02T00:00:00+00:00", "pages": [2], "engine": "simulated", "model": "other"}
@@ -388,7 +388,7 @@ def test_facts_lead_no_search_out_of_the_folders(house: House) -> None:
     inked(house.root / "away-1.png", 0)
     inked(house.path("archive/a-1.png"), 0)
     for source, files in (("../../away", ["../../away-1.png"]), ("a", ["a-1.png", "../../away-1.png"]), ("a", [{}])):
-        assert deliveries.original(watch, {"source": source, "files": files}, "a.md") is None
+        assert originals.original(watch, {"source": source, "files": files}, "a.md") is None
 
 
 def test_what_a_companion_set_counts_again(house: House, ocrd: Callable[..., Any]) -> None:
@@ -426,3 +426,144 @@ def test_all_pages_the_rest_or_those_with_problems_are_read_again(
     assert "Read 101 pages again?" in (told := ocrd("rerun", "long.pdf", "--pages", "all")).stdout + told.stderr
     assert told.returncode == 1
     assert not list(house.path(".inbox.ocrd-work").glob("rerun-*.json"))
+
+
+def once_again(house: House, ocrd: Callable[..., Any], name: str = "a", pages: str = "2", code: int = 0) -> None:
+    """Read pages again with what the engine says now."""
+    told = ocrd("rerun", name, "--pages", pages)
+    assert told.returncode == 0, told.stderr
+    assert house.start("once").wait(60) == code
+
+
+def test_line_ends_and_the_mark_of_another_system_stay(house: House, ocrd: Callable[..., Any]) -> None:
+    house.configure(watch={"outputs": ["markdown", "text"]})
+    deliver(house, "a.pdf", 3)
+    for name in ("a.md", "a.txt"):
+        path = house.path(f"outbox/{name}")
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    house.configure(watch={"outputs": ["markdown", "text"]}, says="better\nin two lines")
+    once_again(house, ocrd)
+    for name in ("a.md", "a.txt"):
+        data = house.path(f"outbox/{name}").read_bytes()
+        assert data.startswith(b"\xef\xbb\xbf")
+        assert b"better\r\nin two lines\r\n" in data
+        assert data.count(b"\n") == data.count(b"\r\n")
+    assert front(house.path("outbox/a.md").with_name("a.md"))["reruns"][0]["pages"] == [2]
+
+
+def test_a_sidecar_in_utf_16_is_told_as_such(house: House, ocrd: Callable[..., Any]) -> None:
+    deliver(house, "a.pdf", 2)
+    sidecar = house.path("outbox/a.md")
+    text = sidecar.read_text()
+    sidecar.write_bytes(text.encode("utf-16"))
+    told = ocrd("rerun", "a", "--pages", "2")
+    assert (told.returncode, "a.md was saved as UTF-16, and can't be read." in told.stderr) == (65, True), told.stderr
+    sidecar.write_bytes(text.encode() + b"\xe9")
+    assert "a.md is not UTF-8" in ocrd("rerun", "a", "--pages", "2").stderr
+
+
+@pytest.mark.parametrize("front_matter", [True, False])
+def test_an_original_that_was_changed_by_hand_is_noticed(
+    house: House, ocrd: Callable[..., Any], *, front_matter: bool
+) -> None:
+    house.configure(watch={"front_matter": front_matter})
+    deliver(house, "a.pdf", 3)
+    archived = house.path("archive/a.pdf")
+    with pymupdf.open(archived) as pdf:
+        pdf.select([2, 1, 0])
+        data = pdf.tobytes()
+    archived.write_bytes(data)
+    told = ocrd("rerun", "a", "--pages", "2")
+    assert told.returncode == 65
+    assert f"{archived} is another file, or was changed since" in told.stderr
+
+
+def test_bookmarks_and_notes_of_the_searchable_pdf_stay(house: House, ocrd: Callable[..., Any]) -> None:
+    house.configure(watch={"outputs": ["markdown", "pdf"]}, says=f"{TEXT}before")
+    deliver(house, "a.pdf", 3)
+    delivered = house.path("outbox/a.pdf")
+    with pymupdf.open(delivered) as pdf:
+        pdf.set_toc([[1, "First", 1], [1, "Second", 2]])
+        pdf[1].add_text_annot((50, 50), "My note.")
+        data = pdf.tobytes()
+    delivered.write_bytes(data)
+    house.configure(watch={"outputs": ["markdown", "pdf"]}, says=f"{TEXT}after")
+    once_again(house, ocrd)
+    with pymupdf.open(delivered) as pdf:
+        assert ["after" in page.get_text() for page in pdf] == [False, True, False]
+        assert ["before" in page.get_text() for page in pdf] == [True, False, True]
+        assert pdf.get_toc() == [[1, "First", 1], [1, "Second", 2]]
+        assert [note.info["content"] for note in pdf[1].annots()] == ["My note."]
+
+
+def test_what_was_kept_before_is_not_kept_twice(house: House, ocrd: Callable[..., Any]) -> None:
+    house.configure(watch={"front_matter": False})
+    deliver(house, "a.pdf", 2)
+    for says in ("better", None, "better", None):
+        house.configure(watch={"front_matter": False}, **({"says": says} if says else {}))
+        once_again(house, ocrd)
+    assert house.files("outbox") == ["a.md", "a.md (2).bak", "a.md.bak"]
+
+
+def test_crops_that_nothing_shows_any_more_go(house: House, ocrd: Callable[..., Any]) -> None:
+    house.configure(says=f"{TEXT}before\n\n{FIGURE}")
+    deliver(house, "a.pdf", 2)
+    once_again(house, ocrd)
+    first = {name for name in house.files("outbox") if ".assets/" in name}
+    assert len(first) == 3, "the sidecar that is kept shows the old one"
+    house.path("outbox/a.md.bak").unlink()
+    once_again(house, ocrd)
+    left = {name for name in house.files("outbox") if ".assets/" in name}
+    assert "a.assets/page-2-figure-1.jpg" not in left
+    assert "a.assets/page-1-figure-1.jpg" in left
+    texts = house.path("outbox/a.md").read_text() + house.path("outbox/a.md.bak").read_text()
+    assert all(name.rpartition("/")[2] in texts for name in left)
+
+
+@pytest.mark.parametrize("outputs", [["markdown"], ["json"]])
+def test_names_that_no_terminal_shows_are_found(
+    house: House, ocrd: Callable[..., Any], make_pdf: Callable[..., Path], outputs: list[str]
+) -> None:
+    house.configure(watch={"outputs": outputs})
+    names = ("two\nlines", os.fsdecode(b"caf\xe9"))
+    for name in names:
+        make_pdf(house.path(f"inbox/{name}.pdf"), 2)
+    assert house.start("once").wait(60) == 0
+    house.configure(watch={"outputs": outputs}, says="better")
+    for name in names:
+        told = ocrd("rerun", name, "--pages", "2")
+        assert (told.returncode, told.stderr) == (0, "")
+    assert house.start("once").wait(60) == 0
+    ending = ".md" if outputs == ["markdown"] else ".json"
+    assert all("better" in house.path(f"outbox/{name}{ending}").read_text() for name in names)
+
+
+def test_all_pages_with_problems_are_read_again_and_counted(house: House, ocrd: Callable[..., Any]) -> None:
+    pages = {"second_readings": [], "text_layer": "ignore"}
+    house.configure(watch={"pages": pages}, fail_page=1)
+    for name in ("a.pdf", "sub/b.pdf", "good.pdf"):
+        house.drop(name, pages=1 if name == "good.pdf" else 3)
+    assert house.start("once").wait(60) == 0
+    house.path("archive/a.pdf").unlink()
+    house.configure(watch={"pages": pages})
+    daemon = house.start()
+    told = ocrd("rerun", "--problems", "--wait")
+    assert told.returncode == 65, "one original is gone"
+    assert "The original of a.md is neither in" in told.stderr
+    assert f"1 page(s) of {house.path('outbox/sub/b.md')}" in told.stdout
+    assert "Pages with problems: 1 before, 0 now; 1 got better." in told.stdout
+    assert "<!-- page 2 -->\n\npage 2\n" in house.path("outbox/sub/b.md").read_text()
+    assert stop(daemon) == 0
+
+
+def test_of_several_documents_each_is_asked_for_and_what_fits_nothing_is_told(
+    house: House, ocrd: Callable[..., Any]
+) -> None:
+    for name in ("a.pdf", "b.pdf"):
+        house.drop(name, pages=2)
+    assert house.start("once").wait(60) == 0
+    told = ocrd("rerun", "a", "nothing", "b", "--pages", "1")
+    assert told.returncode == 65
+    assert told.stdout.count("Asked for 1 page(s)") == 2
+    assert "There is no sidecar of nothing" in told.stderr
+    assert ocrd("rerun", "a").returncode == ocrd("rerun", "--pages", "1").returncode == 2

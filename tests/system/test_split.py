@@ -31,6 +31,7 @@ from ocrd.rendering import barcodes
 from ocrd.rendering.renderer import Renderer
 
 TEXTS = View(separators=("PATCHT",))
+SAYS_WHERE = "<|ref|>text<|/ref|><|det|>[[80, 50, 900, 100]]<|/det|>\n"
 ENGLISH = (Path(__file__).parents[2] / "samples/english.txt").read_text(encoding="utf-8").partition("\f")[0]
 
 
@@ -370,3 +371,59 @@ def test_a_barcode_on_a_page_of_text_begins_a_document_and_the_page_is_read(tmp_
     renderer.close()
     assert [facts.separator for facts in found] == ["PATCHT", "PATCHT"]
     assert [facts.is_sheet for facts in found] == [False, True]
+
+
+def test_the_part_s_front_matter_says_which_pages_of_the_scan_it_has() -> None:
+    parts = split.parts(document("a_b|cd"), "barcode")
+    told = [front_matter.facts(part).get("pages_of_scan") for part in parts]
+    assert told == ["1-3", "4-6"]
+    assert "pages_of_scan" not in front_matter.facts(document("ab"))
+    assert front_matter.ranges([9, 1, 3, 2, 5]) == "1-3,5,9"
+
+
+@pytest.mark.parametrize(
+    ("pages", "how", "separating"),
+    [
+        ("a|_b", "barcode", (2, 3)),
+        ("a_b", "barcode", ()),
+        ("a_b__", "blank", (2, 4, 5)),
+        ("Ab", "barcode", ()),
+        ("|_", "barcode", ()),
+    ],
+)
+def test_the_pages_that_only_separate_are_known(pages: str, how: split.Separator, separating: tuple[int, ...]) -> None:
+    assert split.separation(document(pages), how) == separating
+
+
+def test_the_sheets_can_be_left_out_of_the_pdf_also_after_a_rerun(house: House, ocrd: Callable[..., Any]) -> None:
+    watch = {"split": "barcode", "outputs": ["markdown", "pdf"], "separators_in_pdf": False}
+    house.configure(watch=watch, says=f"{SAYS_WHERE}before")
+    drop(house, "a.pdf", "a|_bc")
+    assert house.start("once").wait(60) == 0
+    assert markers(house, "a-2.md") == [2, 3, 4, 5]
+    facts = yaml.safe_load(house.path("outbox/a-2.md").read_text().split("---\n")[1])
+    assert (facts["pages_of_scan"], facts["not_in_pdf"]) == ("2-5", [2, 3])
+    house.configure(watch=watch, says=f"{SAYS_WHERE}after")
+    assert ocrd("rerun", "a-2", "--pages", "5").returncode == 0
+    assert house.start("once").wait(60) == 0
+    with pymupdf.open(house.path("outbox/a-2.pdf")) as part, pymupdf.open(house.path("archive/a.pdf")) as scan:
+        assert ["after" in page.get_text() for page in part] == [False, True]
+        assert [page.get_pixmap().samples for page in part] == [scan[number].get_pixmap().samples for number in (3, 4)]
+
+
+@pytest.mark.parametrize("text", ["", " ", " DOC", "DOC ", "A\nB"])
+def test_a_separator_that_no_barcode_can_hold_is_refused(house: House, ocrd: Callable[..., Any], text: str) -> None:
+    house.configure(watch={"separators": ["PATCHT", text]})
+    told = ocrd("check")
+    assert told.returncode == 78
+    assert f"{text!r} would match none" in told.stderr
+
+
+def test_a_separator_can_be_a_pattern(tmp_path: Path) -> None:
+    for name, text in (("a", "DOC-0017"), ("b", "INV-1"), ("c", "[X]")):
+        (tmp_path / f"{name}.pdf").write_bytes(barcodes.sheet(text))
+    renderer = Sync()
+    view = View(separators=("DOC-*", "[X]"))
+    found = [renderer.page(tmp_path / f"{name}.pdf", view=view).facts.separator for name in "abc"]
+    renderer.close()
+    assert found == ["DOC-0017", "", "[X]"]

@@ -10,9 +10,13 @@ from urllib.parse import unquote
 
 import pymupdf
 import pytest
-from browser import needs_browser, screenshot
+from browser import needs_browser, printed, screenshot
 from house import OCRD, House
 from PIL import Image, ImageChops
+
+from ocrd.commands.review_html import ReviewPage, html
+from ocrd.markup.layout_blocks import Block
+from ocrd.model import Verdict
 
 SAYS = """<|ref|>title<|/ref|><|det|>[[100, 60, 900, 110]]<|/det|>
 # Quarterly report
@@ -361,3 +365,100 @@ def test_boxes_are_seen_with_the_order_of_their_blocks(house: House) -> None:
     changed = ImageChops.difference(with_numbers, without).getbbox()
     assert changed
     assert changed[2] < WIDE[0] // 2 + 40, "on the original, at the left"
+
+
+# Corrected, printed, by the keyboard
+
+
+def test_what_was_corrected_in_the_markdown_is_shown_and_the_other_pages_keep_their_boxes(house: House) -> None:
+    sidecar = house.path("outbox/sub/report.md")
+    text = sidecar.read_text()
+    first, rest = text.split("<!-- page 3 -->")
+    sidecar.write_text(first.replace("Sales rose", "Profits rose") + "<!-- page 3 -->" + rest.replace("\n\n", "\n\n\n"))
+    page = made(house)
+    one, three = page[page.index('id="p1"') : page.index('id="p3"')], page[page.index('id="p3"') :]
+    assert "Profits rose" in one
+    assert "Sales rose" not in one
+    assert "as corrected by hand" in one
+    assert "as corrected by hand" not in three, "empty lines change nothing"
+    assert (one.count("<rect "), three.count("<rect ")) == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"running": "drop"}, {"tables": "html"}, {"running": "keep", "front_matter": False}]
+)
+def test_a_text_that_nobody_touched_is_not_taken_for_corrected(tmp_path: Path, settings: dict[str, object]) -> None:
+    house = House(tmp_path)
+    says = f"{SAYS}\n\n<|ref|>footer<|/ref|><|det|>[[100, 960, 900, 990]]<|/det|>\nACME 7"
+    house.configure(watch={"outputs": ["markdown", "json"], **settings}, says=says)
+    house.drop("a.pdf", pages=3)
+    assert house.start("once").wait(60) == 0
+    assert "as corrected by hand" not in made(house, "a")
+    house.close()
+
+
+def test_a_document_of_which_only_text_was_delivered_is_shown(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.configure(watch={"outputs": ["text"]}, says="a < b\n# no heading")
+    house.drop("a.pdf", pages=3)
+    assert house.start("once").wait(60) == 0
+    page = made(house, "a.pdf")
+    assert page.count("data:image/webp;base64,") == 3
+    assert page.count("a &lt; b") == 3
+    house.close()
+
+
+def test_from_each_problem_the_first_link_leads_to_the_next() -> None:
+    pages = [
+        ReviewPage(number, Verdict("suspect" if number % 2 else "ok"), "", b"", (1, 1), []) for number in range(1, 6)
+    ]
+    page = html("t", [], pages)
+    first = [re.search(r"<a [^>]*>", section) for section in page.split("<section ")[1:]]
+    assert [link and link[0] for link in first] == [
+        '<a class="step" href="#p3" accesskey="n">',
+        '<a class="step" href="#p5" accesskey="n">',
+        '<a class="step" href="#p3" accesskey="p">',
+        None,
+        None,
+    ]
+
+
+@needs_browser
+def test_on_paper_each_page_stands_beside_its_picture_on_one_sheet(house: House) -> None:
+    page = house.root / "review.html"
+    made(house)
+    with pymupdf.open(printed(page)) as pdf:
+        assert len(pdf) == 3
+        for sheet, number in zip(pdf, (2, 1, 3), strict=True):
+            assert sheet.rect.width > sheet.rect.height
+            assert f"Page {number}" in sheet.get_text()
+            pictures = [pymupdf.Rect(image["bbox"]) for image in sheet.get_image_info()]
+            assert len(pictures) == 1
+            assert sheet.rect.contains(pictures[0])
+            assert pictures[0].height > sheet.rect.height / 2
+            words = [word for word in sheet.get_text("words") if word[4] in {"Sales", "Both"}]
+            assert all(word[0] > pictures[0].x1 for word in words)
+            strokes = [shape for shape in sheet.get_drawings() if shape.get("color") and 0.5 < shape["color"][2] < 0.6]
+            boxes = [shape["rect"] for shape in strokes if shape["rect"].width > 20]
+            assert all(box in pictures[0] + (-3, -3, 3, 3) for box in boxes), [pictures, boxes]
+            assert len(boxes) == (0 if number == 2 else 4)
+
+
+@needs_browser
+def test_a_long_text_goes_on_over_sheets_and_nothing_else_does(tmp_path: Path) -> None:
+    blocks = [Block("text", (), " ".join(f"word{number}" for number in range(2500)))]
+    short = [Block("text", (), "short")]
+    page = tmp_path / "long.html"
+    page.write_text(
+        html(
+            "t",
+            [],
+            [ReviewPage(1, Verdict.OK, "", b"", (1, 1), blocks), ReviewPage(2, Verdict.OK, "", b"", (1, 1), short)],
+        )
+    )
+    with pymupdf.open(printed(page)) as pdf:
+        words = " ".join(sheet.get_text() for sheet in pdf).split()
+        assert [word for word in words if word.startswith("word")] == [f"word{number}" for number in range(2500)]
+        assert all(sheet.get_text("words") for sheet in pdf)
+        assert "short" in pdf[-1].get_text()
+        assert "word" not in pdf[-1].get_text()

@@ -24,6 +24,7 @@ TOKENS = [TAG, "<table><tr><td>", "</table>", "```", "`", "\\(", "\\)", "$", "*"
 TEXTS = st.lists(st.sampled_from(TOKENS), max_size=12).map("".join) | st.text(st.characters(codec=None), max_size=60)
 PLACE = Placement(400, 600)
 NO_WORKERS: Any = None
+NO_STREAM: Any = None
 """An output of the text asks nothing of them."""
 
 
@@ -39,7 +40,7 @@ def page(text: str, index: int = 0, verdict: Verdict = Verdict.OK, reason: str =
 
 def written(document: Document, *names: str) -> dict[str, str]:
     """Write a document as these kinds do, by ending."""
-    given = Materials(Style(), lambda _: b"", Path("scan.pdf"), NO_WORKERS)
+    given = Materials(Style(), lambda _: b"", Path("scan.pdf"), NO_WORKERS, NO_STREAM)
     return {kind.ending: kind.write(document, given) for kind in kinds.named(names) if isinstance(kind, TextKind)}
 
 
@@ -119,7 +120,7 @@ def test_each_kind_has_a_name_and_an_ending_of_its_own() -> None:
 def test_what_links_goes_out_after_what_it_links_to_and_the_markdown_last() -> None:
     assert kinds.named(["markdown", "pdf", "html"]) == [kinds.PDF, kinds.HTML, kinds.MARKDOWN]
     assert kinds.ALL[-1] is kinds.MARKDOWN
-    assert list(kinds.SIDECARS) == [".md", ".json"]
+    assert list(kinds.SIDECARS) == [".md", ".json", ".txt"]
 
 
 def test_the_configuration_allows_what_the_registry_has_and_says_what_it_is() -> None:

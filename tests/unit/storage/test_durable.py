@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ocrd import display
 from ocrd.errors import MachineError, SpoolError
 from ocrd.storage import durable, naming
+from ocrd.storage.os_errors import machine_faults
 
 Refuse = Callable[[int], None]
 
@@ -623,3 +624,11 @@ def test_what_stands_where_a_folder_is_to_be_is_named(tmp_path: Path, make: Call
     with pytest.raises(MachineError, match="make the folder") as caught:
         durable.make_folders(tmp_path / "outbox")
     assert caught.value.remedy.startswith(f"Move away the link or file that stands where {tmp_path / 'outbox'}")
+
+
+@pytest.mark.parametrize("make", [lambda path: path.write_bytes(b"x"), lambda path: path.symlink_to("/not/there")])
+def test_of_a_deep_path_that_part_is_named_which_is_in_the_way(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "sub")
+    with pytest.raises(MachineError) as caught, machine_faults("reach", tmp_path / "sub/deep/deeper"):
+        raise NotADirectoryError(errno.ENOTDIR, "")
+    assert f"that stands where {tmp_path / 'sub'} should be" in caught.value.remedy

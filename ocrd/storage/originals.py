@@ -1,0 +1,266 @@
+"""Where the original of a delivered document lies: at its own place, or wherever somebody tidied it to.
+
+An original is known by its digest. One that is not where it was archived is looked for in all of the archive and the
+error folder, whose digests are kept in `.ocrd-digests.json` in each: made when first asked for, and for every file made
+anew whose size or time has changed. What stands there is a hint only, since others may write there: what is found by it
+is hashed again before it counts.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ocrd.config.schema import Watch
+from ocrd.display import shown
+from ocrd.errors import DocumentError, MachineError
+from ocrd.filetypes import is_source_name
+from ocrd.output import kinds
+from ocrd.storage.durable import copy_scratch, remove_folder, write_own
+from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regular
+
+INDEX = ".ocrd-digests.json"
+_MOST = 1 << 28
+"""Bytes of an index that is still read: some million files."""
+
+_Stamped = tuple[int, int, str]
+"""Size in bytes, modification time in nanoseconds, digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What a document was read from, where it lies."""
+
+    folder: Path
+    """The archive, or the error folder."""
+    files: tuple[str, ...]
+    """Paths below it, in the order of the pages."""
+    group: bool = False
+    """Whether it is one of images that became one document, if only one of them."""
+    others: tuple[Path, ...] = ()
+    """What lies under its name in its stead, and is another file."""
+
+    @property
+    def path(self) -> Path:
+        """Where a person finds it; of several files the first."""
+        return self.folder / self.files[0]
+
+    @property
+    def remark(self) -> str:
+        """A sentence on what lies in its stead, with a space before it; empty where nothing does."""
+        return "".join(f" {shown(other)} is another file, by its digest." for other in self.others)
+
+
+def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original | None:
+    """Find the original of a document in the archive or in error/. None if it is in neither. Raises MachineError."""
+    named = str(facts.get("source") or sidecar)
+    if Path(named).is_absolute() or ".." in Path(named).parts:  # anybody can have written it
+        return None
+    files = facts.get("files")
+    members = [str(file) for file in files] if isinstance(files, list) else []
+    digest = facts.get("sha256")
+    others: list[Path] = []
+    for folder in (watch.archive, watch.error):
+        for candidate in _at_its_place(folder, named, members):
+            if digest is None or _digest(candidate) == digest:
+                return replace(candidate, others=tuple(others))
+            others.append(candidate.path)
+    for folder in (watch.archive, watch.error) if digest else ():
+        moved = _moved_groups(folder, named, members) if members else _moved_files(folder, named, str(digest))
+        for candidate in moved:
+            if _digest(candidate) == digest:
+                return replace(candidate, others=tuple(others))
+    return None
+
+
+def missing(watch: Watch, facts: Mapping[str, Any], sidecar: str, remedy: str) -> DocumentError:
+    """Say why there is no original: nothing is there, or something else under its name."""
+    folders = f"{shown(watch.archive)} nor in {shown(watch.error)}"
+    what = f"The original of {shown(sidecar)} is neither in {folders}."
+    named, files = str(facts.get("source") or sidecar), facts.get("files")
+    members = [str(file) for file in files] if isinstance(files, list) else []
+    if "sha256" in facts and not (Path(named).is_absolute() or ".." in Path(named).parts):
+        for folder in (watch.archive, watch.error):
+            for candidate in _at_its_place(folder, named, members):
+                what += f" {shown(candidate.path)} is another file, or was changed since: its digest differs."
+    return DocumentError(what, remedy)
+
+
+@contextmanager
+def opened(original: Original, scratch: Path) -> Iterator[Path]:
+    """Keep an original open where it lies, and give a path by which the render workers read that very file.
+
+    Whatever is put in its place meanwhile is not looked at. The files of a group, which can be too many to be kept
+    open, are copied to `scratch`, a folder that is made for them. Raises DocumentError if it is gone, MachineError.
+    """
+    with machine_faults("read", original.path), ExitStack() as stack:
+        if not original.group:
+            yield for_children(stack.enter_context(_opened(original.folder, original.files[0])))
+            return
+        remove_folder(scratch)  # from before a crash
+        for name in original.files:
+            with _opened(original.folder, name) as file:
+                copy_scratch(file, scratch / Path(name).name)
+        yield scratch
+
+
+def digest_of(path: Path) -> str | None:
+    """Compute the digest of a file that somebody names; None if it can't be read, or is no plain file."""
+    try:
+        with regular(path) as held:
+            return _hashed(held)
+    except (OSError, NotRegularError):
+        return None
+
+
+def gone(path: Path) -> DocumentError:
+    """Say that a file is not there any more."""
+    return DocumentError(f"There is no file {shown(path)} any more.", "Put it back there, and try again.")
+
+
+@contextmanager
+def _opened(folder: Path, name: str) -> Iterator[Path]:
+    try:
+        with beneath(folder, name) as path, regular(path) as held:
+            yield held
+    except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
+        raise gone(folder / name) from error
+
+
+# -- at its own place
+
+
+def _at_its_place(folder: Path, named: str, members: list[str]) -> Iterator[Original]:
+    around = _really_called(folder, str(Path(named).parent))
+    if around is None or any(Path(name).is_absolute() or ".." in Path(name).parts for name in members):
+        return
+    if members:
+        yield from _groups_like(folder, around, Path(named).name, [file.removeprefix(named) for file in members])
+    else:
+        names = _like(folder / around, Path(named))
+        yield from (
+            Original(folder, (str(Path(around, name)),)) for name in names if (folder / around / name).is_file()
+        )
+
+
+def _like(folder: Path, named: Path) -> Iterator[str]:
+    """List the files in a folder with a document's name, or with a number in it since it was taken."""
+    known = is_source_name(named.name)
+    suffix = re.escape(named.suffix) if known else r"\.(?:pdf|tiff?|jpe?g|png|webp|hei[cf])"
+    stem = named.stem if known or named.suffix in kinds.SIDECARS else named.name
+    like = re.compile(rf"{re.escape(shown(stem))}(?: \(\d+\))?{suffix}", re.IGNORECASE)
+    yield from sorted(name for name in _names(folder) if like.fullmatch(shown(name)))
+
+
+def _groups_like(folder: Path, around: str, stem: str, endings: list[str]) -> Iterator[Original]:
+    """List the groups with this name, or with a number in it since it was taken, of which every file is there."""
+    like = re.compile(rf"({re.escape(stem)}(?: \(\d+\))?){re.escape(endings[0].partition('/')[0])}")
+    stems = {match[1] for name in _names(folder / around) if (match := like.fullmatch(shown(name)))}
+    for one in sorted(stems):
+        names = [_really_called(folder, str(Path(around, f"{one}{ending}"))) for ending in endings]
+        yield Original(folder, tuple(name or "" for name in names), group=True)
+
+
+def _names(folder: Path) -> list[str]:
+    with machine_faults("list", folder):
+        return os.listdir(folder) if folder.is_dir() else []
+
+
+def _really_called(folder: Path, told: str) -> str | None:
+    """Find the path below a folder that a document tells, spelled as for a person; None if there is none."""
+    found = Path()
+    for part in Path(told).parts:
+        names = [part] if os.path.lexists(folder / found / part) else _names(folder / found)
+        name = next((name for name in names if shown(name) == shown(part)), None)
+        if name is None:
+            return None
+        found /= name
+    return str(found)
+
+
+# -- wherever it was tidied to
+
+
+def _moved_files(folder: Path, named: str, digest: str) -> Iterator[Original]:
+    """List the files below a folder that may be it: those of its name, then those that the index knows it by."""
+    there = {name: path for path in _walked(folder) if is_source_name(name := str(path.relative_to(folder)))}
+    alike = [name for name in there if shown(Path(name).name) == shown(Path(named).name)]
+    yield from (Original(folder, (name,)) for name in alike)
+    if there:
+        known = _digests(folder, there)
+        yield from (Original(folder, (name,)) for name in there if known.get(name) == digest and name not in alike)
+
+
+def _moved_groups(folder: Path, named: str, members: list[str]) -> Iterator[Original]:
+    """List the folders below a folder that hold all files of a group, under whatever name."""
+    endings = [file.removeprefix(named) for file in members]
+    for around in sorted({path.parent for path in _walked(folder)}):
+        stem = str(around.relative_to(folder))
+        if not endings[0].startswith("/"):
+            stem = str(Path(stem, Path(named).name))
+        names = [_really_called(folder, str(Path(f"{stem}{ending}"))) for ending in endings]
+        if all(names):
+            yield Original(folder, tuple(name or "" for name in names), group=True)
+
+
+def _walked(folder: Path) -> Iterator[Path]:
+    """Walk all files below a folder, in an order that never changes. Links are not followed."""
+    for around, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(around, name)
+            if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _digests(folder: Path, files: Mapping[str, Path]) -> dict[str, str]:
+    """Return the digests of files below a folder, by the index in it, which is brought up to date."""
+    before = _index(folder)
+    known: dict[str, _Stamped] = {}
+    for name, path in files.items():
+        with suppress(OSError):
+            status = path.lstat()
+            stamp = (status.st_size, status.st_mtime_ns)
+            held = before.get(name)
+            digest = held[2] if held and held[:2] == stamp else _digest(Original(folder, (name,)))
+            if digest:
+                known[name] = (*stamp, digest)
+    if known != before:
+        with suppress(MachineError):  # an archive that may only be read is looked through anew each time
+            write_own(folder / INDEX, json.dumps(known).encode(errors="surrogateescape"))
+    return {name: digest for name, (_, _, digest) in known.items()}
+
+
+def _index(folder: Path) -> dict[str, _Stamped]:
+    """Read the index of a folder; nothing where there is none, or one that is damaged."""
+    try:
+        with regular(folder / INDEX) as held, held.open("rb") as file:
+            raw = json.loads(file.read(_MOST).decode(errors="surrogateescape"))
+        return {str(name): (int(size), int(time), str(digest)) for name, (size, time, digest) in raw.items()}
+    except (OSError, NotRegularError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _digest(original: Original) -> str | None:
+    """Compute the digest that a document tells: of a file, or over those of a group's files in their order."""
+    digests = []
+    for name in original.files:
+        if not name or ".." in Path(name).parts:
+            return None
+        try:
+            with machine_faults("read", original.folder / name), _opened(original.folder, name) as path:
+                digests.append(_hashed(path))
+        except DocumentError:
+            return None
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if original.group else digests[0]
+
+
+def _hashed(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,141 @@
+"""Originals and sidecars are found after somebody has tidied up, by their digests."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House
+from PIL import Image
+
+from ocrd.config.schema import Watch
+from ocrd.output import front_matter
+from ocrd.storage import originals
+
+MakePdf = Callable[..., Path]
+
+
+def delivered(house: House, *names: str, **settings: Any) -> None:
+    house.configure(**settings)
+    for name in names:
+        house.drop(name, pages=2)
+    assert house.start("once").wait(60) == 0
+
+
+def move(path: Path, target: str) -> Path:
+    moved = path.parent / target
+    moved.parent.mkdir(parents=True, exist_ok=True)
+    return path.rename(moved)
+
+
+@pytest.mark.parametrize("target", ["2026/a.pdf", "2026/Invoice of May.pdf"])
+def test_an_original_in_another_folder_is_found_and_named(
+    house: House, ocrd: Callable[..., Any], make_pdf: MakePdf, target: str
+) -> None:
+    delivered(house, "a.pdf", "b.pdf")
+    moved = move(house.path("archive/a.pdf"), target)
+    other = make_pdf(house.path("archive/a.pdf"), 5)
+    told = ocrd("rerun", "a", "--pages", "2")
+    assert told.returncode == 0, told.stderr
+    assert f"from {moved} (job" in told.stdout
+    assert f"{other} is another file, by its digest." in told.stdout
+    house.configure(says="better")
+    assert house.start("once").wait(60) == 0
+    assert "better" in house.path("outbox/a.md").read_text()
+    told = ocrd("review", "a", "-o", house.root)
+    assert told.returncode == 0
+    assert f"The original lies at {moved}." in told.stderr
+    assert "data:image/webp" in (house.root / "a.review.html").read_text()
+
+
+def test_the_index_is_made_once_and_anew_for_what_changed(house: House) -> None:
+    delivered(house, "a.pdf", "b.pdf", "c.pdf")
+    watch = Watch(**{"name": "w"} | {role: str(house.path(role)) for role in ("inbox", "outbox", "archive", "error")})
+    facts = front_matter.facts_of(house.path("outbox/a.md").read_bytes())
+    assert facts
+    moved = move(house.path("archive/a.pdf"), "2026/x.pdf")
+    index = house.path(f"archive/{originals.INDEX}")
+    assert not index.exists()
+    found = originals.original(watch, facts, "a.md")
+    assert found
+    assert found.path == moved
+    known = json.loads(index.read_text())
+    assert sorted(known) == ["2026/x.pdf", "b.pdf", "c.pdf"]
+    index.write_text(json.dumps(known | {"b.pdf": [*known["b.pdf"][:2], facts["sha256"]]}))  # anybody can write there
+    found = originals.original(watch, facts, "a.md")
+    assert found
+    assert found.path == moved
+    moved = move(moved, "../2027/y.pdf")
+    found = originals.original(watch, facts, "a.md")
+    assert found
+    assert found.path.samefile(moved)
+    for damaged in ("{", "[]", '{"b.pdf": 1}', '{"b.pdf": [1, 2]}', "\xff"):
+        index.write_text(damaged)
+        assert originals.original(watch, facts, "a.md")
+    index.unlink()
+    index.symlink_to(house.root / "elsewhere")
+    assert originals.original(watch, facts, "a.md")
+    assert not (house.root / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("join", ["subfolder", "sequence"])
+def test_images_that_became_one_document_are_found_in_another_folder(
+    house: House, ocrd: Callable[..., Any], join: str
+) -> None:
+    house.configure(watch={"join": join})
+    house.path("inbox/f").mkdir()
+    for number in (1, 2):
+        image = Image.new("L", (300, 400), 255)
+        image.paste(0, (40, 40, 260, 100 * number))
+        image.save(house.path(f"inbox/f/s-{number}.png"))
+    assert house.start("once").wait(60) == 0
+    name = "f" if join == "subfolder" else "f/s"
+    move(house.path("archive/f"), "2026/old/g")
+    told = ocrd("rerun", name, "--pages", "2")
+    assert told.returncode == 0, told.stderr
+    assert str(house.path("archive/2026/old/g/s-1.png")) in told.stdout
+    house.configure(watch={"join": join}, says="better")
+    assert house.start("once").wait(60) == 0
+    assert "better" in house.path(f"outbox/{name}.md").read_text()
+
+
+@pytest.mark.parametrize("outputs", [["markdown"], ["json"]])
+@pytest.mark.parametrize("target", ["2026/a", "2026/Invoice of May"])
+def test_a_sidecar_in_another_folder_is_found_by_its_old_name_and_its_scans(
+    house: House, ocrd: Callable[..., Any], outputs: list[str], target: str
+) -> None:
+    delivered(house, "a.pdf", "b.pdf", watch={"outputs": outputs})
+    ending = ".md" if outputs == ["markdown"] else ".json"
+    move(house.path(f"outbox/a{ending}"), f"{target}{ending}")
+    house.configure(watch={"outputs": outputs}, says="better")
+    for name in ("a", f"a{ending}", "a.pdf", str(house.path("archive/a.pdf")), Path(target).name):
+        told = ocrd("rerun", name, "--pages", "2")
+        assert (told.returncode, told.stderr) == (0, ""), name
+        assert f"of {house.path(f'outbox/{target}{ending}')} to be" in told.stdout
+    assert house.start("once").wait(60) == 0
+    assert "better" in house.path(f"outbox/{target}{ending}").read_text()
+
+
+def test_of_two_sidecars_of_one_content_the_moved_one_is_meant(
+    house: House, ocrd: Callable[..., Any], make_pdf: MakePdf
+) -> None:
+    make_pdf(house.path("inbox/a.pdf"), 2)
+    shutil.copy(house.path("inbox/a.pdf"), house.path("inbox/b.pdf"))
+    assert house.start("once").wait(60) == 0
+    move(house.path("outbox/a.md"), "2026/x.md")
+    told = ocrd("rerun", "a", "--pages", "2")
+    assert told.returncode == 0, told.stderr
+    assert str(house.path("outbox/2026/x.md")) in told.stdout
+
+
+def test_a_name_that_several_have_is_not_guessed(house: House, ocrd: Callable[..., Any]) -> None:
+    delivered(house, "x/a.pdf", "y/a.pdf")
+    told = ocrd("rerun", "a.pdf", "--pages", "2")
+    assert told.returncode == 65
+    assert "a.pdf can mean several" in told.stderr
+    house.path("outbox/x/a.md").unlink()
+    told = ocrd("rerun", "x/a.pdf", "--pages", "2")
+    assert told.returncode == 65, "another document is not taken for it"
+    assert "There is no sidecar of x/a.pdf" in told.stderr
