@@ -131,6 +131,8 @@ def test_a_text_that_is_far_too_long_for_its_box_was_not_read_there() -> None:
 def test_boxes_that_march_or_lie_on_one_another_are_no_page() -> None:
     marks = "".join(picture(900, top, 920, top + 14) for top in range(100, 700, 20))
     assert "one after the other" in judged(TEXT_IN_BOX + marks).reason
+    again = f"{TEXT_IN_BOX}\n{TEXT_IN_BOX}"
+    assert "twice in one" in judged(again, replace(FULL, letters=2 * FULL.letters)).reason
     lines = TEXT.split(". ")
     same = "\n".join(f"<|ref|>text<|/ref|><|det|>[[70, 900, 400, 930]]<|/det|>\n{line}" for line in lines)
     assert "one and the same place" in judged(same).reason
