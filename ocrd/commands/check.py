@@ -16,7 +16,7 @@ from rich.status import Status
 from rich.text import Text
 
 from ocrd import display, engines
-from ocrd.config import loader, schema
+from ocrd.config import loader, passwords, schema
 from ocrd.engines.base import Engine
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, MachineError, OcrdError
@@ -52,6 +52,7 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
                 _say(what, "can be written" if exists else "will be made at the start")
         if watch.group:
             yield from _check_group(watch)
+        yield from _check_passwords(watch)
         what = f"{watch.name}: work {display.shown(watch.work_folder)}"
         try:
             same = durable.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder), tag="check")
@@ -69,6 +70,17 @@ def _check_group(watch: schema.Watch) -> Iterator[OcrdError]:
         yield _complain(what, error)
     else:
         _say(what, "is known")
+
+
+def _check_passwords(watch: schema.Watch) -> Iterator[OcrdError]:
+    if watch.passwords_file:
+        what = f"{watch.name}: passwords_file {display.shown(watch.passwords_file)}"
+        try:
+            count = len(passwords.read(watch.passwords_file))
+        except MachineError as error:
+            yield _complain(what, error)
+        else:
+            _say(what, f"{count} to try")
 
 
 def _check_hooks(settings: schema.Config) -> Iterator[OcrdError]:

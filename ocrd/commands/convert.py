@@ -17,7 +17,7 @@ from ocrd.model import PageResult
 from ocrd.output.kinds import Materials
 from ocrd.output.split import Separator
 from ocrd.pipeline import output_files
-from ocrd.pipeline.document import Figures, Progress, Tools, read_document
+from ocrd.pipeline.document import Figures, Progress, Tools, opening_for, read_document
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import os_errors, publish
 from ocrd.storage.result import Result
@@ -97,6 +97,7 @@ async def _convert(files: list[Path], output: Path | None, settings: Config, pro
 
 async def _one(path: Path, folder: Path, tools: Tools, watch: Watch) -> bool:
     try:
+        tools = await opening_for(watch, tools)
         facts = await tools.renderer.open(path)
         with tempfile.TemporaryDirectory(prefix="ocrd-convert-") as scratch:
             result = Result(Path(scratch))

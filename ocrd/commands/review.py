@@ -15,6 +15,7 @@ from ocrd.commands import problems_html
 from ocrd.commands.problems_html import Entry
 from ocrd.commands.review_html import ReviewPage, html
 from ocrd.concurrency.worker_pool import Limits
+from ocrd.config import passwords
 from ocrd.config.schema import Config
 from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
@@ -96,6 +97,7 @@ async def _entry(delivered: Delivered, renderer: Renderer, folder: Path) -> Entr
     document = _read(delivered)
     document = replace(document, pages=tuple(one for one in document.pages if not one[0].verdict.sound))
     with _original(delivered, document) as source:
+        renderer = renderer.opening(passwords.opening(delivered.watch))
         large = await _with_images(document, source, renderer)
         small = await _with_images(document, source, renderer, small=True)
     page = html(Path(delivered.stem).name, _facts(document), large)
@@ -168,7 +170,7 @@ def _from_markdown(text: str, facts: dict[str, Any]) -> _Reviewed:
 async def _shown_pages(delivered: Delivered, document: _Reviewed, settings: Config) -> list[ReviewPage]:
     with _original(delivered, document) as source:
         async with _renderer(settings) as renderer:
-            return await _with_images(document, source, renderer)
+            return await _with_images(document, source, renderer.opening(passwords.opening(delivered.watch)))
 
 
 @asynccontextmanager

@@ -52,6 +52,25 @@ if TYPE_CHECKING:
 else:
     OutputName = Literal[kinds.NAMES]
 
+
+def _secret(value: object, info: ValidationInfo) -> Path:
+    if isinstance(value, str) and re.fullmatch(r"credential:[\w.-]+", value):
+        return Path(value)
+    if not isinstance(value, str) or not value or "\0" in value or value.endswith("/"):
+        raise ValueError("must be the path of a file, or credential:NAME")
+    base: Path = (info.context or {}).get("base", Path.cwd())
+    return base / value
+
+
+SecretFile = Annotated[
+    Path,
+    BeforeValidator(_secret),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string"}),
+]
+"""A file that nobody else may read, or `credential:NAME`: one that systemd hands over (LoadCredential=)."""
+
+
 Folder = Annotated[
     Path,
     BeforeValidator(_located),
@@ -265,13 +284,18 @@ class Watch(Section):
     split: Separator = Field(
         default="none",
         description="Take a scan of several documents apart into NAME-1.md, NAME-2.md …, at blank pages or at sheets "
-        "with a barcode.",
+        "with a barcode. With either, each PDF in a portfolio is a part, too.",
     )
     separators: Names = Field(
         default=("PATCHT",),
         min_length=1,
         description="Texts of the barcodes (QR, Data Matrix, Code 39, Code 128) that make a page a separator sheet; "
         "`ocrd split-sheet` makes one to print. Any other barcode separates nothing.",
+    )
+    passwords_file: SecretFile | None = Field(
+        default=None,
+        description="File with passwords, one a line, that are tried on PDFs that ask for one. Nobody but ocrd's user "
+        "may read it (chmod 600). credential:NAME is a credential that systemd hands over (LoadCredential=NAME:PATH).",
     )
     mode: FileMode | None = Field(
         default=None,

@@ -4,17 +4,18 @@ A dropped file is hostile. Whatever a library throws at it becomes a DocumentErr
 """
 
 import contextlib
+import contextvars
 import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
-from ocrd.model import FileStamp, PixelSize, Placement, TextLayer
+from ocrd.model import FileStamp, Opening, PixelSize, Placement, TextLayer
 from ocrd.rendering import damage, page_layout, text_layer, tiff, truncation
 from ocrd.rendering.page_layout import Word
 
@@ -73,6 +74,11 @@ class Source(Protocol):
         """Why its pages may not be all that it holds, each a sentence."""
         ...
 
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Indices of the pages with which another document in it begins."""
+        ...
+
     def shape(self, index: int) -> tuple[float, float]:
         """Width and height of a page as it is shown, points."""
         ...
@@ -110,22 +116,35 @@ _MOST_LOOKS = 50
 
 A TIFF is not: to open one means to walk all of its images.
 """
-_opened: tuple[Path, FileStamp, Source] | None = None  # the source of the last page, most likely that of the next
+_PLAINLY = Opening()
+_opening = contextvars.ContextVar("opening", default=_PLAINLY)
+_opened: tuple[Path, FileStamp, Opening, Source] | None = None
+"""The source of the last page, most likely that of the next."""
 _looks = 0
+
+
+@contextlib.contextmanager
+def opening(how: Opening) -> Iterator[None]:
+    """Open sources in this way meanwhile."""
+    token = _opening.set(how)
+    try:
+        yield
+    finally:
+        _opening.reset(token)
 
 
 def opened(path: Path) -> Source:
     """Open a source by its content, unless it is what was opened last. Raises DocumentError, IncompleteError."""
     global _opened, _looks  # noqa: PLW0603 - a cache of one in a process that serves one page at a time
-    stamp = FileStamp.of(path.stat())
-    worn = _looks >= _MOST_LOOKS and _opened is not None and _opened[2].kind == "pdf"
-    if _opened is None or _opened[:2] != (path, stamp) or worn:
+    known = path, FileStamp.of(path.stat()), _opening.get()
+    worn = _looks >= _MOST_LOOKS and _opened is not None and _opened[-1].kind == "pdf"
+    if _opened is None or _opened[:-1] != known or worn:
         last, _opened, _looks = _opened, None, 0
         if last is not None:
-            last[2].close()
-        _opened = (path, stamp, _open(path))
+            last[-1].close()
+        _opened = (*known, _open(path))
     _looks += 1
-    return _opened[2]
+    return _opened[-1]
 
 
 @contextlib.contextmanager
@@ -169,16 +188,47 @@ def _open(path: Path) -> Source:
         raise
 
 
-def open_pdf(path: Path) -> tuple["pymupdf.Document", bool]:
+class OpenedPdf(NamedTuple):
+    """A PDF that could be opened, and what is known of it."""
+
+    document: "pymupdf.Document"
+    """With the pages of the PDFs in it behind its own, where those are wanted."""
+    parts: tuple[int, ...]
+    """Indices of the pages with which these begin."""
+    attachments: tuple[str, ...]
+    """Names of files in it that are not read."""
+    problems: tuple[str, ...]
+    """Why its pages may not be all that it holds, each a sentence."""
+
+
+def open_pdf(path: Path) -> OpenedPdf:
+    """Open a PDF. Raises DocumentError, IncompleteError."""
+    document, repaired = _whole(path)
+    _refuse_form(document)
+    parts: tuple[int, ...] = ()
+    problems = ["The structure of this PDF is damaged, and pages of it may be missing."] if repaired else []
+    attachments = tuple(document.embfile_names())
+    if attachments and document.xref_get_key(document.pdf_catalog(), "Collection")[0] != "null":
+        if _opening.get().embedded:
+            parts, attachments = _append_embedded(document)
+        if attachments:
+            which = "some files" if parts else "the files"
+            problems.append(f"This PDF is a portfolio, and {which} in it were not read. Save them, and drop each.")
+    return OpenedPdf(document, parts, attachments[:_MOST_NAMES], tuple(problems))
+
+
+def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
     """Open a PDF, and tell whether it had to be repaired by other means. Raises DocumentError, IncompleteError."""
     import pymupdf
+
+    passwords = _opening.get().passwords
 
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
     locked, error = False, None
     try:
         document = pymupdf.open(path, filetype="pdf")
-        locked = bool(document.needs_pass)
+        locked = bool(document.needs_pass) and not any(map(document.authenticate, passwords))
         pages = 0 if locked else document.page_count
         if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
             return document, False
@@ -191,7 +241,11 @@ def open_pdf(path: Path) -> tuple["pymupdf.Document", bool]:
     if (repaired := _repaired(path)) is not None:
         return repaired, True
     if locked:
-        raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
+        tried = ", and none of those in passwords_file opens it" if passwords else ""
+        raise DocumentError(
+            f"This PDF asks for a password{tried}.",
+            "Write it into the watch's passwords_file and drop it again, or save a copy without the password.",
+        )
     if error:
         raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
     raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
@@ -203,19 +257,17 @@ def _repaired(path: Path) -> "pymupdf.Document | None":
     import pymupdf
 
     whole = io.BytesIO()
-    with contextlib.suppress(pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError):
-        with pikepdf.open(path) as pdf:
-            pdf.save(whole)
-        document = pymupdf.open(stream=whole.getvalue(), filetype="pdf")
-        return document if document.page_count else None
+    for password in ("", *_opening.get().passwords):
+        with contextlib.suppress(pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError):
+            with pikepdf.open(path, password=password) as pdf:
+                pdf.save(whole)
+            document = pymupdf.open(stream=whole.getvalue(), filetype="pdf")
+            return document if document.page_count else None
     return None
 
 
-def _unread(document: "pymupdf.Document") -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Name the files attached to a PDF, and say whether they are what it is about.
-
-    Raises DocumentError for a form that has no pages of its own.
-    """
+def _refuse_form(document: "pymupdf.Document") -> None:
+    """Refuse a form that has no pages of its own. Raises DocumentError."""
     catalog = document.pdf_catalog()
     has_form = document.xref_get_key(catalog, "AcroForm/XFA")[0] != "null"
     if has_form and document.xref_get_key(catalog, "NeedsRendering")[1] == "true":
@@ -223,10 +275,36 @@ def _unread(document: "pymupdf.Document") -> tuple[tuple[str, ...], tuple[str, .
             "This PDF is a form that only Adobe's programs can draw (dynamic XFA).",
             "Open it in Adobe Reader, print it to a new PDF, and drop that.",
         )
-    names = tuple(document.embfile_names()[:_MOST_NAMES])
-    if names and document.xref_get_key(catalog, "Collection")[0] != "null":
-        return names, ("This PDF is a portfolio, and the files in it were not read. Save them, and drop each.",)
-    return names, ()
+
+
+def _append_embedded(document: "pymupdf.Document") -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Append the pages of all PDFs in a portfolio. Returns where each begins, and the names of the other files."""
+    starts, others = [], []
+    for number, name in enumerate(document.embfile_names()):
+        start = document.page_count
+        try:
+            whole = _append(document, document.embfile_get(number))
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
+            whole = False
+        if whole:
+            starts.append(start)
+        else:
+            others.append(name)
+    return tuple(starts), tuple(others)
+
+
+def _append(document: "pymupdf.Document", data: bytes) -> bool:
+    """Append the pages of another PDF, if it is one, and whole. Raises what MuPDF does."""
+    import pymupdf
+
+    with pymupdf.open(stream=data, filetype="pdf") as inner:
+        locked = inner.needs_pass and not any(map(inner.authenticate, _opening.get().passwords))
+        if locked or inner.is_repaired:
+            return False
+        document.insert_pdf(inner)
+        return True
 
 
 class _Pdf:
@@ -234,10 +312,7 @@ class _Pdf:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._document, repaired = open_pdf(path)
-        self.attachments, self.problems = _unread(self._document)
-        if repaired:
-            self.problems = (*self.problems, "The structure of this PDF is damaged, and pages of it may be missing.")
+        self._document, self.parts, self.attachments, self.problems = open_pdf(path)
         self.pages = self._document.page_count
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
@@ -314,8 +389,7 @@ class _Pdf:
     def layer_text(self, index: int, placement: Placement) -> str:
         import pymupdf
 
-        document, _ = open_pdf(self._path)
-        with document:  # another, whose page is turned for good
+        with open_pdf(self._path).document as document:  # another, whose page is turned for good
             page = document.load_page(index)
             page.set_rotation((page.rotation + placement.turn) % 360)
             page.remove_rotation()
@@ -332,7 +406,7 @@ class _Pdf:
 
 
 class _Images:
-    attachments = problems = ()
+    attachments = problems = parts = ()
 
     def __init__(self, path: Path) -> None:
         from PIL import Image
@@ -509,7 +583,7 @@ class _Several:
     """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
 
     kind = "group"
-    attachments = problems = ()
+    attachments = problems = parts = ()
 
     def __init__(self, folder: Path) -> None:
         self._pages = places(folder)
