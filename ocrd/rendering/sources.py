@@ -9,6 +9,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -16,7 +17,7 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, Opening, PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, page_layout, text_layer, tiff, truncation
+from ocrd.rendering import damage, djvu, page_layout, text_layer, tiff, truncation
 from ocrd.rendering.page_layout import Word
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
 """What ocrd calls formats that Pillow calls otherwise."""
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How a TIFF begins, and a BigTIFF."""
+_JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+"""How JPEG XL begins, bare and in boxes (ISO/IEC 18181-2)."""
 _MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "JPEG 2000": b"\0\0\0\x0cjP  "}
 _HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis mif1 msf1".split())
 """The brands by which such a file tells what it is (ISO/IEC 23008-12)."""
@@ -180,6 +183,8 @@ def _open(path: Path) -> Source:
         raise IncompleteError("This file is empty (0 bytes).", TRANSFER)
     if b"%PDF-" in head:
         return _Pdf(path)
+    if head.startswith(djvu.MAGIC):
+        return _Djvu(path)
     try:
         return _Images(path)
     except DocumentError:
@@ -229,6 +234,8 @@ def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
     try:
         document = pymupdf.open(path, filetype="pdf")
         locked = bool(document.needs_pass) and not any(map(document.authenticate, passwords))
+        if locked and (readable := _with_locked_attachments(path, document)) is not None:
+            document, locked = readable, False
         pages = 0 if locked else document.page_count
         if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
             return document, False
@@ -249,6 +256,21 @@ def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
     if error:
         raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
     raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
+
+
+def _with_locked_attachments(path: Path, locked: "pymupdf.Document") -> "pymupdf.Document | None":
+    """Open a PDF of which only attached files are encrypted, as if nothing were (ISO 32000-1, 7.6.5)."""
+    import pymupdf
+
+    kind, value = locked.xref_get_key(-1, "Encrypt")
+    if kind != "xref":
+        return None
+    number = int(value.partition(" ")[0])
+    version, *filters = (locked.xref_get_key(number, key)[1] for key in ("V", "StmF", "StrF"))
+    if version not in ("4", "5") or not {"/Identity", "null"}.issuperset(filters):
+        return None
+    data = re.sub(rb"/Encrypt\s+%d\s+\d+\s+R" % number, lambda key: b" " * len(key[0]), path.read_bytes())
+    return pymupdf.open(stream=data, filetype="pdf")
 
 
 def _repaired(path: Path) -> "pymupdf.Document | None":
@@ -415,13 +437,12 @@ class _Images:
         self._path = path
         self._damage = ""
         """Of the page shown last."""
-        heif = _heif_can_be_read()
         self._image: Image.Image | None = None
         """None for a TIFF whose pixels Pillow does not know."""
         self._places = [0]
         """Of the pages among the pictures. Those behind a telephone's JPEG, or of an animation, are none."""
         try:
-            self._image = Image.open(path, formats=[*_IMAGES, *(["HEIF"] if heif else [])])
+            self._image = Image.open(path, formats=[*_IMAGES, *_plugins()])
             self.kind = _KINDS.get(self._image.format or "", (self._image.format or "").lower())
             if self.kind in ("tiff", "heif"):
                 self._places = list(range(getattr(self._image, "n_frames", 1)))
@@ -429,7 +450,7 @@ class _Images:
             raise
         except Exception as error:
             if not _is_tiff(path):
-                raise _unknown(path, heif=heif) from error
+                raise _unknown(path) from error
             self.kind = "tiff"
         if self.kind == "tiff":
             self._places = self._pages_of_tiff()
@@ -573,9 +594,24 @@ def _what_mupdf_can(path: Path, index: int) -> "Image.Image":
         return image
 
 
+class _Djvu(_Images):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._image = None
+        self.kind = "djvu"
+        self._resolutions = djvu.resolutions(path)
+        self.pages = len(self._resolutions)
+
+    def _decoded(self, index: int) -> tuple["Image.Image", str]:
+        image, complaint = djvu.decoded(self._path, index)
+        image.info["dpi"] = (self._resolutions[index],) * 2
+        return image, complaint and damage.UNDECODED
+
+
 def picture(path: Path, index: int) -> "Image.Image":
     """Decode a page of an image as it is displayed, grey or RGB. Raises DocumentError, PageError."""
-    with contextlib.closing(_Images(path)) as images:
+    kind = _Djvu if _head(path).startswith(djvu.MAGIC) else _Images
+    with contextlib.closing(kind(path)) as images:
         return images.picture(index)
 
 
@@ -656,28 +692,40 @@ def _resolution(image: "Image.Image") -> tuple[float, float]:
     return (down, across) if turned else (across, down)
 
 
-def _heif_can_be_read() -> bool:
-    try:
+@cache
+def _plugins() -> tuple[str, ...]:
+    """Name the formats that Pillow reads by plugins which are installed."""
+    found = []
+    with contextlib.suppress(ImportError):
         import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
+
+        pillow_heif.register_heif_opener()
+        found.append("HEIF")
+    with contextlib.suppress(ImportError):
+        import pillow_jxl  # noqa: F401 - registers itself
+
+        found.append("JXL")
+    return tuple(found)
 
 
-def _unknown(path: Path, *, heif: bool) -> DocumentError:
+def _unknown(path: Path) -> DocumentError:
     """Say of a file that is neither PDF nor TIFF why it can't be opened as an image."""
-    if not heif and _is_heif(path):
+    if "HEIF" not in _plugins() and _is_heif(path):
         return DocumentError(
             "This is a HEIC image, and ocrd was installed without a reader for those.",
             "Install it (pip install 'ocrd[heic]'), or save the image as JPEG.",
+        )
+    if "JXL" not in _plugins() and _head(path).startswith(_JXL):
+        return DocumentError(
+            "This is a JPEG XL image, and no reader for those is installed.",
+            "Install one (pip install pillow-jxl-plugin), or save the image as PNG.",
         )
     head = _head(path)
     if known := next((name for name, magic in _MAGIC.items() if head.startswith(magic)), ""):
         return DocumentError(f"This {known} can't be opened: what its first bytes say is damaged.", AGAIN)
     return DocumentError(
-        "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, GIF, BMP and others),"
-        " whatever its name says.",
+        "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, DjVu, GIF, BMP and"
+        " others), whatever its name says.",
         "Open it in the program that it came from and save it as a PDF.",
     )
 
