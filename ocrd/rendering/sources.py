@@ -251,7 +251,7 @@ def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
         tried = ", and none of those in passwords_file opens it" if passwords else ""
         raise DocumentError(
             f"This PDF asks for a password{tried}.",
-            "Write it into the watch's passwords_file and drop it again, or save a copy without the password.",
+            "Write it into the watch's passwords_file, or save a copy without the password.",
         )
     if error:
         raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
