@@ -341,11 +341,7 @@ class _Pdf:
 
     def _page(self, index: int) -> "pymupdf.Page":
         """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
-        page: pymupdf.Page = self._document.load_page(index)
-        if _is_cropped_away(self._document, page):
-            page.set_cropbox(page.mediabox)
-            page = self._document.load_page(index)
-        return page
+        return _shown_whole(self._document, index)
 
     def shape(self, index: int) -> tuple[float, float]:
         rect = self._page(index).rect
@@ -412,7 +408,7 @@ class _Pdf:
         import pymupdf
 
         with open_pdf(self._path).document as document:  # another, whose page is turned for good
-            page = document.load_page(index)
+            page = _shown_whole(document, index)
             page.set_rotation((page.rotation + placement.turn) % 360)
             page.remove_rotation()
             flags = pymupdf.TEXTFLAGS_WORDS & ~pymupdf.TEXT_PRESERVE_LIGATURES
@@ -754,6 +750,15 @@ def _on_paper(image: "Image.Image") -> "Image.Image":
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _shown_whole(document: "pymupdf.Document", index: int) -> "pymupdf.Page":
+    """Load a page, without a crop box that would hide all of it."""
+    page: pymupdf.Page = document.load_page(index)
+    if _is_cropped_away(document, page):
+        page.set_cropbox(page.mediabox)
+        page = document.load_page(index)
+    return page
 
 
 def _is_cropped_away(document: "pymupdf.Document", page: "pymupdf.Page") -> bool:

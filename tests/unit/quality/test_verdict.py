@@ -203,6 +203,21 @@ def test_the_pages_own_text_is_believed() -> None:
     assert "the PDF's own text has 2000" in judged(TEXT[:900] + ".", facts).reason
 
 
+def test_a_pages_own_text_is_taken_only_if_it_is_there_and_has_words_that_the_engine_read() -> None:
+    facts = replace(FULL, layer=TextLayer(1200, ""))
+    own, other = (Reading(0, text, "stop", 0, 0.0) for text in (TEXT, TEXT[::-1].replace(".", "")))
+    assert verdict.text_layer(own, facts).verdict is Verdict.OK
+    assert "could be taken" in verdict.text_layer(replace(own, text=""), facts).reason
+    said = (
+        "The keeper counted every lantern along the northern quay before supper was served to anyone who had walked "
+        "there from distant villages beyond those marshes, carrying baskets full of apples."
+    )
+    read = Reading(0, said, "length", 40, 1.0)
+    assert "other words" in verdict.text_layer(own, facts, [read]).reason
+    assert verdict.text_layer(own, facts, [replace(read, text=TEXT[:500])]).verdict is Verdict.OK
+    assert verdict.text_layer(own, facts, [other]).verdict is Verdict.OK  # what has no words contradicts nobody
+
+
 def test_what_is_made_up_on_a_nearly_blank_page_is_too_much() -> None:
     number = PageFacts(Placement(595, 842), ink=0.0005, lines=1, letters=3)
     assert judged("- 12 -", number).verdict is Verdict.OK

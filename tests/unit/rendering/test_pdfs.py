@@ -62,7 +62,9 @@ def test_a_pdf_that_was_changed_and_is_cut_off_in_the_change_is_cut_off(tmp_path
 
 
 def test_a_page_that_is_cropped_to_nothing_is_shown_whole(tmp_path: Path) -> None:
-    assert tasks.render_page(FILES / "cropbox-empty.pdf", 0, size, View()).facts.letters > 20
+    seen = tasks.render_page(FILES / "cropbox-empty.pdf", 0, size, View()).facts
+    assert seen.letters > 20
+    assert "invoice number 4711" in tasks.layer_text(FILES / "cropbox-empty.pdf", 0, seen.placement)
     with pymupdf.open(FILES / "grey-text.pdf") as document:
         document.xref_set_key(document[0].xref, "CropBox", "[2000 2000 3000 3000]")
         document.save(tmp_path / "outside.pdf")
