@@ -11,7 +11,7 @@ from html import escape
 _BARS = "|\uff5c\uffe8\u2502\u2758"
 """ASCII's, two of full width, one that draws boxes, and a light one."""
 _BARRED = re.compile(rf"(?:<|&lt;)[{_BARS}] ?(/?[A-Za-z\u2581][\w\u2581 ]{{0,38}}[\w\u2581]) ?[{_BARS}](?:>|&gt;)")
-_CUT = re.compile(rf"<[{_BARS}]/?(?:r|re|ref|d|de|det|\w*[\u2581_][\w\u2581]*)?[{_BARS}]?\Z")
+_CUT = re.compile(rf"<[{_BARS}]/?(?:r|re|ref|d|de|det|\w*[\u2581_][\w\u2581]*)?[{_BARS}]?")
 """The beginning of a token, where the model was stopped."""
 _CELLS = {"fcel", "ecel", "lcel", "ucel", "xcel", "ched", "rhed", "srow"}
 _CELL = re.compile(rf"<(?:{'|'.join(sorted(_CELLS))})>")
@@ -26,12 +26,17 @@ _TABLE = re.compile(r"<table\b.*?(?:</table>|\Z)", re.DOTALL | re.IGNORECASE)
 
 def with_plain_bars(text: str) -> str:
     """Write the bars of all tokens as ASCII has them, and leave out the beginning of one where the text is cut off."""
-    text = _CUT.sub("", text)
-    return (
-        text
-        if text.isascii()
-        else _BARRED.sub(lambda token: token[0] if token[0][0] == "&" else f"<|{token[1]}|>", text)
-    )
+    text = _without_cut_token(text)
+    return text if text.isascii() else _BARRED.sub(_with_plain_bars, text)
+
+
+def _with_plain_bars(token: "re.Match[str]") -> str:
+    return token[0] if token[0].startswith("&") else f"<|{token[1]}|>"
+
+
+def _without_cut_token(text: str) -> str:
+    last = max(text.rfind("<"), 0)
+    return text[:last] if _CUT.fullmatch(text, last) else text
 
 
 def without_tokens(text: str) -> str:
