@@ -44,6 +44,8 @@ _PLACES = re.compile(r"\s*\[[\[\]\d\s,.-]*?\]\s*\]|\s*\[[\[\]\d ,.-]*|")
 """Boxes, or as much of them as there is."""
 _BOX = re.compile(r"\[\s*" + r"\s*,\s*".join([r"(\d+)(?:\.\d+)?"] * 4) + r"\s*\]")
 _WRAPPING = re.compile(r"^```(?:markdown|md)[ \t]*\n", re.MULTILINE | re.IGNORECASE)
+_ABOUT = re.compile(r"\A\s*---\nprimary_language:(?:[^\n]*\n){1,8}?---\n")
+"""What olmOCR's models say of a page before its text."""
 _FENCE = re.compile(r"^```[^`\n]*\n?", re.MULTILINE)
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
@@ -122,6 +124,7 @@ def _block(tagged: _Tagged, known: "frozenset[str] | set[str]", *, own_markdown:
 
 def _unwrapped(text: str) -> str:
     """Take off the fence around a page that is given as code in Markdown; code within it keeps its own."""
+    text = _ABOUT.sub("", text)
     wrapping = _WRAPPING.search(text)
     if not wrapping:
         return text

@@ -11,14 +11,16 @@ from html import unescape
 
 _TAG = re.compile(
     r"(?P<whole>^`{3}.*?(?:^`{3}|\Z)|<table\b.*?(?:</table>|\Z))"
-    r"|<(?P<end>/?)(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<about>(?:\s[^<>]*)?)/?>",
+    r"|<(?P<end>/?)(?P<name>[A-Za-z]\w*)(?P<about>(?:\s[^<>]*)?)/?>",
     re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
 """A tag, or code or a table as a whole."""
 _PARTS = {"html", "body", "main", "section", "article", "header", "footer", "aside", "figure", "dl", "div"}
 _PARAGRAPHS = _PARTS | {"p", "figcaption", "blockquote", "pre", "dt", "dd", "ul", "ol"}
 _HEADINGS = {f"h{level}" for level in range(1, 7)}
-_PLAIN = {"span", "font", "small", "big", "mark", "label", "ins", "cite", "q", "abbr", "code", "tt"}
+_NAMES = {"page_number", "watermark", "signature"}
+"""What some models call parts of a page, as if HTML had them."""
+_PLAIN = _NAMES | {"span", "font", "small", "big", "mark", "label", "ins", "cite", "q", "abbr", "code", "tt"}
 _INLINE = _PLAIN | {"a", "b", "i", "u", "s", "em", "strong", "sub", "sup", "center"}
 _VOID = {"br", "hr", "img"}
 _KNOWN = _PARAGRAPHS | _HEADINGS | _INLINE | _VOID | {"li"}
@@ -30,7 +32,7 @@ def as_markdown(text: str) -> str:
     """Write paragraphs, headings, lists and links as Markdown; text whose tags are not all of these comes back."""
     tags = [tag for tag in _TAG.finditer(text) if not tag["whole"]]
     names = {tag["name"].lower() for tag in tags}
-    if not names & (_PARAGRAPHS | _HEADINGS | {"li", "span", "a", "img", "hr"}) or not names <= _KNOWN:
+    if not names & (_PARAGRAPHS | _HEADINGS | _NAMES | {"li", "span", "a", "img", "hr"}) or not names <= _KNOWN:
         return text
     if not _is_whole(tags, cut_off=text.lstrip().startswith(tags[0][0])):
         return text
@@ -47,10 +49,9 @@ def as_markdown(text: str) -> str:
 
 def _is_whole(tags: "list[re.Match[str]]", *, cut_off: bool) -> bool:
     """Whether all tags that need an end have one; the last ones may have none where the text may be `cut_off`."""
-    starts = Counter(tag["name"].lower() for tag in tags if not tag["end"])
-    ends = Counter(tag["name"].lower() for tag in tags if tag["end"])
-    for name in _VOID:
-        starts.pop(name, None)
+    paired = [tag for tag in tags if tag["name"].lower() not in _VOID]
+    starts = Counter(tag["name"].lower() for tag in paired if not tag["end"])
+    ends = Counter(tag["name"].lower() for tag in paired if tag["end"])
     return starts == ends or (cut_off and bool(ends) and ends <= starts)
 
 

@@ -38,6 +38,8 @@ def test_text_without_tags_is_one_block_of_its_writers_own_markdown() -> None:
         ("```markdown\n# Title\n\ncut o", "# Title\n\ncut o"),
         ("Here it is:\n\n```md\none\n```python\ncode\n```\ntwo\n```", "Here it is:\n\none\n```python\ncode\n```\ntwo"),
         ("```python\ncode\n```", "```python\ncode\n```"),
+        ("---\nprimary_language: en\nis_table: False\n---\n# Title", "# Title"),
+        ("---\nname: en\n---\n# Title", "---\nname: en\n---\n# Title"),
     ],
 )
 def test_a_page_given_as_code_in_markdown_is_no_code(said: str, page: str) -> None:

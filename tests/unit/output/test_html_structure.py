@@ -14,6 +14,7 @@ from ocrd.output.html_structure import as_markdown
         ("<h2>Title</h2>text<hr>", "## Title\n\ntext\n\n---"),
         ('<a href="https://a.example/">there</a>', "[there](https://a.example/)"),
         ("<html><body><header>one</header><pre>two\n three</pre></body></html>", "one\n\ntwo\n three"),
+        ("one\n<img>a stamp</img>\n<page_number>7</page_number>", "one\na stamp\n7"),
         ("<p>one <b>two</b></p><div><p>cut o", "one <b>two</b>\n\ncut o"),
     ],
 )
