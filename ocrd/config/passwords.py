@@ -26,8 +26,7 @@ def opening(watch: Watch) -> Opening:
 
 def read(file: Path) -> tuple[str, ...]:
     """Read the passwords of a file, one a line, or of a credential. Raises MachineError."""
-    name = str(file)
-    path = _credential(name.removeprefix(CREDENTIAL)) if name.startswith(CREDENTIAL) else file
+    path = _credential(str(file).removeprefix(CREDENTIAL)) if is_credential(file) else file
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
             status = os.fstat(opened.fileno())
@@ -46,6 +45,11 @@ def read(file: Path) -> tuple[str, ...]:
         return tuple(filter(None, data.decode("utf-8-sig").splitlines()))
     except UnicodeDecodeError as error:
         raise _unusable(path, "it is not UTF-8", "Save it as UTF-8.") from error.with_traceback(None)
+
+
+def is_credential(file: Path) -> bool:
+    """Whether it is one that systemd hands over."""
+    return str(file).startswith(CREDENTIAL)
 
 
 def _credential(name: str) -> Path:

@@ -47,6 +47,11 @@ def test_a_locked_pdf_is_read_by_its_password_which_nobody_sees(
     done = ocrd("review", "a", "-o", house.root / "review.html")
     assert done.returncode == 0, done.stderr
     assert "data:image/webp" in house.root.joinpath("review.html").read_text()
+    house.configure(watch={"passwords_file": "credential:scans", "outputs": outputs})
+    assert "handed to the service alone" in ocrd("check").stdout
+    done = ocrd("review", "a", "-o", house.root / "without.html")
+    assert done.returncode == 0, done.stderr
+    assert "can not be shown" in house.root.joinpath("without.html").read_text()
     told = everything(house.root) + done.stdout.encode() + done.stderr.encode()
     assert SECRET.encode() not in told
 
