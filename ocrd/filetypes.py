@@ -6,7 +6,7 @@ IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in (
         "tif", "tiff", "jpg", "jpeg", "jpe", "jfif", "png", "webp", "heic", "heif", "avif",
-        "jp2", "j2k", "bmp", "gif", "pbm", "pgm", "ppm",
+        "jp2", "j2k", "jxl", "djvu", "djv", "bmp", "gif", "pbm", "pgm", "ppm",
     )
 )  # fmt: skip
 """Sources that hold pictures; they can be joined into one document."""

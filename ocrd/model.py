@@ -437,6 +437,16 @@ def _attempt(raw: dict[str, Any]) -> Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """How the sources of a watch are opened."""
+
+    passwords: tuple[str, ...] = field(default=(), repr=False)
+    """Those that are tried on a PDF that asks for one; never shown."""
+    embedded: bool = False
+    """Whether the PDFs in a portfolio are read as parts of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFacts:
     """What is known of a source once a worker has opened it."""
 
@@ -452,6 +462,8 @@ class SourceFacts:
     """Names of files that are attached to a PDF, which are not read."""
     problems: tuple[str, ...] = ()
     """Why its pages may not be all that it holds, each a sentence."""
+    parts: tuple[int, ...] = ()
+    """Indices of the pages with which another document in it begins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 `python bench/quality/words.py [--count N] FILE.pdf...`: N pages of each file (3) that have text of their own are drawn
 at 300 dpi and read by all three; their own text is the truth. `joined`: words that the engine has otherwise than
-Tesseract, since they were joined, divided or put elsewhere. `placed`: the share of the page's words over
-which the PDF's word of the same text covers at least half.
+Tesseract, since they were joined, divided or put elsewhere. `placed`: the share of the page's words, as far as they
+were read, over which the PDF's word of the same text covers at least half. Where Tesseract is wrong in more than
+LEGIBLE, a page's own text is no truth (another encoding, formulas, letters of other languages), and it is left out.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import io
 import re
 import subprocess
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +31,7 @@ from ocrd.rendering import tasks
 DPI = 300
 LEAST = 100
 """Words of a page that is measured."""
+LEGIBLE = 0.05
 
 
 class Scores(NamedTuple):
@@ -53,14 +56,13 @@ def pages(files: list[Path], count: int) -> list[tuple[Path, int]]:
 
 
 def covered(truth: pymupdf.Page, made: pymupdf.Page) -> float:
-    """Give the share of the words of a page over which lies the same word of another."""
-    words = [(pymupdf.Rect(word[:4]), word[4]) for word in made.get_text("words")]
-    total = right = 0
-    for word in truth.get_text("words"):
-        box = pymupdf.Rect(word[:4])
-        total += 1
-        right += any(text == word[4] and (box & other).get_area() >= box.get_area() / 2 for other, text in words)
-    return right / max(1, total)
+    """Give the share of the words of a page, of those that another has, too, over which lies that one."""
+    places: defaultdict[str, list[pymupdf.Rect]] = defaultdict(list)
+    for word in made.get_text("words"):
+        places[word[4]].append(pymupdf.Rect(word[:4]))
+    read = [(pymupdf.Rect(word[:4]), word[4]) for word in truth.get_text("words") if word[4] in places]
+    right = sum(any((box & other).get_area() >= box.get_area() / 2 for other in places[text]) for box, text in read)
+    return right / max(1, len(read))
 
 
 def differing(text: str, plain: str) -> int:
@@ -113,6 +115,8 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for file, index in pages(given.files, given.count):
             row = await measure(file, index, engine, Path(folder))
+            if row.wrong[0] > LEGIBLE:
+                continue
             rows.append(row)
             wrong, placed = (" | ".join(f"{share:.2%}" for share in shares) for shares in (row.wrong, row.placed))
             print(f"| {row.name} | {wrong} | {row.joined} | {placed} |", flush=True)

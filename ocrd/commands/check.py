@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ocrd import display, engines
-from ocrd.config import loader, schema
+from ocrd.config import loader, passwords, schema
 from ocrd.engines.base import Engine
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, MachineError, OcrdError
@@ -85,6 +85,7 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
         if watch.split == "barcode":
             sheets = f"ocrd split-sheet --text {shlex.quote(watch.separators[0])} FILE makes a sheet to print"
             _say(f"{watch.name}: separators {display.shown(', '.join(watch.separators))}", sheets)
+        yield from _check_passwords(watch)
         what = f"{watch.name}: work {display.shown(watch.work_folder)}"
         try:
             same = durable.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder), tag="check")
@@ -130,6 +131,20 @@ def _check_group(watch: schema.Watch) -> Iterator[OcrdError]:
         yield _complain(what, error)
     else:
         _say(what, "is known")
+
+
+def _check_passwords(watch: schema.Watch) -> Iterator[OcrdError]:
+    if watch.passwords_file:
+        what = f"{watch.name}: passwords_file {display.shown(watch.passwords_file)}"
+        if passwords.is_credential(watch.passwords_file) and "CREDENTIALS_DIRECTORY" not in os.environ:
+            _say(what, "is handed to the service alone, and was not looked at")
+            return
+        try:
+            count = len(passwords.read(watch.passwords_file))
+        except MachineError as error:
+            yield _complain(what, error)
+        else:
+            _say(what, f"{count} to try")
 
 
 def _check_hooks(settings: schema.Config) -> Iterator[OcrdError]:

@@ -22,7 +22,7 @@ from ocrd.filetypes import IMAGE_SUFFIXES, in_order, is_source_name
 from ocrd.model import COMPANION, PageResult
 from ocrd.output.kinds import Materials
 from ocrd.pipeline import output_files
-from ocrd.pipeline.document import Figures, Progress, Tools, approach_of, read_document
+from ocrd.pipeline.document import Figures, Progress, Tools, approach_of, opening_for, read_document
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import os_errors, publish
 from ocrd.storage.result import Result
@@ -153,6 +153,7 @@ async def _one(path: Path, folder: Path, tools: Tools, watch: Watch, turn: async
     options = overrides.read(own)
     approach = approach_of(options, tools.engine, " and ".join(map(display.shown, own)))
     watch = overrides.applied(options, watch)
+    tools = await opening_for(watch, tools)
     facts = await tools.renderer.open(path)
     with tempfile.TemporaryDirectory(prefix="ocrd-convert-") as scratch:
         result = Result(Path(scratch))

@@ -17,12 +17,13 @@ from ocrd.commands.problems_html import Entry
 from ocrd.commands.progress_bars import ProgressBars
 from ocrd.commands.review_html import ReviewPage, html
 from ocrd.concurrency.worker_pool import Limits
+from ocrd.config import passwords
 from ocrd.config.schema import Config
 from ocrd.display import shown
-from ocrd.errors import DocumentError, PageError
+from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.markup import layout_blocks
 from ocrd.markup.layout_blocks import Block
-from ocrd.model import Box, PageResult, Placement, Reading, Verdict
+from ocrd.model import Box, Opening, PageResult, Placement, Reading, Verdict
 from ocrd.output import front_matter, json_file, kinds, markdown, plain_text
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import deliveries, durable, naming, originals
@@ -104,6 +105,7 @@ async def _entry(delivered: Delivered, renderer: Renderer, folder: Path) -> Entr
     document = _read(delivered)
     document = replace(document, pages=tuple(one for one in document.pages if not one[0].verdict.sound))
     with _original(delivered, document) as source:
+        renderer = renderer.opening(_opening(delivered))
         large = await _with_images(document, source, renderer)
         small = await _with_images(document, source, renderer, small=True)
     page = html(Path(delivered.stem).name, _facts(document), large)
@@ -224,7 +226,16 @@ async def _shown_pages(
 ) -> list[ReviewPage]:
     with _original(delivered, document) as source:
         async with _renderer(settings) as renderer:
-            return await _with_images(document, source, renderer, done)
+            return await _with_images(document, source, renderer.opening(_opening(delivered)), done)
+
+
+def _opening(delivered: Delivered) -> Opening:
+    """Tell how an original is opened: without passwords, if whoever looks may not read them."""
+    try:
+        return passwords.opening(delivered.watch)
+    except MachineError as error:
+        log.warning("passwords not read", reason=str(error))
+        return Opening(embedded=delivered.watch.split != "none")
 
 
 @asynccontextmanager

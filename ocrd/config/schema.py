@@ -59,6 +59,25 @@ if TYPE_CHECKING:
 else:
     OutputName = Literal[kinds.NAMES]
 
+
+def _secret(value: object, info: ValidationInfo) -> Path:
+    if isinstance(value, str) and re.fullmatch(r"credential:[\w.-]+", value):
+        return Path(value)
+    if not isinstance(value, str) or not value or "\0" in value or value.endswith("/"):
+        raise ValueError("must be the path of a file, or credential:NAME")
+    base: Path = (info.context or {}).get("base", Path.cwd())
+    return base / value
+
+
+SecretFile = Annotated[
+    Path,
+    BeforeValidator(_secret),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string"}),
+]
+"""A file that nobody else may read, or `credential:NAME`: one that systemd hands over (LoadCredential=)."""
+
+
 Folder = Annotated[
     Path,
     BeforeValidator(_located),
@@ -272,7 +291,7 @@ class Watch(Section):
     split: Separator = Field(
         default="none",
         description="Take a scan of several documents apart into NAME-1.md, NAME-2.md …, at blank pages or at sheets "
-        "with a barcode.",
+        "with a barcode. With either, each PDF in a portfolio is a part, too.",
     )
     separators: Annotated[Names, AfterValidator(_that_bars_can_hold)] = Field(
         default=("PATCHT",),
@@ -284,6 +303,11 @@ class Watch(Section):
         default=True,
         description="Whether the PDF of each part has the sheets and blank pages that separate, too. The text tells of "
         "them either way.",
+    )
+    passwords_file: SecretFile | None = Field(
+        default=None,
+        description="File with passwords, one a line, that are tried on PDFs that ask for one. Nobody but ocrd's user "
+        "may read it (chmod 600). credential:NAME is a credential that systemd hands over (LoadCredential=NAME:PATH).",
     )
     mode: FileMode | None = Field(
         default=None,

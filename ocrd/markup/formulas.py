@@ -37,6 +37,7 @@ _MANY_WORDS = 4
 _CITED = re.compile(r"[\d\s,;*\u2013-]+")
 _ENTITY = re.compile(r"&(?:amp;)?(?:lt|gt|amp|nbsp|quot|#\d+);")
 _INNER = re.compile(r"\\\((.*?)\\\)|(?<!\\)\$([^$]*)(?<!\\)\$")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _TAG_LIKE = re.compile(r"<(?=[A-Za-z/!?])")
 _LINK_LIKE = re.compile(r"(?<=\])(?=\()|(?<=!)(?=\[)")
@@ -116,7 +117,21 @@ def _tex(inside: str) -> str:
     tex = _INNER.sub(lambda match: f"}}{match[1] or match[2] or ''}\\text{{", tex)
     tex = _DOLLAR.sub(r"\\$", tex).replace("`", r"\lq ")
     tex = _LINK_LIKE.sub(" ", _TAG_LIKE.sub("< ", tex))
-    return _EMPTY_LINES.sub("\n", _GAPS.sub("", tex))
+    return _balanced(_EMPTY_LINES.sub("\n", _GAPS.sub("", tex)))
+
+
+def _balanced(tex: str) -> str:
+    """Leave out braces that end nothing, and end those that have no end: no parser takes a formula with either."""
+    depth = 0
+
+    def kept(match: "re.Match[str]") -> str:
+        nonlocal depth
+        if match[0] == "}" and depth == 0:
+            return ""
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        return match[0]
+
+    return _BRACE.sub(kept, tex) + "}" * depth
 
 
 def without_commands(text: str) -> str:

@@ -40,11 +40,13 @@ _TAG = re.compile(
     rf"(?=<\|(?:ref|det)\|>)(?:<\|ref\|>(?P<name>{_UP})(?P<whole><\|/ref\|>)?)?"
     rf"(?:\s*<\|det\|>(?P<places>{_UP})(?:<\|/det\|>)?)?[ \t]*"
 )
-_CUT = re.compile(r"<\|/?(?:r|re|ref|d|de|det)?\|?\Z")
-"""The beginning of a token, where the model was stopped."""
 _PLACES = re.compile(r"\s*\[[\[\]\d\s,.-]*?\]\s*\]|\s*\[[\[\]\d ,.-]*|")
 """Boxes, or as much of them as there is."""
 _BOX = re.compile(r"\[\s*" + r"\s*,\s*".join([r"(\d+)(?:\.\d+)?"] * 4) + r"\s*\]")
+_WRAPPING = re.compile(r"^```(?:markdown|md)[ \t]*\n", re.MULTILINE | re.IGNORECASE)
+_ABOUT = re.compile(r"\A\s*---\nprimary_language:(?:[^\n]*\n){1,8}?---\n")
+"""What olmOCR's models say of a page before its text."""
+_FENCE = re.compile(r"^```[^`\n]*\n?", re.MULTILINE)
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
 
@@ -74,8 +76,7 @@ def parse(text: str) -> list[Block]:
 
     A table that stands behind the tag of its caption comes to its own.
     """
-    text = _CUT.sub("", with_plain_bars(text))
-    tagged = list(_tagged(text))
+    tagged = list(_tagged(with_plain_bars(text)))
     words = {one.name for one in tagged if one.text.strip() and _WORD.fullmatch(one.name)}
     known = words | LABELS | _ALIASES.keys()
     blocks = [_block(one, known, own_markdown=len(tagged) == 1) for one in tagged]
@@ -116,7 +117,22 @@ def _block(tagged: _Tagged, known: "frozenset[str] | set[str]", *, own_markdown:
     label = _ALIASES.get(tagged.name, tagged.name)
     text = tagged.text if tagged.name in known else f"{tagged.name}{tagged.text}"
     text = without_tokens(text).strip("\n")
+    if own_markdown:
+        text = _unwrapped(text)
     return Block(label if label in LABELS else "text", _boxes(tagged.places), text, own_markdown)
+
+
+def _unwrapped(text: str) -> str:
+    """Take off the fence around a page that is given as code in Markdown; code within it keeps its own."""
+    text = _ABOUT.sub("", text)
+    wrapping = _WRAPPING.search(text)
+    if not wrapping:
+        return text
+    before, page = text[: wrapping.start()], text[wrapping.end() :]
+    fences = list(_FENCE.finditer(page))
+    if len(fences) % 2:
+        page = page[: fences[-1].start()] + page[fences[-1].end() :]
+    return (before + page).strip("\n")
 
 
 def _boxes(places: str) -> tuple[Box, ...]:

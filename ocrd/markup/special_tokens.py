@@ -1,6 +1,6 @@
 """Special tokens: what a model is steered by and no page has printed on it. Pure.
 
-They are of the form `<|end_of_line|>`, with bars of ASCII or full-width ones (U+FF5C), or mark the cells of a table in
+They are of the form `<|end_of_line|>`, with bars of ASCII or ones that look like them, or mark the cells of a table in
 OTSL, as PaddleOCR-VL and Docling's models write it: `<fcel>cell<fcel>cell<nl>` is a row (M. Lysak et al.,
 Optimized Table Tokenization for Table Structure Recognition, 2023).
 """
@@ -8,7 +8,11 @@ Optimized Table Tokenization for Table Structure Recognition, 2023).
 import re
 from html import escape
 
-_BARRED = re.compile(r"<[|\uff5c](/?[A-Za-z][\w\u2581 ]{1,39})[|\uff5c]>")
+_BARS = "|\uff5c\uffe8\u2502\u2758"
+"""ASCII's, two of full width, one that draws boxes, and a light one."""
+_BARRED = re.compile(rf"(?:<|&lt;)[{_BARS}] ?(/?[A-Za-z\u2581][\w\u2581 ]{{0,38}}[\w\u2581]) ?[{_BARS}](?:>|&gt;)")
+_CUT = re.compile(rf"<[{_BARS}]/?(?:r|re|ref|d|de|det|\w*[\u2581_][\w\u2581]*)?[{_BARS}]?")
+"""The beginning of a token, where the model was stopped."""
 _CELLS = {"fcel", "ecel", "lcel", "ucel", "xcel", "ched", "rhed", "srow"}
 _CELL = re.compile(rf"<(?:{'|'.join(sorted(_CELLS))})>")
 _OTSL = re.compile(
@@ -21,8 +25,18 @@ _TABLE = re.compile(r"<table\b.*?(?:</table>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 def with_plain_bars(text: str) -> str:
-    """Write the bars of all tokens as ASCII has them."""
-    return _BARRED.sub(r"<|\1|>", text) if "\uff5c" in text else text
+    """Write the bars of all tokens as ASCII has them, and leave out the beginning of one where the text is cut off."""
+    text = _without_cut_token(text)
+    return text if text.isascii() else _BARRED.sub(_with_plain_bars, text)
+
+
+def _with_plain_bars(token: "re.Match[str]") -> str:
+    return token[0] if token[0].startswith("&") else f"<|{token[1]}|>"
+
+
+def _without_cut_token(text: str) -> str:
+    last = max(text.rfind("<"), 0)
+    return text[:last] if _CUT.fullmatch(text, last) else text
 
 
 def without_tokens(text: str) -> str:

@@ -1,17 +1,27 @@
 """HTML in which some models write whole pages, as the Markdown that says the same. Pure.
 
 It is taken for markup only if it is nothing else: all of its tags are ones that shape text, and all that need an end
-have one. The source of a web page, printed, is text.
+have one, but for those of a page in HTML that is cut off. The source of a web page, printed, is text. Tables and code
+stay as they are.
 """
 
 import re
 from collections import Counter
 from html import unescape
 
-_TAG = re.compile(r"<(?P<end>/?)(?P<name>[A-Za-z][A-Za-z0-9]*)(?P<about>(?:\s[^<>]*)?)/?>")
-_PARAGRAPHS = {"p", "div", "section", "article", "figure", "figcaption", "blockquote", "ul", "ol"}
+_TAG = re.compile(
+    r"(?P<whole>^`{3}.*?(?:^`{3}|\Z)|<table\b.*?(?:</table>|\Z))"
+    r"|<(?P<end>/?)(?P<name>[A-Za-z]\w*)(?P<about>(?:\s[^<>]*)?)/?>",
+    re.DOTALL | re.MULTILINE | re.IGNORECASE,
+)
+"""A tag, or code or a table as a whole."""
+_PARTS = {"html", "body", "main", "section", "article", "header", "footer", "aside", "figure", "dl", "div"}
+_PARAGRAPHS = _PARTS | {"p", "figcaption", "blockquote", "pre", "dt", "dd", "ul", "ol"}
 _HEADINGS = {f"h{level}" for level in range(1, 7)}
-_INLINE = {"span", "font", "small", "mark", "a", "b", "i", "u", "s", "em", "strong", "sub", "sup", "center"}
+_NAMES = {"page_number", "watermark", "signature"}
+"""What some models call parts of a page, as if HTML had them."""
+_PLAIN = _NAMES | {"span", "font", "small", "big", "mark", "label", "ins", "cite", "q", "abbr", "code", "tt"}
+_INLINE = _PLAIN | {"a", "b", "i", "u", "s", "em", "strong", "sub", "sup", "center"}
 _VOID = {"br", "hr", "img"}
 _KNOWN = _PARAGRAPHS | _HEADINGS | _INLINE | _VOID | {"li"}
 _HREF = re.compile(r"\shref\s*=\s*[\"']((?:https?://|mailto:)[^\s\"'()<>\\]*)[\"']", re.IGNORECASE)
@@ -20,12 +30,11 @@ _ALT = re.compile(r"\salt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 
 def as_markdown(text: str) -> str:
     """Write paragraphs, headings, lists and links as Markdown; text whose tags are not all of these comes back."""
-    tags = list(_TAG.finditer(text))
+    tags = [tag for tag in _TAG.finditer(text) if not tag["whole"]]
     names = {tag["name"].lower() for tag in tags}
-    if not names & (_PARAGRAPHS | _HEADINGS | {"li", "span", "a", "img", "hr"}) or not names <= _KNOWN:
+    if not names & (_PARAGRAPHS | _HEADINGS | _NAMES | {"li", "span", "a", "img", "hr"}) or not names <= _KNOWN:
         return text
-    ends = Counter((tag["name"].lower(), bool(tag["end"])) for tag in tags)
-    if any(ends[name, True] != ends[name, False] for name in names - _VOID):
+    if not _is_whole(tags, cut_off=text.lstrip().startswith(tags[0][0])):
         return text
     told: list[str] = []
     start = 0
@@ -36,6 +45,14 @@ def as_markdown(text: str) -> str:
         start = tag.end()
         told.append(_written(tag, lists, links))
     return re.sub(r"\n[ \t]*\n\s*\n", "\n\n", "".join([*told, text[start:]]))
+
+
+def _is_whole(tags: "list[re.Match[str]]", *, cut_off: bool) -> bool:
+    """Whether all tags that need an end have one; the last ones may have none where the text may be `cut_off`."""
+    paired = [tag for tag in tags if tag["name"].lower() not in _VOID]
+    starts = Counter(tag["name"].lower() for tag in paired if not tag["end"])
+    ends = Counter(tag["name"].lower() for tag in paired if tag["end"])
+    return starts == ends or (cut_off and bool(ends) and ends <= starts)
 
 
 def _written(tag: "re.Match[str]", lists: list[int], links: list[str]) -> str:
@@ -60,7 +77,7 @@ def _written(tag: "re.Match[str]", lists: list[int], links: list[str]) -> str:
             return unescape(alt[1] or alt[2] or "") if alt else ""
         case "hr":
             return "\n\n---\n\n"
-        case "span" | "font" | "small" | "mark":
+        case _ if name in _PLAIN:
             return ""
         case _ if name in _HEADINGS:
             return "\n\n" if end else f"\n\n{'#' * int(name[1])} "

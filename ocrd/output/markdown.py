@@ -16,7 +16,7 @@ from ocrd.errors import DocumentError
 from ocrd.markup import layout_blocks
 from ocrd.markup.layout_blocks import Block
 from ocrd.model import Document, PageResult, Verdict
-from ocrd.output import front_matter, hyphens, prose, reflow, running, sanitize, tables
+from ocrd.output import front_matter, html_structure, hyphens, prose, reflow, running, sanitize, tables
 from ocrd.output.front_matter import inline
 from ocrd.output.reflow import Part, joined
 from ocrd.output.result_names import ASSETS, STEM, with_stem
@@ -178,7 +178,8 @@ def _left_out(block: Block, style: Style) -> bool:
 
 
 def _block(block: Block, style: Style, suspended: Container[str] = (), after: Part = _NOTHING) -> list[Part]:
-    pieces = list(sanitize.pieces(block.text))
+    own_html = block.own_markdown or "<table" in block.text
+    pieces = list(sanitize.pieces(html_structure.as_markdown(block.text) if own_html else block.text))
     if style.join_hyphens:
         pieces = [_with_closed_hyphens(piece, suspended) for piece in pieces]
     parts: list[Part] = []

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from ocrd.markup import formulas
 from ocrd.markup.formulas import Formula
-from ocrd.output import html_structure
 
 SIGNS = frozenset({"b", "i", "u", "s", "em", "strong", "sub", "sup"})
 """HTML that Markdown may hold: in pairs within a line, without attributes."""
@@ -58,8 +57,6 @@ def prose(text: str, *, own_markdown: bool = False, number: int = 0) -> str:
 
     `number` is that of the item with which the text right before it ends, if it does.
     """
-    if own_markdown:
-        text = html_structure.as_markdown(text)
     hidden = Hidden(text)
     return hidden.shown(_Lines(own_markdown, number).written(_inline(hidden, own_markdown=own_markdown)))
 

@@ -1,7 +1,8 @@
 """One scan of several documents, taken apart at its separators, and the names of the parts' files. Pure.
 
 Pages of a separation lead the document that they introduce, so that each page stands in one sidecar; those behind the
-last document end it. Every part has a page with something on it: a scan without two such parts stays whole.
+last document end it. Every part has a page with something on it: a scan without two such parts stays whole. A document
+within another, such as one in a portfolio, is a part of its own.
 """
 
 import re
@@ -20,7 +21,12 @@ def parts(document: Document, separator: Separator) -> tuple[Document, ...]:
     groups: list[list[PageResult]] = [[]]
     between: list[PageResult] = []
     begun = False
+    inner = frozenset() if separator == "none" else frozenset(document.facts.parts)
     for page in document.pages:
+        if page.index in inner and begun:
+            groups[-1] += between
+            between, begun = [], False
+            groups.append([])
         separates = _separates(page, separator)
         if page.verdict is Verdict.BLANK and (separates or between):  # a sheet's back goes with it
             between.append(page)

@@ -11,7 +11,7 @@ import structlog
 
 from ocrd.concurrency.fair_window import FIRST, Turn, Window
 from ocrd.concurrency.threads import OnDisk, Threads
-from ocrd.config import overrides
+from ocrd.config import overrides, passwords
 from ocrd.config.schema import Options, Pages, Watch
 from ocrd.display import shown
 from ocrd.engines.base import Engine
@@ -135,6 +135,13 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
         datetime.now(UTC).astimezone(),
         time.monotonic() - began,
     )
+
+
+async def opening_for(watch: Watch, tools: Tools) -> Tools:
+    """Give the tools that open sources as a watch wants it. Raises MachineError if its passwords can't be read."""
+    if not watch.passwords_file and watch.split == "none":
+        return tools
+    return replace(tools, renderer=tools.renderer.opening(await tools.on_disk(passwords.opening, watch)))
 
 
 def approach_of(options: Options, engine: Engine, where: str) -> Approach:

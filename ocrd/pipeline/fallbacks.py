@@ -27,6 +27,8 @@ _RANK = {Verdict.OK: 0, Verdict.BLANK: 0, Verdict.FAILED: 2}
 _WORD = re.compile(r"\S+")
 _OVERLAP = 200
 """Words at the end of the upper half and at the beginning of the lower one among which the overlap is looked for."""
+_MORE = 200
+"""Letters, beyond three times those that are seen, that a page's own text may have: small print is seen badly."""
 _SAME = 4
 """Words in a row that are the same in both halves, at least, to be taken for the overlap."""
 _DET = re.compile(r"(<\|det\|>)(\[\[[\d\s,\[\]]*\]\])(<\|/det\|>)")
@@ -55,8 +57,15 @@ def _possible(rung: Rung, facts: PageFacts | None, engine: Collection[Rung]) -> 
 
 
 def layer_is_sound(facts: PageFacts) -> bool:
-    """Whether a page's text layer can stand for the page: nothing is wrong with it, and it is no stamp on a scan."""
-    return facts.layer is not None and not facts.layer.flaw and facts.layer.letters >= facts.letters / 2
+    """Whether a page's text layer can stand for the page: nothing is wrong with it, and it has about as many letters.
+
+    One with far fewer is a stamp on a scan; one with far more has what nobody sees.
+    """
+    if facts.layer is None or facts.layer.flaw:
+        return False
+    return facts.letters / 2 <= facts.layer.letters and (
+        not facts.letters or facts.layer.letters <= 3 * facts.letters + _MORE
+    )
 
 
 def best(results: Sequence[PageResult]) -> PageResult:

@@ -20,7 +20,7 @@ from ocrd.output import front_matter, kinds, markdown
 from ocrd.output.kinds import Materials
 from ocrd.pipeline import ledger_upkeep, output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
-from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read_document
+from ocrd.pipeline.document import Figures, Tools, approach_of, opening_for, provenance, read_document
 from ocrd.storage import deliveries, ledger, publish
 from ocrd.storage.job import Job, refusal_of
 from ocrd.storage.ledger import Entry
@@ -83,6 +83,7 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
         async with charged(job, tools):
             result: Document | Duplicate | DocumentError
             try:
+                tools = await opening_for(watch, tools)
                 options = overrides.read(job.record.settings)
                 watch = overrides.applied(options, watch)
                 result = await _read(job, watch, options, spool, tools)

@@ -30,8 +30,7 @@ class PageReader:
         results: list[PageResult] = []
         rung: Rung | None = Rung.FIRST
         while rung is not None:
-            facts = results[0].facts if results else None
-            results.append(await _Attempt(self, path, index, priority, rung, facts).made())
+            results.append(await _Attempt(self, path, index, priority, rung, tuple(results)).made())
             rung = fallbacks.next_rung(results, self.settings.second_readings, self.engine.rungs.keys())
         return verdict.with_damage(fallbacks.outcome(results))
 
@@ -45,8 +44,14 @@ class _Attempt:
     index: int
     priority: int
     rung: Rung
-    facts: PageFacts | None
+    earlier: tuple[PageResult, ...]
+    """What came of other ways."""
+    facts: PageFacts | None = None
     """What the first look at the page has shown; then of the image that is read."""
+
+    def __post_init__(self) -> None:
+        if self.earlier:
+            self.facts = self.earlier[0].facts
 
     async def made(self) -> PageResult:
         try:
@@ -110,7 +115,7 @@ class _Attempt:
         facts = self.facts or PageFacts()
         text = await self.by.renderer.layer(self.path, self.index, facts.placement)
         reading = Reading(self.index, text, "stop", tokens=0, seconds=time.monotonic() - began)
-        return verdict.text_layer(reading, facts)
+        return verdict.text_layer(reading, facts, [one.reading for one in self.earlier if one.reading])
 
     def _view(self) -> View:
         """Show the page as it was found to lie, or, on that rung, the other way up."""

@@ -31,7 +31,7 @@ from ocrd.output.kinds import Kind, Materials, Replacement
 from ocrd.output.result_names import ASSETS
 from ocrd.pipeline import output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
-from ocrd.pipeline.document import Figures, Tools, approach_of, provenance, read_document
+from ocrd.pipeline.document import Figures, Tools, approach_of, opening_for, provenance, read_document
 from ocrd.pipeline.job_runner import Outcome
 from ocrd.storage import deliveries, durable, leftovers, naming, originals, os_errors
 from ocrd.storage.deliveries import Delivered
@@ -113,6 +113,7 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     if original is None:
         remedy = "Put it back there, and ask again."
         raise await tools.on_disk(originals.missing, watch, delivered.facts, delivered.sidecar, remedy)
+    tools = await opening_for(watch, tools)
     async with _opened(original, job.folder / "original", tools) as source:
         facts = await tools.renderer.open(source)
         document = await _read(job, source, facts, attempts, watch, approach, tools)

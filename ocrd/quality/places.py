@@ -35,8 +35,12 @@ ever is: 3 points on A4. Chinese and Japanese characters are as wide as two."""
 def repeated(content: Words) -> str:
     """Say that boxes come again and again; empty if they may well stand so."""
     blocks = [block for block in content.blocks if block.boxes]
-    if len(blocks) < _SAME:
-        return ""
+    if twice := _twice(blocks):
+        return f"it says “{twice[:40]}…” twice in one and the same place"
+    return _too_often(blocks) if len(blocks) >= _SAME else ""
+
+
+def _too_often(blocks: list[Block]) -> str:
     if (count := _marching(blocks)) >= _MARCHING:
         return f"it sees {count} boxes of one size, one after the other, with nothing in them"
     same = max(Counter(block.boxes for block in blocks if block.text.strip()).values(), default=0)
@@ -125,6 +129,18 @@ def stacked(blocks: Iterable[Block]) -> float:
         union += max(0.0, bottom - max(top, end))
         end = max(end, bottom)
     return union / total if total else 1.0
+
+
+def _twice(blocks: Iterable[Block]) -> str:
+    """Find a text of some length that was read twice where it stands."""
+    known: set[tuple[Box, str]] = set()
+    for block in blocks:
+        if len(block.text) < _LETTERS or block.label in PICTURES:
+            continue
+        if (place := (block.boxes[0], block.text.strip())) in known:
+            return " ".join(place[1].split())
+        known.add(place)
+    return ""
 
 
 def _marching(blocks: Iterable[Block]) -> int:

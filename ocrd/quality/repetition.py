@@ -61,6 +61,8 @@ _CHARACTERS = 20
 _FEW_NUMBERS = 5
 _LEAST = 2.8
 """Rounds that any circle has which is too many."""
+_WIDTH = 6
+"""Most columns of a table that counts."""
 _COUNTED = 80
 """Numbers that no page counts through, one after the other; a column of a long table may have some sixty."""
 
@@ -205,7 +207,10 @@ def _counting(content: Words, *, crammed: bool) -> str:
     if content.numbers < enough:
         return ""
     numbers = [int(word) if word.isdecimal() and len(word) < 10 else None for word in content.words]
-    for width in range(1, 7):
+    known = {number for number in numbers if number is not None}
+    if sum(number + 1 in known for number in known) < enough / _WIDTH:  # no column is long enough
+        return _in_steps(content.plain)
+    for width in range(1, _WIDTH + 1):
         length = 0
         for number, above in zip(numbers[width:], numbers, strict=False):
             length = length + 1 if number is not None and above is not None and number == above + 1 else 0

@@ -5,6 +5,7 @@ neither far less (lost) nor far more (made up)? And is it a text at all?
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ocrd.markup.layout_blocks import PICTURES
@@ -25,6 +26,8 @@ _NEARLY_BLANK = 0.004
 """Share of ink."""
 _WHOLE = 0.8
 """Share of a page that a picture fills which is a page's picture."""
+_LONG, _MANY, _COMMON = 4, 20, 0.25
+"""Letters of words, and different ones, by which two texts of a page are compared; least share that both have."""
 _LOOK = "Open the original to see what it holds, and scan or print it again."
 
 _CELL = 6
@@ -66,10 +69,26 @@ def separator(page: PageImage) -> PageResult:
     return PageResult(page.index, Verdict.BLANK, reason, None, Rung.FIRST, page.facts)
 
 
-def text_layer(reading: Reading, facts: PageFacts) -> PageResult:
-    """Give the result of a page whose own text was taken, found sound before."""
+def text_layer(reading: Reading, facts: PageFacts, others: Iterable[Reading] = ()) -> PageResult:
+    """Give the result of a page whose own text was taken, found sound before: compared with `others`, the engine's."""
+    letters = Words.of(reading.text).letters
+    if facts.layer and letters < facts.layer.letters / 2:
+        reason = f"only {letters} letters of the PDF's own text could be taken, which has {facts.layer.letters}"
+        return failed(reading.index, reason, Rung.TEXT_LAYER, facts)
+    if any(_contradicts(other, reading) for other in others):
+        return failed(reading.index, "the PDF's own text has other words than the page", Rung.TEXT_LAYER, facts)
     attempt = Attempt(Rung.TEXT_LAYER, Verdict.OK, "", reading.finish_reason, reading.tokens, reading.seconds)
     return PageResult(reading.index, Verdict.OK, "", reading, Rung.TEXT_LAYER, facts, (attempt,))
+
+
+def _contradicts(reading: Reading, layer: Reading) -> bool:
+    """Whether what an engine read has other words than the page's own text, and does read."""
+    content = Words.of(reading.text)
+    words = {word for word in content.words if len(word) >= _LONG and word.isalpha()}
+    common = words.intersection(Words.of(layer.text).words)
+    if len(words) < _MANY or len(common) >= _COMMON * len(words):
+        return False
+    return not gibberish.found(content) and not chatter.found(content, fits=True)
 
 
 def failed(index: int, reason: str, rung: Rung = Rung.FIRST, facts: PageFacts | None = None) -> PageResult:

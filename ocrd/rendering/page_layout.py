@@ -31,7 +31,7 @@ _LABELS = {
 _HEADINGS = {"title", "section-header"}
 _ROWS = {"table", "picture", "formula"}
 """Blocks whose lines are no paragraph."""
-_BULLET = re.compile(r"[•·‣▪■●○◦∙*\u2013\u2014-]\s+(?=\S)")
+_BULLET = re.compile(r"\A[•·‣▪■●○◦∙*\u2013\u2014-]\s+(?=\S)")
 _NUMBERED = re.compile(r"(?:\d{1,3}|[A-Za-z])[.)]\s+(?=\S)")
 _HYPHENS = ("-", "\u00ad", "\u2010")
 _LOWER = 0.75
@@ -274,5 +274,5 @@ def _items(run: Sequence[_Line]) -> Iterator[str]:
             items.append([])
         items[-1].append(line)
     for item in items:
-        text = _BULLET.sub("", "".join(_flow(item)), count=1)
+        text = _BULLET.sub("", "".join(_flow(item)))
         yield text if _NUMBERED.match(text) else f"- {text}"

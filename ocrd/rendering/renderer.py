@@ -6,11 +6,12 @@ page takes too long; its death costs the page that it was at, and nothing else.
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from ocrd.concurrency.fair_window import Turn, Window
 from ocrd.concurrency.shared_memory import Slots
@@ -18,7 +19,7 @@ from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.concurrency.worker_process import StallError
 from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, MachineError, PageError
-from ocrd.model import Box, PageImage, PagePreparer, PageResult, PageSizer, Placement, SourceFacts, View
+from ocrd.model import Box, Opening, PageImage, PagePreparer, PageResult, PageSizer, Placement, SourceFacts, View
 from ocrd.rendering import tasks
 from ocrd.storage.os_errors import stray_faults
 from ocrd.storage.safe_paths import NotRegularError
@@ -52,8 +53,16 @@ class Renderer:
         self._seconds = limits.seconds
         self._slots = Slots(images)
         self._door = Window(2 * workers)
+        self.how = Opening()
+        """How sources are opened."""
         shared = self._slots.shared
         self._pool = Workers(workers, limits, partial(tasks.share, shared), descriptors=[shared.fd])
+
+    def opening(self, how: Opening) -> Self:
+        """Return the same pool, which opens sources in another way."""
+        other = copy.copy(self)
+        other.how = how
+        return other
 
     async def open(self, path: Path) -> SourceFacts:
         """Find out what a source is. Raises DocumentError if it can't be read as one, MachineError."""
@@ -193,8 +202,7 @@ class Renderer:
         about = (function.__name__, path, *(one for one in args[:1] if isinstance(one, int)))  # the page
         with stray_faults("read", path):
             try:
-                return await self._pool.run(
-                    tasks.on_source, function, path, *args, seconds=seconds, about=about, pipe=pipe
-                )
+                call = tasks.on_source, self.how, function, path
+                return await self._pool.run(*call, *args, seconds=seconds, about=about, pipe=pipe)
             except StallError as error:
                 raise StallError(f"Reading {shown(path)}: {error.what}", error.remedy) from error

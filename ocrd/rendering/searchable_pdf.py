@@ -29,6 +29,12 @@ def searchable(source: "pymupdf.Document", layers: Sequence[Sequence[Strip]], ou
     """Lay the text over the pages of an opened PDF, and write the result. Raises OSError of `out`."""
     import pymupdf
 
+    for index in range(source.page_count):
+        if not source.xref_object(source.page_xref(index)).startswith(
+            "<<"
+        ):  # an empty one in its place keeps the others
+            source.delete_page(index)
+            source.new_page(index)
     fonts = _Fonts({letter for strips in layers for strip in strips for letter in strip.text})
     with pymupdf.open() as texts:
         names = fonts.embed(texts)

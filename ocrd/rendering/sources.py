@@ -4,18 +4,20 @@ A dropped file is hostile. Whatever a library throws at it becomes a DocumentErr
 """
 
 import contextlib
+import contextvars
 import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ocrd.display import shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
-from ocrd.model import FileStamp, PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, page_layout, text_layer, tiff, truncation
+from ocrd.model import FileStamp, Opening, PixelSize, Placement, TextLayer
+from ocrd.rendering import damage, djvu, page_layout, text_layer, tiff, truncation
 from ocrd.rendering.page_layout import Word
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
 """What ocrd calls formats that Pillow calls otherwise."""
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How a TIFF begins, and a BigTIFF."""
+_JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+"""How JPEG XL begins, bare and in boxes (ISO/IEC 18181-2)."""
 _MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "JPEG 2000": b"\0\0\0\x0cjP  "}
 _HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis mif1 msf1".split())
 """The brands by which such a file tells what it is (ISO/IEC 23008-12)."""
@@ -71,6 +75,11 @@ class Source(Protocol):
     @property
     def problems(self) -> tuple[str, ...]:
         """Why its pages may not be all that it holds, each a sentence."""
+        ...
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Indices of the pages with which another document in it begins."""
         ...
 
     def shape(self, index: int) -> tuple[float, float]:
@@ -110,22 +119,35 @@ _MOST_LOOKS = 50
 
 A TIFF is not: to open one means to walk all of its images.
 """
-_opened: tuple[Path, FileStamp, Source] | None = None  # the source of the last page, most likely that of the next
+_PLAINLY = Opening()
+_opening = contextvars.ContextVar("opening", default=_PLAINLY)
+_opened: tuple[Path, FileStamp, Opening, Source] | None = None
+"""The source of the last page, most likely that of the next."""
 _looks = 0
+
+
+@contextlib.contextmanager
+def opening(how: Opening) -> Iterator[None]:
+    """Open sources in this way meanwhile."""
+    token = _opening.set(how)
+    try:
+        yield
+    finally:
+        _opening.reset(token)
 
 
 def opened(path: Path) -> Source:
     """Open a source by its content, unless it is what was opened last. Raises DocumentError, IncompleteError."""
     global _opened, _looks  # noqa: PLW0603 - a cache of one in a process that serves one page at a time
-    stamp = FileStamp.of(path.stat())
-    worn = _looks >= _MOST_LOOKS and _opened is not None and _opened[2].kind == "pdf"
-    if _opened is None or _opened[:2] != (path, stamp) or worn:
+    known = path, FileStamp.of(path.stat()), _opening.get()
+    worn = _looks >= _MOST_LOOKS and _opened is not None and _opened[-1].kind == "pdf"
+    if _opened is None or _opened[:-1] != known or worn:
         last, _opened, _looks = _opened, None, 0
         if last is not None:
-            last[2].close()
-        _opened = (path, stamp, _open(path))
+            last[-1].close()
+        _opened = (*known, _open(path))
     _looks += 1
-    return _opened[2]
+    return _opened[-1]
 
 
 @contextlib.contextmanager
@@ -161,6 +183,8 @@ def _open(path: Path) -> Source:
         raise IncompleteError("This file is empty (0 bytes).", TRANSFER)
     if b"%PDF-" in head:
         return _Pdf(path)
+    if head.startswith(djvu.MAGIC):
+        return _Djvu(path)
     try:
         return _Images(path)
     except DocumentError:
@@ -169,16 +193,49 @@ def _open(path: Path) -> Source:
         raise
 
 
-def open_pdf(path: Path) -> tuple["pymupdf.Document", bool]:
+class OpenedPdf(NamedTuple):
+    """A PDF that could be opened, and what is known of it."""
+
+    document: "pymupdf.Document"
+    """With the pages of the PDFs in it behind its own, where those are wanted."""
+    parts: tuple[int, ...]
+    """Indices of the pages with which these begin."""
+    attachments: tuple[str, ...]
+    """Names of files in it that are not read."""
+    problems: tuple[str, ...]
+    """Why its pages may not be all that it holds, each a sentence."""
+
+
+def open_pdf(path: Path) -> OpenedPdf:
+    """Open a PDF. Raises DocumentError, IncompleteError."""
+    document, repaired = _whole(path)
+    _refuse_form(document)
+    parts: tuple[int, ...] = ()
+    problems = ["The structure of this PDF is damaged, and pages of it may be missing."] if repaired else []
+    attachments = tuple(document.embfile_names())
+    if attachments and document.xref_get_key(document.pdf_catalog(), "Collection")[0] != "null":
+        if _opening.get().embedded:
+            parts, attachments = _append_embedded(document)
+        if attachments:
+            which = "some files" if parts else "the files"
+            problems.append(f"This PDF is a portfolio, and {which} in it were not read. Save them, and drop each.")
+    return OpenedPdf(document, parts, attachments[:_MOST_NAMES], tuple(problems))
+
+
+def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
     """Open a PDF, and tell whether it had to be repaired by other means. Raises DocumentError, IncompleteError."""
     import pymupdf
+
+    passwords = _opening.get().passwords
 
     pymupdf.TOOLS.mupdf_display_errors(False)
     pymupdf.TOOLS.mupdf_display_warnings(False)
     locked, error = False, None
     try:
         document = pymupdf.open(path, filetype="pdf")
-        locked = bool(document.needs_pass)
+        locked = bool(document.needs_pass) and not any(map(document.authenticate, passwords))
+        if locked and (readable := _with_locked_attachments(path, document)) is not None:
+            document, locked = readable, False
         pages = 0 if locked else document.page_count
         if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
             return document, False
@@ -191,10 +248,29 @@ def open_pdf(path: Path) -> tuple["pymupdf.Document", bool]:
     if (repaired := _repaired(path)) is not None:
         return repaired, True
     if locked:
-        raise DocumentError("This PDF asks for a password.", "Save a copy without the password and drop that.")
+        tried = ", and none of those in passwords_file opens it" if passwords else ""
+        raise DocumentError(
+            f"This PDF asks for a password{tried}.",
+            "Write it into the watch's passwords_file, or save a copy without the password.",
+        )
     if error:
         raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
     raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
+
+
+def _with_locked_attachments(path: Path, locked: "pymupdf.Document") -> "pymupdf.Document | None":
+    """Open a PDF of which only attached files are encrypted, as if nothing were (ISO 32000-1, 7.6.5)."""
+    import pymupdf
+
+    kind, value = locked.xref_get_key(-1, "Encrypt")
+    if kind != "xref":
+        return None
+    number = int(value.partition(" ")[0])
+    version, *filters = (locked.xref_get_key(number, key)[1] for key in ("V", "StmF", "StrF"))
+    if version not in ("4", "5") or not {"/Identity", "null"}.issuperset(filters):
+        return None
+    data = re.sub(rb"/Encrypt\s+%d\s+\d+\s+R" % number, lambda key: b" " * len(key[0]), path.read_bytes())
+    return pymupdf.open(stream=data, filetype="pdf")
 
 
 def _repaired(path: Path) -> "pymupdf.Document | None":
@@ -203,19 +279,17 @@ def _repaired(path: Path) -> "pymupdf.Document | None":
     import pymupdf
 
     whole = io.BytesIO()
-    with contextlib.suppress(pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError):
-        with pikepdf.open(path) as pdf:
-            pdf.save(whole)
-        document = pymupdf.open(stream=whole.getvalue(), filetype="pdf")
-        return document if document.page_count else None
+    for password in ("", *_opening.get().passwords):
+        with contextlib.suppress(pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError):
+            with pikepdf.open(path, password=password) as pdf:
+                pdf.save(whole)
+            document = pymupdf.open(stream=whole.getvalue(), filetype="pdf")
+            return document if document.page_count else None
     return None
 
 
-def _unread(document: "pymupdf.Document") -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Name the files attached to a PDF, and say whether they are what it is about.
-
-    Raises DocumentError for a form that has no pages of its own.
-    """
+def _refuse_form(document: "pymupdf.Document") -> None:
+    """Refuse a form that has no pages of its own. Raises DocumentError."""
     catalog = document.pdf_catalog()
     has_form = document.xref_get_key(catalog, "AcroForm/XFA")[0] != "null"
     if has_form and document.xref_get_key(catalog, "NeedsRendering")[1] == "true":
@@ -223,10 +297,36 @@ def _unread(document: "pymupdf.Document") -> tuple[tuple[str, ...], tuple[str, .
             "This PDF is a form that only Adobe's programs can draw (dynamic XFA).",
             "Open it in Adobe Reader, print it to a new PDF, and drop that.",
         )
-    names = tuple(document.embfile_names()[:_MOST_NAMES])
-    if names and document.xref_get_key(catalog, "Collection")[0] != "null":
-        return names, ("This PDF is a portfolio, and the files in it were not read. Save them, and drop each.",)
-    return names, ()
+
+
+def _append_embedded(document: "pymupdf.Document") -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Append the pages of all PDFs in a portfolio. Returns where each begins, and the names of the other files."""
+    starts, others = [], []
+    for number, name in enumerate(document.embfile_names()):
+        start = document.page_count
+        try:
+            whole = _append(document, document.embfile_get(number))
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
+            whole = False
+        if whole:
+            starts.append(start)
+        else:
+            others.append(name)
+    return tuple(starts), tuple(others)
+
+
+def _append(document: "pymupdf.Document", data: bytes) -> bool:
+    """Append the pages of another PDF, if it is one, and whole. Raises what MuPDF does."""
+    import pymupdf
+
+    with pymupdf.open(stream=data, filetype="pdf") as inner:
+        locked = inner.needs_pass and not any(map(inner.authenticate, _opening.get().passwords))
+        if locked or inner.is_repaired:
+            return False
+        document.insert_pdf(inner)
+        return True
 
 
 class _Pdf:
@@ -234,21 +334,14 @@ class _Pdf:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._document, repaired = open_pdf(path)
-        self.attachments, self.problems = _unread(self._document)
-        if repaired:
-            self.problems = (*self.problems, "The structure of this PDF is damaged, and pages of it may be missing.")
+        self._document, self.parts, self.attachments, self.problems = open_pdf(path)
         self.pages = self._document.page_count
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
 
     def _page(self, index: int) -> "pymupdf.Page":
         """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
-        page: pymupdf.Page = self._document.load_page(index)
-        if _is_cropped_away(self._document, page):
-            page.set_cropbox(page.mediabox)
-            page = self._document.load_page(index)
-        return page
+        return _shown_whole(self._document, index)
 
     def shape(self, index: int) -> tuple[float, float]:
         rect = self._page(index).rect
@@ -314,9 +407,8 @@ class _Pdf:
     def layer_text(self, index: int, placement: Placement) -> str:
         import pymupdf
 
-        document, _ = open_pdf(self._path)
-        with document:  # another, whose page is turned for good
-            page = document.load_page(index)
+        with open_pdf(self._path).document as document:  # another, whose page is turned for good
+            page = _shown_whole(document, index)
             page.set_rotation((page.rotation + placement.turn) % 360)
             page.remove_rotation()
             flags = pymupdf.TEXTFLAGS_WORDS & ~pymupdf.TEXT_PRESERVE_LIGATURES
@@ -332,7 +424,7 @@ class _Pdf:
 
 
 class _Images:
-    attachments = problems = ()
+    attachments = problems = parts = ()
 
     def __init__(self, path: Path) -> None:
         from PIL import Image
@@ -341,13 +433,12 @@ class _Images:
         self._path = path
         self._damage = ""
         """Of the page shown last."""
-        heif = _heif_can_be_read()
         self._image: Image.Image | None = None
         """None for a TIFF whose pixels Pillow does not know."""
         self._places = [0]
         """Of the pages among the pictures. Those behind a telephone's JPEG, or of an animation, are none."""
         try:
-            self._image = Image.open(path, formats=[*_IMAGES, *(["HEIF"] if heif else [])])
+            self._image = Image.open(path, formats=[*_IMAGES, *_plugins()])
             self.kind = _KINDS.get(self._image.format or "", (self._image.format or "").lower())
             if self.kind in ("tiff", "heif"):
                 self._places = list(range(getattr(self._image, "n_frames", 1)))
@@ -355,7 +446,7 @@ class _Images:
             raise
         except Exception as error:
             if not _is_tiff(path):
-                raise _unknown(path, heif=heif) from error
+                raise _unknown(path) from error
             self.kind = "tiff"
         if self.kind == "tiff":
             self._places = self._pages_of_tiff()
@@ -499,9 +590,24 @@ def _what_mupdf_can(path: Path, index: int) -> "Image.Image":
         return image
 
 
+class _Djvu(_Images):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._image = None
+        self.kind = "djvu"
+        self._resolutions = djvu.resolutions(path)
+        self.pages = len(self._resolutions)
+
+    def _decoded(self, index: int) -> tuple["Image.Image", str]:
+        image, complaint = djvu.decoded(self._path, index)
+        image.info["dpi"] = (self._resolutions[index],) * 2
+        return image, complaint and damage.UNDECODED
+
+
 def picture(path: Path, index: int) -> "Image.Image":
     """Decode a page of an image as it is displayed, grey or RGB. Raises DocumentError, PageError."""
-    with contextlib.closing(_Images(path)) as images:
+    kind = _Djvu if _head(path).startswith(djvu.MAGIC) else _Images
+    with contextlib.closing(kind(path)) as images:
         return images.picture(index)
 
 
@@ -509,7 +615,7 @@ class _Several:
     """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
 
     kind = "group"
-    attachments = problems = ()
+    attachments = problems = parts = ()
 
     def __init__(self, folder: Path) -> None:
         self._pages = places(folder)
@@ -582,28 +688,40 @@ def _resolution(image: "Image.Image") -> tuple[float, float]:
     return (down, across) if turned else (across, down)
 
 
-def _heif_can_be_read() -> bool:
-    try:
+@cache
+def _plugins() -> tuple[str, ...]:
+    """Name the formats that Pillow reads by plugins which are installed."""
+    found = []
+    with contextlib.suppress(ImportError):
         import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
+
+        pillow_heif.register_heif_opener()
+        found.append("HEIF")
+    with contextlib.suppress(ImportError):
+        import pillow_jxl  # noqa: F401 - registers itself
+
+        found.append("JXL")
+    return tuple(found)
 
 
-def _unknown(path: Path, *, heif: bool) -> DocumentError:
+def _unknown(path: Path) -> DocumentError:
     """Say of a file that is neither PDF nor TIFF why it can't be opened as an image."""
-    if not heif and _is_heif(path):
+    if "HEIF" not in _plugins() and _is_heif(path):
         return DocumentError(
             "This is a HEIC image, and ocrd was installed without a reader for those.",
             "Install it (pip install 'ocrd[heic]'), or save the image as JPEG.",
+        )
+    if "JXL" not in _plugins() and _head(path).startswith(_JXL):
+        return DocumentError(
+            "This is a JPEG XL image, and no reader for those is installed.",
+            "Install one (pip install pillow-jxl-plugin), or save the image as PNG.",
         )
     head = _head(path)
     if known := next((name for name, magic in _MAGIC.items() if head.startswith(magic)), ""):
         return DocumentError(f"This {known} can't be opened: what its first bytes say is damaged.", AGAIN)
     return DocumentError(
-        "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, GIF, BMP and others),"
-        " whatever its name says.",
+        "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, DjVu, GIF, BMP and"
+        " others), whatever its name says.",
         "Open it in the program that it came from and save it as a PDF.",
     )
 
@@ -632,6 +750,15 @@ def _on_paper(image: "Image.Image") -> "Image.Image":
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _shown_whole(document: "pymupdf.Document", index: int) -> "pymupdf.Page":
+    """Load a page, without a crop box that would hide all of it."""
+    page: pymupdf.Page = document.load_page(index)
+    if _is_cropped_away(document, page):
+        page.set_cropbox(page.mediabox)
+        page = document.load_page(index)
+    return page
 
 
 def _is_cropped_away(document: "pymupdf.Document", page: "pymupdf.Page") -> bool:

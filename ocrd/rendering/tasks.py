@@ -17,6 +17,7 @@ from ocrd.display import shown
 from ocrd.errors import IncompleteError, PageError
 from ocrd.model import (
     Box,
+    Opening,
     PageFacts,
     PageImage,
     PagePreparer,
@@ -27,7 +28,7 @@ from ocrd.model import (
     SourceFacts,
     View,
 )
-from ocrd.rendering import barcodes, page_analysis, truncation
+from ocrd.rendering import barcodes, page_analysis, sources, truncation
 from ocrd.rendering.sources import (
     AGAIN,
     POINTS_PER_INCH,
@@ -71,9 +72,9 @@ _LEAST_FIGURE = 8
 """Pixels; what is smaller shows nothing."""
 
 
-def on_source(function: Callable[..., R], path: Path, *args: object) -> R:
+def on_source(how: Opening, function: Callable[..., R], path: Path, *args: object) -> R:
     """Do one of the following with a source. Raises MachineError where the machine keeps it from being read."""
-    with machine_faults("read", path), _warnings_named(path):
+    with machine_faults("read", path), _warnings_named(path), sources.opening(how):
         return function(path, *args)
 
 
@@ -94,7 +95,14 @@ def open_source(path: Path) -> SourceFacts:
     source = opened(path)
     digests = [_digest(file) for file in files_of(path)]
     digest = hashlib.sha256(" ".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
-    return SourceFacts(source.kind, source.pages, digest, attachments=source.attachments, problems=source.problems)
+    return SourceFacts(
+        source.kind,
+        source.pages,
+        digest,
+        attachments=source.attachments,
+        problems=source.problems,
+        parts=source.parts,
+    )
 
 
 def _digest(path: Path) -> str:
@@ -242,7 +250,7 @@ def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, 
     pdf = opened(path).kind == "pdf"  # or it knows how to complain
     try:
         sizes = [_page_size(page) for page in pages]
-        with open_pdf(path)[0] if pdf else searchable_pdf.of_images(places(path), sizes) as document:
+        with open_pdf(path).document if pdf else searchable_pdf.of_images(places(path), sizes) as document:
             if only:
                 document.select(only)
             wanted = [pages[index] for index in only] or pages

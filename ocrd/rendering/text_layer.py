@@ -20,6 +20,27 @@ _HYPHENS = 200
 """Most open hyphens that are remembered of a page."""
 _TWICE_ENCODED = re.compile(r"[ÂÃÐÑ][\u0080-\u00bf]|â€|Ã[\u0192\u2020-\u2030]")
 """UTF-8 that was read as Latin-1 or Windows-1252."""
+_LIGATURES = ("ff", "fi", "fl", "ffi", "ffl")
+_LETTERS = ("ä", "ö", "ü", "ß")
+_WORDS = """
+first final find finally field figure file five fifty fire fine finish financial define defined specific office officer
+official offer effect effective efficient difficult difficulty different difference affect traffic staff sufficient
+coefficient profit benefit confirm configure significant scientific identify modified float floor flow flight influence
+reflect conflict inflation offen öffnen öffentlich finden findet finanz auflage pflicht einfluss schiff begriff
+betreffen betrifft treffen hoffen stoff griff officiel différent différence effet effets chiffre difficile enfin profil
+réflexion suffit offre
+können müssen würde wurden möglich während größe große großen straße außer weiß über später führt natürlich gehört schön
+höhe länge zurück für daß
+"""
+_USUAL = frozenset(_WORDS.split())
+"""Words by which a letter that stands in the place of another is known."""
+_ELSEWHERE = "ŠšŸ§„”áŽ"
+"""What German's letters look like if Mac OS Roman, or code page 850, is read as Windows-1252 or Latin-1."""
+_SPACE = re.compile("[ \n]+")
+"""Other signs that have no print stand for letters, too."""
+_AROUND = ".,;:!?()[]\"'\u2018\u2019\u201c\u00ab\u00bb"
+_FEWEST = 5
+"""Letters of such a word with a ligature; shorter ones are words of other languages, too."""
 
 
 def judge(text: str, hidden: float) -> TextLayer:
@@ -35,6 +56,7 @@ def _flaw(text: str, hidden: float) -> str:
         "it is hidden, most likely from an earlier OCR": hidden > 1 / 2,
         "its font does not tell which letters it has": sum(map(_nameless, text)) > len(text) / 100,
         "its letters are of another encoding than it says": _accented(letters) > max(_LEAST, len(letters)) * 0.4,
+        "some of its letters stand for others": len(_mistaken(text)) > 1,
         "it was encoded twice": len(_TWICE_ENCODED.findall(text)) > max(_LEAST, len(text)) / 100,
         "its letters make no words": any(_wordless(letters, *script) for script in _VOWELS.items()),
     }
@@ -47,6 +69,28 @@ def _nameless(char: str) -> bool:
 
 def _accented(letters: list[str]) -> int:
     return sum("\u00c0" <= char <= "\u00ff" for char in letters)
+
+
+def _mistaken(text: str) -> set[str]:
+    """List usual words in which one sign stands in the place of a ligature, or of a letter of another encoding."""
+    found: set[str] = set()
+    for word in {word.strip(_AROUND).lower() for word in _SPACE.split(text) if not _is_plain(word)}:
+        odd = {char for char in word if not _is_plain(char)}
+        if len(odd) != 1 or word in _USUAL:
+            continue
+        (sign,) = odd
+        if "\ufb00" <= sign <= "\ufb06":  # those are ligatures
+            continue
+        meant = [word.replace(sign, one) for one in _LIGATURES]
+        meant = [one for one in meant if len(one) >= _FEWEST]
+        if sign in _ELSEWHERE.lower():
+            meant += [word.replace(sign, one) for one in _LETTERS]
+        found |= _USUAL.intersection(meant)
+    return found
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _wordless(letters: list[str], script: str, vowels: str) -> bool:

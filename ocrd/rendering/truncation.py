@@ -8,7 +8,7 @@ import os
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 _HEAD = 1024
 _TAIL = 2048
@@ -31,8 +31,10 @@ _MARKS = {
 }
 """How JPEG, JPEG 2000 without boxes, and PNG begin; the mark of their end, and in how many of the last bytes it is."""
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_FIRST_BOXES = (b"ftyp", b"jP  ")
-"""With which files of boxes begin (ISO/IEC 14496-12, 4.3; ISO/IEC 15444-1, annex I)."""
+_FIRST_BOXES = (b"ftyp", b"jP  ", b"JXL ")
+"""With which files of boxes begin (ISO/IEC 14496-12, 4.3; ISO/IEC 15444-1, annex I; ISO/IEC 18181-2)."""
+_LENGTHS: "dict[bytes, tuple[int, Literal['little', 'big']]]" = {b"RIFF": (4, "little"), b"AT&TFORM": (8, "big")}
+"""How WebP and DjVu begin; where the length of what follows is told, and in which order of bytes."""
 _MOST_BOXES = 10_000
 _LINEAR = re.compile(rb"/Linearized[^>]{0,200}?/L\s+(\d+)")
 
@@ -54,10 +56,11 @@ def _has_end(file: BinaryIO, head: bytes, size: int) -> bool:
         return _pdf_has_end(head, size)
     if head.startswith(_TIFFS):
         return _tiff_has_end(file, size, big=head[2:4] in (b"+\0", b"\0+"))
-    if head[4:8] in _FIRST_BOXES:  # HEIC, AVIF, JPEG 2000
+    if head[4:8] in _FIRST_BOXES:  # HEIC, AVIF, JPEG 2000, JPEG XL
         return _boxes_have_end(file, size)
-    if head.startswith(b"RIFF"):  # WebP
-        return size >= int.from_bytes(head[4:8], "little") + 8
+    for start, (place, order) in _LENGTHS.items():
+        if head.startswith(start):
+            return size >= place + 4 + int.from_bytes(head[place : place + 4], order)
     for start, (mark, length) in _MARKS.items():
         if head.startswith(start):
             return mark in _tail(file, size, length)

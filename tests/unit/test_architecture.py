@@ -41,6 +41,7 @@ DOORS = {
     "nh3": {"output.sanitize"},
     "markdown_it": {"output.commonmark", "output.plain_text"},
     "pillow_heif": {"rendering.sources"},
+    "pillow_jxl": {"rendering.sources"},
     "pikepdf": {"rendering.sources"},
     "tifffile": {"rendering.tiff"},
     "PIL": {"rendering", "engines"},

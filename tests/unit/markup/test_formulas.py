@@ -40,6 +40,8 @@ def written(text: str, *, dollars: bool = False) -> str:
             "\\(\\mathrm{rate} = \\frac{\\mathrm{all} \\mathrm{days}}{n}\\)",
             "$\\mathrm{rate} = \\frac{\\mathrm{all} \\mathrm{days}}{n}$",
         ),
+        ("\\(a_{1} + b} + \\{c\\}\\)", "$a_{1} + b + \\{c\\}$"),
+        ("\\(\\frac{a}{b + 1\\)", "$\\frac{a}{b + 1}$"),
         ("see \\[3, 4\\]", "see [3, 4]"),
         ("at \\(\\) 2\\$ million, then \\ \\(0.75\\)", "at \\$2 million, then \\$0.75"),
         ("$x$ is plain", "$x$ is plain"),

@@ -31,6 +31,21 @@ def test_text_without_tags_is_one_block_of_its_writers_own_markdown() -> None:
     assert layout_blocks.parse(" \n") == []
 
 
+@pytest.mark.parametrize(
+    ("said", "page"),
+    [
+        ("```markdown\n# Title\n\ntext\n```", "# Title\n\ntext"),
+        ("```markdown\n# Title\n\ncut o", "# Title\n\ncut o"),
+        ("Here it is:\n\n```md\none\n```python\ncode\n```\ntwo\n```", "Here it is:\n\none\n```python\ncode\n```\ntwo"),
+        ("```python\ncode\n```", "```python\ncode\n```"),
+        ("---\nprimary_language: en\nis_table: False\n---\n# Title", "# Title"),
+        ("---\nname: en\n---\n# Title", "---\nname: en\n---\n# Title"),
+    ],
+)
+def test_a_page_given_as_code_in_markdown_is_no_code(said: str, page: str) -> None:
+    assert layout_blocks.parse(said) == [Block("text", (), page, own_markdown=True)]
+
+
 def test_where_the_model_says_the_text_in_place_of_a_label_it_is_text() -> None:
     assert layout_blocks.parse(f"{tag('Invoice')}\n{tag('No. 7')}\n{tag('paid')}") == [
         Block("text", (PLACED,), "Invoice"),
@@ -74,7 +89,17 @@ def test_what_is_no_box_is_text_and_is_not_evaluated() -> None:
 
 
 @pytest.mark.parametrize(
-    "cut", ["<|", "<|re", "<|ref|", "<|ref|>", "<|ref|>te", "<|ref|>text<|/re", "<|ref|>text<|/ref|><|det|>[[7, 8"]
+    "cut",
+    [
+        "<|",
+        "<|end\u2581of",
+        "<|re",
+        "<|ref|",
+        "<|ref|>",
+        "<|ref|>te",
+        "<|ref|>text<|/re",
+        "<|ref|>text<|/ref|><|det|>[[7, 8",
+    ],
 )
 def test_a_tag_that_is_cut_off_is_no_text(cut: str) -> None:
     assert [block.text for block in layout_blocks.parse(f"{tag('text')}\nwords\n{cut}")] == ["words"]

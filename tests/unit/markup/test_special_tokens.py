@@ -13,6 +13,9 @@ from ocrd.markup.special_tokens import without_tokens
         ("a<|im_end|>", "a"),
         ("a<|end_of_line|>b", "a\nb"),
         ("a<\uff5cend\u2581of\u2581sentence\uff5c>", "a"),
+        ("a<| end of sentence |>", "a"),
+        ("a<\u2502grounding\u2502>", "a"),
+        ("a&lt;|end_of_line|&gt;b", "a\nb"),
         ("|x| < y, a <| b |> c, <|>", "|x| < y, a <| b |> c, <|>"),
         (
             "<fcel>a<fcel>b<nl><fcel>1 & 2<ecel><nl>",

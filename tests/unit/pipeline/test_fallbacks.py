@@ -86,6 +86,6 @@ def test_no_word_far_from_the_overlap_is_lost(words: list[str], above: int, belo
     assert fallbacks.joined(" ".join(words), "").split() == " ".join(words).split()
 
 
-@pytest.mark.parametrize(("letters", "sound"), [(400, False), (900, True)])
-def test_a_stamp_on_a_scan_is_no_text_layer_of_the_page(letters: int, sound: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("letters", "sound"), [(400, False), (900, True), (9000, False)])
+def test_a_stamp_on_a_scan_is_no_text_layer_of_the_page_nor_is_what_nobody_sees(letters: int, sound: bool) -> None:  # noqa: FBT001
     assert fallbacks.layer_is_sound(replace(FACTS, layer=TextLayer(letters, ""))) is sound

@@ -131,6 +131,8 @@ def test_a_text_that_is_far_too_long_for_its_box_was_not_read_there() -> None:
 def test_boxes_that_march_or_lie_on_one_another_are_no_page() -> None:
     marks = "".join(picture(900, top, 920, top + 14) for top in range(100, 700, 20))
     assert "one after the other" in judged(TEXT_IN_BOX + marks).reason
+    again = f"{TEXT_IN_BOX}\n{TEXT_IN_BOX}"
+    assert "twice in one" in judged(again, replace(FULL, letters=2 * FULL.letters)).reason
     lines = TEXT.split(". ")
     same = "\n".join(f"<|ref|>text<|/ref|><|det|>[[70, 900, 400, 930]]<|/det|>\n{line}" for line in lines)
     assert "one and the same place" in judged(same).reason
@@ -199,6 +201,21 @@ def test_tokens_in_a_tables_cells_are_none_of_its_words() -> None:
 def test_the_pages_own_text_is_believed() -> None:
     facts = PageFacts(Placement(595, 842), ink=0.05, lines=30, letters=300, layer=TextLayer(2000, ""))
     assert "the PDF's own text has 2000" in judged(TEXT[:900] + ".", facts).reason
+
+
+def test_a_pages_own_text_is_taken_only_if_it_is_there_and_has_words_that_the_engine_read() -> None:
+    facts = replace(FULL, layer=TextLayer(1200, ""))
+    own, other = (Reading(0, text, "stop", 0, 0.0) for text in (TEXT, TEXT[::-1].replace(".", "")))
+    assert verdict.text_layer(own, facts).verdict is Verdict.OK
+    assert "could be taken" in verdict.text_layer(replace(own, text=""), facts).reason
+    said = (
+        "The keeper counted every lantern along the northern quay before supper was served to anyone who had walked "
+        "there from distant villages beyond those marshes, carrying baskets full of apples."
+    )
+    read = Reading(0, said, "length", 40, 1.0)
+    assert "other words" in verdict.text_layer(own, facts, [read]).reason
+    assert verdict.text_layer(own, facts, [replace(read, text=TEXT[:500])]).verdict is Verdict.OK
+    assert verdict.text_layer(own, facts, [other]).verdict is Verdict.OK  # what has no words contradicts nobody
 
 
 def test_what_is_made_up_on_a_nearly_blank_page_is_too_much() -> None:

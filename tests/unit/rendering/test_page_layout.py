@@ -88,6 +88,12 @@ def test_list_items_are_told_apart() -> None:
     assert (label, text) == ("list", "- the first\n- the second\n3. the third")
 
 
+def test_an_item_without_a_bullet_keeps_its_hyphens() -> None:
+    item = Block("list-item", 0, 0, 1000, 1000)
+    ((_, text),) = parts(lines("see the number 2024-", "1177 of it"), item)
+    assert text == "- see the number 2024-\n1177 of it"
+
+
 def test_words_that_no_block_holds_come_in_their_place() -> None:
     above, below = Block("text", 0, 80, 500, 105), Block("text", 0, 140, 500, 165)
     words = lines("above", "between", "below")

@@ -1,6 +1,7 @@
 """PDFs as people have them: with rubbish around, cropped to nothing, as large as a plan, locked in odd ways, broken."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ocrd.errors import DocumentError, IncompleteError
-from ocrd.model import PixelSize, View
+from ocrd.model import Opening, PageResult, PixelSize, Verdict, View
 from ocrd.rendering import sources, tasks
 
 FILES = Path(__file__).parents[2] / "files"
@@ -61,7 +62,9 @@ def test_a_pdf_that_was_changed_and_is_cut_off_in_the_change_is_cut_off(tmp_path
 
 
 def test_a_page_that_is_cropped_to_nothing_is_shown_whole(tmp_path: Path) -> None:
-    assert tasks.render_page(FILES / "cropbox-empty.pdf", 0, size, View()).facts.letters > 20
+    seen = tasks.render_page(FILES / "cropbox-empty.pdf", 0, size, View()).facts
+    assert seen.letters > 20
+    assert "invoice number 4711" in tasks.layer_text(FILES / "cropbox-empty.pdf", 0, seen.placement)
     with pymupdf.open(FILES / "grey-text.pdf") as document:
         document.xref_set_key(document[0].xref, "CropBox", "[2000 2000 3000 3000]")
         document.save(tmp_path / "outside.pdf")
@@ -135,6 +138,79 @@ def test_an_empty_user_password_opens_a_pdf_and_another_one_does_not(tmp_path: P
             pdf.save(tmp_path / f"{name}.pdf", encryption=pikepdf.Encryption(owner="owner", user=user))
     assert tasks.open_source(tmp_path / "owner.pdf").pages == 1
     assert refusal(tmp_path / "user.pdf").what == "This PDF asks for a password."
+
+
+@pytest.mark.parametrize("algorithm", [2, 4, 6])
+def test_one_of_several_passwords_opens_a_pdf_and_what_is_made_of_it_needs_none(
+    tmp_path: Path, make_pdf: MakePdf, algorithm: int
+) -> None:
+    with pikepdf.open(make_pdf(tmp_path / "plain.pdf", pages=2)) as pdf:
+        locked = pikepdf.Encryption(
+            owner="chief", user="secret", R=algorithm, aes=algorithm > 3, metadata=algorithm > 3
+        )
+        pdf.save(tmp_path / "a.pdf", encryption=locked)
+    path = tmp_path / "a.pdf"
+    with sources.opening(Opening(("wrong", "other"))):
+        assert "none of those in passwords_file" in refusal(path).what
+    for right in ("secret", "chief"):
+        with sources.opening(Opening(("wrong", right, "other"))):
+            assert tasks.open_source(path).pages == 2
+            pages = tuple(
+                PageResult(index, Verdict.OK, "", None, facts=tasks.render_page(path, index, size, View()).facts)
+                for index in range(2)
+            )
+            assert all(page.facts and page.facts.letters and not page.facts.damage for page in pages)
+            assert not pymupdf.open(stream=tasks.make_searchable(path, pages), filetype="pdf").needs_pass
+    assert refusal(path).what == "This PDF asks for a password."
+
+
+def attachments_locked(path: Path, source: Path) -> None:
+    """Encrypt nothing but attached files (ISO 32000-1, 7.6.5): strings and streams keep their bytes."""
+    with pikepdf.open(source) as pdf:
+        pdf.save(path, encryption=pikepdf.Encryption(owner="owner", user="user", R=4, aes=True), static_id=True)
+        locked = path.read_bytes()
+        pdf.save(path, static_id=True)
+    keys = re.search(rb"/O (<[0-9a-f]+>|\((?:\\.|[^\\)])*\)).*?/U (<[0-9a-f]+>|\((?:\\.|[^\\)])*\))", locked, re.DOTALL)
+    assert keys
+    plain = path.read_bytes()
+    start = len(plain)
+    encrypt = (
+        b"<</Filter/Standard/V 4/R 4/Length 128/P -4/O %s/U %s/CF<</A<</CFM/AESV2/AuthEvent/EFOpen/Length 16>>>>"
+        b"/StmF/Identity/StrF/Identity/EFF/A>>" % (keys[1], keys[2])
+    )
+    trailer = re.search(rb"trailer <<(.*)>>\s*startxref\s+(\d+)", plain, re.DOTALL)
+    assert trailer
+    change = b"\n90 0 obj\n%s\nendobj\n" % encrypt
+    table = b"xref\n90 1\n%010d 00000 n \ntrailer <<%s/Prev %s/Encrypt 90 0 R>>\n" % (
+        start + 1,
+        trailer[1].replace(b"/Size 10", b"/Size 91"),
+        trailer[2],
+    )
+    path.write_bytes(plain + change + table + b"startxref\n%d\n%%%%EOF\n" % (start + len(change)))
+
+
+def test_a_pdf_of_which_only_attachments_are_locked_is_read(tmp_path: Path, make_pdf: MakePdf) -> None:
+    attachments_locked(tmp_path / "a.pdf", make_pdf(tmp_path / "plain.pdf", pages=2))
+    assert tasks.open_source(tmp_path / "a.pdf").pages == 2
+    seen = tasks.render_page(tmp_path / "a.pdf", 1, size, View()).facts
+    assert (seen.blank, seen.damage) == ("", "")
+
+
+def test_the_pdfs_in_a_portfolio_are_its_parts_where_they_are_wanted(tmp_path: Path, make_pdf: MakePdf) -> None:
+    make_pdf(tmp_path / "one.pdf", pages=2)
+    with pikepdf.open(make_pdf(tmp_path / "cover.pdf")) as pdf:
+        for name, data in (("one.pdf", (tmp_path / "one.pdf").read_bytes()), ("sums.xlsx", b"PK")):
+            pdf.attachments[name] = pikepdf.AttachedFileSpec(pdf, data)
+        pdf.attachments["two.pdf"] = pikepdf.AttachedFileSpec(pdf, (SAMPLES / "english.pdf").read_bytes())
+        pdf.Root.Collection = pikepdf.Dictionary(Type=pikepdf.Name.Collection)
+        pdf.save(tmp_path / "a.pdf")
+    facts = tasks.open_source(tmp_path / "a.pdf")
+    assert (facts.pages, facts.parts, len(facts.attachments)) == (1, (), 3)
+    with sources.opening(Opening(embedded=True)):
+        facts = tasks.open_source(tmp_path / "a.pdf")
+        assert (facts.pages, facts.parts, facts.attachments) == (5, (1, 3), ("sums.xlsx",))
+        assert "some files in it were not read" in facts.problems[0]
+        assert all(not tasks.render_page(tmp_path / "a.pdf", index, size, View()).facts.blank for index in range(5))
 
 
 def test_no_library_speaks_in_a_note(tmp_path: Path) -> None:

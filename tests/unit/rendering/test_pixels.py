@@ -1,6 +1,9 @@
 """Images in every form that scanners and programs give their pixels: each shows the same page, and becomes a PDF."""
 
+import importlib.util
 import io
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,10 @@ import pytest
 import tifffile
 from PIL import Image, ImageDraw
 
-from ocrd.errors import DocumentError
+from ocrd.errors import DocumentError, PageError
 from ocrd.filetypes import is_source_name
 from ocrd.model import PageResult, PixelSize, Verdict, View
-from ocrd.rendering import tasks
+from ocrd.rendering import tasks, truncation
 
 FILES = Path(__file__).parents[2] / "files"
 SIZE = PixelSize(300, 400)
@@ -139,7 +142,44 @@ def test_an_animation_is_one_page(tmp_path: Path) -> None:
         assert tasks.open_source(tmp_path / "scan").pages == 1
 
 
-@pytest.mark.parametrize("suffix", ["jfif", "jpe", "bmp", "gif", "jp2", "j2k", "avif", "pbm", "pgm", "ppm"])
+@pytest.mark.skipif(not shutil.which("cjb2"), reason="no DjVuLibre is installed: apt-get install djvulibre-bin")
+def test_djvu_is_read_page_by_page_and_becomes_a_pdf(tmp_path: Path) -> None:
+    page().convert("1").save(tmp_path / "a.pbm")
+    page().convert("RGB").save(tmp_path / "b.ppm")
+    for command in ("cjb2 -dpi 200 a.pbm a.djvu", "c44 -dpi 100 b.ppm b.djvu", "djvm -c scan.djvu a.djvu b.djvu"):
+        subprocess.run(command.split(), cwd=tmp_path, check=True)
+    facts = tasks.open_source(tmp_path / "scan.djvu")
+    assert (facts.kind, facts.pages) == ("djvu", 2)
+    seen = [tasks.render_page(tmp_path / "scan.djvu", index, size, View()) for index in range(2)]
+    assert [(round(one.facts.placement.width), one.facts.damage) for one in seen] == [(216, ""), (432, "")]
+    assert all(one.facts.lines == seen[0].facts.lines > 10 for one in seen)
+    pages = tuple(PageResult(one.index, Verdict.OK, "", None, facts=one.facts) for one in seen)
+    with pymupdf.open(stream=tasks.make_searchable(tmp_path / "scan.djvu", pages), filetype="pdf") as pdf:
+        assert [round(sheet.rect.width) for sheet in pdf] == [216, 432]
+    whole = (tmp_path / "scan.djvu").read_bytes()
+    (tmp_path / "cut.djvu").write_bytes(whole[:-100])
+    assert truncation.lacks(tmp_path / "cut.djvu") == "its end is missing"
+    assert truncation.lacks(tmp_path / "scan.djvu") == ""
+    (tmp_path / "bad.djvu").write_bytes(whole[:200] + bytes(len(whole) - 200))
+    with pytest.raises((DocumentError, PageError)):
+        tasks.render_page(tmp_path / "bad.djvu", 1, size, View())
+
+
+def test_jpeg_xl_is_read_where_pillow_can(tmp_path: Path) -> None:
+    (tmp_path / "a.jxl").write_bytes(b"\xff\x0a\xff\x07")
+    if importlib.util.find_spec("pillow_jxl"):
+        import pillow_jxl  # noqa: F401 - registers itself
+
+        page().save(tmp_path / "a.jxl")
+        assert tasks.render_page(tmp_path / "a.jxl", 0, size, View()).facts.lines > 10
+    else:
+        with pytest.raises(DocumentError, match="JPEG XL"):
+            tasks.open_source(tmp_path / "a.jxl")
+
+
+@pytest.mark.parametrize(
+    "suffix", ["jxl", "djvu", "jfif", "jpe", "bmp", "gif", "jp2", "j2k", "avif", "pbm", "pgm", "ppm"]
+)
 def test_images_are_sources_by_their_names(suffix: str) -> None:
     assert is_source_name(f"scan.{suffix}")
     assert is_source_name(f"SCAN.{suffix.upper()}")

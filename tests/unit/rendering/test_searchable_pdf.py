@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pymupdf
 import pytest
@@ -105,6 +106,16 @@ def test_a_page_that_was_not_read_stays_as_it_is() -> None:
     data = made_searchable(source, [strips(PageResult(0, Verdict.FAILED, "bad", None))])
     with pymupdf.open("pdf", data) as made:
         assert made[0].get_text() == ""
+
+
+def test_a_page_whose_object_is_missing_costs_no_other() -> None:
+    files = Path(__file__).parents[2] / "files"
+    with pymupdf.open(files / "page-object-zeroed.pdf") as source:
+        data = searchable(source, [[]] * 4)
+    with pymupdf.open("pdf", data) as made:
+        letters = [len(page.get_text()) for page in made]
+    assert letters[1] == 0
+    assert all(letters[index] > 900 for index in (0, 2, 3))
 
 
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])

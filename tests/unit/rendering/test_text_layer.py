@@ -21,14 +21,22 @@ ENGLISH, RUSSIAN = (
 )
 GERMAN = "Über Nacht sollte es kälter werden; die Heizung im Speisesaal wurde trotzdem nicht geöffnet. " * 3
 FRENCH = "L'été, il laissait parfois un panier de cerises devant la porte; où il était né, personne ne le sait. " * 3
+SWEDISH = "För många år sedan låg här en hamn, och båtarna före bron väntade på dem som för över älven. " * 3
+SPANISH = "Él dijo que el café de la estación abría según la época; después, al otoño, cerraba el balcón también. " * 3
 CZECH = "Na střeše stál čáp a čekal, až přestane pršet; z komína stoupal dým a vlhl v kabátech kolemjdoucích. " * 3
+LIGATURES = (
+    "The \ufb01rst o\ufb03ce is di\ufb00erent from the \ufb02oor above, and the \ufb01nal pro\ufb01t is speci\ufb01c. "
+    * 3
+)
 JAPANESE = "港の税関が閉まったとき、書類をどうするのか誰も尋ねなかった。棚は四十一段あり、潮の表が並んでいた。" * 3
 NUMBERS = "4711 0815 1931 12,50 € 99,00 € 17.03.2024 " * 10
 
 Look = Callable[[Path], TextLayer | None]
 
 
-@pytest.mark.parametrize("text", [ENGLISH, RUSSIAN, GERMAN, FRENCH, CZECH, JAPANESE, NUMBERS, "Page 7"])
+@pytest.mark.parametrize(
+    "text", [ENGLISH, RUSSIAN, GERMAN, FRENCH, SWEDISH, SPANISH, CZECH, LIGATURES, JAPANESE, NUMBERS, "Page 7"]
+)
 def test_honest_text_of_any_language_is_sound(text: str) -> None:
     assert text_layer.judge(text, 0.0) == TextLayer(sum(map(str.isalnum, text)), "")
 
@@ -43,8 +51,22 @@ def test_honest_text_of_any_language_is_sound(text: str) -> None:
         (ENGLISH + "\ue001\ue002\ue003" * 30, "does not tell"),
         ("".join(chr(ord(char) - 29) if char > " " else char for char in ENGLISH if char.isascii()), "does not tell"),
         ("".join(chr(ord(char) - 29) for char in ENGLISH if "A" <= char <= "z"), "no words"),
+        (f"{ENGLISH} The first o\u00fbice of the \u00fcnal proof.".replace("first", "\u00fcrst"), "stand for others"),
+        (f"{ENGLISH} The o\x0ece is di\x0berent.", "stand for others"),
+        ((GERMAN + "Wir können müssen große.").encode("mac_roman").decode("cp1252", "replace"), "stand for others"),
     ],
-    ids=["utf-8 as latin-1", "utf-8 as cp1252", "cp1251 as latin-1", "unknown", "private", "glyph numbers", "shifted"],
+    ids=[
+        "utf-8 as latin-1",
+        "utf-8 as cp1252",
+        "cp1251 as latin-1",
+        "unknown",
+        "private",
+        "glyph numbers",
+        "shifted",
+        "ligatures",
+        "ligatures without a print",
+        "mac as cp1252",
+    ],
 )
 def test_mojibake_is_not(text: str, flaw: str) -> None:
     assert flaw in text_layer.judge(text, 0.0).flaw
