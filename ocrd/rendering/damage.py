@@ -10,9 +10,10 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pymupdf
 
 _HARMLESS = re.compile(
@@ -43,6 +44,9 @@ _OTHER_STREAMS = {"Thumb", "Metadata"}
 _STDERR = 2
 _SAID = 65_536
 """Bytes that are kept of what a library writes there."""
+_RUBBISH_BETWEEN = re.compile(rb"extraneous bytes before marker 0xe.|: \d{1,2} extraneous bytes before marker 0xd9")
+"""What libjpeg says of bytes before a JPEG's notes, or of a few behind all of its pixels, which are none of those."""
+_LOSS = re.compile(rb"Decode|Read error|Corrupt JPEG data")
 _JPEG_END = b"\xff\xd9"
 _PIECE = 2**20
 """Bytes that are decompressed at once."""
@@ -105,7 +109,22 @@ def of_jpeg(data: bytes) -> str:
 
     with heard() as said:  # the mark of the end is all that some lack
         image = cv2.imdecode(np.frombuffer(data + _JPEG_END, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    return UNDECODED if image is None or any(b"Corrupt" in line for line in said) else ""
+    return UNDECODED if image is None else of_said(said)
+
+
+def decoded_jpeg(data: bytes, *, grey: bool) -> "np.ndarray[Any, Any]":
+    """Decode a JPEG into rows of grey pixels or of RGB, as it is stored; what libjpeg says of it can be `heard`.
+
+    Pillow does the same, more slowly, and keeps libjpeg from saying anything. Raises ValueError.
+    """
+    import cv2
+    import numpy as np
+
+    how = (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data + _JPEG_END, np.uint8), how)
+    if image is None:
+        raise ValueError("it is no JPEG that can be decoded")
+    return image
 
 
 def of_flate(data: bytes) -> str:
@@ -139,6 +158,11 @@ def of_png(path: Path) -> str:
     return UNDECODED
 
 
+def may_have_hole(data: bytes) -> bool:
+    """Whether there are so many zeros in a row as only holes have, and pictures that are white in large parts."""
+    return _LONG_HOLE in data
+
+
 def of_contents(streams: Iterable[bytes]) -> str:
     """Look for holes in a page's instructions, which are text or are compressed: zeros that pass for spaces."""
     return UNDECODED if any(_LONG_HOLE in stream for stream in streams) else ""
@@ -150,8 +174,9 @@ def of_fax(strips: Iterable[bytes]) -> str:
 
 
 def of_said(lines: Iterable[bytes]) -> str:
-    """Say what an image lacks by what libtiff wrote while it decoded it."""
-    return UNDECODED if any(b"Decode" in line or b"Read error" in line for line in lines) else ""
+    """Say what an image lacks by what libtiff or libjpeg wrote while it decoded it."""
+    losses = (line for line in lines if not _RUBBISH_BETWEEN.search(line))
+    return UNDECODED if any(_LOSS.search(line) for line in losses) else ""
 
 
 @contextlib.contextmanager

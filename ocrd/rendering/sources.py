@@ -33,6 +33,7 @@ _STRIPS, _LENGTHS = 273, 279
 """TIFF's StripOffsets and StripByteCounts."""
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
+_JPEG_MODES = ("L", "RGB")
 _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
 """What ocrd calls formats that Pillow calls otherwise."""
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -371,14 +372,17 @@ class _Pdf:
         contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
         if any(contents):
             found = damage.of_messages(self._said[index], closely=closely) or damage.of_contents(contents)
-        return found or (self._damage_of_pictures(page) if closely else "")
+        return found or self._damage_of_pictures(page, closely=closely)
 
-    def _damage_of_pictures(self, page: "pymupdf.Page") -> str:
-        """Look at the page's pictures, of whose damage MuPDF does not always speak."""
+    def _damage_of_pictures(self, page: "pymupdf.Page", *, closely: bool) -> str:
+        """Look at the page's pictures, of whose damage MuPDF does not always speak: at all, or at those with holes."""
         checks = {"DCTDecode": damage.of_jpeg, "FlateDecode": damage.of_flate, "JPXDecode": damage.of_jpx}
         pictures = {picture[0]: checks[picture[8]] for picture in page.get_images(full=True) if picture[8] in checks}
-        found = (check(self._document.xref_stream_raw(xref)) for xref, check in pictures.items())
-        return next(filter(None, found), "")
+        for xref, check in pictures.items():
+            data = self._document.xref_stream_raw(xref)
+            if (closely or damage.may_have_hole(data)) and (found := check(data)):
+                return found
+        return ""
 
     def printed(self, index: int) -> tuple[int, int]:
         import pymupdf
@@ -494,12 +498,21 @@ class _Images:
         if self._image is not None:
             with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
                 self._image.seek(place)
+                if self.kind == "jpeg" and self._image.mode in _JPEG_MODES:
+                    return self._jpeg(self._image)
                 if self.kind != "tiff" or tiff.is_usual(self._image):
                     self._image.load()
                     return self._image
         image = tiff.decoded(self._path, place)
         if self._image is not None:
             image.info["dpi"] = self._image.info.get("dpi", (0, 0))
+        return image
+
+    def _jpeg(self, opened: "Image.Image") -> "Image.Image":
+        from PIL import Image
+
+        image = Image.fromarray(damage.decoded_jpeg(self._path.read_bytes(), grey=opened.mode == "L"))
+        image.info |= opened.info  # resolution, orientation
         return image
 
     def _lost(self) -> str:

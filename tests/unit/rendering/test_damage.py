@@ -212,6 +212,26 @@ def test_an_image_with_a_hole_is_shown_as_far_as_it_can_be(
     assert not facts(renderer, tmp_path / "good.img").damage
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_whatever_libjpeg_says_of_a_jpeg_is_heard(renderer: Sync, tmp_path: Path, *, progressive: bool) -> None:
+    data = encoded("JPEG", progressive=progressive)
+    middle = len(data) // 2
+    changes = {"hole": holed(data, 0.5, 0.52), "sent as text": data.replace(b"\n", b"\r\n")}
+    if not progressive:  # its parts can lack some of their bytes, and blur the picture
+        changes["bytes dropped"] = data[:middle] + data[middle + 7 :]
+    for name, changed in changes.items():
+        (tmp_path / "scan.jpg").write_bytes(changed)
+        assert facts(renderer, tmp_path / "scan.jpg").damage, name
+    for name, whole in {"no end": data[:-2], "rubbish behind": data + b"rubbish" * 50}.items():
+        (tmp_path / "scan.jpg").write_bytes(whole)
+        assert not facts(renderer, tmp_path / "scan.jpg").damage, name
+
+
+def test_a_small_hole_in_the_picture_of_a_scan_is_a_problem(renderer: Sync, tmp_path: Path) -> None:
+    path = scanned(tmp_path / "scan.pdf", lambda data: holed(data, 0.4, 0.42))
+    assert facts(renderer, path).damage == "data of it can't be decoded"
+
+
 def test_a_png_is_held_against_its_checksums(renderer: Sync, tmp_path: Path) -> None:
     data = bytearray(encoded("PNG", compress_level=0))  # any bit of it is a bit of a pixel
     data[len(data) // 2] ^= 1
