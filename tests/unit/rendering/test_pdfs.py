@@ -160,7 +160,9 @@ def test_one_of_several_passwords_opens_a_pdf_and_what_is_made_of_it_needs_none(
                 for index in range(2)
             )
             assert all(page.facts and page.facts.letters and not page.facts.damage for page in pages)
-            assert not pymupdf.open(stream=tasks.make_searchable(path, pages), filetype="pdf").needs_pass
+            made = io.BytesIO()
+            tasks.make_searchable(path, pages, (), made)
+            assert not pymupdf.open(stream=made.getvalue(), filetype="pdf").needs_pass
     assert refusal(path).what == "This PDF asks for a password."
 
 

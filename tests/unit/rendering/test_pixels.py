@@ -154,7 +154,9 @@ def test_djvu_is_read_page_by_page_and_becomes_a_pdf(tmp_path: Path) -> None:
     assert [(round(one.facts.placement.width), one.facts.damage) for one in seen] == [(216, ""), (432, "")]
     assert all(one.facts.lines == seen[0].facts.lines > 10 for one in seen)
     pages = tuple(PageResult(one.index, Verdict.OK, "", None, facts=one.facts) for one in seen)
-    with pymupdf.open(stream=tasks.make_searchable(tmp_path / "scan.djvu", pages), filetype="pdf") as pdf:
+    made = io.BytesIO()
+    tasks.make_searchable(tmp_path / "scan.djvu", pages, (), made)
+    with pymupdf.open(stream=made.getvalue(), filetype="pdf") as pdf:
         assert [round(sheet.rect.width) for sheet in pdf] == [216, 432]
     whole = (tmp_path / "scan.djvu").read_bytes()
     (tmp_path / "cut.djvu").write_bytes(whole[:-100])

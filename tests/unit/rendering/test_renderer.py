@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from real_renderer import Sync, as_image, dark, fit
 
 from ocrd.errors import IncompleteError, PageError
-from ocrd.model import PageImage, PixelSize, SourceFacts, View
+from ocrd.model import Opening, PageImage, PixelSize, SourceFacts, View
 from ocrd.rendering import sources, tasks
 
 MakePdf = Callable[..., Path]
@@ -451,5 +451,5 @@ def test_what_a_library_warns_of_names_the_file(tmp_path: Path, capsys: pytest.C
     def warn(_: Path) -> None:
         warnings.warn("odd colours", UserWarning, stacklevel=1)
 
-    tasks.on_source(warn, tmp_path / "scan.pdf")
+    tasks.on_source(Opening(), warn, tmp_path / "scan.pdf")
     assert capsys.readouterr().err == f"UserWarning: {tmp_path}/scan.pdf: odd colours\n"

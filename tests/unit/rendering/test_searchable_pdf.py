@@ -111,7 +111,7 @@ def test_a_page_that_was_not_read_stays_as_it_is() -> None:
 def test_a_page_whose_object_is_missing_costs_no_other() -> None:
     files = Path(__file__).parents[2] / "files"
     with pymupdf.open(files / "page-object-zeroed.pdf") as source:
-        data = searchable(source, [[]] * 4)
+        data = made_searchable(source, [[], [], [], []])
     with pymupdf.open("pdf", data) as made:
         letters = [len(page.get_text()) for page in made]
     assert letters[1] == 0
