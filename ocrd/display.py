@@ -15,6 +15,11 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
+def counted(number: int, noun: str) -> str:
+    """Spell a number of things: `1 page`, `2 pages`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def duration(seconds: float) -> str:
     """Write a time in its two largest units: `2 h 5 min`, `40 s`."""
     whole = round(seconds)

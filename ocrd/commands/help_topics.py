@@ -5,10 +5,9 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable
 
-from ocrd import errors
 from ocrd.config import example, overrides
 from ocrd.config.example import Setting, settings
-from ocrd.errors import ConfigError, OcrdError
+from ocrd.errors import ConfigError
 from ocrd.telemetry import journal
 
 WIDTH = 96
@@ -68,6 +67,19 @@ def _one(setting: Setting) -> str:
     return f"{setting.name}\n    {setting.kind}{default}{must}\n{_wrapped(setting.meaning, '    ')}"
 
 
+EXIT_CODES = {
+    0: "All is well.",
+    2: "The command line is wrong.",
+    os.EX_DATAERR: "A source was refused (`once`, `convert`), or there is none of that name.",
+    os.EX_UNAVAILABLE: "A program of yours, `on_delivered` or `on_refused`, failed (`once`).",
+    os.EX_SOFTWARE: "A defect of ocrd: please report it, with what it said.",
+    os.EX_IOERR: "A fault of the machine, or another ocrd holds the folders (`run`).",
+    os.EX_TEMPFAIL: "The engine is gone; systemd starts ocrd again. Of `once`: another ocrd holds the folders.",
+    os.EX_CONFIG: "The configuration is wrong; systemd does not start it again.",
+}
+"""What each means, as `docs/operations.md` says, too."""
+
+
 def _wrapped(text: str, indent: str) -> str:
     return textwrap.fill(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False) + "\n"
 
@@ -82,16 +94,7 @@ def _companion() -> str:
 
 
 def _exit_codes() -> str:
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, OcrdError)]
-    meanings = {
-        0: "All is well.",
-        2: "The command line is wrong.",
-        os.EX_UNAVAILABLE: "A program of yours, on_delivered or on_refused, failed (`ocrd once`).",
-        OcrdError.exit_code: "A defect of ocrd: please report it, with what it said.",
-    }
-    for kind in kinds:
-        meanings.setdefault(kind.exit_code, (kind.__doc__ or "").partition("\n")[0])
-    lines = [f"{code:3}\n{_wrapped(meaning, '    ')}" for code, meaning in sorted(meanings.items())]
+    lines = [f"{code:3}\n{_wrapped(meaning, '    ')}" for code, meaning in EXIT_CODES.items()]
     status = "`ocrd status` ends with 0 if all is well, 1 if somebody should have a look, 2 if nothing is read."
     return "".join(lines) + "\n" + _wrapped(status, "")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ocrd.commands.progress_bars import ProgressBars
 from ocrd.config.schema import Watch
-from ocrd.display import shown
+from ocrd.display import counted, shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import FileStamp
 from ocrd.storage import deliveries, originals
@@ -153,7 +153,7 @@ def ask(wish: Wish) -> str:
 
 def asked(wish: Wish, job: str) -> str:
     """Say what was asked for, and of which files."""
-    count = f"{len(wish.pages)} page(s) of {shown(wish.sidecar)}"
+    count = f"{counted(len(wish.pages), 'page')} of {shown(wish.sidecar)}"
     return f"Asked for {count} to be read again from {shown(wish.original.path)} (job {job}).{wish.original.remark}"
 
 

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ocrd.display import duration, shown
+from ocrd.display import counted, duration, shown
 from ocrd.errors import MachineError
 from ocrd.storage.durable import is_locked
 from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog, judged, read
@@ -154,11 +154,11 @@ def _engine(engine: EngineStatus) -> Text:
     if engine.progress:
         facts.append(engine.progress)
     if engine.inside:
-        facts.append(f"{engine.inside} page{'s' * (engine.inside != 1)} inside")
+        facts.append(f"{counted(engine.inside, 'page')} inside")
     if engine.tokens_per_second:
         facts.append(f"{engine.tokens_per_second:.0f} tokens/s")
     if engine.restarts:
-        facts.append(f"restarted {engine.restarts} time{'s' * (engine.restarts != 1)}")
+        facts.append(f"restarted {counted(engine.restarts, 'time')}")
     return Text(f"engine   {', '.join(facts)}")
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from ocrd.config.schema import Config, Engine, Options, Watch
 from ocrd.config.units import Section
+from ocrd.display import counted
 from ocrd.errors import ConfigError
 
 S = TypeVar("S", bound=Section)
@@ -63,7 +64,7 @@ def parse(text: str, path: Path) -> Config:
     if config is None or problems:
         listed = "".join(f"  {problem}\n" for problem in problems)
         raise ConfigError(
-            f"{path} has {len(problems)} problem(s):\n{listed}", "See config.example.yaml for every setting."
+            f"{path} has {counted(len(problems), 'mistake')}:\n{listed}", "`ocrd help` explains every setting."
         )
     return config
 

@@ -13,6 +13,7 @@ import structlog
 from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Config
 from ocrd.daemon.watch_runner import WatchRunner
+from ocrd.display import counted
 from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.errors import MachineError
 from ocrd.telemetry import log_throttle, sd_notify, status
@@ -139,7 +140,9 @@ class Health:
     def _engine_answers(self, _now: float) -> str | None:
         patience, silent = self._config.service, self._engine.silence()
         if silent > (patience.loading if self._engine.state.doing == "loading" else patience.silence):
-            return f"the engine has had {self._engine.inside} page(s) for {silent:.0f} s without answering to any"
+            return (
+                f"the engine has had {counted(self._engine.inside, 'page')} for {silent:.0f} s without answering to any"
+            )
         return None
 
     async def _keep_status(self) -> None:

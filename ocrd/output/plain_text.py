@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from html import unescape
 from typing import TYPE_CHECKING
 
+from ocrd.display import counted
 from ocrd.errors import DocumentError
 from ocrd.model import Document, PageResult
 from ocrd.output import commonmark, markdown, tables
@@ -43,7 +44,7 @@ def replace_pages(text: str, pages: Sequence[PageResult], numbers: Sequence[int]
     parts = divided(text)
     if len(parts) != len(numbers):
         raise DocumentError(
-            f"The text beside it has {len(parts)} page(s), between form feeds, and the sidecar {len(numbers)}.",
+            f"The text beside it has {counted(len(parts), 'page')} between form feeds, and the sidecar {len(numbers)}.",
             "Move it away, and try again.",
         )
     for page in pages:

@@ -23,7 +23,7 @@ import structlog
 
 from ocrd.config import overrides
 from ocrd.config.schema import Watch
-from ocrd.display import shown
+from ocrd.display import counted, shown
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.model import Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.output import kinds
@@ -164,7 +164,7 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
     wanted = {number - 1 for number in _request(job).pages}
     if max(wanted) >= facts.pages:
         raise DocumentError(
-            f"The original has {facts.pages} page(s), and no page {max(wanted) + 1}.", "Ask for others."
+            f"The original has {counted(facts.pages, 'page')}, and no page {max(wanted) + 1}.", "Ask for others."
         )
     read_so = provenance(facts, watch, approach, tools)
 

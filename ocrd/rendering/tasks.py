@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from ocrd.concurrency.shared_memory import Shared
-from ocrd.display import shown
+from ocrd.display import counted, shown
 from ocrd.errors import IncompleteError, PageError
 from ocrd.model import (
     Box,
@@ -291,7 +291,9 @@ def exchange_searchable(  # noqa: PLR0913, PLR0917 - a PDF, and what is to stand
         raise
     except Exception as error:
         raise PageError(f"The PDF beside the sidecar can't be changed: {plain(error, delivered)}.", AGAIN) from error
-    raise PageError(f"The PDF beside the sidecar has {count} page(s), and the sidecar {total}.", "Move it away.")
+    raise PageError(
+        f"The PDF beside the sidecar has {counted(count, 'page')}, and the sidecar {total}.", "Move it away."
+    )
 
 
 _PAGE_KEYS = ("Contents", "Resources", "MediaBox", "CropBox", "Rotate", "UserUnit")

@@ -7,6 +7,7 @@ instead of written.
 
 import logging
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TextIO
 
 import structlog
@@ -68,7 +69,10 @@ def _best_format(stream: TextIO) -> Format:
     return "journald" if under_systemd() and journal_module() else "json"
 
 
-_timestamp = structlog.processors.TimeStamper(fmt="iso", utc=False)
+def _timestamp(_logger: "WrappedLogger", _name: str, event: "EventDict") -> "EventDict":
+    """Note when it was, on the clock of this place, with how far that is from UTC."""
+    event["timestamp"] = datetime.now().astimezone().isoformat(timespec="milliseconds")
+    return event
 
 
 def _rendering(form: Format, *, colors: bool) -> "list[Processor]":

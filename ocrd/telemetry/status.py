@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ocrd import __version__
 from ocrd.concurrency import processes
-from ocrd.display import duration, shown
+from ocrd.display import counted, duration, shown
 from ocrd.model import EngineState
 from ocrd.storage.durable import write_scratch
 from ocrd.storage.safe_paths import NotRegularError, is_own_folder, regular, runtime_folder
@@ -368,7 +368,7 @@ def backlog(status: Status) -> str:
     """Say how much is left to read, how fast that goes, and how long it will take."""
     if not status.pages_left:
         return "nothing to read"
-    text = f"{status.pages_left} page{'s' * (status.pages_left != 1)} to read"
+    text = f"{counted(status.pages_left, 'page')} to read"
     if status.eta is not None:
         text += f", {status.pages_per_second:.2g} pages/s, {duration(status.eta)} left"
     return text

@@ -43,6 +43,7 @@ NOT_RUN = {
     "sudo apt-get install git make python3-venv python3-dev libsystemd-dev gcc pkg-config": _CHANGES,
     "sudo git clone . /opt/ocrd": _CHANGES,
     "sudo make -C /opt/ocrd venv": _CHANGES,
+    "sudo /opt/ocrd/.venv/bin/pip install -e '/opt/ocrd[vllm]'": _CHANGES,
     "sudo mkdir -p /etc/ocrd": _CHANGES,
     "sudo sh -c '/opt/ocrd/.venv/bin/ocrd config init > /etc/ocrd/ocrd.yaml'": _CHANGES,
     "sudoedit /etc/ocrd/ocrd.yaml": _CHANGES,

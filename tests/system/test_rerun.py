@@ -550,7 +550,7 @@ def test_all_pages_with_problems_are_read_again_and_counted(house: House, ocrd: 
     told = ocrd("rerun", "--problems", "--wait")
     assert told.returncode == 65, "one original is gone"
     assert "The original of a.md is neither in" in told.stderr
-    assert f"1 page(s) of {house.path('outbox/sub/b.md')}" in told.stdout
+    assert f"1 page of {house.path('outbox/sub/b.md')}" in told.stdout
     assert "Pages with problems: 1 before, 0 now; 1 got better." in told.stdout
     assert "<!-- page 2 -->\n\npage 2\n" in house.path("outbox/sub/b.md").read_text()
     assert stop(daemon) == 0
@@ -564,6 +564,6 @@ def test_of_several_documents_each_is_asked_for_and_what_fits_nothing_is_told(
     assert house.start("once").wait(60) == 0
     told = ocrd("rerun", "a", "nothing", "b", "--pages", "1")
     assert told.returncode == 65
-    assert told.stdout.count("Asked for 1 page(s)") == 2
+    assert told.stdout.count("Asked for 1 page of") == 2
     assert "There is no sidecar of nothing" in told.stderr
     assert ocrd("rerun", "a").returncode == ocrd("rerun", "--pages", "1").returncode == 2

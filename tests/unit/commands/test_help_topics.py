@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -70,6 +71,8 @@ def test_the_topics_know_every_exit_code_field_and_message() -> None:
         os.EX_UNAVAILABLE,
         *(kind.exit_code for kind in [errors.OcrdError, *errors.OcrdError.__subclasses__()]),
     }
+    page = (Path(__file__).parents[3] / "docs/operations.md").read_text(encoding="utf-8")
+    assert all(f"| {code} | {meaning} |" in page for code, meaning in help_topics.EXIT_CODES.items())
     text = help_topics.about("journal")
     assert all(message in text for message in journal.MESSAGE_IDS.values())
     assert "OCRD_JOB" in text

@@ -89,7 +89,7 @@ def test_a_wrong_setting_is_told_with_line_key_value_and_what_is_allowed(
 )
 def test_a_wrong_watch_is_told_with_line_key_value_and_what_is_allowed(watch: str, key: str, told: list[str]) -> None:
     what = problems(f"watches:\n\n  - {{{watch}}}\n")
-    assert "1 problem(s)" in what, "that no watch is left is no problem of its own"
+    assert "1 mistake:" in what, "that no watch is left is no problem of its own"
     assert f"line 3: {key}: " in what
     assert all(word in what for word in told), what
 
@@ -132,7 +132,7 @@ def test_the_schema_says_what_it_is_and_the_example_names_it() -> None:
 
 def test_all_problems_are_told_at_once() -> None:
     what = problems(f"settle: {{quite: 3s}}\nlog: {{level: loud}}\n{GOOD}")
-    assert "2 problem(s)" in what
+    assert "2 mistakes:" in what
     assert "line 1: settle.quite" in what
     assert "line 2: log.level" in what
 
