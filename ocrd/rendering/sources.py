@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from ocrd.display import shown
+from ocrd.display import pip, shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, Opening, PixelSize, Placement, TextLayer
@@ -722,12 +722,12 @@ def _unknown(path: Path) -> DocumentError:
     if "HEIF" not in _plugins() and _is_heif(path):
         return DocumentError(
             "This is a HEIC image, and ocrd was installed without a reader for those.",
-            "Install it (pip install 'ocrd[heic]'), or save the image as JPEG.",
+            f"Install it ({pip('pillow-heif')}), or save the image as JPEG.",
         )
     if "JXL" not in _plugins() and _head(path).startswith(_JXL):
         return DocumentError(
             "This is a JPEG XL image, and no reader for those is installed.",
-            "Install one (pip install pillow-jxl-plugin), or save the image as PNG.",
+            f"Install one ({pip('pillow-jxl-plugin')}), or save the image as PNG.",
         )
     head = _head(path)
     if known := next((name for name, magic in _MAGIC.items() if head.startswith(magic)), ""):

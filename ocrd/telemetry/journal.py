@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ocrd.display import pip
 from ocrd.errors import ConfigError
 
 MESSAGE_IDS = {
@@ -134,6 +135,6 @@ def journal_handler() -> logging.Handler:
     except ImportError as error:
         raise ConfigError(
             "log.format is journald, but the Python package systemd-python is not installed.",
-            "Install it with: pip install 'ocrd[systemd]' (it needs libsystemd-dev and gcc), or set log.format: json.",
+            f"Install it: {pip('systemd-python')} (it needs libsystemd-dev and gcc), or set log.format: json.",
         ) from error
     return Journal(sendv)

@@ -31,6 +31,7 @@ class SimulatedEngine(Engine):
         rungs: dict[Rung, Approach] | None = None,
         prepare: PagePreparer | None = None,
         prompt: str = "",
+        together: int = 1,
     ) -> None:
         self._prompt = prompt
         self._window = window
@@ -39,6 +40,7 @@ class SimulatedEngine(Engine):
         self._seconds = seconds
         self._rungs = rungs or {}
         self._prepare = prepare
+        self._together = asyncio.Barrier(together)
         self.reads: list[int] = []
         self.approaches: list[Approach] = []
         self.at_once = 0
@@ -76,6 +78,7 @@ class SimulatedEngine(Engine):
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
+            await self._together.wait()
             await asyncio.sleep(self._seconds)
             answer = self._behave(page, priority) if self._behave else None
         finally:
@@ -92,7 +95,8 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
     """Be the factory that a configuration can name.
 
     Options: `seconds` a page, `window`, `fail_page` (index), `die` (at the first page), `prompt` (another one gives
-    another text), `says` (what every page reads as), `tally` (a file that gets a line for each page read).
+    another text), `says` (what every page reads as), `tally` (a file that gets a line for each page read), `together`
+    (so many pages must be inside before one of them is read).
     """
 
     def count(page: PageImage) -> None:
@@ -113,4 +117,5 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
         begin=count,
         seconds=options.get("seconds", 0.0),
         prompt=options.get("prompt", ""),
+        together=options.get("together", 1),
     )

@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,15 +145,13 @@ def test_convert_reads_files_side_by_side_and_names_pages_to_look_at(
     config: Path, make_pdf: Callable[..., Path]
 ) -> None:
     raw = yaml.safe_load(config.read_text())
-    raw["engine"]["options"] = {"seconds": 3.0, "window": 8, "fail_page": 1}
+    raw["engine"]["options"] = {"together": 3, "window": 8, "fail_page": 1}
     raw["watches"][0]["pages"] = {"text_layer": "ignore", "second_readings": []}
     config.write_text(yaml.safe_dump(raw))
     scans = [make_pdf(config.parent / f"{name}.pdf", pages) for name, pages in (("a", 2), *((c, 1) for c in "bcdefgh"))]
-    began = time.monotonic()
-    told = ocrd("convert", *scans, "-c", config)
+    told = ocrd("convert", *scans, "-c", config)  # it would hang if they were read one after the other
     assert told.stdout.split() == [str(config.parent / f"{name}.md") for name in "abcdefgh"]
     assert "a.pdf: pages to look at: 2\n" in told.stderr
-    assert time.monotonic() - began < 20, "three seconds each if they were read one after the other"
 
 
 @pytest.mark.parametrize(
@@ -332,7 +329,7 @@ def test_asking_for_journald_without_its_package_is_one_clear_error(config: Path
         check=False,
     )
     assert told.returncode == os.EX_CONFIG
-    assert "pip install 'ocrd[systemd]'" in told.stderr
+    assert "/bin/pip install systemd-python" in told.stderr
 
 
 def test_under_systemd_without_its_package_the_log_is_json(config: Path) -> None:

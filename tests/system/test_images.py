@@ -113,10 +113,10 @@ def test_heic_without_its_reader_says_what_to_install(tmp_path: Path, monkeypatc
     from ocrd.rendering import sources
 
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    monkeypatch.setattr(sources, "_heif_can_be_read", lambda: False)
+    monkeypatch.setattr(sources, "_plugins", tuple)
     with pytest.raises(DocumentError) as caught:
         sources._open(tmp_path / "photo.heic")
-    assert "ocrd[heic]" in caught.value.remedy
+    assert "/bin/pip install pillow-heif" in caught.value.remedy
 
 
 def group(folder: Path) -> Path:

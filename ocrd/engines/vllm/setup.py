@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from ocrd.config.vllm import VllmSettings
+from ocrd.display import pip
 from ocrd.engines.vllm import deepseek, process_guard
 from ocrd.engines.vllm.launch_mode import USUAL, LaunchMode
 from ocrd.errors import ConfigError, EngineError, OcrdError
@@ -254,7 +255,7 @@ def _release(version: str) -> tuple[int, int]:
 
 def install() -> str:
     """Return the command that installs a vLLM that ocrd works with."""
-    return f"pip install 'vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}'"
+    return pip(f"vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}")
 
 
 def set_environment(settings: VllmSettings, home: process_guard.Home) -> None:
@@ -305,7 +306,7 @@ def no_way_left(version: str, mode: LaunchMode, error: OcrdError) -> EngineError
     """Return what to say of a version that does not even start in the slowest way."""
     return EngineError(
         f"vLLM {version} does not start on this machine, also {mode}: {error.what}",
-        f"Install the version that ocrd was last run with on a GPU: pip install 'vllm=={PROVEN}'.",
+        f"Install the version that ocrd was last run with on a GPU: {pip(f'vllm=={PROVEN}')}.",
     )
 
 
