@@ -20,6 +20,8 @@ from ocrd.telemetry.events import Looked, WatchAdded
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LOOK, _CLAIM = "look", "claim"
+"""Stand for the steps where a fault was not met by one on a disk, but for instance by a worker that counts pages."""
 _EXAMINED_AT_ONCE = 64
 """Files that have settled whose pages are counted at the same time."""
 
@@ -84,38 +86,55 @@ class Admission:
             try:
                 with self._its.own_defects():
                     await self._prepare()
-                    await self._look(count_pages)
+                    examined = await self._look(count_pages)
             except MachineError as error:
                 self.inbox.was_away()
-                await self._its.pause.turn(self._its.failed(error))
+                await self._its.pause.turn(self._its.failed(error, _LOOK))
                 continue
             self._settling = self.inbox.tracker.settling > 0
+            if examined or not self._settling:  # else what could not be examined may yet come again
+                self._its.pause.succeeded(_LOOK)
             self._idle()
             await _until(self.wake, self.inbox.tracker.next_due(), longest=self.inbox.every)
             await asyncio.sleep(self.inbox.gap)
         self.sign = None
 
-    async def _look(self, count_pages: PageCounter) -> None:
+    async def _look(self, count_pages: PageCounter) -> bool:
+        """Look once, and return whether something could be examined. Raises MachineError."""
         for job in await self._its.on_disk(self._its.spool.adopt):
             self._jobs.add(job, recovered=True)
         news = await self.inbox.look(self._its.check_inbox)
         self._its.known.set()
         self._tell()
-        for first in range(0, len(news), _EXAMINED_AT_ONCE):  # the first of many need not wait for the last
-            await self._examine(news[first : first + _EXAMINED_AT_ONCE], count_pages)
+        left = news
+        while chunk := left[:_EXAMINED_AT_ONCE]:  # the first of many need not wait for the last
+            left = left[_EXAMINED_AT_ONCE:]
+            try:
+                await self._examine(chunk, count_pages)
+            except Exception:
+                self._forget(left)
+                raise
             self.sign = time.monotonic()
+        return bool(news)
+
+    def _forget(self, news: list[Settled]) -> None:
+        """Let a later look find these again."""
+        for settled in news:
+            self.inbox.tracker.forget(settled.path)
 
     async def _examine(self, news: list[Settled], count_pages: PageCounter) -> None:
-        """Put what is complete into the batch."""
-        try:
-            found = await asyncio.gather(*(self.inbox.examine(settled, count_pages) for settled in news))
-        except MachineError:
-            for settled in news:
-                self.inbox.tracker.forget(settled.path)  # so that a later look finds it again
-            raise
-        for settled, pages in filter(None, found):
-            self._batch.add(settled, pages, time.monotonic())
-            self._due.set()
+        """Put what is complete into the batch. Raises what kept one from being examined, once all were tried."""
+        examined = (self.inbox.examine(settled, count_pages) for settled in news)
+        errors = []
+        for settled, found in zip(news, await asyncio.gather(*examined, return_exceptions=True), strict=True):
+            if isinstance(found, BaseException):
+                self._forget([settled])
+                errors.append(found)
+            elif found:
+                self._batch.add(*found, time.monotonic())
+                self._due.set()
+        if errors:
+            raise errors[0]
 
     def _tell(self) -> None:
         """Tell what a look found, and how the inbox is watched if that is new."""
@@ -151,12 +170,14 @@ class Admission:
                 with self._its.own_defects():
                     job = None if self._outdated(settled) else await self._its.on_disk(self._claimed, settled)
             except MachineError as error:
-                await self._its.pause.turn(self._its.failed(error))
+                await self._its.pause.turn(self._its.failed(error, _CLAIM))
                 continue
             except DocumentError as error:
+                self._its.pause.succeeded(_CLAIM)
                 source = shown(settled.path.relative_to(self.inbox.folder))
                 self._its.log.warning("left alone", source=source, reason=error.what, remedy=error.remedy)
                 return
+            self._its.pause.succeeded(_CLAIM)
             if job is None:  # gone or changed: if it is there it settles anew
                 self.inbox.tracker.forget(settled.path)
                 self._settling = True

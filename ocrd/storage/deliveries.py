@@ -268,13 +268,14 @@ def original(watch: Watch, facts: dict[str, Any], sidecar: str) -> Original | No
     if Path(named).is_absolute() or ".." in Path(named).parts:  # anybody can have written it
         return None
     for folder in (watch.archive, watch.error):
-        if isinstance(files, list) and files:
-            found = _groups_like(folder, named, [str(file) for file in files])
-        else:
-            found = (Original(folder, (str(path.relative_to(folder)),)) for path in _like(folder / named))
-        for candidate in found:
-            if "sha256" not in facts or _digest(candidate) == facts["sha256"]:
-                return candidate
+        with machine_faults("look for the original in", folder):
+            if isinstance(files, list) and files:
+                found = _groups_like(folder, named, [str(file) for file in files])
+            else:
+                found = (Original(folder, (str(path.relative_to(folder)),)) for path in _like(folder / named))
+            for candidate in found:
+                if "sha256" not in facts or _digest(candidate) == facts["sha256"]:
+                    return candidate
     return None
 
 

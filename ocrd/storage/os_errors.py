@@ -38,6 +38,17 @@ def stray_faults(what: str, path: Path) -> Iterator[None]:
         raise _translated(error, what, path, lambda path: path) from error
 
 
+@contextmanager
+def all_faults(doing_what: str, around: Path) -> Iterator[None]:
+    """Do the same with whatever a whole step lets through, in which `around` a folder something was to be done."""
+    with doing(lambda: f"{doing_what} around {shown(around)}"):
+        try:
+            yield
+        except OSError as error:
+            path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else around
+            raise _translated(error, "use", spelled(path), _mount_of) from error
+
+
 def _translated(error: OSError, what: str, path: Path, mount: Callable[[Path], Path]) -> MachineError:
     why = os.strerror(error.errno) if error.errno else str(error)
     return MachineError(f"Could not {what} {shown(path)}: {why}.", _remedy(error.errno, path, mount))
