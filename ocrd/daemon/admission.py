@@ -123,10 +123,15 @@ class Admission:
             self.inbox.tracker.forget(settled.path)
 
     async def _examine(self, news: list[Settled], count_pages: PageCounter) -> None:
-        """Put what is complete into the batch. Raises what kept one from being examined, once all were tried."""
-        examined = (self.inbox.examine(settled, count_pages) for settled in news)
+        """Put what is complete into the batch. Raises what kept one from being examined, and forgets all like it."""
+        tasks = [asyncio.create_task(self.inbox.examine(settled, count_pages)) for settled in news]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()  # the others would keep the render workers waiting for the same share
         errors = []
-        for settled, found in zip(news, await asyncio.gather(*examined, return_exceptions=True), strict=True):
+        for settled, found in zip(news, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
             if isinstance(found, BaseException):
                 self._forget([settled])
                 errors.append(found)
@@ -134,7 +139,7 @@ class Admission:
                 self._batch.add(*found, time.monotonic())
                 self._due.set()
         if errors:
-            raise errors[0]
+            raise next((one for one in errors if not isinstance(one, asyncio.CancelledError)), errors[0])
 
     def _tell(self) -> None:
         """Tell what a look found, and how the inbox is watched if that is new."""

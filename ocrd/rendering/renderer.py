@@ -7,10 +7,11 @@ page takes too long; its death costs the page that it was at, and nothing else.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from ocrd.concurrency.fair_window import Window
 from ocrd.concurrency.shared_memory import Slots
@@ -54,6 +55,16 @@ class Renderer:
         self._door = Window(2 * workers)
         shared = self._slots.shared
         self._pool = Workers(workers, limits, partial(tasks.share, shared), descriptors=[shared.fd])
+        self._tell: Callable[[StallError], None] = lambda _: None
+
+    def telling(self, tell: Callable[[StallError], None]) -> Self:
+        """Return the same workers, for who is to be told at once when what they read does not answer.
+
+        Whoever called then may hear of it much later, if it must first come to the end of something else there.
+        """
+        told = copy(self)
+        told._tell = tell  # noqa: SLF001 - of another one of this class
+        return told
 
     async def open(self, path: Path) -> SourceFacts:
         """Find out what a source is. Raises DocumentError if it can't be read as one, MachineError."""
@@ -197,4 +208,6 @@ class Renderer:
                     tasks.on_source, function, path, *args, seconds=seconds, about=about, pipe=pipe
                 )
             except StallError as error:
-                raise StallError(f"Reading {shown(path)}: {error.what}", error.remedy) from error
+                stall = StallError(f"Reading {shown(path)}: {error.what}", error.remedy)
+                self._tell(stall)
+                raise stall from error
