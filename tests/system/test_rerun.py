@@ -402,6 +402,17 @@ def test_what_a_companion_set_counts_again(house: House, ocrd: Callable[..., Any
     assert front(house.path("outbox/a.md"))["settings"] == {"outputs": ["markdown", "text"]}
 
 
+def test_what_a_companion_set_counts_again_also_where_the_document_tells_nothing(
+    house: House, ocrd: Callable[..., Any]
+) -> None:
+    house.path("inbox/a.pdf.ocrd.yaml").write_text("outputs: [markdown, text]\n")
+    house.configure(watch={"front_matter": False})
+    deliver(house, "a.pdf", 2)
+    house.configure(watch={"front_matter": False}, says="better")
+    once_again(house, ocrd)
+    assert house.path("outbox/a.txt").read_text() == "page 1\n\fbetter\n"
+
+
 @pytest.mark.parametrize("outputs", [["markdown"], ["json"]])
 def test_all_pages_the_rest_or_those_with_problems_are_read_again(
     house: House, ocrd: Callable[..., Any], outputs: list[str]

@@ -80,11 +80,13 @@ def test_the_index_is_made_once_and_anew_for_what_changed(house: House) -> None:
     assert not (house.root / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("front_matter", [True, False])
 @pytest.mark.parametrize("join", ["subfolder", "sequence"])
 def test_images_that_became_one_document_are_found_in_another_folder(
-    house: House, ocrd: Callable[..., Any], join: str
+    house: House, ocrd: Callable[..., Any], join: str, *, front_matter: bool
 ) -> None:
-    house.configure(watch={"join": join})
+    watch = {"join": join, "front_matter": front_matter}
+    house.configure(watch=watch)
     house.path("inbox/f").mkdir()
     for number in (1, 2):
         image = Image.new("L", (300, 400), 255)
@@ -92,11 +94,11 @@ def test_images_that_became_one_document_are_found_in_another_folder(
         image.save(house.path(f"inbox/f/s-{number}.png"))
     assert house.start("once").wait(60) == 0
     name = "f" if join == "subfolder" else "f/s"
-    move(house.path("archive/f"), "2026/old/g")
+    move(house.path("archive/f"), f"2026/old/{'g' if front_matter else 'f'}")
     told = ocrd("rerun", name, "--pages", "2")
     assert told.returncode == 0, told.stderr
-    assert str(house.path("archive/2026/old/g/s-1.png")) in told.stdout
-    house.configure(watch={"join": join}, says="better")
+    assert "archive/2026/old/" in told.stdout
+    house.configure(watch=watch, says="better")
     assert house.start("once").wait(60) == 0
     assert "better" in house.path(f"outbox/{name}.md").read_text()
 
