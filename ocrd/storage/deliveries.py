@@ -99,7 +99,8 @@ def with_problems(watches: Iterable[Watch]) -> Iterator[Delivered]:
 def _is_its_own(delivered: Delivered, watches: Iterable[Watch]) -> bool:
     """Whether a sidecar may be of this watch: not if only others that share its outbox know it.
 
-    A watch knows it by its ledger; where no ledger does, or several do, by its original.
+    A watch knows it by its ledger, for its place or, if it was moved, its content; where no ledger does, or several do,
+    by its original.
     """
     path = delivered.watch.outbox / delivered.sidecar
     sharing = [
@@ -109,7 +110,9 @@ def _is_its_own(delivered: Delivered, watches: Iterable[Watch]) -> bool:
     ]
     if len(sharing) == 1:
         return True
-    known = [one for one in sharing if _in_ledger(one)] or sharing
+    known = (
+        [one for one in sharing if _in_ledger(one)] or [one for one in sharing if _content_in_ledger(one)] or sharing
+    )
     if len(known) > 1:
         known = [one for one in known if originals.original(one.watch, one.facts, one.sidecar)] or known
     return delivered.watch in [one.watch for one in known]
@@ -120,6 +123,11 @@ def _in_ledger(delivered: Delivered) -> bool:
     part = re.fullmatch(r"(\d{1,5}) of (\d{1,5})", str(delivered.facts.get("part")))
     stem = delivered.stem.removesuffix(f"-{part[1]}") + f"-{part[2]}" if part else delivered.stem
     return any(_stem(entry.sidecar) == shown(stem) for entry in _entries(delivered.watch))
+
+
+def _content_in_ledger(delivered: Delivered) -> bool:
+    """Whether its watch's ledger tells that the same content was delivered."""
+    return any(entry.sha256 == delivered.facts.get("sha256") for entry in _entries(delivered.watch))
 
 
 def _entries(watch: Watch) -> Iterator[Entry]:
@@ -200,10 +208,10 @@ def _everything(watch: Watch) -> Iterator[Delivered]:
     for place in sidecars(watch.outbox, ()) if watch.outbox.is_dir() else ():
         if facts := identity_at(watch.outbox, place):
             yield Delivered(watch, "/".join(place), facts)
-    if kinds.MARKDOWN.name not in watch.outputs:
-        for path in sorted(watch.outbox.rglob(f"*{kinds.JSON.ending}")):
-            name = str(path.relative_to(watch.outbox))
-            with suppress(DocumentError):
+    for path in sorted(watch.outbox.rglob(f"*{kinds.JSON.ending}")):
+        name = str(path.relative_to(watch.outbox))
+        with suppress(DocumentError):
+            if not path.with_suffix(kinds.MARKDOWN.ending).exists():
                 yield Delivered(watch, name, facts_in(name, read(watch.outbox, name)))
 
 
@@ -227,15 +235,20 @@ def look(watch: Watch, sidecar: str) -> Delivered:
         beside = delivered.stem + ending
         if not delivered.facts and beside != sidecar and (watch.outbox / beside).is_file():
             delivered = replace(delivered, facts=facts_in(beside, read(watch.outbox, beside)))
-    if not delivered.facts:
-        for entry in _entries(watch):  # the last one counts
-            if _stem(entry.sidecar) == shown(delivered.stem):
-                delivered = replace(delivered, facts=_facts_of(entry))
-    return delivered
+    return delivered if delivered.facts else replace(delivered, facts=_facts_in_ledger(delivered))
 
 
-def _facts_of(entry: Entry) -> dict[str, Any]:
-    return {key: getattr(entry, key) for key in ("source", "sha256", "pages", "status", "date")}
+def _facts_in_ledger(delivered: Delivered) -> dict[str, Any]:
+    """Return what the ledger tells of a sidecar, or of the only one of its name that is not in its place any more."""
+    outbox, stem = delivered.watch.outbox, shown(delivered.stem)
+    entries = {_stem(entry.sidecar): entry for entry in _entries(delivered.watch)}  # the last one counts
+    moved = [
+        entry
+        for place, entry in entries.items()
+        if Path(place).name == Path(stem).name and not (outbox / entry.sidecar).exists()
+    ]
+    found = entries.get(stem) or (moved[0] if len(moved) == 1 else None)
+    return {key: getattr(found, key) for key in ("source", "sha256", "pages", "status", "date")} if found else {}
 
 
 def check_text(name: str, data: bytes) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from house import House
 from PIL import Image
 
@@ -118,6 +119,27 @@ def test_a_sidecar_in_another_folder_is_found_by_its_old_name_and_its_scans(
         assert f"of {house.path(f'outbox/{target}{ending}')} to be" in told.stdout
     assert house.start("once").wait(60) == 0
     assert "better" in house.path(f"outbox/{target}{ending}").read_text()
+
+
+def test_a_sidecar_without_front_matter_is_known_by_its_name_after_it_was_moved(
+    house: House, ocrd: Callable[..., Any]
+) -> None:
+    delivered(house, "a.pdf", "sub/b.pdf", watch={"front_matter": False})
+    move(house.path("outbox/a.md"), "2026/a.md")
+    assert str(house.path("outbox/2026/a.md")) in ocrd("rerun", "2026/a", "--pages", "2").stdout
+    assert ocrd("rerun", "a.pdf", "--pages", "2").returncode == 65, "nothing tells of which document it is"
+
+
+def test_a_moved_sidecar_of_a_shared_outbox_is_known_to_be_its_watchs(house: House, ocrd: Callable[..., Any]) -> None:
+    house.configure(("a", "b"))
+    raw = yaml.safe_load((house.root / "ocrd.yaml").read_text())
+    raw["watches"] = [one | {"outbox": "outbox", "archive": "archive"} for one in raw["watches"]]
+    (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw))
+    house.drop("x.pdf", watch="b")
+    assert house.start("once").wait(60) == 0
+    move(house.root / "outbox/x.md", "2026/y.md")
+    assert ocrd("rerun", "x.pdf", "--pages", "1").returncode == 0
+    assert len(list(house.path(".inbox.ocrd-work", "b").glob("rerun-*"))) == 1
 
 
 def test_of_two_sidecars_of_one_content_the_moved_one_is_meant(

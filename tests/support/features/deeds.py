@@ -8,6 +8,7 @@ from features import paper
 from features.world import Document, World
 from ocrd.commands import rerun, retry, review, tidy
 from ocrd.errors import DocumentError
+from ocrd.storage import deliveries
 
 Deed = Callable[[World], None]
 
@@ -95,10 +96,12 @@ def delete_a_document(world: World) -> None:
 
 
 def read_pages_again(world: World) -> None:
-    found = [(one, path) for one in world.alive if not one.is_copy for path in one.sidecars]
+    found = [(one, path) for one in _readable(world) for path in one.sidecars]
     if not found:
         return
     document, path = world.dice.choice(found)
+    if not deliveries.look(document.watch, str(path.relative_to(document.watch.outbox))).facts:
+        return  # without front matter, and moved: nothing tells what it was read from
     wish = rerun.of_name(str(path), "all", world.config.watches)
     pages = sorted(world.dice.sample(wish.pages, world.dice.randint(1, len(wish.pages))))
     _ask(world, document, rerun.of_name(str(path), ",".join(map(str, pages)), world.config.watches))
@@ -107,14 +110,15 @@ def read_pages_again(world: World) -> None:
 
 
 def read_by_the_name_of_the_scan(world: World) -> None:
-    found = [one for one in world.alive if not one.is_copy and one.sidecars]
+    found = [one for one in _readable(world) if one.sidecars]
     if not found:
         return
     document = world.dice.choice(found)
     try:
         wish = rerun.of_name(document.source, "all", world.config.watches)
     except DocumentError as error:
-        if "can mean several" not in error.what:
+        tells_nothing = not document.watch.front_matter  # and may have been moved
+        if "can mean several" not in error.what and not tells_nothing:
             raise
         return
     meant = [one for one in world.alive if wish.sidecar in one.files]
@@ -129,7 +133,7 @@ def read_all_problems_again(world: World) -> None:
         [document] = [one for one in world.alive if wish.sidecar in one.files]
         assert set(wish.pages) <= document.unread, f"{wish.pages} of {wish.sidecar} are no problems"
         _ask(world, document, wish)
-    assert not refused, refused
+    assert not refused or any(world.waits_in_an_inbox(one) for one in world.alive), refused
     world.work_off()
 
 
@@ -140,7 +144,7 @@ def try_refused_ones_again(world: World) -> None:
 
 
 def look_at_a_document(world: World) -> None:
-    found = [(one, path) for one in world.alive if not one.is_copy for path in one.sidecars]
+    found = [(one, path) for one in _readable(world) for path in one.sidecars]
     if not found:
         return
     document, path = world.dice.choice(found)
@@ -215,6 +219,11 @@ def _put(world: World, path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     world.dropped[data] += 1
+
+
+def _readable(world: World) -> list[Document]:
+    """List the documents whose original lies where it was put away."""
+    return [one for one in world.alive if not one.is_copy and not world.waits_in_an_inbox(one)]
 
 
 def _ask(world: World, document: Document, wish: rerun.Wish) -> None:

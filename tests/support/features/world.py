@@ -59,6 +59,8 @@ class Document:
     source: str
     pages: list[str]
     """Of the scan, as they stand on the paper."""
+    contents: set[bytes]
+    """What it was read from."""
     files: list[Path]
     """Texts of it, all parts; what was deleted is taken out."""
     is_copy: bool = False
@@ -121,6 +123,11 @@ class World:
         """The documents of which something is there."""
         return [one for one in self.documents if one.files]
 
+    def waits_in_an_inbox(self, document: Document) -> bool:
+        """Whether what it was read from was brought back, to be read once more."""
+        inboxes = [path for watch in self.config.watches for path in watch.inbox.rglob("*") if path.is_file()]
+        return any(path.read_bytes() in document.contents for path in inboxes)
+
     @property
     def outboxes(self) -> set[Path]:
         return {watch.outbox for watch in self.config.watches}
@@ -163,8 +170,9 @@ class World:
 
     def _delivered(self, event: Ended, watch: Watch) -> Document:
         files = [path for path in event.files if path.is_file()]
-        pages = [page for path in event.originals if path.suffix != ".yaml" for page in paper.pages_in(path)]
-        document = Document(watch, event.source, pages, files)
+        scans = [path for path in event.originals if path.suffix != ".yaml"]
+        pages = [page for path in scans for page in paper.pages_in(path)]
+        document = Document(watch, event.source, pages, {path.read_bytes() for path in scans}, files)
         document.is_copy = any(b"The same file was read before" in path.read_bytes() for path in files)
         document.unread = {number for number in range(1, len(pages) + 1) if self._fails(document, number)}
         document.editions = dict.fromkeys(_asked_for(document) - document.unread, self.mood.edition)
