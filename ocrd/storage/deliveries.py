@@ -122,7 +122,10 @@ def _in_ledger(delivered: Delivered) -> bool:
     """Whether its watch's ledger tells of this sidecar, or of a scan's last part for all of them."""
     part = re.fullmatch(r"(\d{1,5}) of (\d{1,5})", str(delivered.facts.get("part")))
     stem = delivered.stem.removesuffix(f"-{part[1]}") + f"-{part[2]}" if part else delivered.stem
-    return any(_stem(entry.sidecar) == shown(stem) for entry in _entries(delivered.watch))
+    digest = delivered.facts.get("sha256")
+    return any(
+        _stem(entry.sidecar) == shown(stem) and digest in {None, entry.sha256} for entry in _entries(delivered.watch)
+    )
 
 
 def _content_in_ledger(delivered: Delivered) -> bool:
@@ -145,8 +148,7 @@ def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
     if path is None:
         return
     if not is_source_name(path.name):
-        stem = path.with_suffix("") if path.suffix in kinds.SIDECARS else path
-        yield from _sidecar(watch, stem)
+        yield from _of_sidecars_name(watch, path)
         return
     folder = watch.outbox / path.parent
     like = re.compile(rf"{re.escape(path.stem)}(?: \(\d+\))?(?:-\d+)?")
@@ -155,6 +157,15 @@ def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
         for delivered in _sidecar(watch, path.with_name(found)):
             if delivered.facts.get("source", str(path)) == shown(path):
                 yield delivered
+
+
+def _of_sidecars_name(watch: Watch, path: Path) -> Iterator[Delivered]:
+    """Find the document that a sidecar's name means: with its ending that very file, if another one has the stem."""
+    named = path.suffix in kinds.SIDECARS
+    for delivered in _sidecar(watch, path.with_suffix("") if named else path):
+        own = look(watch, str(path)) if named and (watch.outbox / path).is_file() else delivered
+        is_another = own.facts.get("sha256", delivered.facts.get("sha256")) != delivered.facts.get("sha256")
+        yield own if is_another else delivered
 
 
 def _below(name: str, watch: Watch) -> Path | None:

@@ -8,7 +8,6 @@ from features import paper
 from features.world import Document, World
 from ocrd.commands import rerun, retry, review, tidy
 from ocrd.errors import DocumentError
-from ocrd.storage import deliveries
 
 Deed = Callable[[World], None]
 
@@ -100,9 +99,12 @@ def read_pages_again(world: World) -> None:
     if not found:
         return
     document, path = world.dice.choice(found)
-    if not deliveries.look(document.watch, str(path.relative_to(document.watch.outbox))).facts:
-        return  # without front matter, and moved: nothing tells what it was read from
-    wish = rerun.of_name(str(path), "all", world.config.watches)
+    try:
+        wish = rerun.of_name(str(path), "all", world.config.watches)
+    except DocumentError:
+        if document.watch.front_matter:
+            raise
+        return  # it may have been moved: then nothing tells what it was read from
     pages = sorted(world.dice.sample(wish.pages, world.dice.randint(1, len(wish.pages))))
     _ask(world, document, rerun.of_name(str(path), ",".join(map(str, pages)), world.config.watches))
     if world.dice.random() < 0.5:
