@@ -549,7 +549,10 @@ def test_names_that_no_terminal_shows_are_found(
     assert all("better" in house.path(f"outbox/{name}{ending}").read_text() for name in names)
 
 
-def test_all_pages_with_problems_are_read_again_and_counted(house: House, ocrd: Callable[..., Any]) -> None:
+def test_all_pages_with_problems_are_read_again_and_counted(
+    house: House, ocrd: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(house.root / "run"))
     pages = {"second_readings": [], "text_layer": "ignore"}
     house.configure(watch={"pages": pages}, fail_page=1)
     for name in ("a.pdf", "sub/b.pdf", "good.pdf"):
@@ -557,7 +560,12 @@ def test_all_pages_with_problems_are_read_again_and_counted(house: House, ocrd: 
     assert house.start("once").wait(60) == 0
     house.path("archive/a.pdf").unlink()
     house.configure(watch={"pages": pages})
+    told = ocrd("rerun", "--problems", "--wait")
+    assert "No ocrd runs that would read them now." in told.stderr
+    for request in house.path(".inbox.ocrd-work").glob("rerun-*.json"):
+        request.unlink()
     daemon = house.start()
+    wait_for(lambda: house.events("ready"))
     told = ocrd("rerun", "--problems", "--wait")
     assert told.returncode == 65, "one original is gone"
     assert "The original of a.md is neither in" in told.stderr

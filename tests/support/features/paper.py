@@ -65,6 +65,9 @@ class Renderer:
     def __init__(self, *_: object) -> None:
         """Need nothing."""
 
+    def opening(self, *_: object) -> "Renderer":
+        return self
+
     async def open(self, path: Path) -> SourceFacts:
         if any(file.read_bytes().startswith(b"bad") for file in files_of(path)):
             raise DocumentError("This file is bad.", "Make it good.")
@@ -81,7 +84,7 @@ class Renderer:
         assert priority >= 0
         text = pages_in(path)[index]
         separator = "PATCHT" if text == "|" and "PATCHT" in view.separators else ""
-        layer = TextLayer(len(text), "") if view.layer and text not in {"_", "|"} else None
+        layer = TextLayer(40, "") if view.layer and text not in {"_", "|"} else None
         blank = "nothing is on it" if text == "_" else ""
         facts = PageFacts(
             Placement(600, 800), 0.05, 5, 60 if len(text) > 1 else 0, blank=blank, separator=separator, layer=layer
