@@ -107,9 +107,15 @@ def _waited(jobs: Mapping[str, Wish], config: Path) -> list[DocumentError]:
         return [DocumentError("No ocrd runs that would read them now.", remedy)]
     with ProgressBars() as bars:
         left = wait(jobs, bars)
-    print(better(wish for job, wish in jobs.items() if job not in left))
-    remedy = "Is a daemon running (ocrd status)? What was asked for stays asked for."
-    return [DocumentError(f"{len(left)} document(s) were not read again yet.", remedy)] if left else []
+    counts, unread = better(wish for job, wish in jobs.items() if job not in left)
+    print(counts)
+    wrong = []
+    if unread:
+        wrong.append(DocumentError(f"{unread} document(s) could not be read again.", "The log says why (not reread)."))
+    if left:
+        remedy = "Is it hanging (ocrd status)? What was asked for stays asked for."
+        wrong.append(DocumentError(f"{len(left)} document(s) were not read again yet.", remedy))
+    return wrong
 
 
 def of_name(name: str, pages: str, watches: Iterable[Watch]) -> Wish:
@@ -192,8 +198,11 @@ def _title(job: str, wish: Wish) -> str:
     return f"{wish.found.stem} ({job})"
 
 
-def better(wishes: Iterable[Wish]) -> str:
-    """Count what became of the pages that were read again, by what the documents say now and said before."""
+def better(wishes: Iterable[Wish]) -> tuple[str, int]:
+    """Say what became of the pages that were read again, by what the documents say now and said before.
+
+    Returns a sentence, and how many documents could not be read.
+    """
     before = after = mended = unread = 0
     for wish in wishes:
         with suppress(DocumentError):  # collected meanwhile
@@ -201,8 +210,7 @@ def better(wishes: Iterable[Wish]) -> str:
             unread += "status" in now.facts and now.facts.get("reruns") == wish.found.facts.get("reruns")
             old, new = ({*deliveries.problems(one)} & {*wish.pages} for one in (wish.found, now))
             before, after, mended = before + len(old), after + len(new), mended + len(old - new)
-    counts = f"Pages with problems: {before} before, {after} now; {mended} got better."
-    return counts + (f" {unread} document(s) could not be read again; the log says why." if unread else "")
+    return f"Pages with problems: {before} before, {after} now; {mended} got better.", unread
 
 
 def _wanted(pages: str, ranges: Iterable[Range], found: Delivered) -> tuple[int, ...]:

@@ -58,7 +58,8 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
     found by the digest of its document. Raises DocumentError if it fits none or several, MachineError.
     """
     watches = tuple(watches)
-    found = [delivered for watch in watches for delivered in _in_watch(name, watch) if _is_its_own(delivered, watches)]
+    names = [str(Path(name).absolute()), name] if Path(name).exists() else [name]
+    found = next(filter(None, (_found(one, watches) for one in names)), [])
     if not found:
         found = [delivered for delivered in _moved(name, watches) if _is_its_own(delivered, watches)]
     if not found:
@@ -78,6 +79,10 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
         listed = ", ".join(paths)
         raise DocumentError(f"{shown(name)} can mean several: {listed}.", "Give the whole path of one of these.")
     return found[0]
+
+
+def _found(name: str, watches: Sequence[Watch]) -> list[Delivered]:
+    return [delivered for watch in watches for delivered in _in_watch(name, watch) if _is_its_own(delivered, watches)]
 
 
 def with_problems(watches: Iterable[Watch]) -> Iterator[Delivered]:
@@ -272,6 +277,22 @@ def check_text(name: str, data: bytes) -> None:
         raise DocumentError(f"{shown(name)} {how}, and can't be read.", "Save it as UTF-8 again.") from error
 
 
+def still_there(watch: Watch, entry: Entry) -> str | None:
+    """Say where the sidecar of an earlier delivery lies below the outbox, of several parts the last one's.
+
+    One that was moved or renamed is found by what it says of itself. None if it was deleted, or says nothing. Raises
+    MachineError.
+    """
+    if (watch.outbox / entry.sidecar).exists():
+        return entry.sidecar
+    for delivered in _everything(watch):
+        facts = delivered.facts
+        is_last = len(set(str(facts.get("part", "1 of 1")).split(" of "))) == 1
+        if facts.get("sha256") == entry.sha256 and facts.get("status") != "duplicate" and is_last:
+            return delivered.sidecar
+    return None
+
+
 def parts(watch: Watch, sidecar: str) -> list[str]:
     """List the sidecars of all parts of a scan by the last one, as far as that says of itself which one it is.
 
@@ -280,9 +301,8 @@ def parts(watch: Watch, sidecar: str) -> list[str]:
     with suppress(DocumentError):  # collected meanwhile
         last = look(watch, sidecar)
         count = re.fullmatch(r"(\d{1,5}) of \1", str(last.facts.get("part")))
-        ending = f"-{count[1]}{last.ending}" if count else ""
-        if count and sidecar.endswith(ending):
-            stem = sidecar.removesuffix(ending)
+        if count:
+            stem = sidecar.removesuffix(f"-{count[1]}{last.ending}")
             named = {number: f"{stem}-{number}{last.ending}" for number in range(1, int(count[1]) + 1)}
             if not all((watch.outbox / name).is_file() for name in named.values()):
                 named |= _renamed_parts(last)

@@ -154,6 +154,15 @@ def test_of_two_sidecars_of_one_content_the_moved_one_is_meant(
     assert str(house.path("outbox/2026/x.md")) in told.stdout
 
 
+def test_a_path_from_where_one_stands_is_understood(
+    house: House, ocrd: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivered(house, "a.pdf", "sub/a.pdf")
+    monkeypatch.chdir(house.path("outbox/sub"))
+    told = ocrd("rerun", "a.md", "--pages", "2")
+    assert f"of {house.path('outbox/sub/a.md')} to be" in told.stdout, told.stderr
+
+
 def test_a_name_that_several_have_is_not_guessed(house: House, ocrd: Callable[..., Any]) -> None:
     delivered(house, "x/a.pdf", "y/a.pdf")
     told = ocrd("rerun", "a.pdf", "--pages", "2")
