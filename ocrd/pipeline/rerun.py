@@ -74,8 +74,17 @@ class _Plan:
 async def run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     """Take a rerun from wherever it is to its end. One that can't be done leaves the sidecar as it was.
 
-    Raises MachineError (try again later), EngineError, Interrupted. The attempt is then refunded.
+    Several of one document come one after the other: of three that exchange a file at the same time, one could put an
+    older one back. Raises MachineError (try again later), EngineError, Interrupted. The attempt is then refunded.
     """
+    await tools.in_flight.turn((watch.outbox, _request(job).sidecar), job.id)
+    try:
+        return await _run_rerun(job, watch, spool, tools)
+    finally:
+        tools.in_flight.done(job.id)
+
+
+async def _run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     sidecar = watch.outbox / _request(job).sidecar
     document = None
     try:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from features import paper
-from features.deeds import forget, live
+from features.deeds import ask, forget, live, put
 from features.world import PAIRS, World
 from sampling import generator, seed
 
-from ocrd.commands import review
+from ocrd.commands import rerun, review
 from ocrd.daemon import supervisor
 from ocrd.telemetry import logs
 
@@ -23,12 +23,28 @@ SECONDS = float(os.environ.get("OCRD_FEATURE_SECONDS", "30"))
 DEEDS = 14
 
 
-def test_whatever_people_do_no_word_is_lost_or_doubled_and_no_command_says_what_did_not_happen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def instead_of_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is written on paper be read without render workers, and nobody hear of it."""
     logs.configure("error", "json", io.StringIO())
     for module in (supervisor, review):
         monkeypatch.setattr(module, "Renderer", paper.Renderer)
+
+
+def test_reruns_of_one_document_come_one_after_the_other(tmp_path: Path) -> None:
+    world = World(tmp_path, "any", ("outputs", "running"))
+    pages = [paper.page([f"q000{number}z"]) for number in (1, 2, 3)]
+    put(world, world.config.watches[0].inbox / "a.pdf", paper.scan("a", pages))
+    world.work_off()
+    [document] = world.documents
+    for number in (1, 2, 3):
+        ask(world, document, rerun.of_name("a.pdf", str(number), world.config.watches))
+    engine = paper.engine(world.mood, seconds=0.05)
+    world.work_off(engine)
+    assert (len(engine.reads), engine.most_at_once) == (3, 1), "three of them could lose what one of them wrote"
+
+
+def test_whatever_people_do_no_word_is_lost_or_doubled_and_no_command_says_what_did_not_happen(tmp_path: Path) -> None:
     pairs = generator("pairs").sample(PAIRS, len(PAIRS))
     began, deeds, documents, pages = time.process_time(), 0, 0, 0
     for number in count():

@@ -25,7 +25,7 @@ def bring_images(world: World) -> None:
         return
     for number in range(1, world.dice.randint(2, 4)):
         data = paper.scan(f"image {next(world.number)}", [_page(world, world.dice.choice("tfp"))])
-        _put(world, watch.inbox / f"pile/side-{number}.png", data)
+        put(world, watch.inbox / f"pile/side-{number}.png", data)
 
 
 def bring_the_same_again(world: World) -> None:
@@ -106,7 +106,7 @@ def read_pages_again(world: World) -> None:
             raise
         return  # it may have been moved: then nothing tells what it was read from
     pages = sorted(world.dice.sample(wish.pages, world.dice.randint(1, len(wish.pages))))
-    _ask(world, document, rerun.of_name(str(path), ",".join(map(str, pages)), world.config.watches))
+    ask(world, document, rerun.of_name(str(path), ",".join(map(str, pages)), world.config.watches))
     if world.dice.random() < 0.5:
         world.work_off()
 
@@ -126,7 +126,7 @@ def read_by_the_name_of_the_scan(world: World) -> None:
     meant = [one for one in world.alive if wish.sidecar in one.files]
     assert meant, f"{wish.sidecar} is taken for a document"
     assert meant[0].source == document.source, f"{document.source} is taken for {meant[0].source}"
-    _ask(world, meant[0], wish)
+    ask(world, meant[0], wish)
 
 
 def read_all_problems_again(world: World) -> None:
@@ -134,7 +134,7 @@ def read_all_problems_again(world: World) -> None:
     for wish in rerun.of_problems(world.config.watches, refused):
         [document] = [one for one in world.alive if wish.sidecar in one.files]
         assert set(wish.pages) <= document.unread, f"{wish.pages} of {wish.sidecar} are no problems"
-        _ask(world, document, wish)
+        ask(world, document, wish)
     assert not refused or any(world.waits_in_an_inbox(one) for one in world.alive), refused
     world.work_off()
 
@@ -211,13 +211,14 @@ def _bring(world: World, name: str, data: bytes) -> None:
     path = world.dice.choice(world.config.watches).inbox / name
     if path.exists():
         return  # who brings another file under a name that is there overwrites it
-    _put(world, path, data)
+    put(world, path, data)
     if "companions" in world.pair and world.dice.random() < 0.5:
         outputs = world.dice.choice(["[json]", "[markdown, text]", "[html, markdown]"])
-        _put(world, path.with_name(f"{path.name}.ocrd.yaml"), f"outputs: {outputs}  # {next(world.number)}\n".encode())
+        put(world, path.with_name(f"{path.name}.ocrd.yaml"), f"outputs: {outputs}  # {next(world.number)}\n".encode())
 
 
-def _put(world: World, path: Path, data: bytes) -> None:
+def put(world: World, path: Path, data: bytes) -> None:
+    """Bring a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     world.dropped[data] += 1
@@ -228,7 +229,8 @@ def _readable(world: World) -> list[Document]:
     return [one for one in world.alive if not one.is_copy and not world.waits_in_an_inbox(one)]
 
 
-def _ask(world: World, document: Document, wish: rerun.Wish) -> None:
+def ask(world: World, document: Document, wish: rerun.Wish) -> None:
+    """Ask for pages to be read again."""
     world.asked[rerun.ask(wish)] = (document, wish.sidecar, wish.pages)
 
 

@@ -133,8 +133,8 @@ class Mood:
         """What it adds to each page, so that readings can be told apart: `v3v`."""
 
 
-def engine(mood: Mood) -> SimulatedEngine:
-    """Make an engine that reads what stands on the paper."""
+def engine(mood: Mood, seconds: float = 0.0) -> SimulatedEngine:
+    """Make an engine that reads what stands on the paper, each page in so many seconds."""
 
     def behave(image: PageImage, _priority: int) -> Reading | Exception:
         text = image.pixels.decode()
@@ -143,4 +143,4 @@ def engine(mood: Mood) -> SimulatedEngine:
         text = text.removeprefix("!").replace(" it says so.", f" it says so, v{mood.edition}v.")
         return Reading(image.index, text, "stop", 9, 0.0)
 
-    return SimulatedEngine(behave=behave)
+    return SimulatedEngine(behave=behave, seconds=seconds)

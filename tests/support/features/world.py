@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from simulated import SimulatedEngine
 
 from features import paper
 from ocrd.config import loader
@@ -139,9 +140,9 @@ class World:
 
     # -- the daemon
 
-    def work_off(self) -> None:
+    def work_off(self, engine: SimulatedEngine | None = None) -> None:
         """Let the daemon do all that there is to do, and look at what came of it."""
-        daemon = supervisor.Daemon(self.config, paper.engine(self.mood), once=True)
+        daemon = supervisor.Daemon(self.config, engine or paper.engine(self.mood), once=True)
         news: list[Ended] = []
         daemon.events.listen(lambda event: _keep(event, news))
         asyncio.run(daemon.run())
