@@ -46,6 +46,7 @@ test: lint types
 test-all: export OCRD_CRASH_EXPLORED = 1
 test-all: export OCRD_CRASH_PAIRS = 1
 test-all: export OCRD_CRASH_RUNS = 300
+test-all: export OCRD_FEATURE_SECONDS = 900
 test-all: export OCRD_KILL_SECONDS = 240
 test-all: export OCRD_LOAD_FILES = 20000
 test-all: export OCRD_BULKHEAD_HANGS = 0

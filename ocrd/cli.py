@@ -331,7 +331,8 @@ def rerun(  # noqa: PLR0913 - as many wishes as the command line has
 
     if bool(pages) == problems or not (names or problems):
         raise typer.BadParameter("Give NAME with --pages or --problems, or --problems alone for all documents.")
-    reruns.run(names or [], pages or "problems", loader.load(config).watches, sure, wait_for_it=wait)
+    watches = loader.load(config).watches
+    reruns.run(names or [], pages or "problems", watches, sure, wait_for=config if wait else None)
 
 
 @app.command()

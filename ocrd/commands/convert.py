@@ -208,7 +208,7 @@ def _delivered(result: Result, folder: Path, stem: str) -> list[Path]:
     """Publish a result, and return where the sidecar of each of its parts lies."""
     with os_errors.machine_faults("make the folder", folder):
         folder.mkdir(parents=True, exist_ok=True)
-    last = publish.publish(result, folder, stem, tag="convert", recorded=None, record=lambda _: None)
+    last = publish.publish(result, folder, stem, tag="convert", recorded=None, record=lambda _: None, own_stem=False)
     endings = [piece.ending for piece in result.pieces]
     taken = last.name.removesuffix(endings[-1])
     return [last.with_name(taken + ending) for ending in endings if ending.endswith(last.suffix)]

@@ -19,6 +19,7 @@ from ocrd.storage.durable import make_and_delete
 from ocrd.storage.job import JobRecord, Rerun
 from ocrd.storage.originals import Original
 from ocrd.storage.spool import ask_for_rerun, rerun_progress
+from ocrd.telemetry import status
 
 MANY = 100
 """Pages beyond which a person is asked first."""
@@ -26,6 +27,7 @@ _MOST = 100_000
 """Pages in one range: beyond any scan, and no strain on memory."""
 PATIENCE = 600.0
 """Seconds without a page after which nobody waits any longer."""
+_NOT_RUNNING = {"stopped", "failed", "down", "dead"}
 _LOOK = 0.5
 """Seconds between two looks at how a rerun gets on."""
 WORDS = ("all", "problems")
@@ -57,13 +59,13 @@ def run(
     watches: Sequence[Watch],
     sure: Callable[[int], object] = bool,
     *,
-    wait_for_it: bool = False,
+    wait_for: Path | None = None,
 ) -> None:
     """Ask for pages of these documents to be read again, without names of all that have problems; print what is asked.
 
-    `sure` is called with the number of pages where that is more than `MANY`, and may raise what ends the command. With
-    `wait_for_it` it waits until they are read. Raises DocumentError, once the others are asked for, if one is not;
-    MachineError.
+    `sure` is called with the number of pages where that is more than `MANY`, and may raise what ends the command. If it
+    is to wait until they are read, `wait_for` is the configuration of the daemon that does it. Raises DocumentError,
+    once the others are asked for, if one is not; MachineError.
     """
     refused: list[DocumentError] = []
     wishes = _wishes(names, pages, watches, refused)
@@ -76,8 +78,8 @@ def run(
         job = ask(wish)
         jobs[job] = wish
         print(asked(wish, job))
-    if wait_for_it and jobs:
-        refused += _waited(jobs)
+    if wait_for and jobs:
+        refused += _waited(jobs, wait_for)
     for refusal in refused[:-1]:
         print(f"ocrd: {refusal.what}\n{refusal.remedy}", file=sys.stderr)
     if refused:
@@ -97,13 +99,23 @@ def _wishes(names: Sequence[str], pages: str, watches: Sequence[Watch], refused:
     return wishes
 
 
-def _waited(jobs: Mapping[str, Wish]) -> list[DocumentError]:
+def _waited(jobs: Mapping[str, Wish], config: Path) -> list[DocumentError]:
     """Wait for these jobs, print what got better, and return what is wrong."""
+    told = status.read(config)
+    if told is None or status.judged(told, time.time()).state in _NOT_RUNNING:
+        remedy = "Start it, or call `ocrd once`. What was asked for stays asked for."
+        return [DocumentError("No ocrd runs that would read them now.", remedy)]
     with ProgressBars() as bars:
         left = wait(jobs, bars)
-    print(better(wish for job, wish in jobs.items() if job not in left))
-    remedy = "Is a daemon running (ocrd status)? What was asked for stays asked for."
-    return [DocumentError(f"{len(left)} document(s) were not read again yet.", remedy)] if left else []
+    counts, unread = better(wish for job, wish in jobs.items() if job not in left)
+    print(counts)
+    wrong = []
+    if unread:
+        wrong.append(DocumentError(f"{unread} document(s) could not be read again.", "The log says why (not reread)."))
+    if left:
+        remedy = "Is it hanging (ocrd status)? What was asked for stays asked for."
+        wrong.append(DocumentError(f"{len(left)} document(s) were not read again yet.", remedy))
+    return wrong
 
 
 def of_name(name: str, pages: str, watches: Iterable[Watch]) -> Wish:
@@ -186,8 +198,11 @@ def _title(job: str, wish: Wish) -> str:
     return f"{wish.found.stem} ({job})"
 
 
-def better(wishes: Iterable[Wish]) -> str:
-    """Count what became of the pages that were read again, by what the documents say now and said before."""
+def better(wishes: Iterable[Wish]) -> tuple[str, int]:
+    """Say what became of the pages that were read again, by what the documents say now and said before.
+
+    Returns a sentence, and how many documents could not be read.
+    """
     before = after = mended = unread = 0
     for wish in wishes:
         with suppress(DocumentError):  # collected meanwhile
@@ -195,8 +210,7 @@ def better(wishes: Iterable[Wish]) -> str:
             unread += "status" in now.facts and now.facts.get("reruns") == wish.found.facts.get("reruns")
             old, new = ({*deliveries.problems(one)} & {*wish.pages} for one in (wish.found, now))
             before, after, mended = before + len(old), after + len(new), mended + len(old - new)
-    counts = f"Pages with problems: {before} before, {after} now; {mended} got better."
-    return counts + (f" {unread} document(s) could not be read again; the log says why." if unread else "")
+    return f"Pages with problems: {before} before, {after} now; {mended} got better.", unread
 
 
 def _wanted(pages: str, ranges: Iterable[Range], found: Delivered) -> tuple[int, ...]:

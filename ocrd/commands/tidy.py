@@ -16,7 +16,11 @@ from ocrd.storage.safe_paths import beneath
 
 def found(watches: Iterable[Watch]) -> list[Leftover]:
     """List what lies about, each file once, also where watches share folders."""
-    return list({leftover.path: leftover for watch in watches for leftover in leftovers.of(watch)}.values())
+    lying: dict[Path, Leftover] = {}
+    for watch in watches:
+        for leftover in leftovers.of(watch):
+            lying.setdefault(leftover.path, leftover)
+    return list(lying.values())
 
 
 def move(lying: Iterable[Leftover], folder: Path, watches: Iterable[Watch]) -> Iterator[Path]:

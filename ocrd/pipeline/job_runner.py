@@ -189,8 +189,10 @@ def _originals(job: Job, home: Path, role: str) -> tuple[Path, ...]:
 async def _earlier(watch: Watch, spool: Spool, sha256: str, tools: Tools) -> Entry | None:
     """Find the earlier delivery of the same content, as long as its sidecar lies there."""
     earlier = await ledger_upkeep.earlier(spool, watch.outbox, sha256, tools.on_disk)
-    lies_there = earlier is not None and await tools.on_disk((watch.outbox / earlier.sidecar).exists)
-    return earlier if lies_there else None
+    if earlier is None:
+        return None
+    sidecar = await tools.on_disk(deliveries.still_there, watch, earlier)
+    return replace(earlier, sidecar=sidecar) if sidecar else None
 
 
 def _record(job: Job, watch: Watch, spool: Spool) -> None:

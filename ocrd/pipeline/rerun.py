@@ -22,10 +22,10 @@ from typing import Any
 import structlog
 
 from ocrd.config import overrides
-from ocrd.config.schema import Watch
+from ocrd.config.schema import Options, Watch
 from ocrd.display import counted, shown
 from ocrd.errors import DocumentError, MachineError, PageError
-from ocrd.model import Approach, Document, PageResult, SourceFacts, Verdict
+from ocrd.model import COMPANION, Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.output import kinds
 from ocrd.output.kinds import Kind, Materials, Replacement
 from ocrd.output.result_names import ASSETS
@@ -75,8 +75,17 @@ class _Plan:
 async def run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     """Take a rerun from wherever it is to its end. One that can't be done leaves the sidecar as it was.
 
-    Raises MachineError (try again later), EngineError, Interrupted. The attempt is then refunded.
+    Several of one document come one after the other: of three that exchange a file at the same time, one could put an
+    older one back. Raises MachineError (try again later), EngineError, Interrupted. The attempt is then refunded.
     """
+    await tools.in_flight.turn((watch.outbox, _request(job).sidecar), job.id)
+    try:
+        return await _run_rerun(job, watch, spool, tools)
+    finally:
+        tools.in_flight.done(job.id)
+
+
+async def _run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome:
     sidecar = watch.outbox / _request(job).sidecar
     document = None
     try:
@@ -106,14 +115,14 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     """Read the pages, and write the files anew that they stand in. Returns those pages as a document of their own."""
     attempts = earlier_attempts(job, tools)
     delivered = await tools.on_disk(deliveries.look, watch, _request(job).sidecar)
-    options = overrides.recorded(delivered.facts)
-    approach = approach_of(options, tools.engine, f"The facts of {shown(delivered.sidecar)}")
-    watch = overrides.applied(options, watch)
-    delivered = replace(delivered, watch=watch)
     original = await tools.on_disk(originals.original, watch, delivered.facts, delivered.sidecar)
     if original is None:
         remedy = "Put it back there, and ask again."
         raise await tools.on_disk(originals.missing, watch, delivered.facts, delivered.sidecar, remedy)
+    options = await tools.on_disk(_options, delivered, original)
+    approach = approach_of(options, tools.engine, f"The facts of {shown(delivered.sidecar)}")
+    watch = overrides.applied(options, watch)
+    delivered = replace(delivered, watch=watch)
     tools = await opening_for(watch, tools)
     async with _opened(original, job.folder / "original", tools) as source:
         facts = await tools.renderer.open(source)
@@ -146,6 +155,13 @@ async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:
     plan = _Plan(tuple(endings), figures, ledger_facts, str(original.path))
     await tools.on_disk(durable.write_own, job.folder / _LIST, json.dumps(asdict(plan)).encode())
     return document
+
+
+def _options(delivered: Delivered, original: Original) -> Options:
+    """Read what a companion set: as the document tells it, or, if it tells nothing, from beside the original."""
+    if "engine" not in delivered.facts and (text := originals.companion_of(original)) is not None:
+        return overrides.read({original.path.name + COMPANION: text})
+    return overrides.recorded(delivered.facts)
 
 
 @asynccontextmanager
@@ -284,8 +300,6 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
             ):
                 durable.replace_seen(new, target, old, tag=job.id)
         except NotAsSeenError:
-            if role in job.record.names:  # what it holds was changed by a person meanwhile: it was for nothing
-                durable.remove(kept)
             job.update(names={role: name for role, name in job.record.names.items() if role.startswith("done")})
             durable.remove(job.folder / _LIST)
             return False
@@ -295,7 +309,10 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
 
 
 def _keep_as_bak(job: Job, watch: Watch, old: Path, name: str, role: str) -> Path:
-    """Keep a file of the outbox as it was, as NAME.bak; one that holds the same already is enough."""
+    """Keep a file of the outbox as it was, as NAME.bak; one that holds the same already is enough.
+
+    It is never taken back: another rerun may have found it to be enough.
+    """
     recorded = job.record.names.get(role)
     if recorded is None:
         for bak in leftovers.baks(watch.outbox, name):

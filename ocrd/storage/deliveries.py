@@ -58,7 +58,8 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
     found by the digest of its document. Raises DocumentError if it fits none or several, MachineError.
     """
     watches = tuple(watches)
-    found = [delivered for watch in watches for delivered in _in_watch(name, watch) if _is_its_own(delivered, watches)]
+    names = [str(Path(name).absolute()), name] if Path(name).exists() else [name]
+    found = next(filter(None, (_found(one, watches) for one in names)), [])
     if not found:
         found = [delivered for delivered in _moved(name, watches) if _is_its_own(delivered, watches)]
     if not found:
@@ -80,6 +81,10 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
     return found[0]
 
 
+def _found(name: str, watches: Sequence[Watch]) -> list[Delivered]:
+    return [delivered for watch in watches for delivered in _in_watch(name, watch) if _is_its_own(delivered, watches)]
+
+
 def with_problems(watches: Iterable[Watch]) -> Iterator[Delivered]:
     """Find all delivered documents with pages that somebody should look at, watch by watch. Raises MachineError."""
     watches = tuple(watches)
@@ -99,7 +104,8 @@ def with_problems(watches: Iterable[Watch]) -> Iterator[Delivered]:
 def _is_its_own(delivered: Delivered, watches: Iterable[Watch]) -> bool:
     """Whether a sidecar may be of this watch: not if only others that share its outbox know it.
 
-    A watch knows it by its ledger; where no ledger does, or several do, by its original.
+    A watch knows it by its ledger, for its place or, if it was moved, its content; where no ledger does, or several do,
+    by its original.
     """
     path = delivered.watch.outbox / delivered.sidecar
     sharing = [
@@ -109,7 +115,9 @@ def _is_its_own(delivered: Delivered, watches: Iterable[Watch]) -> bool:
     ]
     if len(sharing) == 1:
         return True
-    known = [one for one in sharing if _in_ledger(one)] or sharing
+    known = (
+        [one for one in sharing if _in_ledger(one)] or [one for one in sharing if _content_in_ledger(one)] or sharing
+    )
     if len(known) > 1:
         known = [one for one in known if originals.original(one.watch, one.facts, one.sidecar)] or known
     return delivered.watch in [one.watch for one in known]
@@ -119,7 +127,15 @@ def _in_ledger(delivered: Delivered) -> bool:
     """Whether its watch's ledger tells of this sidecar, or of a scan's last part for all of them."""
     part = re.fullmatch(r"(\d{1,5}) of (\d{1,5})", str(delivered.facts.get("part")))
     stem = delivered.stem.removesuffix(f"-{part[1]}") + f"-{part[2]}" if part else delivered.stem
-    return any(_stem(entry.sidecar) == shown(stem) for entry in _entries(delivered.watch))
+    digest = delivered.facts.get("sha256")
+    return any(
+        _stem(entry.sidecar) == shown(stem) and digest in {None, entry.sha256} for entry in _entries(delivered.watch)
+    )
+
+
+def _content_in_ledger(delivered: Delivered) -> bool:
+    """Whether its watch's ledger tells that the same content was delivered."""
+    return any(entry.sha256 == delivered.facts.get("sha256") for entry in _entries(delivered.watch))
 
 
 def _entries(watch: Watch) -> Iterator[Entry]:
@@ -137,8 +153,7 @@ def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
     if path is None:
         return
     if not is_source_name(path.name):
-        stem = path.with_suffix("") if path.suffix in kinds.SIDECARS else path
-        yield from _sidecar(watch, stem)
+        yield from _of_sidecars_name(watch, path)
         return
     folder = watch.outbox / path.parent
     like = re.compile(rf"{re.escape(path.stem)}(?: \(\d+\))?(?:-\d+)?")
@@ -147,6 +162,15 @@ def _in_watch(name: str, watch: Watch) -> Iterator[Delivered]:
         for delivered in _sidecar(watch, path.with_name(found)):
             if delivered.facts.get("source", str(path)) == shown(path):
                 yield delivered
+
+
+def _of_sidecars_name(watch: Watch, path: Path) -> Iterator[Delivered]:
+    """Find the document that a sidecar's name means: with its ending that very file, if another one has the stem."""
+    named = path.suffix in kinds.SIDECARS
+    for delivered in _sidecar(watch, path.with_suffix("") if named else path):
+        own = look(watch, str(path)) if named and (watch.outbox / path).is_file() else delivered
+        is_another = own.facts.get("sha256", delivered.facts.get("sha256")) != delivered.facts.get("sha256")
+        yield own if is_another else delivered
 
 
 def _below(name: str, watch: Watch) -> Path | None:
@@ -200,10 +224,10 @@ def _everything(watch: Watch) -> Iterator[Delivered]:
     for place in sidecars(watch.outbox, ()) if watch.outbox.is_dir() else ():
         if facts := identity_at(watch.outbox, place):
             yield Delivered(watch, "/".join(place), facts)
-    if kinds.MARKDOWN.name not in watch.outputs:
-        for path in sorted(watch.outbox.rglob(f"*{kinds.JSON.ending}")):
-            name = str(path.relative_to(watch.outbox))
-            with suppress(DocumentError):
+    for path in sorted(watch.outbox.rglob(f"*{kinds.JSON.ending}")):
+        name = str(path.relative_to(watch.outbox))
+        with suppress(DocumentError):
+            if not path.with_suffix(kinds.MARKDOWN.ending).exists():
                 yield Delivered(watch, name, facts_in(name, read(watch.outbox, name)))
 
 
@@ -227,15 +251,20 @@ def look(watch: Watch, sidecar: str) -> Delivered:
         beside = delivered.stem + ending
         if not delivered.facts and beside != sidecar and (watch.outbox / beside).is_file():
             delivered = replace(delivered, facts=facts_in(beside, read(watch.outbox, beside)))
-    if not delivered.facts:
-        for entry in _entries(watch):  # the last one counts
-            if _stem(entry.sidecar) == shown(delivered.stem):
-                delivered = replace(delivered, facts=_facts_of(entry))
-    return delivered
+    return delivered if delivered.facts else replace(delivered, facts=_facts_in_ledger(delivered))
 
 
-def _facts_of(entry: Entry) -> dict[str, Any]:
-    return {key: getattr(entry, key) for key in ("source", "sha256", "pages", "status", "date")}
+def _facts_in_ledger(delivered: Delivered) -> dict[str, Any]:
+    """Return what the ledger tells of a sidecar, or of the only one of its name that is not in its place any more."""
+    outbox, stem = delivered.watch.outbox, shown(delivered.stem)
+    entries = {_stem(entry.sidecar): entry for entry in _entries(delivered.watch)}  # the last one counts
+    moved = [
+        entry
+        for place, entry in entries.items()
+        if Path(place).name == Path(stem).name and not (outbox / entry.sidecar).exists()
+    ]
+    found = entries.get(stem) or (moved[0] if len(moved) == 1 else None)
+    return {key: getattr(found, key) for key in ("source", "sha256", "pages", "status", "date")} if found else {}
 
 
 def check_text(name: str, data: bytes) -> None:
@@ -248,6 +277,22 @@ def check_text(name: str, data: bytes) -> None:
         raise DocumentError(f"{shown(name)} {how}, and can't be read.", "Save it as UTF-8 again.") from error
 
 
+def still_there(watch: Watch, entry: Entry) -> str | None:
+    """Say where the sidecar of an earlier delivery lies below the outbox, of several parts the last one's.
+
+    One that was moved or renamed is found by what it says of itself. None if it was deleted, or says nothing. Raises
+    MachineError.
+    """
+    if (watch.outbox / entry.sidecar).exists():
+        return entry.sidecar
+    for delivered in _everything(watch):
+        facts = delivered.facts
+        is_last = len(set(str(facts.get("part", "1 of 1")).split(" of "))) == 1
+        if facts.get("sha256") == entry.sha256 and facts.get("status") != "duplicate" and is_last:
+            return delivered.sidecar
+    return None
+
+
 def parts(watch: Watch, sidecar: str) -> list[str]:
     """List the sidecars of all parts of a scan by the last one, as far as that says of itself which one it is.
 
@@ -256,9 +301,8 @@ def parts(watch: Watch, sidecar: str) -> list[str]:
     with suppress(DocumentError):  # collected meanwhile
         last = look(watch, sidecar)
         count = re.fullmatch(r"(\d{1,5}) of \1", str(last.facts.get("part")))
-        ending = f"-{count[1]}{last.ending}" if count else ""
-        if count and sidecar.endswith(ending):
-            stem = sidecar.removesuffix(ending)
+        if count:
+            stem = sidecar.removesuffix(f"-{count[1]}{last.ending}")
             named = {number: f"{stem}-{number}{last.ending}" for number in range(1, int(count[1]) + 1)}
             if not all((watch.outbox / name).is_file() for name in named.values()):
                 named |= _renamed_parts(last)

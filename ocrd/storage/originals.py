@@ -13,13 +13,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ocrd.config import overrides
 from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
-from ocrd.filetypes import is_source_name
+from ocrd.filetypes import IMAGE_SUFFIXES, in_order, is_source_name
+from ocrd.model import COMPANION
 from ocrd.output import kinds
 from ocrd.storage.durable import copy_scratch, remove_folder, write_own
 from ocrd.storage.os_errors import machine_faults
@@ -72,7 +75,10 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
                 return replace(candidate, others=tuple(others))
             others.append(candidate.path)
     for folder in (watch.archive, watch.error) if digest else ():
-        moved = _moved_groups(folder, named, members) if members else _moved_files(folder, named, str(digest))
+        if members:
+            moved = _moved_groups(folder, named, members)
+        else:
+            moved = chain(_moved_files(folder, named, str(digest)), _unlisted_groups(folder, named))
         for candidate in moved:
             if _digest(candidate) == digest:
                 return replace(candidate, others=tuple(others))
@@ -108,6 +114,18 @@ def opened(original: Original, scratch: Path) -> Iterator[Path]:
             with _opened(original.folder, name) as file:
                 copy_scratch(file, scratch / Path(name).name)
         yield scratch
+
+
+def companion_of(original: Original) -> str | None:
+    """Read the companion that was archived beside an original; None if there is none, or it can't be read."""
+    name = f"{original.files[0]}{COMPANION}"
+    with (
+        suppress(DocumentError, MachineError, OSError),
+        _opened(original.folder, name) as path,
+        path.open("rb") as file,
+    ):
+        return file.read(overrides.MOST + 1).decode(errors="surrogateescape")
+    return None
 
 
 def digest_of(path: Path) -> str | None:
@@ -207,6 +225,20 @@ def _moved_groups(folder: Path, named: str, members: list[str]) -> Iterator[Orig
         names = [_really_called(folder, str(Path(f"{stem}{ending}"))) for ending in endings]
         if all(names):
             yield Original(folder, tuple(name or "" for name in names), group=True)
+
+
+def _unlisted_groups(folder: Path, named: str) -> Iterator[Original]:
+    """List the groups below a folder with a document's name, where the document does not tell which files they had."""
+    name = Path(named).name
+    for around in sorted({path.parent for path in _walked(folder)}):
+        inside = sorted(filter(_is_image, _names(around)), key=in_order)
+        groups = [inside] if shown(around.name) == name else [[one for one in inside if shown(one).startswith(name)]]
+        for group in filter(None, groups):
+            yield Original(folder, tuple(str(around.relative_to(folder) / one) for one in group), group=True)
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _walked(folder: Path) -> Iterator[Path]:

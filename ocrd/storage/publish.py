@@ -1,9 +1,11 @@
 """A finished result goes to the outbox: the delivery."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ocrd.model import DEFAULT_ACCESS, Access
+from ocrd.output import kinds, split
+from ocrd.output.kinds import TextKind
 from ocrd.storage import naming, os_errors
 from ocrd.storage.result import Piece, Result
 
@@ -17,8 +19,11 @@ def publish(  # noqa: PLR0913 - what, where, and the memory of the name
     recorded: str | None,
     record: Callable[[str], None],
     access: Access = DEFAULT_ACCESS,
+    own_stem: bool = True,
 ) -> Path:
     """Put a finished result into the outbox under this stem, or the next that is free for all its files.
+
+    With `own_stem`, no text of another document may have it, of whatever kind.
 
     The name of the last file, on which readers may wait, is made durable by `record` before any is put there. Called
     again after a crash with the `recorded` name, it finds what it put there, and puts the rest. A stem of which a
@@ -38,7 +43,7 @@ def publish(  # noqa: PLR0913 - what, where, and the memory of the name
         is_ours=lambda _: False,  # what is ours was found by `put`
         recorded=recorded,
         record=record,
-        beside=[piece.ending for piece in pieces],
+        beside=_to_be_free(pieces) if own_stem else [piece.ending for piece in pieces],
         ending=last,
         access=access,
     )
@@ -56,3 +61,15 @@ def _put_all(pieces: tuple[Piece, ...], stem: Path, tag: str) -> None:
             for ours in reversed(pieces[:number]):
                 ours.withdraw(stem.with_name(stem.name + ours.ending))
             raise
+
+
+def _to_be_free(pieces: Sequence[Piece]) -> list[str]:
+    """List the endings that must be free with a stem: those of the pieces, and of all texts that another may have.
+
+    So no two documents have one stem, and what lies beside a sidecar is of the same document. PDFs don't count: where
+    outbox and archive are one folder, the original has the same name.
+    """
+    own = {piece.ending for piece in pieces}
+    parts = {split.part_and_suffix(ending)[0] for ending in own}
+    texts = [kind.ending for kind in kinds.ALL if isinstance(kind, TextKind)]
+    return sorted(own | {f"-{part}{ending}" if part else ending for part in parts for ending in texts})

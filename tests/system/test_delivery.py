@@ -156,3 +156,13 @@ def test_a_set_never_mixes_with_a_strangers_files(house: House) -> None:
         "a (2).assets/page-1-figure-1.jpg", "a (2).json", "a (2).md", "a (2).pdf", "a (2).txt", "a.assets/mine.txt",
     ]  # fmt: skip
     assert "](a%20%282%29.assets/page-1-figure-1.jpg)" in house.path("outbox/a (2).md").read_text()
+
+
+def test_no_two_documents_have_one_stem_whatever_kinds_of_files_they_have(tmp_path: Path) -> None:
+    house = House(tmp_path / "stems")
+    for outputs in (["markdown"], ["json"], ["html"]):
+        house.configure(watch={"outputs": outputs})
+        house.drop("a.pdf")
+        assert house.start("once").wait(60) == 0
+    house.close()
+    assert house.files("outbox") == ["a (2).json", "a (3).html", "a.md"]

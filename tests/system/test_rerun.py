@@ -402,6 +402,17 @@ def test_what_a_companion_set_counts_again(house: House, ocrd: Callable[..., Any
     assert front(house.path("outbox/a.md"))["settings"] == {"outputs": ["markdown", "text"]}
 
 
+def test_what_a_companion_set_counts_again_also_where_the_document_tells_nothing(
+    house: House, ocrd: Callable[..., Any]
+) -> None:
+    house.path("inbox/a.pdf.ocrd.yaml").write_text("outputs: [markdown, text]\n")
+    house.configure(watch={"front_matter": False})
+    deliver(house, "a.pdf", 2)
+    house.configure(watch={"front_matter": False}, says="better")
+    once_again(house, ocrd)
+    assert house.path("outbox/a.txt").read_text() == "page 1\n\fbetter\n"
+
+
 @pytest.mark.parametrize("outputs", [["markdown"], ["json"]])
 def test_all_pages_the_rest_or_those_with_problems_are_read_again(
     house: House, ocrd: Callable[..., Any], outputs: list[str]
@@ -538,7 +549,10 @@ def test_names_that_no_terminal_shows_are_found(
     assert all("better" in house.path(f"outbox/{name}{ending}").read_text() for name in names)
 
 
-def test_all_pages_with_problems_are_read_again_and_counted(house: House, ocrd: Callable[..., Any]) -> None:
+def test_all_pages_with_problems_are_read_again_and_counted(
+    house: House, ocrd: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(house.root / "run"))
     pages = {"second_readings": [], "text_layer": "ignore"}
     house.configure(watch={"pages": pages}, fail_page=1)
     for name in ("a.pdf", "sub/b.pdf", "good.pdf"):
@@ -546,7 +560,12 @@ def test_all_pages_with_problems_are_read_again_and_counted(house: House, ocrd: 
     assert house.start("once").wait(60) == 0
     house.path("archive/a.pdf").unlink()
     house.configure(watch={"pages": pages})
+    told = ocrd("rerun", "--problems", "--wait")
+    assert "No ocrd runs that would read them now." in told.stderr
+    for request in house.path(".inbox.ocrd-work").glob("rerun-*.json"):
+        request.unlink()
     daemon = house.start()
+    wait_for(lambda: house.events("ready"))
     told = ocrd("rerun", "--problems", "--wait")
     assert told.returncode == 65, "one original is gone"
     assert "The original of a.md is neither in" in told.stderr

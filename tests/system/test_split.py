@@ -350,6 +350,18 @@ def test_a_duplicate_links_to_a_part_that_was_renamed(house: House) -> None:
     assert "[1](a-1.md), [2](The%20second.md), [3](a-3.md)." in house.path("outbox/b.md").read_text()
 
 
+def test_a_duplicate_links_to_parts_of_which_the_last_was_renamed_or_that_were_sorted_away(house: House) -> None:
+    house.configure(watch={"split": "blank", "duplicates": "link"})
+    drop(house, "a.pdf", "a_b")
+    assert house.start("once").wait(60) == 0
+    house.path("outbox/2026").mkdir()
+    for number, name in ((1, "a-1.md"), (2, "The last.md")):
+        house.path(f"outbox/a-{number}.md").rename(house.path(f"outbox/2026/{name}"))
+    shutil.copy(house.path("archive/a.pdf"), house.path("inbox/b.pdf"))
+    assert house.start("once").wait(60) == 0
+    assert "[1](2026/a-1.md), [2](2026/The%20last.md)." in house.path("outbox/b.md").read_text()
+
+
 def test_convert_splits_where_it_is_asked_to(house: House, ocrd: Callable[..., Any]) -> None:
     drop(house, "a.pdf", "a_b")
     scan = house.path("inbox/a.pdf").rename(house.root / "a.pdf")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from house import House
 from PIL import Image
 
@@ -80,11 +81,13 @@ def test_the_index_is_made_once_and_anew_for_what_changed(house: House) -> None:
     assert not (house.root / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("front_matter", [True, False])
 @pytest.mark.parametrize("join", ["subfolder", "sequence"])
 def test_images_that_became_one_document_are_found_in_another_folder(
-    house: House, ocrd: Callable[..., Any], join: str
+    house: House, ocrd: Callable[..., Any], join: str, *, front_matter: bool
 ) -> None:
-    house.configure(watch={"join": join})
+    watch = {"join": join, "front_matter": front_matter}
+    house.configure(watch=watch)
     house.path("inbox/f").mkdir()
     for number in (1, 2):
         image = Image.new("L", (300, 400), 255)
@@ -92,11 +95,11 @@ def test_images_that_became_one_document_are_found_in_another_folder(
         image.save(house.path(f"inbox/f/s-{number}.png"))
     assert house.start("once").wait(60) == 0
     name = "f" if join == "subfolder" else "f/s"
-    move(house.path("archive/f"), "2026/old/g")
+    move(house.path("archive/f"), f"2026/old/{'g' if front_matter else 'f'}")
     told = ocrd("rerun", name, "--pages", "2")
     assert told.returncode == 0, told.stderr
-    assert str(house.path("archive/2026/old/g/s-1.png")) in told.stdout
-    house.configure(watch={"join": join}, says="better")
+    assert "archive/2026/old/" in told.stdout
+    house.configure(watch=watch, says="better")
     assert house.start("once").wait(60) == 0
     assert "better" in house.path(f"outbox/{name}.md").read_text()
 
@@ -118,6 +121,27 @@ def test_a_sidecar_in_another_folder_is_found_by_its_old_name_and_its_scans(
     assert "better" in house.path(f"outbox/{target}{ending}").read_text()
 
 
+def test_a_sidecar_without_front_matter_is_known_by_its_name_after_it_was_moved(
+    house: House, ocrd: Callable[..., Any]
+) -> None:
+    delivered(house, "a.pdf", "sub/b.pdf", watch={"front_matter": False})
+    move(house.path("outbox/a.md"), "2026/a.md")
+    assert str(house.path("outbox/2026/a.md")) in ocrd("rerun", "2026/a", "--pages", "2").stdout
+    assert ocrd("rerun", "a.pdf", "--pages", "2").returncode == 65, "nothing tells of which document it is"
+
+
+def test_a_moved_sidecar_of_a_shared_outbox_is_known_to_be_its_watchs(house: House, ocrd: Callable[..., Any]) -> None:
+    house.configure(("a", "b"))
+    raw = yaml.safe_load((house.root / "ocrd.yaml").read_text())
+    raw["watches"] = [one | {"outbox": "outbox", "archive": "archive"} for one in raw["watches"]]
+    (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw))
+    house.drop("x.pdf", watch="b")
+    assert house.start("once").wait(60) == 0
+    move(house.root / "outbox/x.md", "2026/y.md")
+    assert ocrd("rerun", "x.pdf", "--pages", "1").returncode == 0
+    assert len(list(house.path(".inbox.ocrd-work", "b").glob("rerun-*"))) == 1
+
+
 def test_of_two_sidecars_of_one_content_the_moved_one_is_meant(
     house: House, ocrd: Callable[..., Any], make_pdf: MakePdf
 ) -> None:
@@ -128,6 +152,15 @@ def test_of_two_sidecars_of_one_content_the_moved_one_is_meant(
     told = ocrd("rerun", "a", "--pages", "2")
     assert told.returncode == 0, told.stderr
     assert str(house.path("outbox/2026/x.md")) in told.stdout
+
+
+def test_a_path_from_where_one_stands_is_understood(
+    house: House, ocrd: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivered(house, "a.pdf", "sub/a.pdf")
+    monkeypatch.chdir(house.path("outbox/sub"))
+    told = ocrd("rerun", "a.md", "--pages", "2")
+    assert f"of {house.path('outbox/sub/a.md')} to be" in told.stdout, told.stderr
 
 
 def test_a_name_that_several_have_is_not_guessed(house: House, ocrd: Callable[..., Any]) -> None:
