@@ -43,8 +43,8 @@ def read(file: Path) -> tuple[str, ...]:
         raise _unusable(path, f"it has more than {_LARGEST} bytes", "Write one password a line, and nothing else.")
     try:
         return tuple(filter(None, data.decode("utf-8-sig").splitlines()))
-    except UnicodeDecodeError as error:
-        raise _unusable(path, "it is not UTF-8", "Save it as UTF-8.") from error.with_traceback(None)
+    except UnicodeDecodeError:
+        raise _unusable(path, "it is not UTF-8", "Save it as UTF-8.") from None  # that one holds what it has
 
 
 def is_credential(file: Path) -> bool:

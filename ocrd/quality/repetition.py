@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, compress, count, pairwise
+from difflib import SequenceMatcher
+from itertools import chain, compress, count, groupby, pairwise
 from operator import eq
 from statistics import median
 
@@ -61,6 +62,8 @@ _CHARACTERS = 20
 _FEW_NUMBERS = 5
 _LEAST = 2.8
 """Rounds that any circle has which is too many."""
+_WOBBLES, _VARIANTS, _LIKE, _NAME = 15, 4, 0.7, 6
+"""Lines in a row in at least so many spellings; how alike they are, 0 to 1; letters of the usual one."""
 _WIDTH = 6
 """Most columns of a table that counts."""
 _COUNTED = 80
@@ -121,6 +124,7 @@ def found(content: Words, room: Room) -> str:
         or _in_circles(content, room)
         or _counting(content, crammed=room.crammed(content))
         or _stuttering(content, room)
+        or _wobbling(content)
         or _again(content, room)
         or _paragraphs_again(content, room)
         or _under_numbers(content, room)
@@ -240,6 +244,27 @@ def _stuttering(content: Words, room: Room) -> str:
     again = {line for line, other in pairwise(lines) if line == other} if len(lines) >= 12 else set()
     if len(again) >= 5 and not room.fits(content) and sum(map(eq, lines, lines[1:])) > 0.4 * len(lines):
         return "it says nearly every line twice"
+    return ""
+
+
+def _wobbling(content: Words) -> str:
+    """Say which line comes again and again in ever the same few spellings, as no list of names or of labels does."""
+    lines = ["".join(filter(str.isalpha, line.lower())) for line in content.plain.split("\n") if line.strip()]
+    often = Counter(lines).most_common(1) if len(lines) >= _WOBBLES else []
+    if not often or often[0][1] < _WOBBLES / 4 or len(often[0][0]) < _NAME:
+        return ""
+    usual = often[0][0]
+    matcher = SequenceMatcher(b=usual, autojunk=False)
+
+    def is_like(line: str) -> bool:
+        matcher.set_seq1(line)
+        return len(line) < 2 * len(usual) and matcher.ratio() > _LIKE
+
+    like = {line: is_like(line) for line in set(lines)}
+    for same, run in groupby(lines, key=like.__getitem__):
+        found = list(run)
+        if same and len(found) >= _WOBBLES and _VARIANTS <= len(set(found)) <= len(found) / 2:
+            return f"it says {_quoted([usual])} {len(found)} times in a row, in {len(set(found))} spellings"
     return ""
 
 

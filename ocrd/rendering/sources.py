@@ -79,6 +79,11 @@ class Source(Protocol):
         ...
 
     @property
+    def repaired(self) -> bool:
+        """Whether its structure is damaged, so that a page that seems blank may have lost what it holds."""
+        ...
+
+    @property
     def parts(self) -> tuple[int, ...]:
         """Indices of the pages with which another document in it begins."""
         ...
@@ -199,6 +204,8 @@ class OpenedPdf(NamedTuple):
 
     document: "pymupdf.Document"
     """With the pages of the PDFs in it behind its own, where those are wanted."""
+    repaired: bool
+    """Whether its structure is damaged."""
     parts: tuple[int, ...]
     """Indices of the pages with which these begin."""
     attachments: tuple[str, ...]
@@ -220,7 +227,7 @@ def open_pdf(path: Path) -> OpenedPdf:
         if attachments:
             which = "some files" if parts else "the files"
             problems.append(f"This PDF is a portfolio, and {which} in it were not read. Save them, and drop each.")
-    return OpenedPdf(document, parts, attachments[:_MOST_NAMES], tuple(problems))
+    return OpenedPdf(document, repaired, parts, attachments[:_MOST_NAMES], tuple(problems))
 
 
 def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
@@ -335,7 +342,7 @@ class _Pdf:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._document, self.parts, self.attachments, self.problems = open_pdf(path)
+        self._document, self.repaired, self.parts, self.attachments, self.problems = open_pdf(path)
         self.pages = self._document.page_count
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
@@ -428,6 +435,7 @@ class _Pdf:
 
 
 class _Images:
+    repaired = False
     attachments = problems = parts = ()
 
     def __init__(self, path: Path) -> None:
@@ -628,6 +636,7 @@ class _Several:
     """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
 
     kind = "group"
+    repaired = False
     attachments = problems = parts = ()
 
     def __init__(self, folder: Path) -> None:

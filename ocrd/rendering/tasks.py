@@ -152,7 +152,7 @@ def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "page_analys
         return replace(facts, damage=damage, blank="", letters=on_page)
     if beside:
         damage = damage or "its text lies outside of it"
-    elif source.problems:
+    elif source.repaired:
         damage = damage or "the structure of its file is damaged"
     return replace(facts, damage=damage)
 

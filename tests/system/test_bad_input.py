@@ -34,7 +34,7 @@ LATIN = os.fsdecode(b"caf\xe9.pdf")
 LATIN_AND_EMPTY = os.fsdecode(b"vid\xe9.pdf")
 
 NO_IMAGE = (
-    "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, GIF, BMP and others),"
+    "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, DjVu, GIF, BMP and others),"
     " whatever its name says."
 )
 

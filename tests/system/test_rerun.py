@@ -125,7 +125,7 @@ def test_a_damaged_front_matter_is_told() -> None:
 
 
 def test_text_and_json_that_are_not_ours_are_told() -> None:
-    with pytest.raises(DocumentError, match=r"has 2 page\(s\), between form feeds, and the sidecar 3"):
+    with pytest.raises(DocumentError, match=r"has 2 pages between form feeds, and the sidecar 3"):
         plain_text.replace_pages("one\n\ftwo\n", [result(2, "new")], [1, 2, 3], Style())
     for text in ("{", "[]", '{"form": 99}', '{"form": 1, "pages": [{"page": 1}]}'):
         with pytest.raises(DocumentError, match="not what ocrd wrote"):

@@ -68,6 +68,15 @@ def test_loops_are_found_wherever_they_are(text: str, why: str) -> None:
     assert why in said(text)
 
 
+def test_a_line_in_ever_the_same_few_spellings_is_a_loop_and_names_that_are_alike_are_none() -> None:
+    spellings = ["Harbour pass N.", "Harbour pas N.", "Harb Harbour pass N.", "Harbour pass", "Harbour pass N."]
+    lines = [spellings[int(which)] for which in "0214003120134021300421043120314"]
+    assert "in 4 spellings" in said("\n".join(lines), room=500, lines=31)
+    names = [f"Schneider, {name}." for name in PAGE.split()[:30]]
+    assert said("\n".join(names), room=500, lines=31) == ""
+    assert said("\n".join(["The harbour master"] * 8 + [*names, "The harbour master"]), room=600, lines=40) == ""
+
+
 def test_a_loop_in_the_middle_of_a_row_is_found_in_a_table_too() -> None:
     rows = [f"| {word} | {n} | {n * n} |" for n, word in enumerate(PAGE.split()[:20])]
     assert said("\n".join(rows)) == ""

@@ -201,18 +201,21 @@ def test_a_pdf_of_which_only_attachments_are_locked_is_read(tmp_path: Path, make
 def test_the_pdfs_in_a_portfolio_are_its_parts_where_they_are_wanted(tmp_path: Path, make_pdf: MakePdf) -> None:
     make_pdf(tmp_path / "one.pdf", pages=2)
     with pikepdf.open(make_pdf(tmp_path / "cover.pdf")) as pdf:
+        pdf.add_blank_page()
         for name, data in (("one.pdf", (tmp_path / "one.pdf").read_bytes()), ("sums.xlsx", b"PK")):
             pdf.attachments[name] = pikepdf.AttachedFileSpec(pdf, data)
         pdf.attachments["two.pdf"] = pikepdf.AttachedFileSpec(pdf, (SAMPLES / "english.pdf").read_bytes())
         pdf.Root.Collection = pikepdf.Dictionary(Type=pikepdf.Name.Collection)
         pdf.save(tmp_path / "a.pdf")
     facts = tasks.open_source(tmp_path / "a.pdf")
-    assert (facts.pages, facts.parts, len(facts.attachments)) == (1, (), 3)
+    assert (facts.pages, facts.parts, len(facts.attachments)) == (2, (), 3)
     with sources.opening(Opening(embedded=True)):
         facts = tasks.open_source(tmp_path / "a.pdf")
-        assert (facts.pages, facts.parts, facts.attachments) == (5, (1, 3), ("sums.xlsx",))
+        assert (facts.pages, facts.parts, facts.attachments) == (6, (2, 4), ("sums.xlsx",))
         assert "some files in it were not read" in facts.problems[0]
-        assert all(not tasks.render_page(tmp_path / "a.pdf", index, size, View()).facts.blank for index in range(5))
+        seen = [tasks.render_page(tmp_path / "a.pdf", index, size, View()).facts for index in range(6)]
+        assert [bool(page.blank) for page in seen] == [False, True, False, False, False, False]
+        assert not any(page.damage for page in seen)
 
 
 def test_no_library_speaks_in_a_note(tmp_path: Path) -> None:
