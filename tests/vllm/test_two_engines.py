@@ -23,6 +23,9 @@ class Two(VllmEngine):
 
 
 def run(settings: VllmSettings, folder: Path, work: Callable[[VllmEngine], Any]) -> None:
+    """Let two engines work, and see that none of them is left; another test's may run beside them."""
+    before = engines_running()
+
     async def all_of_it() -> None:
         engine = Two(settings, folder)
         try:
@@ -32,10 +35,12 @@ def run(settings: VllmSettings, folder: Path, work: Callable[[VllmEngine], Any])
             await asyncio.wait_for(engine.close(), 60)
 
     asyncio.run(all_of_it())
+    assert engines_running() == before
 
 
-def engines_running() -> list[str]:
-    return [child.name for child in multiprocessing.active_children() if child.name.startswith("EngineCore")]
+def engines_running() -> set[int | None]:
+    children = multiprocessing.active_children()
+    return {child.pid for child in children if child.name.startswith("EngineCore")}
 
 
 def test_the_other_joins_and_reads_on_when_the_first_is_killed(settings: VllmSettings, tmp_path: Path) -> None:
@@ -57,7 +62,6 @@ def test_the_other_joins_and_reads_on_when_the_first_is_killed(settings: VllmSet
         assert engine.state.restarts == 1
 
     run(settings, tmp_path, work)
-    assert engines_running() == []
     assert list(tmp_path.glob("*/engine.pid")) == []
 
 
@@ -69,4 +73,3 @@ def test_a_stop_while_the_other_starts_does_not_wait_for_it(
         await asyncio.sleep(seconds)
 
     run(settings, tmp_path, work)
-    assert engines_running() == []

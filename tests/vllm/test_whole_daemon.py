@@ -45,7 +45,7 @@ def test_one_engine_serves_batch_after_batch_and_outlives_its_own_death(house: V
     assert house.engine() not in (None, first)
     assert house.files("error") == []
     assert len(house.files("outbox")) == 7
-    assert stop(daemon, 60) == 0
+    assert stop(daemon, 120) == 0
     assert house.engine() is None
 
 
@@ -53,7 +53,7 @@ def test_a_stop_with_work_in_flight_loses_nothing_and_a_kill_leaves_no_engine(ho
     house.drop("long.pdf", 12, size=SMALL)
     daemon = house.start()
     wait_for(lambda: house.pages_kept() >= 2, 600)
-    assert stop(daemon, 60) == 0
+    assert stop(daemon, 120) == 0
     kept = house.pages_kept()
     [job] = house.jobs()
     assert json.loads(job.read_text())["attempts"] == 0
@@ -71,4 +71,4 @@ def test_a_stop_with_work_in_flight_loses_nothing_and_a_kill_leaves_no_engine(ho
     text = house.path("outbox/long.md").read_text()
     assert [f"<!-- page {n} -->" in text for n in range(1, 13)] == [True] * 12
     assert house.files("error") == []
-    assert stop(daemon, 60) == 0
+    assert stop(daemon, 120) == 0

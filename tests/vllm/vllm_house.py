@@ -28,7 +28,7 @@ class VllmHouse(House):
         )
 
     def records(self) -> list[Path]:
-        return list((self.root / "run" / "ocrd-engines").glob("*/engine.pid"))
+        return list((self.root / "run/ocrd/engines").glob("*/engine.pid"))
 
     def engine(self) -> int | None:
         """The process id of the engine that runs."""
