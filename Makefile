@@ -14,7 +14,8 @@ BIN := .venv/bin
 # The journal's own module is built where its headers are.
 JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
-# Tests run in two workers; the tests of one file, which may share a daemon, in one of them.
+# The tests of one file, which may share a daemon, run in one worker. Two keep two cores busy; the system's tests, which
+# wait for daemons half of the time, take three.
 WORKERS := 2
 SPREAD = --numprocesses $(WORKERS) --no-loadscope-reorder
 PYTEST = $(BIN)/pytest $(SPREAD) --dist loadfile
@@ -39,9 +40,10 @@ bench: venv
 
 quick: lint types unit
 
+test: WORKERS := 3
 test: lint types
-	$(PYTEST) tests/unit tests/system
-	$(MAKE) vllm-test
+	$(PYTEST) tests/system tests/unit
+	$(MAKE) WORKERS=2 vllm-test
 
 test-all: export OCRD_CRASH_EXPLORED = 1
 test-all: export OCRD_CRASH_PAIRS = 1
@@ -65,6 +67,7 @@ types: venv
 unit: venv
 	$(PYTEST) tests/unit
 
+system: WORKERS := 3
 system: venv
 	$(PYTEST) tests/system
 

@@ -127,11 +127,11 @@ SCENARIOS = [
     ),
     Scenario("rerun, no renameat2", {}, delivered=OLD, rerun=Rerun("a.md", (1,)), outputs=("markdown",), links=True),
 ]
-EXPLORED = float(os.environ.get("OCRD_CRASH_EXPLORED", "0.34"))
+EXPLORED = float(os.environ.get("OCRD_CRASH_EXPLORED", "0.2"))
 """Share of the scenarios in which more than one death is tried; one alone is tried at every step of every scenario."""
 PAIRS = float(os.environ.get("OCRD_CRASH_PAIRS", "0.01"))
 """Share of the pairs of steps at which real processes are killed there, to hold what was explored against it."""
-RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "40"))
+RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "25"))
 """Random sequences of deaths for each of these scenarios."""
 SAMPLE = generator("scenarios").sample([one.name for one in SCENARIOS], math.ceil(EXPLORED * len(SCENARIOS)))
 
