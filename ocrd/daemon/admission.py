@@ -27,6 +27,8 @@ from ocrd.telemetry.events import Looked, WatchAdded
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LOOK, _EXAMINE, _CLAIM = "look", "examine", "claim"
+"""Stand for the steps where a fault was not met by one on a disk, but for instance by a worker that counts pages."""
 _EXAMINED_AT_ONCE = 16
 """Files that have settled whose pages are counted at the same time: enough for all render workers, and few enough that
 what comes next does not wait long for them."""
@@ -116,9 +118,12 @@ class Admission:
                     await self._look()
             except MachineError as error:
                 self.inbox.was_away()
-                await self._its.pause.turn(self._its.failed(error))
+                await self._its.pause.turn(self._its.failed(error, _LOOK))
                 continue
             self._settling = self.inbox.tracker.settling > 0
+            self._its.pause.succeeded(_LOOK)
+            if not (self._settling or self._news or self._examining):  # what could not be examined is there no more
+                self._its.pause.succeeded(_EXAMINE)
             self._idle()
             await _until(self.wake, self.inbox.tracker.next_due(), longest=self.inbox.every)
             await asyncio.sleep(self.inbox.gap)
@@ -146,16 +151,29 @@ class Admission:
             self._examining = True
             try:
                 with self._its.own_defects():
-                    await asyncio.gather(
-                        *(self._examine(found, count_pages) for found in news if self._is_there(found))
-                    )
+                    await self._examine_all([found for found in news if self._is_there(found)], count_pages)
+                self._its.pause.succeeded(_EXAMINE)
             except MachineError as error:
                 for found in news:
                     self.inbox.tracker.forget(found.settled.path)  # so that a later look finds it again
+                await self._its.pause.turn(self._its.failed(error, _EXAMINE))
                 self._look_again()
-                await self._its.pause.turn(self._its.failed(error))
             self._examining = False
             self._idle()
+
+    async def _examine_all(self, news: list[_Found], count_pages: PageCounter) -> None:
+        """Examine these beside each other, until one can't be. Raises what the first one does that can't be."""
+        tasks = [asyncio.create_task(self._examine(found, count_pages)) for found in news]
+        try:
+            if tasks:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()  # the others would keep the render workers waiting for the same share
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ended:
+            if error and not isinstance(error, asyncio.CancelledError):
+                raise error
 
     async def _examine(self, found: _Found, count_pages: PageCounter) -> None:
         pages = await self.inbox.examine(found.settled, count_pages)
@@ -205,12 +223,14 @@ class Admission:
                 with self._its.own_defects():
                     job = await self._its.on_disk(self._claimed, settled) if self._is_there(found) else None
             except MachineError as error:
-                await self._its.pause.turn(self._its.failed(error))
+                await self._its.pause.turn(self._its.failed(error, _CLAIM))
                 continue
             except DocumentError as error:
+                self._its.pause.succeeded(_CLAIM)
                 source = shown(settled.path.relative_to(self.inbox.folder))
                 self._its.log.warning("left alone", source=source, reason=error.what, remedy=error.remedy)
                 return
+            self._its.pause.succeeded(_CLAIM)
             if job is None:  # gone or changed: if it is there it settles anew
                 self.inbox.tracker.forget(settled.path)
                 self._look_again()

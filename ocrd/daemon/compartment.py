@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any, TypeVar
 
 import structlog
@@ -11,6 +12,7 @@ from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Watch
 from ocrd.daemon.pause import Pause
 from ocrd.errors import MachineError, OcrdError
+from ocrd.storage import os_errors
 from ocrd.storage.roles import Identity, Roles
 from ocrd.storage.spool import Spool
 from ocrd.telemetry.events import Events, Paused, Resumed, WatchRemoved
@@ -61,8 +63,14 @@ class Compartment:
         return self.roles.identities
 
     async def on_disk(self, step: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - passed on
-        """Take a step that may block, in a thread of this watch. Raises MachineError, and what the step raises."""
-        return await self.threads.run(step, *args, **kwargs)
+        """Take a step that may block, in a thread of this watch. Raises MachineError, and what else the step raises."""
+
+        @wraps(step)
+        def translated() -> R:
+            with os_errors.all_faults(f"come to the end of a step ({step.__name__})", self.watch.inbox):
+                return step(*args, **kwargs)
+
+        return await self.threads.run(translated)
 
     @contextmanager
     def own_defects(self) -> Iterator[None]:
@@ -76,14 +84,14 @@ class Compartment:
             what = f"ocrd itself failed: {type(error).__name__}: {error}."
             raise MachineError(what, "Please report it, with the log.") from error
 
-    def failed(self, error: MachineError) -> str:
-        """Note a fault of the machine, and return the step that it is known by.
+    def failed(self, error: MachineError, otherwise: str = _ELSEWHERE) -> str:
+        """Note a fault of the machine, and return the step that it is known by: `otherwise`, if by none on a disk.
 
         In a run that ends by itself (`once`) nothing is waited for: there it raises the error.
         """
         if self.once:
             raise error
-        step = error.step or _ELSEWHERE
+        step = error.step or otherwise
         self.pause.failed(step, error)
         return step
 

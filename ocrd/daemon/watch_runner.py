@@ -19,6 +19,8 @@ from ocrd.storage.naming import access_of
 from ocrd.storage.roles import Roles
 from ocrd.telemetry.events import Ended, Events, WatchRemoved
 
+_OPEN = "open"
+"""Stands for the step where a fault was not met by one on a disk, but by a defect of ours."""
 _LEDGER_SECONDS = 60.0
 """Between two looks whether the ledger is whole."""
 
@@ -85,6 +87,7 @@ class WatchRunner:
             await other.gone.wait()
         if await self._opened():
             await self._look_after(group, count_pages, tools)
+        self.its.roles.forget(self.its)
         await self.release()
         self.gone.set()
 
@@ -96,6 +99,7 @@ class WatchRunner:
         try:
             admission = self.admission
             await asyncio.gather(admission.look_out(), admission.examine(count_pages), admission.admit())
+            self.its.roles.forget(self.its)  # once more: a look that was under way when it was to leave noted them
             while self.jobs.in_work:
                 self._job_left.clear()
                 await self._job_left.wait()
@@ -142,8 +146,9 @@ class WatchRunner:
                     await self.hooks.resume()
             except MachineError as error:
                 self.locked_out = error if isinstance(error, SpoolError) else None
-                await self.its.pause.turn(self.its.failed(error))
+                await self.its.pause.turn(self.its.failed(error, _OPEN))
                 continue
+            self.its.pause.succeeded(_OPEN)
             self.locked_out = None
             for job in left:
                 self.jobs.add(job, recovered=True)

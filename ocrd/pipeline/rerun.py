@@ -64,10 +64,11 @@ class _Plan:
 
     @classmethod
     def of(cls, job: Job) -> "_Plan | None":
-        try:
-            raw = json.loads((job.folder / _LIST).read_bytes())
-        except FileNotFoundError:
-            return None
+        with os_errors.machine_faults("read", job.folder / _LIST):
+            try:
+                raw = json.loads((job.folder / _LIST).read_bytes())
+            except FileNotFoundError:
+                return None
         return cls(tuple(raw["endings"]), raw["figures"], raw["facts"], raw["original"])
 
 
@@ -154,7 +155,12 @@ async def _opened(original: Original, scratch: Path, tools: Tools) -> AsyncItera
     try:
         yield await tools.on_disk(stack.enter_context, originals.opened(original, scratch))
     finally:
-        await tools.on_disk(stack.close)
+        await tools.on_disk(_close, stack, original)
+
+
+def _close(stack: ExitStack, original: Original) -> None:
+    with os_errors.machine_faults("close", original.path):
+        stack.close()
 
 
 async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
@@ -261,7 +267,7 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
     spool.check_mount(watch.outbox)
     stem = str(Path(_request(job).sidecar).with_suffix(""))
     for plain, own in plan.figures.items():
-        _put(job, watch, job.folder / "figures" / plain, f"{stem}{ASSETS}/{own}", "figure", f"{stem}{ASSETS}/{own}")
+        _put_figure(job, watch, job.folder / "figures" / plain, f"{stem}{ASSETS}/{own}")
     for ending in plan.endings:
         if _done(ending) in job.record.names:
             continue
@@ -304,6 +310,28 @@ def _remove_old_crops(watch: Watch, stem: str, pages: Sequence[int], plan: _Plan
         if leftovers.page_of_crop(crop) in pages and Path(crop).name not in plan.figures.values():
             with os_errors.machine_faults("reach", watch.outbox / crop), beneath(watch.outbox, crop) as path:
                 durable.remove(path)
+
+
+def _put_figure(job: Job, watch: Watch, file: Path, name: str) -> None:
+    """Put a figure where its links lead. Raises MachineError, also where something else lies there."""
+
+    def put(path: Path) -> None:
+        try:
+            durable.copy_new(file, path, tag=job.id)
+        except FileExistsError:
+            if not durable.same_file(file, path):
+                what = f"{shown(watch.outbox / name)} is the place of a picture."
+                raise MachineError(what, "Move away what lies there.") from None
+
+    naming.place(
+        watch.outbox,
+        name,
+        put,
+        is_ours=lambda _: False,  # what is ours was found by `put`
+        recorded=name,
+        record=lambda _: None,
+        access=access_of(watch),
+    )
 
 
 def _put(  # noqa: PLR0913, PLR0917 - what, where, and the memory of the name

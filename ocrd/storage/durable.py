@@ -20,13 +20,13 @@ from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from ocrd.concurrency.threads import getting_on
+from ocrd.concurrency.threads import doing, getting_on
 from ocrd.display import shown
 from ocrd.errors import MachineError, SpoolError
 from ocrd.model import DEFAULT_ACCESS, Access, FileStamp
 from ocrd.storage.mounts import mount_point
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import NotRegularError, own_folder, regular, spelled
+from ocrd.storage.safe_paths import NotRegularError, lies_at, own_folder, regular, spelled
 
 _AT_FDCWD = -100
 _CHUNK = 2**20
@@ -79,7 +79,7 @@ def write_new(path: Path, data: bytes, *, tag: str) -> None:
 
 def copy_new(source: Path, target: Path, *, tag: str) -> None:
     """Copy a file of ours to a free name: whole or not at all. Raises FileExistsError, MachineError."""
-    with machine_faults("write", target):
+    with machine_faults(f"copy {shown(source)} to", target):
         _commit(_copy_temporary(source, target.parent, tag), target, _rename_new)
 
 
@@ -92,9 +92,13 @@ def folder_new(path: Path, files: Iterable[Path], *, tag: str) -> None:
         temporary = _temporary_folder(path.parent, tag)
         try:
             os.mkdir(temporary)
+        except FileExistsError:
+            raise _name_taken(temporary) from None
+        try:
             _share(temporary, folder=True)
             for file in files:
-                _write(temporary / file.name, file.read_bytes())
+                with machine_faults(f"copy {shown(file)} into", path):
+                    _write(temporary / file.name, file.read_bytes())
             sync_folder(temporary)
             _rename_new(temporary, path)
         except BaseException:
@@ -109,7 +113,7 @@ def replace_seen(source: Path, target: Path, seen: Path, *, tag: str) -> None:
     What somebody else put there meanwhile is left, or put back. Called again after a crash, it goes on from there.
     Raises NotAsSeenError if the target is another, MachineError.
     """
-    with machine_faults("write", target):
+    with machine_faults(f"put {shown(source)} in the place of", target):
         temporary = _temporary(target.parent, tag)
         if not same_file(source, target):
             if not same_file(seen, target):
@@ -117,7 +121,7 @@ def replace_seen(source: Path, target: Path, seen: Path, *, tag: str) -> None:
             _copy_temporary(source, target.parent, tag)
             _exchange(temporary, target)
             sync_folder(target.parent)
-        if not os.path.lexists(temporary):
+        if not lies_at(temporary):
             return
         mine = same_file(seen, temporary)
         if not mine:  # changed in the instant before
@@ -140,17 +144,23 @@ def write_own(path: Path, data: bytes) -> None:
 
 def receive(pipe: int, folder: Path, *, tag: str) -> Path:
     """Keep what comes out of a pipe, up to its end, in a temporary file. Returns where. Raises MachineError."""
-    temporary = _temporary(folder, tag)
-    with machine_faults("write", temporary), _open_new(temporary) as descriptor:
-        news = select.poll()
-        news.register(pipe, select.POLLIN)
-        while True:
-            getting_on()  # who writes has limits of its own
-            if news.poll(_LOOK * 1000):
-                data = os.read(pipe, _CHUNK)
-                if not data:
-                    return temporary
-                _write_all(descriptor, data)
+    with machine_faults("write a file into", folder):
+        temporary = _temporary(folder, tag)
+        with _open_new(temporary) as descriptor:
+            _receive(pipe, descriptor)
+    return temporary
+
+
+def _receive(pipe: int, descriptor: int) -> None:
+    news = select.poll()
+    news.register(pipe, select.POLLIN)
+    while True:
+        getting_on()  # who writes has limits of its own
+        if news.poll(_LOOK * 1000):
+            data = os.read(pipe, _CHUNK)
+            if not data:
+                return
+            _write_all(descriptor, data)
 
 
 def keep_own(temporary: Path, path: Path) -> None:
@@ -163,7 +173,7 @@ def keep_own(temporary: Path, path: Path) -> None:
 
 def copy_own(source: Path, path: Path) -> None:
     """Copy a file that was looked at (`regular`) to `path`, as `write_own` does. Raises MachineError."""
-    with machine_faults("write", path):
+    with machine_faults(f"copy {shown(spelled(source))} to", path):
         temporary = _temporary(path.parent, path.name)
         with source.open("rb") as reader, _open_new(temporary) as descriptor:
             _copy(reader, descriptor)
@@ -205,7 +215,7 @@ def move_new(source: Path, target: Path, *, tag: str) -> None:
         try:
             _rename_new(source, target)
         except FileNotFoundError:
-            if not os.path.lexists(source):
+            if not lies_at(source):
                 raise NotAsSeenError from None
             raise
         except OSError as error:
@@ -241,8 +251,11 @@ def make_folders(path: Path, *, below: Path | None = None) -> None:
 
     If `below` is given it must exist: a share that is gone is not made anew.
     """
-    if path in (below, path.parent) or path.is_dir():
+    if path in (below, path.parent):
         return
+    with machine_faults("look for the folder", path):
+        if path.is_dir():
+            return
     make_folders(path.parent, below=below)
     with machine_faults("make the folder", path):
         try:
@@ -288,7 +301,11 @@ def make_shared(name: str, around: int) -> None:
 def same_file(one: Path, other: Path) -> bool:
     """Whether both exist as regular files, and are one (two names) or have the same bytes."""
     try:
-        with _reading(one) as first, _reading(other) as second:
+        with (
+            doing(lambda: f"compare {shown(one)} with {shown(spelled(other))}"),
+            _reading(one) as first,
+            _reading(other) as second,
+        ):
             stamps = [FileStamp.of(os.fstat(file.fileno())) for file in (first, second)]
             if stamps[0] == stamps[1]:
                 return True
@@ -429,7 +446,7 @@ def is_locked(path: Path) -> bool:
 
 def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
     """Whether a file can be renamed from one folder to the other. Found by doing it: st_dev does not tell."""
-    with machine_faults("write a probe into", folder):
+    with machine_faults(f"move a probe to {shown(other)} out of", folder):
         probe = _temporary(folder, tag)
         with _open_new(probe, 0o600):
             pass
@@ -438,6 +455,9 @@ def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
             with suppress(FileNotFoundError):
                 os.unlink(moved)
             _rename_new(probe, moved)
+        except FileExistsError:
+            os.unlink(probe)
+            raise _name_taken(moved) from None
         except OSError as error:
             os.unlink(probe)
             if error.errno == errno.EXDEV:
@@ -445,6 +465,11 @@ def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
             raise
         os.unlink(moved)
     return True
+
+
+def _name_taken(path: Path) -> MachineError:
+    """Say that somebody was faster, at a name that was ours a moment ago."""
+    return MachineError(f"Somebody takes the name {shown(spelled(path))}.", "Move that away.")
 
 
 def make_and_delete(path: Path) -> None:
@@ -522,7 +547,10 @@ def _open_new(path: Path, mode: int = 0o666) -> Iterator[int]:
     """Open a file that was not there before, for writing; synced when done, deleted when that fails."""
     with suppress(FileNotFoundError):
         os.unlink(path)  # ours, left by a crash
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode)
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, mode)
+    except FileExistsError:
+        raise _name_taken(path) from None
     try:
         yield descriptor
         os.fsync(descriptor)
@@ -552,7 +580,7 @@ def _rename_new(source: Path, target: Path) -> None:
         if error.errno not in _NO_LINKS:
             raise
         # Neither exists here (FAT, some network shares): look, then rename. A stranger could slip in between.
-        if os.path.lexists(target):
+        if lies_at(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
         os.rename(source, target)
         return

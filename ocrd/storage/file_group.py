@@ -1,13 +1,12 @@
 """The files of one source, moved together: all of them to names that have one stem, or none."""
 
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from ocrd.model import FileStamp
 from ocrd.storage import durable
-from ocrd.storage.safe_paths import beneath
+from ocrd.storage.safe_paths import beneath, lies_at
 
 
 def beside(path: Path, endings: Iterable[str]) -> list[str]:
@@ -26,7 +25,7 @@ def put_all(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Pa
     taken back, and FileExistsError is raised. Raises MachineError, NotAsSeenError.
     """
     for ending, source in files.items():
-        if not os.path.lexists(source):
+        if not lies_at(source):
             continue  # moved before a crash, and perhaps collected since
         try:
             with beneath(stem.parent, stem.name + ending, durable.make_shared) as target:
@@ -48,7 +47,7 @@ def _put(source: Path, target: Path, tag: str) -> None:
 def _take_back(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Path, tag: str) -> None:
     """Move back what lies under the stem, is not in its place, and is ours by its stamp."""
     for ending, source in reversed(list(files.items())):
-        if os.path.lexists(source):
+        if lies_at(source):
             continue
         with suppress(FileNotFoundError, NotADirectoryError), beneath(stem.parent, stem.name + ending) as target:
             if alike(FileStamp.of(target.lstat()), stamps[ending]):

@@ -1,7 +1,6 @@
 """One job: a claimed source in a folder of its own, and its record. spool.py tells what a crash leaves of them."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -11,7 +10,9 @@ from typing import Any, Self
 from ocrd.errors import OcrdError
 from ocrd.model import COMPANION, FileStamp, PageResult
 from ocrd.storage import durable, file_group
+from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.result import Content, Result
+from ocrd.storage.safe_paths import lies_at
 
 RECORD = "job.json"
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
@@ -159,7 +160,7 @@ class Job:
     @property
     def held(self) -> dict[str, Path]:
         """Those files that lie there now."""
-        return {ending: path for ending, path in self.files.items() if os.path.lexists(path)}
+        return {ending: path for ending, path in self.files.items() if lies_at(path)}
 
     def update(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of JobRecord
         """Change fields of the record. Raises MachineError, and then nothing has changed."""
@@ -220,21 +221,23 @@ class Job:
         What was cropped from the others is deleted.
         """
         pages: dict[int, PageResult] = {}
-        for path in sorted(self.folder.glob("pages/*.json")):
-            try:
-                record = json.loads(path.read_bytes())
-                if record["provenance"] == provenance:
-                    page = PageResult.from_json(record["page"])
-                    pages[page.index] = page
-            except (ValueError, KeyError, TypeError):
-                continue  # damaged: read the page again
+        with machine_faults("read the pages in", self.folder):
+            for path in sorted(self.folder.glob("pages/*.json")):
+                try:
+                    record = json.loads(path.read_bytes())
+                    if record["provenance"] == provenance:
+                        page = PageResult.from_json(record["page"])
+                        pages[page.index] = page
+                except (ValueError, KeyError, TypeError):
+                    continue  # damaged: read the page again
         Result(self.folder).keep_no_figures_but({name for page in pages.values() for name in page.figures})
         return pages
 
     def unchanged(self) -> bool:
         """Whether the source is still what was claimed; a writer may have held it open."""
         stamps = self.record.stamps
-        return all(file_group.alike(FileStamp.of(path.lstat()), stamps[ending]) for ending, path in self.files.items())
+        with machine_faults("look at", self.source):
+            return all(file_group.alike(FileStamp.of(path.lstat()), stamps[end]) for end, path in self.files.items())
 
 
 def refusal_of(error: OcrdError) -> Refusal:

@@ -12,7 +12,7 @@ from ocrd.errors import MachineError
 from ocrd.model import DEFAULT_ACCESS, Access
 from ocrd.storage.durable import make_shared, sharing
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import beneath
+from ocrd.storage.safe_paths import beneath, lies_at
 
 NAME_MAX = 255
 """Bytes in a file name, on every file system that matters here (statvfs(3), f_namemax)."""
@@ -89,7 +89,7 @@ def free_name(
 
     def is_taken(number: int) -> bool:
         stem = numbered(number)
-        return any(os.path.lexists(folder / f"{stem}{one}") for one in endings)
+        return any(lies_at(folder / f"{stem}{one}") for one in endings)
 
     with machine_faults("look into", folder):
         return f"{numbered(_first_free(is_taken))}{ending}"

@@ -38,6 +38,17 @@ def stray_faults(what: str, path: Path) -> Iterator[None]:
         raise _translated(error, what, path, lambda path: path, lambda path: path) from error
 
 
+@contextmanager
+def all_faults(doing_what: str, around: Path) -> Iterator[None]:
+    """Do the same with whatever a whole step lets through, in which `around` a folder something was to be done."""
+    with doing(lambda: f"{doing_what} around {shown(around)}"):
+        try:
+            yield
+        except OSError as error:
+            path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else around
+            raise _translated(error, "use", spelled(path), _mount_of, _in_the_way) from error
+
+
 Find = Callable[[Path], Path]
 
 

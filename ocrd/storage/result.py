@@ -87,11 +87,12 @@ class Result:
         return (*folders, *(_piece(ending, self._folder / "result" / f"scan{ending}") for ending in listed["endings"]))
 
     def _listed(self) -> dict[str, Any]:
-        try:
-            listed: dict[str, Any] = json.loads((self._folder / _LIST).read_bytes())
-        except FileNotFoundError:
-            return {}
-        return listed
+        with os_errors.machine_faults("read", self._folder / _LIST):
+            try:
+                listed: dict[str, Any] = json.loads((self._folder / _LIST).read_bytes())
+            except FileNotFoundError:
+                return {}
+            return listed
 
 
 def keep(content: Content, path: Path) -> None:
@@ -132,7 +133,9 @@ class Linking(Piece):
         return durable.holds(target, self._written(target))
 
     def _written(self, target: Path) -> bytes:
-        return with_stem(self._source.read_bytes().decode(), target.name.removesuffix(self.ending)).encode()
+        with os_errors.machine_faults("read", self._source):
+            text = self._source.read_bytes().decode()
+        return with_stem(text, target.name.removesuffix(self.ending)).encode()
 
 
 class Folder(Piece):

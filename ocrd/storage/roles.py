@@ -4,8 +4,10 @@ import os
 import threading
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+from ocrd.concurrency.threads import doing
 from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import MachineError
@@ -31,7 +33,7 @@ class Roles:
         """
         mine = {}
         for role, path in watch.folders.items():
-            with suppress(OSError):
+            with suppress(OSError), doing(partial("look for {}".format, shown(path))):
                 status = path.stat()
                 mine[who, role] = ((status.st_dev, status.st_ino), path, watch.name)
         with self._lock:

@@ -1,5 +1,6 @@
 """Where a path really leads. In a folder that others can write to, a name can be swapped for a link at any moment."""
 
+import errno
 import os
 import stat
 import tempfile
@@ -46,6 +47,15 @@ def beneath(folder: Path, relative: str, make: Callable[[str, int], None] | None
         os.close(held)
 
 
+def lies_at(path: str | Path) -> bool:
+    """Whether anything lies at a path, a link too. Raises OSError where that can't be told; os.path would say no."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 @contextmanager
 def regular(path: Path) -> Iterator[Path]:
     """Give a path of the regular file that lies at `path` now, whatever is put there meanwhile. Opened without waiting.
@@ -55,7 +65,7 @@ def regular(path: Path) -> Iterator[Path]:
     try:
         held = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        if path.is_symlink():
+        if error.errno == errno.ENXIO or path.is_symlink():  # the former is a socket
             raise NotRegularError(path) from error
         raise
     try:

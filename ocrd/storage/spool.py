@@ -61,7 +61,7 @@ from ocrd.storage import durable, file_group, naming, os_errors
 from ocrd.storage.job import COMPANION_FILE, DAMAGE, RECORD, Job, JobRecord, refusal_of
 from ocrd.storage.ledger import Ledger
 from ocrd.storage.mounts import mount_point
-from ocrd.storage.safe_paths import NotRegularError, beneath, regular, spelled
+from ocrd.storage.safe_paths import NotRegularError, beneath, lies_at, regular, spelled
 
 log = structlog.get_logger("ocrd")
 
@@ -147,7 +147,7 @@ class Spool:
         """Read the settings of the folder that the source lies in, and its companion's. Raises MachineError."""
         first = Path(record.name + next(iter(record.stamps)))
         names = [str(first.with_name(COMPANION)), *([record.name + COMPANION] if record.companion else [])]
-        return {name: self._text_of(name) for name in names if os.path.lexists(self._inbox / name)}
+        return {name: self._text_of(name) for name in names if lies_at(self._inbox / name)}
 
     def _text_of(self, name: str) -> str | None:
         with os_errors.machine_faults("read", self._inbox / name):
@@ -173,10 +173,8 @@ class Spool:
                 clear(job.folder)
             raise
         try:
-            if record.members:
-                durable.make_new_folder(job.source)
-            for ending in record.stamps:
-                self._take(job, ending)
+            with os_errors.machine_faults(f"take {display.shown(self._inbox / record.name)} into", job.folder):
+                self._take_all(job)
         except durable.NotAsSeenError:
             self._undo(job)
             return None
@@ -184,10 +182,16 @@ class Spool:
             with suppress(MachineError):  # the fault is told already
                 self._undo(job)
             raise
-        if not all(map(_regular, job.files.values())) or not job.unchanged():
-            self._undo(job)
-            return None
         return job
+
+    def _take_all(self, job: Job) -> None:
+        """Move all files into their job. Raises NotAsSeenError, OSError, MachineError, DocumentError."""
+        if job.record.members:
+            durable.make_new_folder(job.source)
+        for ending in job.record.stamps:
+            self._take(job, ending)
+        if not all(map(_regular, job.files.values())) or not job.unchanged():
+            raise durable.NotAsSeenError
 
     def _take(self, job: Job, ending: str) -> None:
         """Move one file into its job. Raises NotAsSeenError, MachineError, DocumentError if it is not taken."""
@@ -197,7 +201,7 @@ class Spool:
                 try:
                     durable.move_new(held, target, tag=job.id)
                 except (durable.NotAsSeenError, MachineError) as error:
-                    if _stamped(held) == job.record.stamps[ending] or not os.path.lexists(target):
+                    if _stamped(held) == job.record.stamps[ending] or not lies_at(target):
                         self._blame(held, target, error)
                         raise
                     # moved, though the machine complained after: it is ours, and not to be left behind
@@ -281,7 +285,7 @@ class Spool:
             try:
                 with beneath(folder, name) as note, regular(note) as held:
                     source = note.with_name(note.name.removesuffix(NOTE_SUFFIX))
-                    there = any(os.path.lexists(f"{source}{ending}") for ending in job.record.stamps)
+                    there = any(lies_at(f"{source}{ending}") for ending in job.record.stamps)
                     if not there and is_ours(held.read_bytes()):  # else it is that of another file
                         durable.remove(note)
             except (FileNotFoundError, NotADirectoryError, NotRegularError):

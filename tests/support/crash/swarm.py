@@ -7,6 +7,7 @@ killed are forks; the last life of each run, which comes to its end, is lived by
 import logging
 import multiprocessing
 import os
+import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -19,8 +20,9 @@ from pathlib import Path
 import structlog
 from mounts import go_private, mount_memory
 from sampling import generator
+from strangers import Outside
 
-from crash import explorer, patient
+from crash import explorer, intruders, patient
 from crash.house import Change, House, Scenario, leave_nothing_to_chance
 from crash.reaper import Reaper, Step
 from ocrd.concurrency import threads
@@ -168,6 +170,14 @@ def run_full(scenario: Scenario) -> int:
         house.live_with_a_full_disk(full_at, expected)
         house.check_end(expected)
     return house.faults
+
+
+def meet_strangers(scenario: Scenario, cases: Iterable[tuple[int, str]]) -> intruders.Tally:
+    """Let strangers come before steps of an undisturbed life, each kind by its name."""
+    house = _houses(scenario)
+    expected, _ = _undisturbed(house)
+    outside = Outside(Path(tempfile.mkdtemp(prefix="outside-", dir=_small)))
+    return intruders.Intruder(house, outside, expected).meet(cases)
 
 
 def suffer(scenario: Scenario, role: str, fault: patient.Fault, late: dict[str, bytes]) -> patient.Told:
