@@ -68,7 +68,12 @@ class JobQueue:
 
     async def run(self, group: asyncio.TaskGroup, tools: Tools) -> None:
         """Run jobs as they come, each as a task of the group, until cancelled; then no job begins another page."""
-        tools = replace(tools, unkept=Window(tools.window.places), on_disk=self._its.on_disk)
+        tools = replace(
+            tools,
+            renderer=tools.renderer.telling(self._interrupt),
+            unkept=Window(tools.window.places),
+            on_disk=self._its.on_disk,
+        )
         try:
             while True:
                 await self._some.wait()
@@ -141,8 +146,6 @@ class JobQueue:
         try:
             return await attempt
         except MachineError as error:
-            if isinstance(error, StallError):
-                self._interrupt()
             return error
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
@@ -160,8 +163,10 @@ class JobQueue:
         finally:
             self._attempts.discard(attempt)
 
-    def _interrupt(self) -> None:
-        """Stop the other attempts: the share that they read from does not answer, and they hold the render workers."""
+    def _interrupt(self, stall: StallError) -> None:
+        """Stop all attempts: the share that they read from does not answer, and they hold the render workers."""
+        if not self._its.once:
+            self._its.failed(stall)
         for attempt in self._attempts:
             attempt.cancel()
 

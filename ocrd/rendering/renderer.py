@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,16 @@ class Renderer:
         """How sources are opened."""
         shared = self._slots.shared
         self._pool = Workers(workers, limits, partial(tasks.share, shared), descriptors=[shared.fd])
+        self._tell: Callable[[StallError], None] = lambda _: None
+
+    def telling(self, tell: Callable[[StallError], None]) -> Self:
+        """Return the same workers, for who is to be told at once when what they read does not answer.
+
+        Whoever called then may hear of it much later, if it must first come to the end of something else there.
+        """
+        told = copy(self)
+        told._tell = tell  # noqa: SLF001 - of another one of this class
+        return told
 
     def opening(self, how: Opening) -> Self:
         """Return the same pool, which opens sources in another way."""
@@ -205,4 +216,6 @@ class Renderer:
                 call = tasks.on_source, self.how, function, path
                 return await self._pool.run(*call, *args, seconds=seconds, about=about, pipe=pipe)
             except StallError as error:
-                raise StallError(f"Reading {shown(path)}: {error.what}", error.remedy) from error
+                stall = StallError(f"Reading {shown(path)}: {error.what}", error.remedy)
+                self._tell(stall)
+                raise stall from error

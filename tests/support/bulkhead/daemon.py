@@ -53,6 +53,7 @@ class Renderer:
 
     def __init__(self, *_: object) -> None:
         self._real = StillRenderer()
+        self._tell: Callable[[StallError], None] = lambda _: None
 
     async def count_pages(self, path: Path) -> int:
         with suppress(FileNotFoundError):
@@ -60,21 +61,33 @@ class Renderer:
         return 1
 
     async def open(self, path: Path) -> SourceFacts:
-        return await _in_worker(_at_once, self._real.open, path)
+        return await self._run(_at_once, self._real.open, path)
 
     async def page(self, path: Path, index: int, sizer: PageSizer, _: None, view: View, *, priority: int) -> PageImage:
-        return await _in_worker(_at_once, self._real.page, path, index, sizer, None, view, priority=priority)
+        return await self._run(_at_once, self._real.page, path, index, sizer, None, view, priority=priority)
 
     async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int], pipe: int) -> None:
-        await _in_worker(_at_once, self._real.searchable, path, pages, only, pipe)
+        await self._run(_at_once, self._real.searchable, path, pages, only, pipe)
 
     async def exchange_searchable(  # noqa: PLR0913, PLR0917 - as the real one
         self, path: Path, delivered: Path, pages: object, places: Mapping[int, int], total: int, pipe: int
     ) -> None:
-        await _in_worker(_at_once, self._real.exchange_searchable, path, delivered, pages, places, total, pipe)
+        await self._run(_at_once, self._real.exchange_searchable, path, delivered, pages, places, total, pipe)
 
     async def figures(self, path: Path, index: int, boxes: Sequence[Box], placement: Placement) -> list[bytes]:
-        return await _in_worker(_at_once, self._real.figures, path, index, boxes, placement)
+        return await self._run(_at_once, self._real.figures, path, index, boxes, placement)
+
+    async def _run(self, function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        try:
+            return await _in_worker(function, *args, **kwargs)
+        except StallError as error:
+            self._tell(error)
+            raise
+
+    def telling(self, tell: Callable[[StallError], None]) -> "Renderer":
+        told = Renderer()
+        told._tell = tell
+        return told
 
     async def close(self) -> None:
         """There is nothing to close."""

@@ -91,7 +91,7 @@ class Sequence:
         return bool(
             daemon
             and not any(self._lodgers.files(place, "inbox") for place in PLACES)
-            and not any(runner.busy for runner in daemon._everyone)
+            and not any(runner.busy for runner in daemon._runners)
             and all(runner.gone.is_set() for runner in daemon._reloader.leaving)
         )
 
@@ -170,8 +170,10 @@ class Sequence:
         self._file.write_text(self._text() + self._chance.choice(("max_attempts: none\n", "wrong: 1\n", "a: [\n")))
 
     def _write_half(self) -> None:
-        text = self._text()
-        self._file.write_text(text[: self._chance.randrange(len(text))])
+        """Write a part: whole lines, which may be right by chance, or the beginning of a word in quotes."""
+        lines = self._text().splitlines(keepends=True)
+        half = "".join(lines[: self._chance.randrange(len(lines))])
+        self._file.write_text(half + self._chance.choice(("", '"')))
 
     # -- the end --------------------------------------------------------------------------------------------------
 
