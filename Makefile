@@ -48,6 +48,10 @@ test-all: export OCRD_CRASH_PAIRS = 1
 test-all: export OCRD_CRASH_RUNS = 300
 test-all: export OCRD_KILL_SECONDS = 240
 test-all: export OCRD_LOAD_FILES = 20000
+test-all: export OCRD_BULKHEAD_HANGS = 0
+test-all: export OCRD_BULKHEAD_RELOADS = 3000
+test-all: export OCRD_BULKHEAD_STRANGERS = 0
+test-all: export OCRD_BULKHEAD_LIMITS = 11
 test-all: test
 
 lint: venv

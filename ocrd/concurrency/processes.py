@@ -37,6 +37,12 @@ def find(pid: int) -> Process | None:
     return None
 
 
+def offer_to_oom_killer(pid: int) -> None:
+    """Let the kernel end this process before any other where memory is short (proc(5), /proc/PID/oom_score_adj)."""
+    with suppress(OSError):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
+
+
 class Used(NamedTuple):
     """What a process has used since it began."""
 

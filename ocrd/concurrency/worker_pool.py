@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ocrd.concurrency.worker import Setup
-from ocrd.concurrency.worker_process import START, DeadError, OvertimeError, WorkerProcess, not_started
+from ocrd.concurrency.worker_process import START, DeadError, OvertimeError, StallError, WorkerProcess, not_started
 from ocrd.errors import MachineError
 
 R = TypeVar("R")
@@ -79,6 +79,8 @@ class Workers:
         self._closed = False
         self.turns = _Turns()
         """Who of the workers may run when."""
+        self._left: list[WorkerProcess] = []
+        """Processes that were killed and have not ended yet."""
         self._killed: dict[Hashable, list[float]] = {}
 
     @property
@@ -146,6 +148,9 @@ class Workers:
         deadline = time.monotonic() + _CLOSE
         while self._workers and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
+        for process in self._left:
+            if not process.alive:
+                process.end()
 
     async def _result(self, call: "_Call") -> Any:  # noqa: ANN401 - whatever the function returns
         """Wait for what a call returns. Raises what `WorkerProcess` does."""
@@ -208,8 +213,17 @@ class Workers:
             worker.call.worker = worker
             return worker.call
 
+    def left(self, process: WorkerProcess) -> None:
+        """Take over a process that was killed, until it has ended."""
+        with self._changed:
+            self._left.append(process)
+
     def start_process(self) -> WorkerProcess:
         """Start a process. Raises MachineError."""
+        with self._changed:
+            self._left, ended = [one for one in self._left if one.alive], [one for one in self._left if not one.alive]
+        for process in ended:
+            process.end()
         return WorkerProcess(self._setup, self._descriptors)
 
 
@@ -261,6 +275,10 @@ class _Worker(threading.Thread):
                 if call.future.cancelled():
                     return
                 good, answer = self.process.ask(call.function, call.arguments, call.seconds, call.pipe)
+        except StallError as error:
+            _answer(call.future.set_exception, error)
+            self._leave()
+            return
         except BaseException as error:  # noqa: BLE001 - raised again where the call was made
             _answer(call.future.set_exception, error)
             self._end()
@@ -273,6 +291,13 @@ class _Worker(threading.Thread):
     def _kill_if_cancelled(self, future: Future[Any]) -> None:
         if future.cancelled() and self.process:
             self.process.kill()
+
+    def _leave(self) -> None:
+        """Kill the process, and do not wait for its end: it may be long in coming."""
+        process, self.process = self.process, None
+        if process:
+            process.kill()
+            self._pool.left(process)
 
     def _end(self) -> None:
         process, self.process, self._starting = self.process, None, 0.0

@@ -72,6 +72,7 @@ class WorkerProcess:
             except OSError as error:
                 ours.close()
                 raise not_started(os.strerror(error.errno or 0)) from error
+        processes.offer_to_oom_killer(self.pid)
         self._socket = ours
         ours.settimeout(_LOOK)
         self._look: Callable[[], None] = self._look_at_start

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import copy
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,7 +64,7 @@ class Renderer:
 
         Whoever called then may hear of it much later, if it must first come to the end of something else there.
         """
-        told = copy(self)
+        told = copy.copy(self)
         told._tell = tell  # noqa: SLF001 - of another one of this class
         return told
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ocrd.daemon import pause
 from ocrd.engines.base import Engine, EngineInfo, EngineState
 from ocrd.errors import EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PagePreparer, PageSizer, PixelSize, Reading, Rung
@@ -92,8 +93,10 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
     """Be the factory that a configuration can name.
 
     Options: `seconds` a page, `window`, `fail_page` (index), `die` (at the first page), `prompt` (another one gives
-    another text), `says` (what every page reads as), `tally` (a file that gets a line for each page read).
+    another text), `says` (what every page reads as), `tally` (a file that gets a line for each page read), `retry`
+    (seconds between two tries of what the machine refused, instead of five).
     """
+    pause.RETRY_SECONDS = options.get("retry", pause.RETRY_SECONDS)
 
     def count(page: PageImage) -> None:
         if "tally" in options:

@@ -3,29 +3,40 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from pathlib import Path
 
+import limits
 import pytest
 from bulkhead import hang
 from bulkhead.hang import Life
 from bulkhead.pool import count_calls, let_hang, pool, reload
 from crash import swarm
 from crash.house import Scenario
-from mounts import why_not_private
+from house import Daemon, House, stop, wait_for
+from load import one_page_pdfs
+from mounts import go_private, mount_memory, why_not_private
 from sampling import generator, seed
 from strangers import KINDS
 
 from ocrd.output import front_matter
 from ocrd.storage.job import Rerun
 
-HANGS = int(os.environ.get("OCRD_BULKHEAD_HANGS", "12"))
+HANGS = int(os.environ.get("OCRD_BULKHEAD_HANGS", "10"))
 """Calls of each life that are let hang and fail, of some 700; 0: all."""
 
 RELOADS = int(os.environ.get("OCRD_BULKHEAD_RELOADS", "30"))
 """Random sequences of configurations."""
 STRANGERS = int(os.environ.get("OCRD_BULKHEAD_STRANGERS", "150"))
 """Strangers that come to each of these lives, of some 1500; 0: all."""
+LIMITS = int(os.environ.get("OCRD_BULKHEAD_LIMITS", "2"))
+"""Of 0 to 10 more than is in use, how many are tried of each thing that a machine has only so much of."""
 
 ORIGINAL = b"illustrated original"
 FACTS = {
@@ -104,3 +115,102 @@ def test_whatever_a_stranger_puts_at_the_next_name_harms_nothing_and_holds_up_no
     print(f"{scenario.name}: {steps} steps, {tally}")
     assert not tally.failures, "\n".join(tally.failures)
     assert tally.placed > tally.cases / 2
+
+
+Tighten = Callable[[Daemon, int], AbstractContextManager[None]]
+
+
+def room_of(role: str, root: Path) -> Tighten:
+    """Limit the room on the file system of one folder."""
+    return lambda _, more: limits.space(root / "scans" / role, more)
+
+
+def room_in_shared_memory(daemon: Daemon, more: int) -> AbstractContextManager[None]:
+    return limits.space(Path(f"/proc/{daemon.pid}/root/dev/shm"), more)
+
+
+TIGHTENED: dict[str, Callable[[Path], Tighten]] = {
+    "processes": lambda _: limits.processes,
+    "open files": lambda _: limits.open_files,
+    "memory": lambda _: limits.memory,
+    "shared memory": lambda _: room_in_shared_memory,
+    "inbox": partial(room_of, "inbox"),
+    "outbox": partial(room_of, "outbox"),
+    "archive": partial(room_of, "archive"),
+}
+
+
+def go_apart() -> None:
+    """Give a process a small /dev/shm and control groups of its own."""
+    limits.join_groups()
+    go_private()
+    mount_memory(Path("/dev/shm"), "size=1m")  # noqa: S108 - where it is
+
+
+FELT = {"processes", "open files", "outbox", "archive"}
+"""What a watch can't do without, so that it must have paused: of memory a worker's end is enough."""
+GROUPED = {"processes": "pids", "memory": "memory"}
+"""What control groups limit, and which."""
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, Daemon]]:
+    """Give a running daemon, and its house, where folders of the first watch have small file systems of their own."""
+    if reason := why_not_private():
+        pytest.skip(reason)
+    house = House(tmp_path_factory.mktemp("crowded"))
+    house.configure(("scans", "other"), retry=0.2)
+    places = [house.path(role) for role in ("inbox", "outbox", "archive")]
+    for place in places:
+        place.mkdir(exist_ok=True)
+        mount_memory(place, "size=4m")
+    daemon = house.start(preexec_fn=go_apart)
+    try:
+        wait_for(lambda: house.events("ready"))
+        yield house, daemon
+        assert stop(daemon) == 0
+    finally:
+        house.close()
+        limits.leave_no_group(daemon)
+        for place in places:
+            subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.parametrize("what", TIGHTENED)
+def test_what_a_machine_lacks_for_a_while_costs_a_while_and_nothing_else(
+    crowded: tuple[House, Daemon], what: str
+) -> None:
+    house, daemon = crowded
+    if reason := limits.why_not_grouped(GROUPED[what]) if what in GROUPED else "":
+        pytest.skip(reason)
+    tighten = TIGHTENED[what](house.root)
+    wanted: list[str] = []
+    paused_before = len(house.events("paused"))
+    pdfs = one_page_pdfs()
+    for more in (0, *sorted(generator("limits", what).sample(range(1, 11), LIMITS - 1))):
+        for worker in limits.children(daemon):
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)  # so that another one must be started
+        with tighten(daemon, more):
+            for watch in ("other", "scans"):
+                with suppress(OSError):  # where there is no room in the inbox, either
+                    part = house.path(f"inbox/{what} {more}.part", watch)
+                    part.write_bytes(next(pdfs))
+                    part.rename(part.with_suffix(".pdf"))
+                    wanted.append(f"{watch}/archive/{what} {more}.pdf")
+            deadline, before = time.monotonic() + 4, len(house.events("paused"))
+            while time.monotonic() < deadline and not lie_there(house, wanted):
+                if len(house.events("paused")) > before:
+                    deadline, before = min(deadline, time.monotonic() + 0.5), 10**6  # it is tried again, in vain
+                time.sleep(0.05)
+        wait_for(lambda: daemon.poll() is not None or lie_there(house, wanted), 60)
+        assert daemon.poll() is None, f"it ended with {daemon.returncode} at {more}"
+    pauses = len(house.events("paused")) - paused_before
+    print(f"{what}: {len(wanted)} sources, {pauses} pauses")
+    assert pauses or what not in FELT
+    assert not house.files("error") + house.files("error", "other")
+    assert not house.events("defect")
+
+
+def lie_there(house: House, names: list[str]) -> bool:
+    return all((house.root / name).exists() for name in names)

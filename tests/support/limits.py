@@ -1,0 +1,103 @@
+"""What a machine has only so much of, brought down to what a daemon uses, or a little more, and given back."""
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from house import Daemon
+
+BLOCK = 4096
+"""Bytes of a page of memory, in which such file systems count."""
+_GROUPS = Path("/sys/fs/cgroup")
+_FILES = {"pids": ("pids.current", "pids.max"), "memory": ("memory.usage_in_bytes", "memory.limit_in_bytes")}
+"""Of control groups, of the first version: what tells how much is in use, and what limits it."""
+_ROOMY = 2**40
+"""More than anybody uses."""
+
+
+@contextmanager
+def processes(daemon: Daemon, more: int) -> Iterator[None]:
+    """Let it have no more processes and threads than it has, but for these."""
+    with _grouped(daemon, "pids", more):
+        yield
+
+
+@contextmanager
+def memory(daemon: Daemon, more: int) -> Iterator[None]:
+    """Let it and its children have no more memory than they have, but for so many MiB."""
+    with _grouped(daemon, "memory", more << 20):
+        yield
+
+
+def why_not_grouped(controller: str) -> str:
+    """Say why no control group can limit something here; empty if one can."""
+    return "" if (_GROUPS / controller / "cgroup.procs").exists() else f"no control groups for {controller} (v1) here"
+
+
+def join_groups() -> None:
+    """Put this process into control groups of its own; what it has used before counts for none of them."""
+    for controller in _FILES:
+        if not why_not_grouped(controller):
+            group = _GROUPS / controller / f"ocrd-test-{os.getpid()}"
+            group.mkdir(exist_ok=True)
+            (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
+@contextmanager
+def _grouped(daemon: Daemon, controller: str, more: int) -> Iterator[None]:
+    used, most = _FILES[controller]
+    group = _GROUPS / controller / f"ocrd-test-{daemon.pid}"
+    (group / most).write_text(str(int((group / used).read_text()) + more))
+    try:
+        yield
+    finally:
+        (group / most).write_text(str(_ROOMY if controller == "memory" else "max"))
+
+
+def leave_no_group(daemon: Daemon) -> None:
+    """Remove the control groups of a daemon that has ended."""
+    for controller in _FILES:
+        with suppress(OSError):
+            (_GROUPS / controller / f"ocrd-test-{daemon.pid}").rmdir()
+
+
+@contextmanager
+def open_files(daemon: Daemon, more: int) -> Iterator[None]:
+    """Let it have no more files open than it has, but for these."""
+    highest = max(int(path.name) for path in Path(f"/proc/{daemon.pid}/fd").iterdir())
+    with _limit(daemon, resource.RLIMIT_NOFILE, highest + 1 + more):
+        yield
+
+
+@contextmanager
+def _limit(daemon: Daemon, what: int, most: int) -> Iterator[None]:
+    before = resource.prlimit(daemon.pid, what)
+    resource.prlimit(daemon.pid, what, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(daemon.pid, what, before)
+
+
+@contextmanager
+def space(folder: Path, more: int) -> Iterator[None]:
+    """Let there be no room on the file system of a folder, but for so many blocks."""
+    ballast = folder / ".ballast"
+    with ballast.open("wb", buffering=0) as file:
+        with suppress(OSError):
+            while file.write(bytes(BLOCK)):
+                pass
+        file.truncate(max(0, file.tell() - more * BLOCK))
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+def children(daemon: Daemon) -> list[int]:
+    """List the processes that it has started."""
+    return [
+        int(pid) for path in Path(f"/proc/{daemon.pid}/task").glob("*/children") for pid in path.read_text().split()
+    ]
