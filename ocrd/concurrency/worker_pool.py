@@ -148,9 +148,7 @@ class Workers:
         deadline = time.monotonic() + _CLOSE
         while self._workers and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
-        for process in self._left:
-            if not process.alive:
-                process.end()
+        self._see_off()
 
     async def _result(self, call: "_Call") -> Any:  # noqa: ANN401 - whatever the function returns
         """Wait for what a call returns. Raises what `WorkerProcess` does."""
@@ -199,6 +197,7 @@ class Workers:
 
     def take(self, worker: "_Worker") -> "_Call | None":
         """Wait for the next call; None if the worker is not needed any more."""
+        self._see_off()
         with self._changed:
             if worker not in self._workers:
                 self._lost -= 1  # it came back after all
@@ -218,12 +217,15 @@ class Workers:
         with self._changed:
             self._left.append(process)
 
-    def start_process(self) -> WorkerProcess:
-        """Start a process. Raises MachineError."""
+    def _see_off(self) -> None:
+        """Let go those that have ended by now."""
         with self._changed:
             self._left, ended = [one for one in self._left if one.alive], [one for one in self._left if not one.alive]
         for process in ended:
             process.end()
+
+    def start_process(self) -> WorkerProcess:
+        """Start a process. Raises MachineError."""
         return WorkerProcess(self._setup, self._descriptors)
 
 

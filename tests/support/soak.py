@@ -142,8 +142,9 @@ def told(seen: list[Usage]) -> int:
     return 1 if grown else 0
 
 
-_ROOM = {"rss": 16, "files": 4, "threads": 2, "children": 0, "children_rss": 64}
-"""How much more the last third may use than the second, at most, of each."""
+_ROOM = {"rss": 16, "files": 4, "threads": 2, "children": 1, "children_rss": 64}
+"""How much more the last third may use than the second, at most, of each: a worker that was killed at the share may be
+there with the one after it."""
 
 
 def most(seen: list[Usage], what: str) -> int:
