@@ -122,7 +122,7 @@ class Admission:
                 continue
             self._settling = self.inbox.tracker.settling > 0
             self._its.pause.succeeded(_LOOK)
-            if not (self._settling or self._news):  # what could not be examined is not there any more
+            if not (self._settling or self._news or self._examining):  # what could not be examined is there no more
                 self._its.pause.succeeded(_EXAMINE)
             self._idle()
             await _until(self.wake, self.inbox.tracker.next_due(), longest=self.inbox.every)
@@ -151,35 +151,37 @@ class Admission:
             self._examining = True
             try:
                 with self._its.own_defects():
-                    await self._examine([found for found in news if self._is_there(found)], count_pages)
-            except MachineError as error:
-                await self._its.pause.turn(self._its.failed(error, _EXAMINE))
-            else:
+                    await self._examine_all([found for found in news if self._is_there(found)], count_pages)
                 self._its.pause.succeeded(_EXAMINE)
+            except MachineError as error:
+                for found in news:
+                    self.inbox.tracker.forget(found.settled.path)  # so that a later look finds it again
+                await self._its.pause.turn(self._its.failed(error, _EXAMINE))
+                self._look_again()
             self._examining = False
             self._idle()
 
-    async def _examine(self, news: list[_Found], count_pages: PageCounter) -> None:
-        """Put what is complete into the batch. Raises what kept one from being examined, to be found again later."""
-        tasks = [asyncio.create_task(self.inbox.examine(found.settled, count_pages)) for found in news]
+    async def _examine_all(self, news: list[_Found], count_pages: PageCounter) -> None:
+        """Examine these beside each other, until one can't be. Raises what the first one does that can't be."""
+        tasks = [asyncio.create_task(self._examine(found, count_pages)) for found in news]
         try:
             if tasks:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         finally:
             for task in tasks:
                 task.cancel()  # the others would keep the render workers waiting for the same share
-        errors = []
-        for found, pages in zip(news, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
-            if isinstance(pages, BaseException):
-                self.inbox.tracker.forget(found.settled.path)
-                errors.append(pages)
-            elif pages is not None:
-                self._batch.add(replace(found, pages=pages), pages, time.monotonic())
-                self._due.set()
-            if not isinstance(pages, int):  # it failed, or is put off
-                self._look_again()
-        if errors:
-            raise next((one for one in errors if not isinstance(one, asyncio.CancelledError)), errors[0])
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ended:
+            if error and not isinstance(error, asyncio.CancelledError):
+                raise error
+
+    async def _examine(self, found: _Found, count_pages: PageCounter) -> None:
+        pages = await self.inbox.examine(found.settled, count_pages)
+        if pages is None:  # it is put off
+            self._look_again()
+        else:
+            self._batch.add(replace(found, pages=pages), pages, time.monotonic())
+            self._due.set()
 
     def _look_again(self) -> None:
         self._settling = True
