@@ -111,8 +111,8 @@ def _check_metrics(settings: schema.Config, path: Path) -> Iterator[OcrdError]:
     what = f"metrics.listen {display.shown(listen)}"
     if not listen:
         return
-    told = status.read(path)
-    if told and status.judged(told, time.time()).state in _LISTENING:
+    found = status.read(path)
+    if found and status.judged(found, time.time()).state in _LISTENING:
         _say(what, "the daemon that runs listens there")
         return
     try:
@@ -190,17 +190,17 @@ def _check_engine(settings: schema.Config) -> Iterator[OcrdError]:
         return
     with _messages_kept() as (terminal, messages):
         try:
-            told: str | OcrdError = asyncio.run(_try_engine(engine, Console(file=terminal)))
+            found: str | OcrdError = asyncio.run(_try_engine(engine, Console(file=terminal)))
         except OcrdError as error:
-            told = error
+            found = error
         except Exception as error:  # noqa: BLE001 - as above
-            told = _of_ones_own(error)
-    if isinstance(told, str):
-        _say(what, told)
+            found = _of_ones_own(error)
+    if isinstance(found, str):
+        _say(what, found)
         return
     for message in messages:
         _console.print(Text(f"      {display.shown(message)}", "dim"))
-    yield _complain(what, told)
+    yield _complain(what, found)
 
 
 def _of_ones_own(error: Exception) -> ConfigError:

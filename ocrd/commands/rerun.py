@@ -101,8 +101,8 @@ def _wishes(names: Sequence[str], pages: str, watches: Sequence[Watch], refused:
 
 def _waited(jobs: Mapping[str, Wish], config: Path) -> list[DocumentError]:
     """Wait for these jobs, print what got better, and return what is wrong."""
-    told = status.read(config)
-    if told is None or status.judged(told, time.time()).state in _NOT_RUNNING:
+    known = status.read(config)
+    if known is None or status.judged(known, time.time()).state in _NOT_RUNNING:
         remedy = "Start it, or call `ocrd once`. What was asked for stays asked for."
         return [DocumentError("No ocrd runs that would read them now.", remedy)]
     with ProgressBars() as bars:

@@ -105,8 +105,8 @@ def _checked(
         lines = dict(_lines(root, ())) if root else {}
         problems = [_Problem(where, f"the key {where[-1]!r} stands twice") for where in _doubles(root, ())]
     except yaml.YAMLError as error:
-        told = _NO_FILE.sub("", " ".join(str(error).split()))
-        raise ConfigError(f"{path} is not valid YAML: {told}.", "Mend the line that it names.") from error
+        message = _NO_FILE.sub("", " ".join(str(error).split()))
+        raise ConfigError(f"{path} is not valid YAML: {message}.", "Mend the line that it names.") from error
     except (ValueError, LookupError, AttributeError, TypeError) as error:  # PyYAML does not translate all of them
         what = f"{path} has a value that does not fit its tag (!!…): {error}."
         raise ConfigError(what, "Leave out the tag, or mend the value.") from error

@@ -219,13 +219,13 @@ class _Program:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         """Start it. What it reads is a file in memory, which no slow reader holds up."""
-        with open(os.memfd_create("ocrd-hook"), "w+b") as told:
-            told.write(json.dumps(self._known).encode())
-            told.seek(0)
+        with open(os.memfd_create("ocrd-hook"), "w+b") as facts:
+            facts.write(json.dumps(self._known).encode())
+            facts.seek(0)
             return subprocess.Popen(  # noqa: S603 - the owner's own program
                 self.command,
                 env=os.environ | variables(self._known),
-                stdin=told,
+                stdin=facts,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that all that it starts can be ended with it

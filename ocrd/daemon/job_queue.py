@@ -177,8 +177,8 @@ class JobQueue:
         elif isinstance(error, _DefectError) or time.monotonic() - met.all_well < _SOON:
             met.put_off += 1
             seconds = min(pause.RETRY_SECONDS * 2 ** (met.put_off - 1), _LONGEST)
-            told = {"reason": error.what, "remedy": error.remedy, "seconds": seconds}
-            self._its.log.warning("put off", source=shown(job.record.name), job=job.id, **told)
+            words = {"reason": error.what, "remedy": error.remedy, "seconds": seconds}
+            self._its.log.warning("put off", source=shown(job.record.name), job=job.id, **words)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), seconds)
         else:

@@ -142,23 +142,23 @@ def _boxes(places: str) -> tuple[Box, ...]:
 
 def _with_tables_in_place(blocks: list[Block]) -> list[Block]:
     """Move each table from behind its caption to the nearest of the tables' tags without text right before."""
-    told: list[Block] = []
+    found: list[Block] = []
     empty: list[Block] = []
     for block in blocks:
         start = block.text.find("<table") if block.label in _OF_THEM else -1
         if start >= 0:
             caption = block._replace(text=block.text[:start].rstrip())
             table = min(empty, key=lambda one: _distance(one, caption), default=Block("table", (), ""))
-            told = [one for one in told if one is not table]
+            found = [one for one in found if one is not table]
             pair = [caption, table._replace(text=block.text[start:])]
-            told += pair[::-1] if _below(caption, table) else pair
+            found += pair[::-1] if _below(caption, table) else pair
         else:
-            told.append(block)
+            found.append(block)
         if block.label == "table" and not block.text:
             empty.append(block)
         elif block.label not in _OF_THEM:
             empty = []
-    return told
+    return found
 
 
 def _distance(one: Block, other: Block) -> float:

@@ -61,8 +61,8 @@ def _with_tables(text: str) -> str:
 
 
 def _as_html(rows: "re.Match[str]") -> str:
-    told = []
+    lines = []
     for row in rows[0].split("<nl>"):
         cells = "".join(f"<td>{escape(cell.strip(), quote=False)}</td>" for cell in _CELL.split(row)[1:])
-        told.append(f"<tr>{cells}</tr>" if cells else "")
-    return f"\n<table>{''.join(told)}</table>\n"
+        lines.append(f"<tr>{cells}</tr>" if cells else "")
+    return f"\n<table>{''.join(lines)}</table>\n"

@@ -36,15 +36,15 @@ def as_markdown(text: str) -> str:
         return text
     if not _is_whole(tags, cut_off=text.lstrip().startswith(tags[0][0])):
         return text
-    told: list[str] = []
+    pieces: list[str] = []
     start = 0
     lists: list[int] = []  # of each open list the number of its last item, -1 if it has none
     links: list[str] = []
     for tag in tags:
-        told.append(text[start : tag.start()])
+        pieces.append(text[start : tag.start()])
         start = tag.end()
-        told.append(_written(tag, lists, links))
-    return re.sub(r"\n[ \t]*\n\s*\n", "\n\n", "".join([*told, text[start:]]))
+        pieces.append(_written(tag, lists, links))
+    return re.sub(r"\n[ \t]*\n\s*\n", "\n\n", "".join([*pieces, text[start:]]))
 
 
 def _is_whole(tags: "list[re.Match[str]]", *, cut_off: bool) -> bool:

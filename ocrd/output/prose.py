@@ -278,9 +278,9 @@ class _Lines:
         indent = len(gap[0].expandtabs(4)) if gap else 0
         bare = text.strip(" \t")
         end = "  " if bare and text.endswith("  ") else ""
-        told = self._block(bare, indent) if bare else ""
+        text = self._block(bare, indent) if bare else ""
         self._before = bare
-        return f"{told}{end}" if bare else ""
+        return f"{text}{end}" if bare else ""
 
     def _block(self, text: str, indent: int) -> str:
         item = _ITEM.match(text)

@@ -32,18 +32,18 @@ async def make(document: Document, watch: Watch, materials: Materials, on_disk: 
     for part in split.parts(document, watch.split):
         if kinds.PDF.name in watch.outputs and not watch.separators_in_pdf:
             part = replace(part, not_in_pdf=split.separation(part, watch.split))  # noqa: PLW2901 - what all are told
-        wanted, told = list(kinds.named(watch.outputs)), part
+        wanted, document_part = list(kinds.named(watch.outputs)), part
         for kind in sorted(wanted, key=lambda kind: not isinstance(kind, ScanKind)):  # the others tell of its failure
             try:
-                files[split.ending(part, kind.ending)] = await _made(kind, told, materials, on_disk)
+                files[split.ending(part, kind.ending)] = await _made(kind, document_part, materials, on_disk)
             except (DocumentError, PageError) as error:
                 event = f"no {kind.name}"
                 log.warning(event, source=shown(document.source), reason=str(error))
-                told = replace(told, failures=(*told.failures, str(error)))
+                document_part = replace(document_part, failures=(*document_part.failures, str(error)))
                 if kinds.MARKDOWN not in wanted:
                     wanted.append(kinds.MARKDOWN)
                     files[split.ending(part, kinds.MARKDOWN.ending)] = await _made(
-                        kinds.MARKDOWN, told, materials, on_disk
+                        kinds.MARKDOWN, document_part, materials, on_disk
                     )
     return files
 

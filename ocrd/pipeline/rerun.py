@@ -219,9 +219,9 @@ async def _read(  # noqa: PLR0913, PLR0917 - one document's facts and tools
     return replace(document, pages=good)
 
 
-def _numbers_in(told: object) -> list[int]:
+def _numbers_in(numbers: object) -> list[int]:
     """Read what a sidecar tells, which anybody can have written."""
-    return [number for number in told if isinstance(number, int)] if isinstance(told, list) else []
+    return [number for number in numbers if isinstance(number, int)] if isinstance(numbers, list) else []
 
 
 def _with_new_names(pages: Sequence[PageResult], job_id: str) -> tuple[tuple[PageResult, ...], dict[str, str]]:

@@ -292,13 +292,13 @@ def _straight(sight: Sight, pieces: "Array") -> "Array":
     """Tell which pieces are one straight stroke: their pixels hardly leave a line."""
     import numpy as np
 
-    told = []
+    round_ones = []
     for piece in pieces:
         left, top, width, height = sight.pieces[piece, :4]
         rows, columns = np.nonzero(sight.labels[top : top + height, left : left + width] == piece + 1)
         spread = np.linalg.eigvalsh(np.cov(rows, columns))
-        told.append(math.sqrt(max(0.0, spread[0])) < 1.1 + 0.01 * max(width, height))
-    return np.array(told, dtype=bool)
+        round_ones.append(math.sqrt(max(0.0, spread[0])) < 1.1 + 0.01 * max(width, height))
+    return np.array(round_ones, dtype=bool)
 
 
 def _crowd(sight: Sight) -> float:

@@ -64,9 +64,9 @@ class Renderer:
 
         Whoever called then may hear of it much later, if it must first come to the end of something else there.
         """
-        told = copy(self)
-        told._tell = tell  # noqa: SLF001 - of another one of this class
-        return told
+        other = copy(self)
+        other._tell = tell  # noqa: SLF001 - of another one of this class
+        return other
 
     def opening(self, how: Opening) -> Self:
         """Return the same pool, which opens sources in another way."""

@@ -91,8 +91,8 @@ def _pdf_has_end(head: bytes, size: int) -> bool:
 
     Any other PDF tells only when it is parsed.
     """
-    told = _LINEAR.search(head)
-    return not told or int(told[1]) <= size
+    declared = _LINEAR.search(head)
+    return not declared or int(declared[1]) <= size
 
 
 def _boxes_have_end(file: BinaryIO, size: int) -> bool:

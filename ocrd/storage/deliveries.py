@@ -343,10 +343,10 @@ def numbers(delivered: Delivered) -> list[int]:
 
 def problems(delivered: Delivered) -> list[int]:
     """List the pages that a document says somebody should look at, from 1 in the source."""
-    told, pages = delivered.facts.get("problems"), delivered.facts.get("pages")
-    if not isinstance(told, list):  # JSON has it at each page
-        told = [page for page in pages if not _is_sound(page)] if isinstance(pages, list) else []
-    numbers = {page.get("page") for page in told if isinstance(page, dict)}
+    listed, pages = delivered.facts.get("problems"), delivered.facts.get("pages")
+    if not isinstance(listed, list):  # JSON has it at each page
+        listed = [page for page in pages if not _is_sound(page)] if isinstance(pages, list) else []
+    numbers = {page.get("page") for page in listed if isinstance(page, dict)}
     return sorted(number for number in numbers if isinstance(number, int))
 
 

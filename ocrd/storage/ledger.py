@@ -280,8 +280,8 @@ def _entry_of(outbox: Path, place: Place) -> Entry | None:
         return None
     name = "/".join(place)
     kind = "linked" if facts["status"] == "duplicate" else "delivered"
-    told: dict[str, Any] = {key: facts[key] for key in ("date", "source", "sha256", "pages", "status")}
-    return Entry(job=_found_as(facts["date"], name), kind=kind, sidecar=name, **told)
+    known: dict[str, Any] = {key: facts[key] for key in ("date", "source", "sha256", "pages", "status")}
+    return Entry(job=_found_as(facts["date"], name), kind=kind, sidecar=name, **known)
 
 
 def _found_as(date: str, sidecar: str) -> str:

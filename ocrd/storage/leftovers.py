@@ -68,8 +68,8 @@ def of(watch: Watch) -> Iterator[Leftover]:
         for name in names:
             path = folder / name
             if name.endswith(NOTE_SUFFIX) and not _has_source(path) and front_matter.is_own_note(_read(path)):
-                told = "a note without the file that it is about"
-                yield Leftover(watch, "error", str(path.relative_to(watch.error)), told)
+                why = "a note without the file that it is about"
+                yield Leftover(watch, "error", str(path.relative_to(watch.error)), why)
 
 
 def baks(outbox: Path, name: str) -> list[Path]:

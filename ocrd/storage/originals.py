@@ -192,10 +192,10 @@ def _names(folder: Path) -> list[str]:
         return os.listdir(folder) if folder.is_dir() else []
 
 
-def _really_called(folder: Path, told: str) -> str | None:
+def _really_called(folder: Path, named: str) -> str | None:
     """Find the path below a folder that a document tells, spelled as for a person; None if there is none."""
     found = Path()
-    for part in Path(told).parts:
+    for part in Path(named).parts:
         names = [part] if os.path.lexists(folder / found / part) else _names(folder / found)
         name = next((name for name in names if shown(name) == shown(part)), None)
         if name is None:

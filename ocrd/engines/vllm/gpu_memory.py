@@ -201,8 +201,8 @@ class Card:
     @property
     def memory(self) -> CardMemory | None:
         """What the card said last, if that is fresh."""
-        told = self._told
-        return told[1] if told and self._clock() - told[0] <= FRESH else None
+        known = self._told
+        return known[1] if known and self._clock() - known[0] <= FRESH else None
 
     def watch(self) -> None:
         """Begin to ask."""

@@ -35,19 +35,19 @@ def missing(model: str, revision: str | None) -> dict[str, int]:
     from huggingface_hub.utils import filter_repo_objects
 
     try:
-        told = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=20)
+        listing = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=20)
     except (OSError, ValueError, HfHubHTTPError, OfflineModeIsEnabled) as error:
         log.debug("the files of %s can't be listed: %s", model, error)
         return {}
     except Exception as error:  # noqa: BLE001 - the kinds of a failed connection differ between its versions
         log.debug("the files of %s can't be listed: %r", model, error)
         return {}
-    sizes = {file.rfilename: file.size or 0 for file in told.siblings or ()}
+    sizes = {file.rfilename: file.size or 0 for file in listing.siblings or ()}
     wanted = filter_repo_objects(sizes, ignore_patterns=list(LEFT_OUT))
     return {
         name: sizes[name]
         for name in wanted
-        if not isinstance(try_to_load_from_cache(model, name, revision=told.sha), str)
+        if not isinstance(try_to_load_from_cache(model, name, revision=listing.sha), str)
     }
 
 
