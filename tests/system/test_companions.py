@@ -135,7 +135,7 @@ def test_what_counts_is_what_stood_there_at_the_claim(house: House) -> None:
         ("&a [*a]", "repeats a part of itself"),
         ("a: &a [1,1]\nb: [*a, *a]\n", "repeats a part of itself"),
         ("? [1]\n: 2\n", "is not valid YAML"),
-        ("languages: [2026-99-99]\n", "is not valid YAML"),
+        ("languages: [2026-99-99]\n", "does not fit its tag"),
         ("!!python/object/apply:os.system [true]", "is not valid YAML"),
         (b"languages: [\xff]\n", "is not UTF-8"),
         ("#" * (MOST + 1), f"has more than {MOST} bytes"),
