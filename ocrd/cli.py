@@ -345,7 +345,7 @@ def tidy(
     """Show what lies about: old sidecars that reruns kept (.bak), their pictures, notes without their file."""
     from ocrd.commands import tidy as tidying
     from ocrd.config import loader
-    from ocrd.display import shown
+    from ocrd.display import counted, shown
 
     watches = loader.load(config).watches
     lying = tidying.found(watches)
@@ -353,7 +353,7 @@ def tidy(
         for leftover in lying:
             print(f"{shown(leftover.path)}  ({leftover.why})")
         if lying:
-            print(f"{len(lying)} file(s). To move them away: ocrd tidy --to FOLDER")
+            print(f"{counted(len(lying), 'file')}. To move all of it away: ocrd tidy --to FOLDER")
     else:
         for path in tidying.move(lying, folder, watches):
             print(shown(path))

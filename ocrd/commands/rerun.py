@@ -111,10 +111,11 @@ def _waited(jobs: Mapping[str, Wish], config: Path) -> list[DocumentError]:
     print(counts)
     wrong = []
     if unread:
-        wrong.append(DocumentError(f"{unread} document(s) could not be read again.", "The log says why (not reread)."))
+        what = f"Of {counted(unread, 'document')} no page could be read again."
+        wrong.append(DocumentError(what, "The log says why (not reread)."))
     if left:
         remedy = "Is it hanging (ocrd status)? What was asked for stays asked for."
-        wrong.append(DocumentError(f"{len(left)} document(s) were not read again yet.", remedy))
+        wrong.append(DocumentError(f"Of {counted(len(left), 'document')} no page was read again yet.", remedy))
     return wrong
 
 

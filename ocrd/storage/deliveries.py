@@ -211,7 +211,7 @@ def _moved(name: str, watches: Sequence[Watch]) -> list[Delivered]:
     if digests:  # of several with the same content, those whose name is the same, and that the ledger does not place
         found = [one for one in found if _is_called(one, named.get(one.watch.name))] or found
         found = [one for one in found if not _in_ledger(one)] or found
-    return found
+    return [look(one.watch, one.sidecar) for one in found]  # so far only some of its facts were read
 
 
 def _is_called(delivered: Delivered, path: Path | None) -> bool:

@@ -564,8 +564,9 @@ def test_all_pages_with_problems_are_read_again_and_counted(
     assert "No ocrd runs that would read them now." in told.stderr
     for request in house.path(".inbox.ocrd-work").glob("rerun-*.json"):
         request.unlink()
+    before = len(house.events("ready"))
     daemon = house.start()
-    wait_for(lambda: house.events("ready"))
+    wait_for(lambda: len(house.events("ready")) > before)
     told = ocrd("rerun", "--problems", "--wait")
     assert told.returncode == 65, "one original is gone"
     assert "The original of a.md is neither in" in told.stderr

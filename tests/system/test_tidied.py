@@ -121,6 +121,14 @@ def test_a_sidecar_in_another_folder_is_found_by_its_old_name_and_its_scans(
     assert "better" in house.path(f"outbox/{target}{ending}").read_text()
 
 
+def test_a_moved_sidecar_still_tells_its_problems(house: House, ocrd: Callable[..., Any]) -> None:
+    pages = {"text_layer": "ignore", "second_readings": []}
+    delivered(house, "a.pdf", watch={"pages": pages}, fail_page=1)
+    move(house.path("outbox/a.md"), "2026/b.md")
+    told = ocrd("rerun", "a.pdf", "--problems")
+    assert f"Asked for 1 page of {house.path('outbox/2026/b.md')}" in told.stdout, told.stderr
+
+
 def test_a_sidecar_without_front_matter_is_known_by_its_name_after_it_was_moved(
     house: House, ocrd: Callable[..., Any]
 ) -> None:
