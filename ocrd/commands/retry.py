@@ -17,7 +17,7 @@ from ocrd.output import front_matter
 from ocrd.storage import durable, file_group, naming
 from ocrd.storage.roles import Identity
 from ocrd.storage.safe_paths import NotRegularError, regular
-from ocrd.storage.spool import NOTE_SUFFIX
+from ocrd.storage.spool import NOTE_SUFFIX, read_note
 
 Refused = tuple[Watch, Settled]
 """A source in an error folder, and the watch that it came from."""
@@ -83,7 +83,7 @@ def _note_of(source: Settled) -> bytes:
     """Read the note beside a source; nothing if there is none."""
     try:
         with regular(source.path.with_name(source.path.name + NOTE_SUFFIX)) as held:
-            return held.read_bytes()
+            return read_note(held)
     except (OSError, NotRegularError):
         return b""
 

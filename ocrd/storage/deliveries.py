@@ -23,6 +23,9 @@ from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import NotRegularError, beneath, regular
 from ocrd.storage.sidecar_walk import identity_at, sidecars
 
+_MOST = 2**29
+"""Bytes of a delivered text: one of thousands of pages with all its pictures is smaller."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
@@ -362,7 +365,13 @@ def facts_in(name: str, data: bytes) -> dict[str, Any]:
 def read(folder: Path, name: str) -> bytes:
     """Read a file below a shared folder, through no link. Raises DocumentError if there is none, MachineError."""
     with machine_faults("read", folder / name), _opened(folder, name) as opened:
-        return opened.read_bytes()
+        if opened.stat().st_size > _MOST:
+            raise DocumentError(
+                f"{shown(folder / name)} is larger than any file that ocrd reads again ({_MOST >> 20} MiB).",
+                "Is it another's? Then move it away.",
+            )
+        with opened.open("rb") as file:
+            return file.read(_MOST)
 
 
 def copy(folder: Path, name: str, target: Path) -> None:

@@ -73,6 +73,8 @@ _OURS = re.compile(
 )
 """What a job's folder holds of ours once its source is gone, by paths in it."""
 NOTE_SUFFIX = ".error.md"
+_LONGEST_NOTE = 2**20
+"""Bytes."""
 
 
 class Spool:
@@ -286,7 +288,7 @@ class Spool:
                 with beneath(folder, name) as note, regular(note) as held:
                     source = note.with_name(note.name.removesuffix(NOTE_SUFFIX))
                     there = any(lies_at(f"{source}{ending}") for ending in job.record.stamps)
-                    if not there and is_ours(held.read_bytes()):  # else it is that of another file
+                    if not there and is_ours(read_note(held)):  # else it is that of another file
                         durable.remove(note)
             except (FileNotFoundError, NotADirectoryError, NotRegularError):
                 return
@@ -421,6 +423,12 @@ class Spool:
             job.update(refusal=refusal_of(damage))
             return job
         return None
+
+
+def read_note(path: Path) -> bytes:
+    """Read what may be a note of ours, as far as one can be long. Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(_LONGEST_NOTE)
 
 
 def ask_for_rerun(work: Path, record: JobRecord) -> str:

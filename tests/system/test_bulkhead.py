@@ -198,7 +198,7 @@ def test_what_a_machine_lacks_for_a_while_costs_a_while_and_nothing_else(
                     part.write_bytes(next(pdfs))
                     part.rename(part.with_suffix(".pdf"))
                     wanted.append(f"{watch}/archive/{what} {more}.pdf")
-            deadline, before = time.monotonic() + 4, len(house.events("paused"))
+            deadline, before = time.monotonic() + 15, len(house.events("paused"))
             while time.monotonic() < deadline and not lie_there(house, wanted):
                 if len(house.events("paused")) > before:
                     deadline, before = min(deadline, time.monotonic() + 0.5), 10**6  # it is tried again, in vain

@@ -9,7 +9,7 @@ from house import House
 
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import Access, FileStamp, Settled
-from ocrd.storage import durable, naming, safe_paths
+from ocrd.storage import deliveries, durable, naming, safe_paths
 from ocrd.storage.job import Job
 from ocrd.storage.spool import Spool
 
@@ -179,3 +179,25 @@ def test_nobody_looks_into_the_work_folder_who_may_not_read_results(house: House
         work.chmod(0o775)
     assert house.start("once").wait(30) == 0
     assert stat.S_IMODE(work.stat().st_mode) == left
+
+
+def test_a_socket_is_no_file(tmp_path: Path) -> None:
+    os.mknod(tmp_path / "a.md", stat.S_IFSOCK | 0o644)
+    with pytest.raises(safe_paths.NotRegularError), safe_paths.regular(tmp_path / "a.md"):
+        pass
+    assert not durable.same_file(tmp_path / "a.md", tmp_path / "a.md")
+
+
+def test_a_sidecar_without_end_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.md").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(DocumentError, match="larger than any file that ocrd reads again"):
+        deliveries.read(tmp_path, "a.md")
+
+
+def test_what_lies_at_a_path_that_can_not_be_looked_at_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert safe_paths.lies_at(tmp_path / "loop")
+    assert not safe_paths.lies_at(tmp_path / "absent")
+    with pytest.raises(OSError, match="symbolic links"):
+        safe_paths.lies_at(tmp_path / "loop" / "inside")

@@ -118,6 +118,7 @@ class _Case:
         self.met = 0
         self.struck: Call | None = None
         self.told = False
+        self._told_to_end = 0.0
         self._in_loop: list[Call] = []
 
     # -- the disk -------------------------------------------------------------------------------------------------
@@ -186,6 +187,7 @@ class _Case:
             self._lodgers.daemon._hangup.set()  # type: ignore[union-attr]
         self._lodgers.drop("b.pdf", b"source b", "b")
         await until(lambda: self.struck or self._done("a"), "neither a fault nor an end")
+        self._told_to_end = time.monotonic()
         if not self.struck:
             return
         if self._kind != "fails once":
