@@ -70,18 +70,20 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
     digest = facts.get("sha256")
     others: list[Path] = []
     for folder in (watch.archive, watch.error):
-        for candidate in _at_its_place(folder, named, members):
-            if digest is None or _digest(candidate) == digest:
-                return replace(candidate, others=tuple(others))
-            others.append(candidate.path)
+        with machine_faults("look for the original in", folder):
+            for candidate in _at_its_place(folder, named, members):
+                if digest is None or _digest(candidate) == digest:
+                    return replace(candidate, others=tuple(others))
+                others.append(candidate.path)
     for folder in (watch.archive, watch.error) if digest else ():
         if members:
             moved = _moved_groups(folder, named, members)
         else:
             moved = chain(_moved_files(folder, named, str(digest)), _unlisted_groups(folder, named))
-        for candidate in moved:
-            if _digest(candidate) == digest:
-                return replace(candidate, others=tuple(others))
+        with machine_faults("look for the original in", folder):
+            for candidate in moved:
+                if _digest(candidate) == digest:
+                    return replace(candidate, others=tuple(others))
     return None
 
 
