@@ -24,7 +24,7 @@ SUPPORT = Path(__file__).parent / "support"
 
 FIRST = (
     "test_crash",  # takes longest, and what both cores have
-    *("test_faults", "test_systemd", "test_arrival"),  # mostly wait
+    *("test_faults", "test_systemd", "test_arrival", "test_bulkhead"),  # mostly wait
     *("test_quality", "test_load", "test_killing", "test_samples", "test_rerun", "test_split"),
     *("test_engine", "test_two_engines", "test_random_kills", "test_whole_daemon"),  # of vllm/
 )

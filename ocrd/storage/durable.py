@@ -97,7 +97,7 @@ def folder_new(path: Path, files: Iterable[Path], *, tag: str) -> None:
         try:
             _share(temporary, folder=True)
             for file in files:
-                with machine_faults(f"copy {shown(file)} into", path):
+                with machine_faults(f"copy {shown(file)} to", temporary / file.name):
                     _write(temporary / file.name, file.read_bytes())
             sync_folder(temporary)
             _rename_new(temporary, path)

@@ -76,11 +76,11 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
                     return replace(candidate, others=tuple(others))
                 others.append(candidate.path)
     for folder in (watch.archive, watch.error) if digest else ():
+        if members:
+            moved = _moved_groups(folder, named, members)
+        else:
+            moved = chain(_moved_files(folder, named, str(digest)), _unlisted_groups(folder, named))
         with machine_faults("look for the original in", folder):
-            if members:
-                moved = _moved_groups(folder, named, members)
-            else:
-                moved = chain(_moved_files(folder, named, str(digest)), _unlisted_groups(folder, named))
             for candidate in moved:
                 if _digest(candidate) == digest:
                     return replace(candidate, others=tuple(others))

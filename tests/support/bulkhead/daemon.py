@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
-from crash.house import ENDINGS, ROLES, StillRenderer, illustrated
+from crash.house import ROLES, StillRenderer, illustrated
 from simulated import SimulatedEngine
 
 from bulkhead.calls import unseen
@@ -243,10 +243,6 @@ class Lodgers:
             self.complaints.append(repr(event))
         raise structlog.DropEvent
 
-    def held_up(self, watch: str) -> bool:
-        """Whether a watch is paused."""
-        return bool(self.daemon and any(r.its.pause.reason for r in self.daemon._runners if r.watch.name == watch))
-
     def idle(self, watch: str) -> bool:
         """Whether a watch has nothing left to do."""
         return bool(
@@ -257,16 +253,6 @@ class Lodgers:
                 if r.watch.name == watch
             )
             and not self.files(watch, "inbox")
-        )
-
-    def delivered(self, watch: str, sources: Mapping[str, bytes], outputs: Sequence[str] = ("markdown",)) -> bool:
-        """Whether each of these sources lies in the archive, or refused in the error folder, with its files."""
-        bad = {name for name, data in sources.items() if data.startswith(b"bad")}
-        wanted = {str(Path(name).with_suffix(ENDINGS[kind])) for name in sources.keys() - bad for kind in outputs}
-        return (
-            sources.keys() - bad <= set(self.files(watch, "archive"))
-            and bad <= set(self.files(watch, "error"))
-            and wanted <= set(self.files(watch, "outbox"))
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 from mounts import go_private, mount_memory
 
-from bulkhead import daemon, hang, reloads
+from bulkhead import daemon, hang, lodging, reloads
 from bulkhead.calls import Calls
 
 _root: Path
@@ -51,3 +51,8 @@ def let_hang(life: hang.Life, cases: Iterable[tuple[int, hang.Kind]]) -> hang.Ta
 def reload(seeds: list[str]) -> reloads.Tally:
     """Let configurations come one after the other, as each of these seeds has it."""
     return reloads.explore(daemon.Lodgers(_root), seeds)
+
+
+def live_with_strangers(kind: str) -> list[str]:
+    """Let a daemon live among strangers of this kind."""
+    return lodging.live_with(kind, daemon.Lodgers(_root))

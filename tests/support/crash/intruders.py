@@ -48,7 +48,7 @@ class Intruder:
             self._house.build()
             self._house._cure = self._cure  # type: ignore[method-assign]
             try:
-                with _ends_in_time():
+                with ends_in_time():
                     steps = self._house.live_on(lambda steps, number=number, kind=kind: self._come(steps, number, kind))
                 step = steps[number - 1] if number <= len(steps) else None
                 self._check_end()
@@ -88,7 +88,9 @@ class Intruder:
 
 
 @contextmanager
-def _ends_in_time() -> Iterator[None]:
+def ends_in_time() -> Iterator[None]:
+    """Give up what does not end."""
+
     def give_up(_number: int, _frame: FrameType | None) -> None:
         raise AssertionError("it hangs")
 
