@@ -6,6 +6,7 @@ of its own, `q0017z`, which no other page has; `_` is a blank page, `|` a separa
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,6 +69,9 @@ class Renderer:
     def opening(self, *_: object) -> "Renderer":
         return self
 
+    def telling(self, *_: object) -> "Renderer":
+        return self
+
     async def open(self, path: Path) -> SourceFacts:
         if any(file.read_bytes().startswith(b"bad") for file in files_of(path)):
             raise DocumentError("This file is bad.", "Make it good.")
@@ -100,20 +104,20 @@ class Renderer:
     async def preview(self, path: Path, index: int, _placement: Placement, *, small: bool) -> bytes:
         return f"{small} {pages_in(path)[index]}".encode()
 
-    async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int] = ()) -> bytes:
+    async def searchable(self, path: Path, pages: Sequence[PageResult], only: Sequence[int], pipe: int) -> None:
         wanted = list(only) or range(len(pages_in(path)))
-        return json.dumps([self._words(pages[index]) for index in wanted]).encode()
+        os.write(pipe, json.dumps([self._words(pages[index]) for index in wanted]).encode())
 
-    async def exchange_searchable(
-        self, path: Path, delivered: Path, pages: Sequence[PageResult], places: Mapping[int, int], total: int
-    ) -> bytes:
+    async def exchange_searchable(  # noqa: PLR0913, PLR0917 - as the workers have it
+        self, path: Path, delivered: Path, pages: Sequence[PageResult], places: Mapping[int, int], total: int, pipe: int
+    ) -> None:
         assert path.exists()
         texts = json.loads(delivered.read_bytes())
         if len(texts) != total:
             raise PageError(f"The PDF has {len(texts)} pages, and not {total}.", "Move it away.")
         for index, place in places.items():
             texts[place] = self._words(pages[index])
-        return json.dumps(texts).encode()
+        os.write(pipe, json.dumps(texts).encode())
 
     async def close(self) -> None:
         """Hold nothing."""
