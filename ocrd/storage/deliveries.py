@@ -137,8 +137,9 @@ def _in_ledger(delivered: Delivered) -> bool:
 
 
 def _content_in_ledger(delivered: Delivered) -> bool:
-    """Whether its watch's ledger tells that the same content was delivered."""
-    return any(entry.sha256 == delivered.facts.get("sha256") for entry in _entries(delivered.watch))
+    """Whether its watch's ledger tells that the same content was delivered under the same name."""
+    told = (delivered.facts.get("source"), delivered.facts.get("sha256"))
+    return any((entry.source, entry.sha256) == told for entry in _entries(delivered.watch))
 
 
 def _entries(watch: Watch) -> Iterator[Entry]:
