@@ -89,6 +89,9 @@ class Renderer:
         told._tell = tell
         return told
 
+    def opening(self, _: object) -> "Renderer":
+        return self
+
     async def close(self) -> None:
         """There is nothing to close."""
 

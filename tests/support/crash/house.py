@@ -118,6 +118,9 @@ class StillRenderer:
     def telling(self, _: object) -> Self:
         return self
 
+    def opening(self, _: object) -> Self:
+        return self
+
     async def figures(self, _path: Path, index: int, boxes: Sequence[Box], _placement: Placement) -> list[bytes]:
         return [b"figure %d on page %d" % (number, index) for number, _ in enumerate(boxes)]
 
