@@ -16,7 +16,11 @@ import sampling
 from house import House
 from hypothesis import settings
 
-settings.register_profile("house", deadline=None, derandomize=True, database=None)  # a slow machine is no failure
+EXAMPLES = int(os.environ.get("OCRD_EXAMPLES", "50"))
+"""Tried of each property for which a test says nothing else."""
+settings.register_profile(  # a slow machine is no failure
+    "house", deadline=None, derandomize=True, database=None, max_examples=EXAMPLES
+)
 settings.load_profile("house")
 
 SUPPORT = Path(__file__).parent / "support"

@@ -41,6 +41,7 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     recorded: str | None,
     record: Callable[[str], None],
     beside: Iterable[str] = (),
+    apart: Iterable[str] = (),
     ending: str | None = None,
     whole: bool = False,
     access: Access = DEFAULT_ACCESS,
@@ -55,7 +56,7 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     name = recorded
     while True:
         if name is None:
-            name = free_name(folder, wanted, beside, ending, whole=whole)
+            name = free_name(folder, wanted, beside, ending, whole=whole, apart=apart)
             record(name)
         path = folder / name
         with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, make_shared) as held:
@@ -68,19 +69,26 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
         return path
 
 
-def free_name(
-    folder: Path, wanted: str, beside: Iterable[str] = (), ending: str | None = None, *, whole: bool = False
+def free_name(  # noqa: PLR0913 - a name, and all that must be free with it
+    folder: Path,
+    wanted: str,
+    beside: Iterable[str] = (),
+    ending: str | None = None,
+    *,
+    whole: bool = False,
+    apart: Iterable[str] = (),
 ) -> str:
     """Find one of `scan.pdf`, `scan (2).pdf`, … that is not taken in `folder` (a relative path in, one out).
 
     The same name with any of the endings `beside` in place of its own (`scan.json`, `scan.assets`) must be free too,
-    and fit. Its own `ending` is its suffix, unless another is given. Names are shortened to the file system's limit.
+    and fit; with any of those `apart` it must only be free. Its own `ending` is its suffix, unless another is given.
+    Names are shortened to the file system's limit.
     With `whole`, the wanted name has no ending: what must be free is all of it with each of those `beside`.
     The number before it is taken; where some were taken away meanwhile, there can be lower ones that are free.
     """
     path = Path(wanted)
     ending = "" if whole else path.suffix if ending is None else ending
-    endings = set(beside) if whole else {ending, *beside}
+    endings, apart = set(beside) if whole else {ending, *beside}, list(apart)
     longest = max(len(os.fsencode(one.partition("/")[0])) for one in endings)
 
     def numbered(number: int) -> Path:
@@ -89,7 +97,10 @@ def free_name(
 
     def is_taken(number: int) -> bool:
         stem = numbered(number)
-        return any(lies_at(folder / f"{stem}{one}") for one in endings)
+        names = [f"{stem.name}{one}" for one in endings]
+        others = [f"{stem.name}{one}" for one in apart]  # what is too long to be there is free
+        names += [name for name in others if len(os.fsencode(name)) <= NAME_MAX]
+        return any(lies_at(folder / stem.parent / name) for name in names)
 
     with machine_faults("look into", folder):
         return f"{numbered(_first_free(is_taken))}{ending}"

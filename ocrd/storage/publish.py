@@ -43,7 +43,8 @@ def publish(  # noqa: PLR0913 - what, where, and the memory of the name
         is_ours=lambda _: False,  # what is ours was found by `put`
         recorded=recorded,
         record=record,
-        beside=_to_be_free(pieces) if own_stem else [piece.ending for piece in pieces],
+        beside=[piece.ending for piece in pieces],
+        apart=_texts(pieces) if own_stem else (),
         ending=last,
         access=access,
     )
@@ -63,13 +64,12 @@ def _put_all(pieces: tuple[Piece, ...], stem: Path, tag: str) -> None:
             raise
 
 
-def _to_be_free(pieces: Sequence[Piece]) -> list[str]:
-    """List the endings that must be free with a stem: those of the pieces, and of all texts that another may have.
+def _texts(pieces: Sequence[Piece]) -> list[str]:
+    """List the endings of all texts that another document with the same stem and parts may have.
 
-    So no two documents have one stem, and what lies beside a sidecar is of the same document. PDFs don't count: where
-    outbox and archive are one folder, the original has the same name.
+    With these free no two documents have one stem, and what lies beside a sidecar is of the same document. PDFs don't
+    count: where outbox and archive are one folder, the original has the same name.
     """
-    own = {piece.ending for piece in pieces}
-    parts = {split.part_and_suffix(ending)[0] for ending in own}
+    parts = {split.part_and_suffix(piece.ending)[0] for piece in pieces}
     texts = [kind.ending for kind in kinds.ALL if isinstance(kind, TextKind)]
-    return sorted(own | {f"-{part}{ending}" if part else ending for part in parts for ending in texts})
+    return sorted(f"-{part}{ending}" if part else ending for part in parts for ending in texts)

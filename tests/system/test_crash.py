@@ -128,11 +128,15 @@ SCENARIOS = [
     Scenario("rerun, no renameat2", {}, delivered=OLD, rerun=Rerun("a.md", (1,)), outputs=("markdown",), links=True),
 ]
 EXPLORED = float(os.environ.get("OCRD_CRASH_EXPLORED", "0.2"))
-"""Share of the scenarios in which more than one death is tried; one alone is tried at every step of every scenario."""
+"""Share of the faults that are tried, and of the scenarios in which more than one death is; one alone is tried at every
+step of every scenario."""
 PAIRS = float(os.environ.get("OCRD_CRASH_PAIRS", "0.01"))
 """Share of the pairs of steps at which real processes are killed there, to hold what was explored against it."""
 RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "25"))
 """Random sequences of deaths for each of these scenarios."""
+FAULTY = [(role, fault) for role in ("work", "outbox", "archive", "error") for fault in patient.FAULTS]
+"""Where which fault of the machine is tried at every step."""
+SAMPLE_OF_FAULTS = generator("faults").sample(FAULTY, math.ceil(EXPLORED * len(FAULTY)))
 SAMPLE = generator("scenarios").sample([one.name for one in SCENARIOS], math.ceil(EXPLORED * len(SCENARIOS)))
 
 
@@ -222,8 +226,7 @@ def test_a_disk_that_is_full_at_any_step_loses_nothing_and_refuses_nothing(pool:
     assert faults > 0 or role == "inbox"  # from which we only take
 
 
-@pytest.mark.parametrize("role", ["work", "outbox", "archive", "error"])
-@pytest.mark.parametrize("fault", patient.FAULTS)
+@pytest.mark.parametrize(("role", "fault"), SAMPLE_OF_FAULTS)
 def test_a_fault_at_any_step_pauses_the_watch_until_it_is_mended(pool: Executor, role: str, fault: str) -> None:
     sources = {"a.pdf": b"source a", "sub/1.jpg": b"page 1", "sub/2.jpg": b"page 2"}
     sources |= {"x.pdf": b"bad source", "f/1.jpg": b"bad 1", "f/2.jpg": b"bad 2"} if role == "error" else {}

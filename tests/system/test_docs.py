@@ -258,12 +258,11 @@ def test_the_engine_of_ones_own_reads_as_it_stands_on_the_page(tmp_path: Path, m
     )
     program = tmp_path / "bin/tesseract"
     program.parent.mkdir()
-    program.write_text(
-        f"#!{sys.executable}\nimport sys\nfrom PIL import Image\n"
-        "assert sys.argv[1:] == ['stdin', 'stdout']\n"
-        "image = Image.open(sys.stdin.buffer)\n"
-        "print('A page of', *image.size, image.mode)\n"
+    says = (
+        "import sys; from PIL import Image; assert sys.argv[1:] == ['stdin', 'stdout']; "
+        "image = Image.open(sys.stdin.buffer); print('A page of', *image.size, image.mode)"
     )
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(says)} "$@"\n')
     program.chmod(0o755)
     scan = make_pdf(tmp_path / "scan.pdf", 2, width=288, height=360)
     environment = {"PATH": f"{program.parent}:/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{MODULES}"}

