@@ -17,6 +17,7 @@ from ocrd.filetypes import is_source_name
 from ocrd.output import front_matter, kinds
 from ocrd.output.result_names import ASSETS
 from ocrd.storage import deliveries
+from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.spool import NOTE_SUFFIX
 
 _BAK = re.compile(r"(?P<stem>.+?)(?P<ending>\.[a-z]+)(?: \(\d+\))?\.bak")
@@ -151,10 +152,12 @@ def _folders(root: Path) -> Iterator[tuple[Path, Iterable[str]]]:
 
 
 def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
+    """List what is in a folder; nothing if there is none. Raises MachineError: what can't be seen is not unneeded."""
+    with machine_faults("list", folder):
+        try:
+            return sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 def _read(path: Path) -> bytes:
