@@ -50,6 +50,7 @@ class JobQueue:
         self._attempts: set[asyncio.Future[Outcome]] = set()
         self._seen: dict[str, float] = {}
         self._stopping = asyncio.Event()
+        self._stalled_at = ""
 
     @property
     def in_work(self) -> int:
@@ -165,15 +166,17 @@ class JobQueue:
 
     def _interrupt(self, stall: StallError) -> None:
         """Stop all attempts: the share that they read from does not answer, and they hold the render workers."""
-        if not self._its.once:
-            self._its.failed(stall)
+        if self._its.once:
+            return  # which the fault itself ends
+        self._stalled_at = self._its.failed(stall)
         for attempt in self._attempts:
             attempt.cancel()
 
     async def _wait(self, job: Job, error: MachineError | None, met: "_Met") -> None:
         """Wait until it is worth trying a job again."""
-        if error is None:
-            await self._its.pause.working()
+        if error is None:  # perhaps all were interrupted, and one must find out whether it answers again
+            met.steps.add(self._stalled_at)
+            await self._its.pause.turn(self._stalled_at)
         elif isinstance(error, _DefectError) or time.monotonic() - met.all_well < _SOON:
             met.put_off += 1
             seconds = min(pause.RETRY_SECONDS * 2 ** (met.put_off - 1), _LONGEST)
