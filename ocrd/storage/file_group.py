@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ocrd.model import FileStamp
 from ocrd.storage import durable
+from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import beneath, lies_at
 
 
@@ -25,7 +26,7 @@ def put_all(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Pa
     taken back, and FileExistsError is raised. Raises MachineError, NotAsSeenError.
     """
     for ending, source in files.items():
-        if not lies_at(source):
+        if not _is_there(source):
             continue  # moved before a crash, and perhaps collected since
         try:
             with beneath(stem.parent, stem.name + ending, durable.make_shared) as target:
@@ -33,6 +34,11 @@ def put_all(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Pa
         except (FileExistsError, NotADirectoryError) as error:  # the latter: where the folder of the group is to be
             _take_back(files, stamps, stem, tag)
             raise FileExistsError(error.errno, error.strerror, str(stem)) from None
+
+
+def _is_there(source: Path) -> bool:
+    with machine_faults("look at", source):
+        return lies_at(source)
 
 
 def _put(source: Path, target: Path, tag: str) -> None:
@@ -47,7 +53,7 @@ def _put(source: Path, target: Path, tag: str) -> None:
 def _take_back(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Path, tag: str) -> None:
     """Move back what lies under the stem, is not in its place, and is ours by its stamp."""
     for ending, source in reversed(list(files.items())):
-        if lies_at(source):
+        if _is_there(source):
             continue
         with suppress(FileNotFoundError, NotADirectoryError), beneath(stem.parent, stem.name + ending) as target:
             if alike(FileStamp.of(target.lstat()), stamps[ending]):
