@@ -87,8 +87,8 @@ class FairQueue(Generic[K]):
     The groups take turns, so that a thousand files of one watch hold up no other watch. Within a group the fewest pages
     go first, so that a single page does not wait for two thousand, and among equals those of the latest wave, so that
     it does not wait for a thousand single pages either; but every fourth turn of a group is that of whoever has waited
-    longest: with n before it in its group and g groups, nobody waits for more than 4 n g turns. What was tried before
-    and killed the daemon comes after all others. A turn costs O(g + log n).
+    longest: the nth in its group, of g groups, waits for no more than 4 n g turns. What was tried before and killed the
+    daemon comes after all others, however many come. A turn costs O(g + log n).
     """
 
     EVERY = 4

@@ -114,8 +114,9 @@ class ScanKind(OutputKind):
 
     make: Callable[[Document, Materials], Awaitable[Path]]
     """Makes it, and says where it is kept until it goes out."""
-    replace: Callable[[Path, Replacement, Materials], Awaitable[bytes | Path]]
-    """Makes it anew with other pages, of the delivered file. Raises PageError if it can't be."""
+    replace: Callable[[Path, Replacement, Materials], Awaitable[Path | None]]
+    """Makes it anew with other pages, of the delivered file; None if it has none of them. Raises PageError if it can't
+    be."""
 
 
 async def _make_pdf(part: Document, given: Materials) -> Path:
@@ -125,11 +126,11 @@ async def _make_pdf(part: Document, given: Materials) -> Path:
     return await given.stream(lambda pipe: given.workers.searchable(given.source, pages, only, pipe))
 
 
-async def _replace_in_pdf(delivered: Path, new: Replacement, given: Materials) -> bytes | Path:
+async def _replace_in_pdf(delivered: Path, new: Replacement, given: Materials) -> Path | None:
     numbers = [number for number in new.numbers if number not in new.not_in_pdf]
     places = {page.index: numbers.index(page.index + 1) for page in new.pages if page.index + 1 in numbers}
     if not places:
-        return delivered.read_bytes()
+        return None
     pages = _every_page(new.pages, new.total)
     return await given.stream(
         lambda pipe: given.workers.exchange_searchable(given.source, delivered, pages, places, len(numbers), pipe)

@@ -58,8 +58,8 @@ def figures_beside(document: Document, files: Iterable[str]) -> list[str]:
 
 async def replace_pages(
     kind: Kind, delivered: Path, replacement: Replacement, materials: Materials, on_disk: OnDisk
-) -> Content:
-    """Make a file anew with other pages, of a copy of what was delivered.
+) -> Content | None:
+    """Make a file anew with other pages, of a copy of what was delivered; None if it has none of these pages.
 
     Raises DocumentError if that is not what ocrd wrote, PageError if it can't be made of the scan.
     """

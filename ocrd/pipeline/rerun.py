@@ -251,6 +251,8 @@ async def _renew(
             event = f"{kind.name} left as it was"
             log.warning(event, source=shown(job.record.name), reason=str(error))
             continue
+        if content is None:
+            continue
         await tools.on_disk(keep, content, new)
         if isinstance(content, bytes):
             status = deliveries.facts_in(new.name, content).get("status", status)

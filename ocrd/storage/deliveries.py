@@ -5,7 +5,7 @@ A sidecar is a delivered file that tells of its document; which kinds do, the re
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from ocrd.storage import originals
 from ocrd.storage.durable import copy_own
 from ocrd.storage.ledger import Entry, Ledger
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import NotRegularError, beneath, regular
 from ocrd.storage.sidecar_walk import identity_at, sidecars
 
 _MOST = 2**29
@@ -365,7 +364,7 @@ def facts_in(name: str, data: bytes) -> dict[str, Any]:
 
 def read(folder: Path, name: str) -> bytes:
     """Read a file below a shared folder, through no link. Raises DocumentError if there is none, MachineError."""
-    with machine_faults("read", folder / name), _opened(folder, name) as opened:
+    with machine_faults("read", folder / name), originals.opened_file(folder, name) as opened:
         if opened.stat().st_size > _MOST:
             raise DocumentError(
                 f"{shown(folder / name)} is larger than any file that ocrd reads again ({_MOST >> 20} MiB).",
@@ -377,14 +376,5 @@ def read(folder: Path, name: str) -> bytes:
 
 def copy(folder: Path, name: str, target: Path) -> None:
     """Copy a file below a shared folder to one of ours. Raises as `read`."""
-    with machine_faults("read", folder / name), _opened(folder, name) as opened:
+    with machine_faults("read", folder / name), originals.opened_file(folder, name) as opened:
         copy_own(opened, target)
-
-
-@contextmanager
-def _opened(folder: Path, name: str) -> Iterator[Path]:
-    try:
-        with beneath(folder, name) as path, regular(path) as opened:
-            yield opened
-    except (FileNotFoundError, NotADirectoryError, NotRegularError) as error:
-        raise originals.gone(folder / name) from error

@@ -109,11 +109,11 @@ def opened(original: Original, scratch: Path) -> Iterator[Path]:
     """
     with machine_faults("read", original.path), ExitStack() as stack:
         if not original.group:
-            yield for_children(stack.enter_context(_opened(original.folder, original.files[0])))
+            yield for_children(stack.enter_context(opened_file(original.folder, original.files[0])))
             return
         remove_folder(scratch)  # from before a crash
         for name in original.files:
-            with _opened(original.folder, name) as file:
+            with opened_file(original.folder, name) as file:
                 copy_scratch(file, scratch / Path(name).name)
         yield scratch
 
@@ -123,7 +123,7 @@ def companion_of(original: Original) -> str | None:
     name = f"{original.files[0]}{COMPANION}"
     with (
         suppress(DocumentError, MachineError, OSError),
-        _opened(original.folder, name) as path,
+        opened_file(original.folder, name) as path,
         path.open("rb") as file,
     ):
         return file.read(overrides.MOST + 1).decode(errors="surrogateescape")
@@ -145,7 +145,8 @@ def gone(path: Path) -> DocumentError:
 
 
 @contextmanager
-def _opened(folder: Path, name: str) -> Iterator[Path]:
+def opened_file(folder: Path, name: str) -> Iterator[Path]:
+    """Keep a file below a shared folder open, through no link. Raises DocumentError if there is none, OSError."""
     try:
         with beneath(folder, name) as path, regular(path) as held:
             yield held
@@ -288,7 +289,7 @@ def _digest(original: Original) -> str | None:
         if not name or ".." in Path(name).parts:
             return None
         try:
-            with machine_faults("read", original.folder / name), _opened(original.folder, name) as path:
+            with machine_faults("read", original.folder / name), opened_file(original.folder, name) as path:
                 digests.append(_hashed(path))
         except DocumentError:
             return None

@@ -105,6 +105,12 @@ def test_a_pdf_gets_its_pages_at_their_places_in_it(tmp_path: Path) -> None:
     assert changed.read_text() == f"source {tmp_path}/old.pdf 7 [4, 5] {{4: 1, 5: 2}} 3"
 
 
+def test_a_pdf_without_any_of_the_pages_stays_as_it_is(tmp_path: Path) -> None:
+    new = Replacement((page(4, "x"),), numbers=[4, 5], total=7, rerun={}, stem="a-2", not_in_pdf=(5,))
+    given = materials(tmp_path)
+    assert asyncio.run(output_files.replace_pages(kinds.PDF, tmp_path / "old.pdf", new, given, at_once)) is None
+
+
 def test_a_delivered_text_that_is_not_utf_8_is_told_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_bytes(b"\xff")
     new = Replacement((page(0, "x"),), numbers=[1], total=1, rerun={}, stem="a")
