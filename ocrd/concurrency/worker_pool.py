@@ -146,9 +146,9 @@ class Workers:
         for call in calls:
             call.future.cancel()
         deadline = time.monotonic() + _CLOSE
-        while self._workers and time.monotonic() < deadline:
+        while (self._workers or self._left) and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
-        self._see_off()
+            self._see_off()
 
     async def _result(self, call: "_Call") -> Any:  # noqa: ANN401 - whatever the function returns
         """Wait for what a call returns. Raises what `WorkerProcess` does."""
