@@ -1,6 +1,7 @@
 """What the tests share: sources made on the spot, small disks, and one way to wait."""
 
 import ctypes
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import sampling
+import structlog
 from house import House
 from hypothesis import settings
 
@@ -56,6 +58,16 @@ def _no_thread_is_left_behind() -> Iterator[None]:
     while left := {thread for thread in threading.enumerate() if thread not in before and thread.is_alive()}:
         assert time.monotonic() < deadline, f"threads left behind: {left}"
         left.pop().join(0.1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _the_log_stays_as_it_was() -> Iterator[None]:
+    """Undo what the tests of a file set, so that those of a later one see their own lines."""
+    root = logging.getLogger()
+    before, ours = (root.handlers[:], root.level), structlog.get_config()
+    yield
+    root.handlers[:], root.level = before
+    structlog.configure(**ours)
 
 
 @pytest.fixture

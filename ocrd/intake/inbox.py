@@ -183,7 +183,9 @@ class Inbox:
 
     def _unfinished(self, settled: Settled) -> str:
         for path, stamp in settled.files.items():
-            if why := unfinished(path, stamp, local=self._local):
+            with machine_faults("look whether anybody writes to", path):
+                why = unfinished(path, stamp, local=self._local)
+            if why:
                 return why if path == settled.path else f"of {shown(path.name)}: {why}"
         return ""
 

@@ -18,6 +18,7 @@ from ocrd.model import Document
 from ocrd.output import kinds, split
 from ocrd.output.kinds import Kind, Materials, Replacement, ScanKind, Stream, TextKind
 from ocrd.storage import deliveries, durable
+from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.result import Content
 
 log = structlog.get_logger("ocrd")
@@ -96,7 +97,8 @@ async def _made(kind: Kind, part: Document, materials: Materials, on_disk: OnDis
 
 def _rewritten(kind: TextKind, delivered: Path, replacement: Replacement, materials: Materials) -> bytes:
     """Make a text anew, with the mark at its start and the ends of its lines that an editor may have given it."""
-    data = delivered.read_bytes()
+    with machine_faults("read", delivered):
+        data = delivered.read_bytes()
     deliveries.check_text(f"{replacement.stem}{kind.ending}", data)
     mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
     of_windows = b"\r\n" in data and data.count(b"\r\n") == data.count(b"\n")

@@ -269,7 +269,9 @@ def _keep_old(job: Job, delivered: Delivered) -> list[Kind]:
     kept = []
     for kind in sidecar + beside:
         name = delivered.stem + kind.ending
-        if _done(kind.ending) not in job.record.names and (outbox / name).is_file():
+        with os_errors.machine_faults("look at", outbox / name):
+            wanted = _done(kind.ending) not in job.record.names and (outbox / name).is_file()
+        if wanted:
             deliveries.copy(outbox, name, _old_and_new(job, kind.ending)[0])
             kept.append(kind)
     return kept

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ocrd.model import FileStamp
 from ocrd.storage import durable
-from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import beneath, lies_at
+from ocrd.storage.os_errors import is_there
+from ocrd.storage.safe_paths import beneath
 
 
 def beside(path: Path, endings: Iterable[str]) -> list[str]:
@@ -26,7 +26,7 @@ def put_all(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Pa
     taken back, and FileExistsError is raised. Raises MachineError, NotAsSeenError.
     """
     for ending, source in files.items():
-        if not _is_there(source):
+        if not is_there(source):
             continue  # moved before a crash, and perhaps collected since
         try:
             with beneath(stem.parent, stem.name + ending, durable.make_shared) as target:
@@ -34,11 +34,6 @@ def put_all(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Pa
         except (FileExistsError, NotADirectoryError) as error:  # the latter: where the folder of the group is to be
             _take_back(files, stamps, stem, tag)
             raise FileExistsError(error.errno, error.strerror, str(stem)) from None
-
-
-def _is_there(source: Path) -> bool:
-    with machine_faults("look at", source):
-        return lies_at(source)
 
 
 def _put(source: Path, target: Path, tag: str) -> None:
@@ -53,7 +48,7 @@ def _put(source: Path, target: Path, tag: str) -> None:
 def _take_back(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Path, tag: str) -> None:
     """Move back what lies under the stem, is not in its place, and is ours by its stamp."""
     for ending, source in reversed(list(files.items())):
-        if _is_there(source):
+        if is_there(source):
             continue
         with suppress(FileNotFoundError, NotADirectoryError), beneath(stem.parent, stem.name + ending) as target:
             if alike(FileStamp.of(target.lstat()), stamps[ending]):

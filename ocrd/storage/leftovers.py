@@ -89,7 +89,10 @@ def unshown_crops(outbox: Path, stem: str) -> list[str]:
 
 
 def _crops(folder: Path) -> list[str]:
-    return [] if folder.is_symlink() else [name for name in _names(folder) if _CROP.fullmatch(name)]
+    with machine_faults("look at", folder):
+        if folder.is_symlink():
+            return []
+    return [name for name in _names(folder) if _CROP.fullmatch(name)]
 
 
 def _mentions(folder: Path, names: Iterable[str]) -> set[tuple[str, str]]:

@@ -119,10 +119,11 @@ def opened(original: Original, scratch: Path) -> Iterator[Path]:
 
 
 def companion_of(original: Original) -> str | None:
-    """Read the companion that was archived beside an original; None if there is none, or it can't be read."""
+    """Read the companion that was archived beside an original; None if there is none. Raises MachineError."""
     name = f"{original.files[0]}{COMPANION}"
     with (
-        suppress(DocumentError, MachineError, OSError),
+        suppress(DocumentError),  # no plain file lies there
+        machine_faults("read", original.folder / name),
         opened_file(original.folder, name) as path,
         path.open("rb") as file,
     ):

@@ -10,7 +10,7 @@ from ocrd.concurrency.threads import doing
 from ocrd.display import shown
 from ocrd.errors import MachineError
 from ocrd.storage.mounts import mount_point
-from ocrd.storage.safe_paths import spelled
+from ocrd.storage.safe_paths import lies_at, spelled
 
 Find = Callable[[Path], Path]
 
@@ -29,6 +29,12 @@ def machine_faults(what: str, path: Path) -> Iterator[None]:
             raise
         except OSError as error:
             raise _translated(error, what, spelled(path), _mount_of, _in_the_way) from error
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether anything lies at a path, a link too. Raises MachineError where that can't be told."""
+    with machine_faults("look at", Path(path)):
+        return lies_at(path)
 
 
 @contextmanager

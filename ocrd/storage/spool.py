@@ -116,9 +116,10 @@ class Spool:
 
     def close(self) -> None:
         """Give the work folder free."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            with os_errors.machine_faults("give free", self._work):
+                os.close(lock)
 
     @property
     def begun(self) -> bool:
@@ -149,7 +150,7 @@ class Spool:
         """Read the settings of the folder that the source lies in, and its companion's. Raises MachineError."""
         first = Path(record.name + next(iter(record.stamps)))
         names = [str(first.with_name(COMPANION)), *([record.name + COMPANION] if record.companion else [])]
-        return {name: self._text_of(name) for name in names if lies_at(self._inbox / name)}
+        return {name: self._text_of(name) for name in names if os_errors.is_there(self._inbox / name)}
 
     def _text_of(self, name: str) -> str | None:
         with os_errors.machine_faults("read", self._inbox / name):
@@ -162,7 +163,11 @@ class Spool:
                 return None
 
     def _stamp_in_inbox(self, name: str) -> FileStamp | None:
-        with suppress(FileNotFoundError, NotADirectoryError), beneath(self._inbox, name) as held:
+        with (
+            os_errors.machine_faults("look at", self._inbox / name),
+            suppress(FileNotFoundError, NotADirectoryError),
+            beneath(self._inbox, name) as held,
+        ):
             return _stamped(held)
         return None
 
@@ -392,6 +397,7 @@ class Spool:
         """Delete the twin that a claim by copy or link leaves in the inbox when it dies just before its last step."""
         for ending, held in job.held.items():
             with (
+                os_errors.machine_faults("look at", self._inbox / (job.record.name + ending)),
                 suppress(FileNotFoundError, NotADirectoryError),
                 beneath(self._inbox, job.record.name + ending) as twin,
             ):

@@ -72,7 +72,8 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
 def test_whatever_hangs_or_fails_once_stops_no_other_watch_and_leaves_nothing_behind(
     processes: Executor, life: Life
 ) -> None:
-    calls = processes.submit(count_calls, life).result()
+    calls, unnamed = processes.submit(count_calls, life).result()
+    assert not unnamed, "should each of these hang, nobody would read what does:\n" + "\n".join(unnamed)
     chance = generator("hangs", life.name)
     numbers = chance.sample(range(1, calls + 1), HANGS) if HANGS else range(1, calls + 1)
     kinds = hang.KINDS if not HANGS else None

@@ -17,6 +17,7 @@ from simulated import SimulatedEngine
 
 from bulkhead.calls import Call, Calls, in_event_loop, unseen
 from bulkhead.daemon import LET_GO, SOON, Lodgers, until
+from ocrd.concurrency import threads
 from ocrd.config.schema import Config
 from ocrd.model import FileStamp, Settled
 from ocrd.storage.job import JobRecord, Rerun
@@ -30,6 +31,8 @@ USUAL = 3.0
 """Seconds in which the other watch delivers a page, on a machine that has other things to do."""
 TOLD = 3.0
 """Seconds within which the daemon tells what hangs."""
+UNNAMED = "come to the end of a step"
+"""What is told where nobody said what was going on."""
 STOPS = 4 * LET_GO + 3.0
 """Seconds in which the daemon ends, whatever hangs."""
 BAD = {"x.pdf": b"bad source"}
@@ -76,11 +79,11 @@ class Explorer:
         self._lodgers = Lodgers(root)
         self._calls = calls
 
-    def count(self, life: Life) -> int:
-        """Return how many calls the watch makes in an undisturbed life."""
+    def count(self, life: Life) -> tuple[int, list[str]]:
+        """Return how many calls the watch makes in an undisturbed life, and those that would not be told by name."""
         case = _Case(self._lodgers, self._calls, life, 10**9, "comes back")
         case.live()
-        return case.met
+        return case.met, case.unnamed
 
     def explore(self, life: Life, cases: Iterable[tuple[int, Kind]]) -> Tally:
         """Try each of these calls in its way."""
@@ -118,6 +121,7 @@ class _Case:
         self.met = 0
         self.struck: Call | None = None
         self.told = False
+        self.unnamed: list[str] = []
         self._told_to_end = 0.0
         self._in_loop: list[Call] = []
 
@@ -133,13 +137,20 @@ class _Case:
             hangs = self.struck and self._hangs_with(call)
         if in_event_loop():
             self._in_loop.append(call)
-        elif self._kind == "fails once":
+            return
+        if (step := threads._here.step) and not self._named_in(step.doing(), call):
+            self.unnamed.append(f"{call} while it is told to {step.doing()}")
+        if self._kind == "fails once":
             if self.met == self._number and self.struck is call:
                 raise OSError(5, "Input/output error", call.path)
         elif hangs:
             self._blocked += 1
             self._well.wait(60)
             self._blocked -= 1
+
+    def _named_in(self, told: str, call: Call) -> bool:
+        """Whether a person would read what hangs, and not only in which step."""
+        return self._place(call) in told and UNNAMED not in told
 
     def _is_its(self, call: Call) -> bool:
         if call.path.endswith("(deleted)"):

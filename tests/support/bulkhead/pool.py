@@ -38,8 +38,8 @@ def _settle_down(folder: Path) -> None:
 # What follows runs in these processes.
 
 
-def count_calls(life: hang.Life) -> int:
-    """Return how many calls a watch makes in a life in which nothing hangs."""
+def count_calls(life: hang.Life) -> tuple[int, list[str]]:
+    """Return how many calls a watch makes in a life in which nothing hangs, and those that are not told by name."""
     return hang.Explorer(_root, _calls).count(life)
 
 
