@@ -1,6 +1,6 @@
-"""What an inbox costs: a scan among foreign files, and the idle daemon.
+"""What an inbox costs: a scan among foreign files, how long a drop among them takes, and the idle daemon.
 
-    python bench/daemon/inbox.py            # four minutes
+    python bench/daemon/inbox.py            # six minutes
 
 Prints a table; the daemon is the real one over the tests' simulated engine.
 """
@@ -21,6 +21,9 @@ from ocrd.intake.scanner import scan
 _FOREIGN = 10_000
 _ROUNDS = 30
 _IDLE_SECONDS = 60
+_STARTS = 5
+"""Seconds until nothing of the start is left to do."""
+_DROPS = 11
 
 
 def main() -> None:
@@ -33,6 +36,9 @@ def main() -> None:
             for number in range(_FOREIGN):
                 (folder / f"scan-{number:05}.{suffix}").touch()
             print(f"| a scan of {_FOREIGN} {what} | {_milliseconds(folder):.1f} ms |")
+        for foreign in (0, 10_000, 100_000):
+            what = f"{foreign} foreign files and {foreign // 10} folders"
+            print(f"| from a drop among {what} to its sidecar | {_latency(Path(root), foreign)} |", flush=True)
         for watches, archived in ((1, 0), (1, 20_000), (8, 0)):
             what = f"{watches} watch(es) with 1000 foreign files each, {archived} originals in the archive"
             print(f"| idle daemon, {what} | {_idle(Path(root), watches, archived)} |", flush=True)
@@ -48,6 +54,30 @@ def _milliseconds(folder: Path) -> float:
     return 1000 * statistics.median(rounds)
 
 
+def _latency(root: Path, foreign: int) -> str:
+    """Drop one page at a time, at moments that have nothing to do with the daemon's."""
+    house = House(root / f"drops{foreign}")
+    inbox = house.path("inbox")
+    for number in range(foreign // 10):
+        (inbox / str(number)).mkdir()
+    for number in range(foreign):
+        (inbox / f"{number}.txt").touch()
+    seconds = []
+    daemon = house.start()
+    try:
+        wait_for(lambda: house.events("watching"), 120)
+        for number in range(_DROPS):
+            time.sleep(2 + 0.37 * number)
+            began = time.monotonic()
+            house.drop(f"{number}.pdf")
+            wait_for(lambda: house.path(f"outbox/{number}.md").exists(), 120)  # noqa: B023 - it is called at once
+            seconds.append(time.monotonic() - began)
+        stop(daemon)
+    finally:
+        house.close()
+    return f"{statistics.median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f})"
+
+
 def _idle(root: Path, watches: int, archived: int) -> str:
     house = House(root / f"house{watches}-{archived}")
     names = tuple(f"w{number}" for number in range(watches))
@@ -60,7 +90,8 @@ def _idle(root: Path, watches: int, archived: int) -> str:
             (house.root / name / "archive" / f"{number}.pdf").touch()
     daemon = house.start()
     try:
-        wait_for(lambda: len(house.events("watching")) == watches)
+        wait_for(lambda: len(house.events("watching")) == watches and house.events("ready"))
+        time.sleep(_STARTS)
         before = _cpu_seconds(daemon.pid)
         time.sleep(_IDLE_SECONDS)
         share = (_cpu_seconds(daemon.pid) - before) / _IDLE_SECONDS

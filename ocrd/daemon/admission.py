@@ -125,7 +125,7 @@ class Admission:
             if not (self._settling or self._news or self._examining):  # what could not be examined is there no more
                 self._its.pause.succeeded(_EXAMINE)
             self._idle()
-            await _until(self.wake, self.inbox.tracker.next_due(), longest=self.inbox.every)
+            await _until(self.wake, self.inbox.tracker.next_due(), longest=self.inbox.rest)
             await asyncio.sleep(self.inbox.gap)
         self.sign = None
 
@@ -235,6 +235,7 @@ class Admission:
                 self.inbox.tracker.forget(settled.path)
                 self._look_again()
             else:
+                self.inbox.took(settled)
                 seen = (first for path in settled.files if (first := self._first_seen.pop(path, None)))
                 self._jobs.add(job, seen=min(seen, default=None), pages=found.pages, wave=found.wave)
             return
@@ -248,6 +249,7 @@ class Admission:
         begun = self._its.spool.begun
         job = self._its.spool.claim(settled)
         if begun:
+            self.inbox.look_through()
             self.inbox.tracker.forget_all()  # it saw the inbox without what was given back to it now
         return job
 

@@ -1,7 +1,8 @@
 """One inbox: how it is watched, what lies in it, and which of that is complete.
 
-Events are hints that wake us; the scan is the truth. Where events can't be had or can't be trusted the inbox is polled,
-which is a more frequent scan and nothing else.
+Events are hints: they wake us, and say at which paths to look. The scan of all of it is the truth, and comes every
+minute. Where events can't be had or can't be trusted the inbox is polled, which is a more frequent scan, and nothing
+else.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from ocrd.errors import IncompleteError, MachineError
 from ocrd.intake import grouping
 from ocrd.intake.inotify import FolderEvents
 from ocrd.intake.open_writers import unfinished
-from ocrd.intake.scanner import Scan, Wanted, scan
+from ocrd.intake.scanner import Scan, Wanted, refresh, scan
 from ocrd.intake.settling import SettleTracker
 from ocrd.model import COMPANION, Join, Settled
 from ocrd.storage import mounts
@@ -75,6 +76,11 @@ class Inbox:
         self._try_at = 0.0
         self._looked = 0.0
         self._seconds = 0.0
+        self._found = Scan()
+        self._taken: set[Path] = set()
+        self._look_through = True
+        self._scan_due = 0.0
+        self._scan_seconds = 0.0
         self.files: set[Path] = set()
         """What lay there at the last look."""
         self._unheard: tuple[set[Path], float] = (set(), 0.0)
@@ -90,27 +96,38 @@ class Inbox:
         return self._settle.rescan if self.how == "events" else min(self._settle.poll, self._settle.rescan)
 
     @property
+    def rest(self) -> float:
+        """Seconds until to look again though nothing is due and no event comes."""
+        return 0.0 if self._look_through else max(0.0, self._scan_due - time.monotonic())
+
+    @property
     def gap(self) -> float:
         """Seconds to let pass before the next look, whatever happens."""
-        return min(max(_LEAST_GAP, self._seconds / _MOST_SCANNING), self._settle.rescan)
+        return self._gap_after(self._seconds)
+
+    def _gap_after(self, seconds: float) -> float:
+        return min(max(_LEAST_GAP, seconds / _MOST_SCANNING), self._settle.rescan)
 
     async def look(self, check: Check = frozenset) -> list[Settled]:
-        """Look through the folder, and return what has settled since the last look. Raises MachineError.
+        """Look into the folder, and return what has settled since the last look. Raises MachineError.
 
-        Before that `check`, which may block, says which folders are not to be looked into; it raises MachineError if
-        the inbox is not what it was.
+        It is looked at what may have changed, and at times through all of it. Before that `check`, which may block,
+        says which folders are not to be looked into; it raises MachineError if the inbox is not what it was.
         """
         self._loop = asyncio.get_running_loop()
         before, began = self._looked, time.monotonic()
-        found = await self._on_disk(self._look, began, check)
+        whole = await self._on_disk(self._look, began, check, self._restless())
+        found, looked = self._found, time.monotonic()
         self._looked = began
-        self._count_what_came_without_events(set(found.files), before)
+        self._count_what_came_without_events(set(found.files), before, whole=whole)
         seen = grouping.units(self.folder, self._join, found.files, found.coming, found.companions)
         alone = {Path(f"{path}{COMPANION}"): path for path in found.companions if path not in seen}
         self._tell_odd(found.odd | {one: f"for {shown(path.name)}, which is not here" for one, path in alone.items()})
         self._tell_unread(found.unread)
         self._waiting = {path: why for path, why in self._waiting.items() if path in seen}
-        return self.tracker.observe(seen, began)
+        news = self.tracker.observe(seen, began)
+        self._seconds += time.monotonic() - looked
+        return news
 
     async def examine(self, settled: Settled, count_pages: PageCounter) -> int | None:
         """Return the number of pages of a settled file or group; None if it is held back, since it looks unfinished.
@@ -147,15 +164,32 @@ class Inbox:
         What is mounted again can bear the very numbers of what was there before, without its watches.
         """
         self._away = True
+        self.look_through()
+
+    def look_through(self) -> None:
+        """Look through all of the inbox at the next look: what was seen may not be true any more."""
+        self._look_through = True
+
+    def took(self, settled: Settled) -> None:
+        """Hear that what had settled was moved out of the inbox, and so is news should it come back."""
+        self.tracker.forget(settled.path)
+        self._taken |= settled.files.keys()
 
     def choose(self, include: Iterable[str], exclude: Iterable[str], join: Join) -> None:
         """Take over another choice among the files, and of what belongs together."""
         self._wanted, self._join = Wanted(include, exclude), join
+        self.look_through()
 
     def close(self) -> None:
         """Stop watching, for good."""
         self._closed = True
         self._unwatch()
+
+    def _restless(self) -> set[Path]:
+        """List the paths at which things change without an event: where writers write, and where we claimed."""
+        taken, self._taken = self._taken, set()
+        settling = {path for settled in self.tracker.unsettled() for path in settled.files}
+        return taken | settling | self._found.coming.keys()
 
     # What follows runs in other threads, one look at a time.
 
@@ -168,7 +202,8 @@ class Inbox:
             self._watching.close()
             self._watching = None
 
-    def _look(self, now: float, check: Check) -> Scan:
+    def _look(self, now: float, check: Check, restless: set[Path]) -> bool:
+        """Look into the inbox. Returns whether it was looked through whole."""
         closed = check()
         with machine_faults("look into the inbox", self.folder):
             status = self.folder.stat()
@@ -176,10 +211,29 @@ class Inbox:
             self._arrived_at((status.st_dev, status.st_ino))
         if not self._once:
             self._tend(now)
-        began = time.monotonic()
-        found = scan(self.folder, self._wanted, coming=self._join != "none", closed=closed)
+        heard = self._watching.heard() if self._watching else set()
+        began, coming = time.monotonic(), self._join != "none"
+        whole = self._look_through or self.how != "events" or began >= self._scan_due
+        if whole:
+            self._look_through = False
+            self._found = scan(self.folder, self._wanted, coming=coming, closed=closed)
+        else:
+            refresh(self._found, heard | restless, self.folder, self._wanted, coming=coming, closed=closed)
         self._seconds = time.monotonic() - began
-        return found
+        self._plan_scan(whole=whole)
+        return whole
+
+    def _plan_scan(self, *, whole: bool) -> None:
+        """Say when to look through all of it next: in time, or soon where a folder came, in which more may happen."""
+        now = time.monotonic()
+        if whole:
+            self._scan_seconds = self._seconds
+            self._scan_due = now + max(self.every, self._gap_after(self._scan_seconds))
+            self._seconds = self._seconds if self.how != "events" else 0.0
+        if self._watching and self._watching.folders_changed:
+            self._watching.folders_changed = False
+            soon = now + max(self._settle.quiet, self._gap_after(self._scan_seconds))
+            self._scan_due = min(self._scan_due, soon)
 
     def _unfinished(self, settled: Settled) -> str:
         for path, stamp in settled.files.items():
@@ -228,6 +282,7 @@ class Inbox:
             self._watch(now)
         if self._watching and self._watching.overflowed:
             self._watching.overflowed = False
+            self.look_through()
             self._log.warning(
                 "events were lost, so the inbox was looked through",
                 what="More happened at once than the kernel keeps (fs.inotify.max_queued_events).",
@@ -249,6 +304,7 @@ class Inbox:
             self._poll("a test file that appeared in it brought no event", now + _TRY_AGAIN)
             return
         self.how, self.why = "events", ""
+        self.look_through()
 
     def _doubt(self, watching: FolderEvents, unheard: set[Path]) -> None:
         """Find out why files came without events: none come any more, or others write them unseen."""
@@ -278,13 +334,13 @@ class Inbox:
 
     # And this in the event loop again.
 
-    def _count_what_came_without_events(self, files: set[Path], before: float) -> None:
+    def _count_what_came_without_events(self, files: set[Path], before: float, *, whole: bool) -> None:
         """Note new files that no event has told of since the look before; the next look holds them against events."""
         new = files - self.files if before else set()
         self.files = files
         if self._watching is None:
             self.found_by_scan += 0 if self._once else len(new)
-        elif new and self._watching.last_event < before:
+        elif new and whole and self._watching.last_event < before:
             self._unheard = (new, before)
         elif new:
             self._strikes = 0

@@ -33,6 +33,8 @@ CANARY = ".ocrd-canary.tmp"
 """A file that appears in an inbox for an instant, to see whether its event arrives."""
 _CANARY_SECONDS = 5.0
 """How long its event may take: watchdog holds some events back for half a second."""
+_MOST_HEARD = 10_000
+"""Paths that are kept until they are looked at; of more than these all of the inbox is looked through."""
 
 # Of a folder that it finds twice, made while it looked through the one around it.
 warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
@@ -100,12 +102,17 @@ class FolderEvents(FileSystemEventHandler):
         """
         self._folder = folder.resolve()  # of a link the kernel would tell nothing
         self._wake = wake
+        self._place = folder
         self._canary = threading.Event()
         self._closing = False
+        self._heard: set[Path] = set()
+        self._lock = threading.Lock()
         self.last_event = float("-inf")
         """When the last event came, on the monotonic clock."""
         self.overflowed = False
-        """Whether the kernel dropped events since this was last set to False: nobody fetched them in time."""
+        """Whether events were dropped since this was last set to False: nobody fetched them in time."""
+        self.folders_changed = False
+        """Whether a folder came or went since this was last set to False: more may have happened in it unseen."""
         for logger in _LOGGERS:
             logger.addFilter(self._hear)
         self._watch: ObservedWatch | None = None
@@ -150,8 +157,22 @@ class FolderEvents(FileSystemEventHandler):
         if str(event.src_path).endswith(CANARY):
             self._canary.set()
             return
+        paths = {Path(os.fsdecode(path)) for path in (event.src_path, event.dest_path) if path}
+        with self._lock:
+            self._heard |= {self._place / path.relative_to(self._folder) for path in paths if self._holds(path)}
+            self.overflowed |= len(self._heard) > _MOST_HEARD
+            self.folders_changed |= event.is_directory
         self.last_event = time.monotonic()
         self._wake()
+
+    def heard(self) -> set[Path]:
+        """Return the paths at which something happened since this was last asked for."""
+        with self._lock:
+            heard, self._heard = self._heard, set()
+        return heard
+
+    def _holds(self, path: Path) -> bool:
+        return self._folder in path.parents
 
     def close(self) -> None:
         """Stop watching."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path, PurePath
+from typing import Protocol
 
 from ocrd.concurrency.threads import getting_on
 from ocrd.errors import MachineError
@@ -98,6 +99,26 @@ class Scan:
     unread: dict[str, Path] = field(default_factory=dict)
     """Of files that are not read, by the ending of their names, one of each."""
 
+    def forget(self, path: Path) -> bool:
+        """Let go of what was found at a path, but not of what lies below it. Returns whether there was anything."""
+        scan = Path(str(path).removesuffix(COMPANION)) if path.name.endswith(COMPANION) else None
+        known = [self.files.pop(path, None), self.odd.pop(path, None), self.coming.pop(path, None)]
+        return any((*known, scan and self.companions.pop(scan, None)))
+
+    def forget_below(self, folders: set[Path]) -> None:
+        """Let go of all that was found below folders."""
+        for among in (self.files, self.odd, self.coming, self.companions):
+            for path in [path for path in among if not folders.isdisjoint(path.parents)]:
+                del among[path]
+
+    def add(self, other: "Scan") -> None:
+        """Take in what another look found, at paths that are not known here."""
+        self.files |= other.files
+        self.odd |= other.odd
+        self.coming |= other.coming
+        self.companions |= other.companions
+        self.unread = other.unread | self.unread
+
 
 def scan(
     inbox: Path, wanted: Wanted = _EVERYTHING, *, coming: bool = False, closed: frozenset[Identity] = frozenset()
@@ -110,16 +131,83 @@ def scan(
     return _Look(inbox, wanted, coming=coming, closed=closed).taken()
 
 
+def refresh(  # noqa: PLR0913 - as `scan`, and what to look at
+    found: Scan,
+    paths: Iterable[Path],
+    inbox: Path,
+    wanted: Wanted = _EVERYTHING,
+    *,
+    coming: bool = False,
+    closed: frozenset[Identity] = frozenset(),
+) -> None:
+    """Bring up to date what an earlier `scan` found, where something happened: at these paths, and below folders there.
+
+    It costs as much as there are paths, however much else lies in the inbox. Raises MachineError.
+    """
+    look = _Look(inbox, wanted, coming=coming, closed=closed, folders=[])
+    folders = set()
+    for path in set(paths):
+        was_known = found.forget(path)
+        if look.at(path) and not was_known:
+            folders.add(path)
+    if folders:
+        found.forget_below(folders)
+    found.add(look.taken())
+
+
+class Entry(Protocol):
+    """What os.scandir tells of a path."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    def stat(self, *, follow_symlinks: bool) -> os.stat_result: ...
+    def is_dir(self, *, follow_symlinks: bool) -> bool: ...
+    def is_file(self, *, follow_symlinks: bool) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """The same of a path that is looked at by itself. Links are not followed."""
+
+    path: str
+    status: os.stat_result
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.path)
+
+    def stat(self, *, follow_symlinks: bool) -> os.stat_result:  # noqa: ARG002
+        return self.status
+
+    def is_dir(self, *, follow_symlinks: bool) -> bool:  # noqa: ARG002
+        return stat.S_ISDIR(self.status.st_mode)
+
+    def is_file(self, *, follow_symlinks: bool) -> bool:  # noqa: ARG002
+        return stat.S_ISREG(self.status.st_mode)
+
+
 class _Look:
     """One look through an inbox."""
 
-    def __init__(self, inbox: Path, wanted: Wanted, *, coming: bool, closed: frozenset[Identity]) -> None:
+    def __init__(
+        self,
+        inbox: Path,
+        wanted: Wanted,
+        *,
+        coming: bool,
+        closed: frozenset[Identity],
+        folders: Iterable[Path] | None = None,
+    ) -> None:
         self._inbox = inbox
         self._below = len(os.path.join(inbox, ""))
         self._wanted = wanted
         self._coming = coming
         self._closed = closed
-        self._folders = [str(inbox)]
+        self._folders = [str(folder) for folder in ([inbox] if folders is None else folders)]
+        self._open: dict[Path, bool] = {inbox: True}
+        """Whether folders are looked into, as far as it was asked."""
         self._found = Scan()
 
     def taken(self) -> Scan:
@@ -137,7 +225,34 @@ class _Look:
                     self._found.odd[Path(folder)] = "a folder that can't be read"
         return self._found
 
-    def _sort(self, entry: "os.DirEntry[str]") -> None:
+    def at(self, path: Path) -> bool:
+        """Look at one path alone. Returns whether a folder lies there, or may have lain there. Raises MachineError."""
+        with machine_faults("look at", path):
+            entry = _entry(path)
+            if entry and self._looks_into(path.parent):
+                self._sort(entry)
+            return entry is None or entry.is_dir(follow_symlinks=False)
+
+    def _looks_into(self, folder: Path) -> bool:
+        """Whether a look at all of the inbox would come by a folder."""
+        if folder not in self._open:
+            around = self._inbox in folder.parents and self._looks_into(folder.parent)
+            entry = _entry(folder) if around else None
+            self._open[folder] = bool(
+                entry
+                and entry.is_dir(follow_symlinks=False)
+                and self._is_for_people(entry)
+                and identity_of(entry.status) not in self._closed
+            )
+        return self._open[folder]
+
+    def _is_for_people(self, folder: Entry) -> bool:
+        """Whether a folder's name says that a person keeps files in it, whom the owner wants to serve."""
+        name = folder.name
+        named_as_file = is_source_name(name) or is_companion_name(name)
+        return not (named_as_file or is_hidden_folder(name)) and self._wanted.folder(folder.path[self._below :])
+
+    def _sort(self, entry: Entry) -> None:
         name, found = entry.name, self._found
         getting_on()
         if is_source_name(name):
@@ -146,23 +261,33 @@ class _Look:
         elif is_companion_name(name):
             _note(entry, found.companions, Path(entry.path.removesuffix(COMPANION)), found)
         elif entry.is_dir(follow_symlinks=False):
-            if not is_hidden_folder(name) and self._wanted.folder(entry.path[self._below :]):
+            if self._is_for_people(entry):
                 self._enter(entry)
         elif final := name_to_come(name):
             if self._coming:
                 _take_coming(entry, Path(entry.path).with_name(final), found)
         elif not name.startswith(_TEMPORARY_STARTS) and entry.is_file(follow_symlinks=False):
-            found.unread.setdefault(os.path.splitext(name)[1].lower(), Path(entry.path))
+            ending = os.path.splitext(name)[1].lower()
+            if ending not in found.unread:
+                found.unread[ending] = Path(entry.path)
 
-    def _enter(self, entry: "os.DirEntry[str]") -> None:
+    def _enter(self, entry: Entry) -> None:
         with suppress(FileNotFoundError):
-            if self._closed and identity_of(entry) in self._closed:
+            if self._closed and identity_of(entry.stat(follow_symlinks=False)) in self._closed:
                 self._found.odd[Path(entry.path)] = "a folder of a watch, by another name"
             else:
                 self._folders.append(entry.path)
 
 
-def _note(entry: "os.DirEntry[str]", among: dict[Path, FileStamp], path: Path, found: Scan) -> None:
+def _entry(path: Path) -> _Alone | None:
+    """Look what lies at a path; None if nothing does, or nothing that we may see."""
+    try:
+        return _Alone(str(path), path.lstat())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+
+
+def _note(entry: Entry, among: dict[Path, FileStamp], path: Path, found: Scan) -> None:
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
@@ -173,7 +298,7 @@ def _note(entry: "os.DirEntry[str]", among: dict[Path, FileStamp], path: Path, f
         found.odd[Path(entry.path)] = _kind(status.st_mode)
 
 
-def _take_coming(entry: "os.DirEntry[str]", path: Path, found: Scan) -> None:
+def _take_coming(entry: Entry, path: Path, found: Scan) -> None:
     with suppress(FileNotFoundError):  # it has its name by now, which the next look will see
         status = entry.stat(follow_symlinks=False)
         if stat.S_ISREG(status.st_mode):

@@ -84,6 +84,10 @@ class SettleTracker:
         """Number of files that are there but not settled yet, or put off."""
         return sum(not file.reported for file in self._known.values())
 
+    def unsettled(self) -> list[Settled]:
+        """List the files and groups that are settling, as they were seen last."""
+        return [Settled(path, file.stamp) for path, file in self._known.items() if not file.reported]
+
     def next_due(self) -> float | None:
         """When the next file will settle if nothing changes, in the clock's seconds; None if none is settling."""
         return min((file.due for file in self._known.values() if not file.reported), default=None)

@@ -34,8 +34,7 @@ class Roles:
         mine = {}
         for role, path in watch.folders.items():
             with suppress(OSError), doing(partial("look for {}".format, shown(path))):
-                status = path.stat()
-                mine[who, role] = ((status.st_dev, status.st_ino), path, watch.name)
+                mine[who, role] = (identity_of(path.stat()), path, watch.name)
         with self._lock:
             self._known = everyone = self._without(who) | mine
         for (_, role), (identity, path, _) in mine.items():
@@ -62,7 +61,6 @@ class Roles:
         return frozenset(identity for identity, _, _ in self._known.values())
 
 
-def identity_of(entry: os.DirEntry[str]) -> Identity:
-    """Tell which folder an entry is, also where something is mounted on it. Raises OSError."""
-    status = entry.stat(follow_symlinks=False)
+def identity_of(status: os.stat_result) -> Identity:
+    """Tell which folder one is, by what stat(2) says of it."""
     return status.st_dev, status.st_ino

@@ -4,6 +4,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count, islice
 from pathlib import Path
 
 from house import Daemon
@@ -65,9 +66,10 @@ def leave_no_group(daemon: Daemon) -> None:
 
 @contextmanager
 def open_files(daemon: Daemon, more: int) -> Iterator[None]:
-    """Let it have no more files open than it has, but for these."""
-    highest = max(int(path.name) for path in Path(f"/proc/{daemon.pid}/fd").iterdir())
-    with _limit(daemon, resource.RLIMIT_NOFILE, highest + 1 + more):
+    """Let it have no more files open than it has, but for these: the limit is the first number that none gets."""
+    taken = {int(path.name) for path in Path(f"/proc/{daemon.pid}/fd").iterdir()}
+    free = (number for number in count() if number not in taken)
+    with _limit(daemon, resource.RLIMIT_NOFILE, next(islice(free, more, None))):
         yield
 
 
@@ -94,10 +96,3 @@ def space(folder: Path, more: int) -> Iterator[None]:
         yield
     finally:
         ballast.unlink()
-
-
-def children(daemon: Daemon) -> list[int]:
-    """List the processes that it has started."""
-    return [
-        int(pid) for path in Path(f"/proc/{daemon.pid}/task").glob("*/children") for pid in path.read_text().split()
-    ]

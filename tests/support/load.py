@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -37,16 +38,25 @@ class Usage:
     def of(cls, daemon: Daemon, done: int) -> "Usage":
         proc = Path(f"/proc/{daemon.pid}")
         stat = _stat(daemon.pid)
-        children = [int(pid) for found in proc.glob("task/*/children") for pid in found.read_text().split()]
+        its = children(daemon.pid)
         return cls(
             done,
             (int(stat[11]) + int(stat[12])) / TICKS,
             _mib(stat),
             len(list((proc / "fd").iterdir())),
             int(stat[17]),
-            len(children),
-            sum(_mib(_stat(pid)) for pid in children),
+            len(its),
+            sum(_mib(_stat(pid)) for pid in its),
         )
+
+
+def children(pid: int) -> list[int]:
+    """List the processes that the threads of one have started; a thread may end meanwhile."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def _stat(pid: int) -> list[str]:

@@ -20,7 +20,7 @@ from bulkhead.pool import count_calls, let_hang, live_with_strangers, pool, relo
 from crash import intruders, swarm
 from crash.house import Scenario
 from house import Daemon, House, stop, wait_for
-from load import one_page_pdfs
+from load import children, one_page_pdfs
 from mounts import go_private, mount_memory, why_not_private
 from sampling import generator, seed
 from strangers import KINDS, Outside, Stranger
@@ -214,7 +214,7 @@ def test_what_a_machine_lacks_for_a_while_costs_a_while_and_nothing_else(
     paused_before = len(house.events("paused"))
     pdfs = one_page_pdfs()
     for more in (0, *sorted(generator("limits", what).sample(range(1, 11), LIMITS - 1))):
-        for worker in limits.children(daemon):
+        for worker in children(daemon.pid):
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)  # so that another one must be started
         with tighten(daemon, more):

@@ -144,6 +144,7 @@ def test_an_observer_that_is_silent_though_alive_is_found_out(
         observer._inotify_fd.join()
         await found(inbox)
         (folder / "a.pdf").touch()
+        inbox.look_through()
         assert len(await found(inbox)) == 1
         assert inbox._watching
         assert inbox._watching.alive()
@@ -170,6 +171,7 @@ def test_files_that_appear_without_events_end_the_trust_in_events(inbox: Inbox, 
         await found(inbox)
         for number in range(3):
             (upper / f"{number}.pdf").touch()
+            inbox.look_through()
             assert len(await found(inbox)) == 1
         assert await found(inbox) == []
 
@@ -193,6 +195,50 @@ def test_files_that_events_told_of_are_not_counted(folder: Path, inbox: Inbox, e
 
     after(looks())
     assert inbox.found_by_scan == 0
+
+
+def test_where_an_event_came_from_is_looked_at_alone(
+    folder: Path, inbox: Inbox, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much else lies in the inbox; and what comes back there, though it is the same as ever, is news."""
+
+    async def looks() -> None:
+        await found(inbox)
+        monkeypatch.setattr("ocrd.intake.inbox.scan", lambda *_, **__: pytest.fail("all was looked through"))
+        for place in (folder / "a.pdf", folder.parent / "aside.pdf"):
+            place.touch()
+            place.rename(folder / "a.pdf")
+            await asyncio.to_thread(eventually, inbox._event.is_set)
+            inbox._event.clear()
+            [(settled, _)] = await found(inbox)
+            assert await found(inbox) == []
+        for _ in range(2):
+            inbox.took(settled)
+            (folder / "a.pdf").rename(folder.parent / "taken.pdf")
+            assert await found(inbox) == []
+            assert inbox.tracker.known == 0
+            (folder.parent / "taken.pdf").rename(folder / "a.pdf")
+            await asyncio.to_thread(eventually, inbox._event.is_set)
+            inbox._event.clear()
+            assert await found(inbox) == [(settled, 1)]
+
+    asyncio.run(looks())
+    assert inbox.how == "events"
+    assert 50 < inbox.rest <= 60
+
+
+def test_a_folder_that_came_has_all_looked_through_soon(folder: Path, inbox: Inbox, eventually: Eventually) -> None:
+    """More may have come into it before it was watched."""
+
+    async def looks() -> None:
+        await found(inbox)
+        assert inbox.rest > 50
+        (folder / "sub").mkdir()
+        await asyncio.to_thread(eventually, inbox._event.is_set)
+        await found(inbox)
+
+    asyncio.run(looks())
+    assert inbox.rest < 1
 
 
 def test_the_test_for_events_does_not_count_as_a_slow_scan(
