@@ -444,6 +444,8 @@ class Opening:
     """Those that are tried on a PDF that asks for one; never shown."""
     embedded: bool = False
     """Whether the PDFs in a portfolio are read as parts of it."""
+    frames: bool = False
+    """Whether each picture of an animation is a page, and not only the first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,7 +235,7 @@ def _opening(delivered: Delivered) -> Opening:
         return passwords.opening(delivered.watch)
     except MachineError as error:
         log.warning("passwords not read", reason=str(error))
-        return Opening(embedded=delivered.watch.split != "none")
+        return passwords.without_passwords(delivered.watch)
 
 
 @asynccontextmanager

@@ -20,8 +20,12 @@ _LARGEST = 64 * 1024
 
 def opening(watch: Watch) -> Opening:
     """Tell how the sources of a watch are opened. Raises MachineError if its passwords can't be read."""
-    passwords = read(watch.passwords_file) if watch.passwords_file else ()
-    return Opening(passwords, embedded=watch.split != "none")
+    return without_passwords(watch, read(watch.passwords_file) if watch.passwords_file else ())
+
+
+def without_passwords(watch: Watch, passwords: tuple[str, ...] = ()) -> Opening:
+    """Tell it where they are not to be read, or are these."""
+    return Opening(passwords, embedded=watch.split != "none", frames=watch.pages.animations == "all")
 
 
 def read(file: Path) -> tuple[str, ...]:

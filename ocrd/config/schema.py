@@ -208,6 +208,10 @@ class Pages(Section):
         description="A PDF page's own text. ignore: never used; fallback: readings are checked against it, and it "
         "stands in for a bad one; prefer: where it is sound it is taken, and the engine is not asked.",
     )
+    animations: Literal["first", "all"] = Field(
+        default="first",
+        description="Of a GIF, WebP, PNG or AVIF that moves. first: its first picture is a page; all: each picture is.",
+    )
     second_readings: Annotated[
         tuple[Literal["turn", "prompt", "warm", "halves", "text_layer"], ...], Field(strict=False)
     ] = Field(

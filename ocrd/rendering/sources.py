@@ -36,6 +36,8 @@ _LYING = (5, 6, 7, 8)
 _JPEG_MODES = ("L", "RGB")
 _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
 """What ocrd calls formats that Pillow calls otherwise."""
+_ANIMATED = ("gif", "webp", "png", "avif")
+"""What may hold pictures that are shown one after the other."""
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How a TIFF begins, and a BigTIFF."""
 _JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
@@ -448,11 +450,11 @@ class _Images:
         self._image: Image.Image | None = None
         """None for a TIFF whose pixels Pillow does not know."""
         self._places = [0]
-        """Of the pages among the pictures. Those behind a telephone's JPEG, or of an animation, are none."""
+        """Of the pages among the pictures. Those behind a telephone's JPEG are none, an animation's if asked."""
         try:
             self._image = Image.open(path, formats=[*_IMAGES, *_plugins()])
             self.kind = _KINDS.get(self._image.format or "", (self._image.format or "").lower())
-            if self.kind in ("tiff", "heif"):
+            if self.kind in ("tiff", "heif") or (self.kind in _ANIMATED and _opening.get().frames):
                 self._places = list(range(getattr(self._image, "n_frames", 1)))
         except MemoryError:
             raise

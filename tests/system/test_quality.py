@@ -10,7 +10,7 @@ sys.path.append(str(Path(__file__).parents[2] / "bench/quality"))
 
 import quality
 
-COUNT = int(os.environ.get("OCRD_QUALITY_COUNT", "12"))
+COUNT = int(os.environ.get("OCRD_QUALITY_COUNT", "6"))
 """Sheets of each kind."""
 
 

@@ -21,7 +21,9 @@ def house(tmp_path_factory: pytest.TempPathFactory, settings: VllmSettings) -> I
     house.close()
 
 
-def test_one_engine_serves_batch_after_batch_and_outlives_its_own_death(house: VllmHouse) -> None:
+def test_one_engine_serves_batch_after_batch_outlives_its_own_death_and_stops_with_work_in_flight(
+    house: VllmHouse,
+) -> None:
     daemon = house.start()
     house.ready()
     first = house.engine()
@@ -45,21 +47,18 @@ def test_one_engine_serves_batch_after_batch_and_outlives_its_own_death(house: V
     assert house.engine() not in (None, first)
     assert house.files("error") == []
     assert len(house.files("outbox")) == 7
-    assert stop(daemon, 120) == 0
-    assert house.engine() is None
 
-
-def test_a_stop_with_work_in_flight_loses_nothing_and_a_kill_leaves_no_engine(house: VllmHouse) -> None:
     house.drop("long.pdf", 12, size=SMALL)
-    daemon = house.start()
     wait_for(lambda: house.pages_kept() >= 2, 600)
     assert stop(daemon, 120) == 0
-    kept = house.pages_kept()
     [job] = house.jobs()
     assert json.loads(job.read_text())["attempts"] == 0
     assert (job.parent / "source.pdf").exists()
     assert house.engine() is None
 
+
+def test_a_kill_leaves_no_engine_and_what_was_begun_is_read_on(house: VllmHouse) -> None:
+    kept = house.pages_kept()
     daemon = house.start()
     wait_for(lambda: house.pages_kept() > kept, 600)
     daemon.kill()

@@ -35,6 +35,11 @@ NGRAM_PROCESSORS = {
 """The logits processor that keeps the model from looping, `module:class`, by vLLM's model runner. It reads ngram_size,
 window_size and whitelist_token_ids from a request's `extra_args`."""
 
+_SOCKET_PATH = 107
+"""Most bytes in the path of a Unix socket (unix(7))."""
+_SOCKET_NAME = 37
+"""Those of the name that vLLM gives a socket, with a slash (vllm/utils/network_utils.py, `get_open_zmq_ipc_path`)."""
+
 V2_INTERFACE = "v1/worker/gpu/sample/logits_processor/interface.py"
 """Where a vLLM whose model runner V2 takes logits processors declares them, below its package."""
 
@@ -269,6 +274,10 @@ def set_environment(settings: VllmSettings, home: process_guard.Home) -> None:
         VLLM_CONFIGURE_LOGGING="1",
         VLLM_LOGGING_CONFIG_PATH=str(config),
     )
+    if len(os.fsencode(home.folder)) + _SOCKET_NAME <= _SOCKET_PATH:
+        os.environ["VLLM_RPC_BASE_PATH"] = str(home.folder)  # goes with the engine; those in /tmp would stay for ever
+    else:
+        os.environ.pop("VLLM_RPC_BASE_PATH", None)
 
 
 def _logging(file: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ocrd.config import passwords
-from ocrd.config.schema import Watch
+from ocrd.config.schema import Pages, Watch
 from ocrd.errors import MachineError
 
 SECRETS = ("first word", "zweites  Wort ", "третье")
@@ -55,7 +55,8 @@ def test_a_credential_is_where_systemd_put_it(tmp_path: Path, monkeypatch: pytes
 
 
 def test_how_sources_are_opened_shows_no_password(tmp_path: Path) -> None:
-    watch = Watch.model_construct(passwords_file=written(tmp_path / "a"), split="blank")
+    pages = Pages(animations="all")
+    watch = Watch.model_construct(passwords_file=written(tmp_path / "a"), split="blank", pages=pages)
     how = passwords.opening(watch)
-    assert (how.passwords, how.embedded) == (SECRETS, True)
+    assert (how.passwords, how.embedded, how.frames) == (SECRETS, True, True)
     assert not any(secret in repr(how) for secret in SECRETS)

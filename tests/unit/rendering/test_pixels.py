@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from ocrd.errors import DocumentError, PageError
 from ocrd.filetypes import is_source_name
-from ocrd.model import PageResult, PixelSize, Verdict, View
+from ocrd.model import Opening, PageResult, PixelSize, Verdict, View
 from ocrd.rendering import tasks, truncation
 
 FILES = Path(__file__).parents[2] / "files"
@@ -135,11 +135,16 @@ def test_a_tiff_whose_directory_is_missing_is_refused(tmp_path: Path, kept: floa
         tasks.open_source(tmp_path / "scan.tif")
 
 
-def test_an_animation_is_one_page(tmp_path: Path) -> None:
-    frames = [page().rotate(90 * number) for number in range(3)]
-    for kind in ("GIF", "WEBP"):
-        frames[0].save(tmp_path / "scan", kind, save_all=True, append_images=frames[1:])
-        assert tasks.open_source(tmp_path / "scan").pages == 1
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_is_one_page_or_one_for_each_picture(kind: str, tmp_path: Path) -> None:
+    frames = [page().resize((200, 300)), Image.new("L", (200, 300), "white")]
+    path = tmp_path / "scan"
+    frames[0].save(path, kind, save_all=True, append_images=frames[1:])
+    assert tasks.open_source(path).pages == 1
+    each = Opening(frames=True)
+    assert tasks.on_source(each, tasks.open_source, path).pages == 2
+    pages = [tasks.on_source(each, tasks.render_page, path, index, size, View()) for index in range(2)]
+    assert [bool(one.facts.blank) for one in pages] == [False, True]
 
 
 @pytest.mark.skipif(not shutil.which("cjb2"), reason="no DjVuLibre is installed: apt-get install djvulibre-bin")
