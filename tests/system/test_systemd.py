@@ -81,7 +81,7 @@ class Host(machine.Machine):
         (programs.parent / "lib").symlink_to(f"{ENVIRONMENT}/lib")
         shutil.copy(Path(sys.prefix) / "pyvenv.cfg", programs.parent)
 
-    def configure(
+    def configure(  # noqa: PLR0913 - what differs from the usual
         self,
         watches: tuple[str, ...] = ("scans",),
         seconds: float = 0.0,
@@ -89,27 +89,30 @@ class Host(machine.Machine):
         file: str = CONFIG,
         folder: str = "/srv/ocr",
         runtime: str = "/run/ocrd",
+        watch: dict[str, Any] | None = None,
         **sections: Any,
     ) -> None:
-        """Write a configuration over the engine that is a process of its own."""
+        """Write a configuration over the engine that is a process of its own; `watch` are settings of all watches."""
         settings = {
             "engine": {"kind": "apart:create", "options": {"seconds": seconds, "pid": f"{runtime}/engine.pid"}},
             "settle": {"quiet": "100ms"},
             "batch": {"quiet": "100ms"},
             "render": {"workers": 1},
             "watches": [
-                {"name": name} | {role: f"{folder}/{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
+                {"name": name}
+                | {role: f"{folder}/{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
+                | (watch or {})
                 for name in watches
             ],
         }
         (self.root / file.lstrip("/")).write_text(yaml.safe_dump(settings | sections))
 
-    def drop(self, name: str, pages: int = 1, watch: str = "scans", folder: str = "srv/ocr") -> None:
+    def drop(self, name: str, pages: int = 1, watch: str = "scans", folder: str = "srv/ocr", **how: object) -> None:
         inbox = self.root / folder / watch / "inbox"
         with pymupdf.open() as document:
             for number in range(pages):
                 document.new_page().insert_text((20, 40), f"{name} {number}")
-            document.save(inbox / f".{name}")
+            document.save(inbox / f".{name}", **how)
         (inbox / f".{name}").rename(inbox / name)
 
     def there(self, path: str) -> bool:
@@ -248,6 +251,38 @@ def test_a_reload_adds_changes_and_removes_watches_and_drops_no_page(host: Host)
     host.configure(("faxes", "scans"), seconds=0.05)
     host.systemctl("reload", UNIT)
     host.wait(lambda: host.there("scans/archive/later.pdf"))
+
+
+def test_passwords_are_a_credential_that_only_the_service_sees(host: Host) -> None:
+    file = host.root / "etc/ocrd/scans.passwords"
+    file.write_text("another\nXylophon-4711\n")
+    file.chmod(0o600)
+    tried = (
+        "-p",
+        "User=ocrd",
+        "-p",
+        "LoadCredential=tried:/etc/ocrd/scans.passwords",
+        "sh",
+        "-c",
+        'cat "$CREDENTIALS_DIRECTORY/tried"',
+    )
+    if host.run("systemd-run", "--quiet", "--wait", "--pipe", *tried).returncode:
+        pytest.skip(
+            "systemd gives a user no credentials here: it may mount nothing for them in a machine of namespaces"
+        )
+    host.configure(watch={"passwords_file": "credential:scans"})
+    drop_in = host.root / "etc/systemd/system/ocrd.service.d/passwords.conf"
+    drop_in.write_text("[Service]\nLoadCredential=scans:/etc/ocrd/scans.passwords\n")
+    host.systemctl("daemon-reload")
+    try:
+        host.systemctl("start", UNIT)
+        host.drop("locked.pdf", encryption=pymupdf.PDF_ENCRYPT_AES_256, user_pw="Xylophon-4711", owner_pw="chief")
+        host.wait(lambda: host.there("scans/archive/locked.pdf") or host.there("scans/error/locked.pdf"))
+        assert host.there("scans/outbox/locked.md"), host.messages("-u", UNIT)[-3:]
+        assert not any("Xylophon" in line for line in host.messages())
+    finally:
+        drop_in.unlink()
+        host.systemctl("daemon-reload")
 
 
 def test_a_bad_configuration_changes_nothing_and_says_why(host: Host) -> None:
