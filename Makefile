@@ -82,7 +82,7 @@ system: venv
 # The real engine, built for the CPU, in an environment of its own.
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
-	.venv-vllm/bin/pytest $(SPREAD) --dist loadgroup tests/vllm
+	.venv-vllm/bin/pytest $(SPREAD) --dist loadfile tests/vllm
 
 # A version's acceptance, on a machine with a GPU, a quarter of an hour; elsewhere it says why not and does nothing.
 gpu-test: venv

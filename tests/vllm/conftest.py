@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from tiny_model import make
 
 from ocrd.config.vllm import VllmSettings
@@ -22,8 +24,6 @@ os.environ.update(
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        shares_engine = "running" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("engine" if shares_engine else item.path.stem))
         item.add_marker(pytest.mark.filterwarnings("default"))  # vLLM's own imports warn
 
 
@@ -88,6 +88,15 @@ def running(settings: VllmSettings, tmp_path_factory: pytest.TempPathFactory) ->
     running = Running(settings, tmp_path_factory.mktemp("engines"))
     yield running
     running.close()
+
+
+def noise(width: int, height: int) -> Image.Image:
+    """Every level and every channel differs; on the whole dark, so that nothing has to be brightened."""
+    chance = random.Random(width * height)
+    planes = [Image.frombytes("L", (width, height), chance.randbytes(width * height)) for _ in "rgb"]
+    half = Image.merge("RGB", planes).point(lambda level: level if level < 250 else 0)
+    half.paste("black", (0, 0, width, height // 2))
+    return half
 
 
 def page(index: int = 0, size: tuple[int, int] = (320, 320), *, half_black: bool = False) -> PageImage:

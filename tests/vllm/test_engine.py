@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Running, page, until
+from conftest import Running, noise, page, until
 
 from ocrd.concurrency import processes
 from ocrd.config.vllm import VllmSettings
@@ -130,6 +131,24 @@ def test_a_half_black_page_is_read(running: Running) -> None:
     pid = running.pid
     assert running.run(running.engine.read(POISON)).tokens == 24
     assert running.pid == pid
+
+
+@pytest.mark.parametrize("size", [(1280, 640), (300, 200)])
+def test_a_page_reads_the_same_both_ways(running: Running, size: tuple[int, int]) -> None:
+    image = noise(*size)
+    memory = memoryview(bytearray(deepseek.Views().room))
+    length = deepseek.Views()(image, memory)
+    freed: list[int] = []
+    ready = replace(page(0, size), pixels=b"", prepared=memory[:length], free=lambda: freed.append(1))
+    ours = running.run(running.engine.read(ready))
+    views, running.core.views = running.core.views, None
+    try:
+        theirs = running.run(running.engine.read(replace(page(0, size), pixels=image.tobytes())))
+    finally:
+        running.core.views = views
+    assert views == deepseek.Views(640) == running.engine.prepare
+    assert ours.text == theirs.text
+    assert freed
 
 
 def test_the_engine_leads_its_own_session(running: Running) -> None:

@@ -1,16 +1,14 @@
 """The render workers' views of a page against vLLM's own processor, bit for bit, and vLLM's reading of both."""
 
 import asyncio
-import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from conftest import Running, page
+from conftest import noise
 from PIL import Image
 from tiny_model import make
 
@@ -42,15 +40,6 @@ def renderer(tmp_path_factory: pytest.TempPathFactory, tile: int) -> Iterator[An
     renderer = renderer_from_config(config)
     yield renderer
     renderer.shutdown()
-
-
-def noise(width: int, height: int) -> Image.Image:
-    """Every level and every channel differs; on the whole dark, so that nothing has to be brightened."""
-    chance = random.Random(width * height)  # noqa: S311 - no secret
-    planes = [Image.frombytes("L", (width, height), chance.randbytes(width * height)) for _ in "rgb"]
-    half = Image.merge("RGB", planes).point(lambda level: level if level < 250 else 0)
-    half.paste("black", (0, 0, width, height // 2))
-    return half
 
 
 @pytest.mark.parametrize(
@@ -86,24 +75,6 @@ def test_levels_become_the_numbers_of_the_table() -> None:
     table = torch.tensor(BFLOAT, dtype=torch.bfloat16)
     assert torch.equal(numbers(view, table), table[view.int()])
     assert numbers(view[:0], table).shape == (0, 3, 4, 256)
-
-
-@pytest.mark.parametrize("size", [(1280, 640), (300, 200)])
-def test_a_page_reads_the_same_both_ways(running: Running, size: tuple[int, int]) -> None:
-    image = noise(*size)
-    memory = memoryview(bytearray(deepseek.Views().room))
-    length = deepseek.Views()(image, memory)
-    freed: list[int] = []
-    ready = replace(page(0, size), pixels=b"", prepared=memory[:length], free=lambda: freed.append(1))
-    ours = running.run(running.engine.read(ready))
-    views, running.core.views = running.core.views, None
-    try:
-        theirs = running.run(running.engine.read(replace(page(0, size), pixels=image.tobytes())))
-    finally:
-        running.core.views = views
-    assert views == deepseek.Views(640) == running.engine.prepare
-    assert ours.text == theirs.text
-    assert freed
 
 
 def test_a_path_of_a_page_through_the_workers_ends_in_the_same_views(tmp_path: Path) -> None:
