@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ocrd.rendering.sources import ORIENTATION, picture
+from ocrd.rendering.image_source import ORIENTATION, picture
 from ocrd.rendering.text_placement import Strip
 
 if TYPE_CHECKING:

@@ -28,19 +28,10 @@ from ocrd.model import (
     SourceFacts,
     View,
 )
-from ocrd.rendering import barcodes, page_analysis, sources, truncation
-from ocrd.rendering.sources import (
-    AGAIN,
-    POINTS_PER_INCH,
-    TRANSFER,
-    Source,
-    files_of,
-    open_pdf,
-    opened,
-    page_errors,
-    places,
-    plain,
-)
+from ocrd.rendering import barcodes, page_analysis, source, truncation
+from ocrd.rendering.pdf_source import open_pdf
+from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, TRANSFER, Source, page_errors, plain
+from ocrd.rendering.sources import files_of, opened, places
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import regular
 
@@ -74,7 +65,7 @@ _LEAST_FIGURE = 8
 
 def on_source(how: Opening, function: Callable[..., R], path: Path, *args: object) -> R:
     """Do one of the following with a source. Raises MachineError where the machine keeps it from being read."""
-    with machine_faults("read", path), _warnings_named(path), sources.opening(how):
+    with machine_faults("read", path), _warnings_named(path), source.opening(how):
         return function(path, *args)
 
 

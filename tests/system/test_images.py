@@ -110,10 +110,10 @@ def test_heic(renderer: Sync, tmp_path: Path) -> None:
 
 def test_heic_without_its_reader_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ocrd.errors import DocumentError
-    from ocrd.rendering import sources
+    from ocrd.rendering import image_source, sources
 
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    monkeypatch.setattr(sources, "_plugins", tuple)
+    monkeypatch.setattr(image_source, "_plugins", tuple)
     with pytest.raises(DocumentError) as caught:
         sources._open(tmp_path / "photo.heic")
     assert "/bin/pip install pillow-heif" in caught.value.remedy

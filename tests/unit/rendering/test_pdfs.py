@@ -12,7 +12,7 @@ from PIL import Image
 
 from ocrd.errors import DocumentError, IncompleteError
 from ocrd.model import Opening, PageResult, PixelSize, Verdict, View
-from ocrd.rendering import sources, tasks
+from ocrd.rendering import source, tasks
 
 FILES = Path(__file__).parents[2] / "files"
 SAMPLES = Path(__file__).parents[3] / "samples"
@@ -150,10 +150,10 @@ def test_one_of_several_passwords_opens_a_pdf_and_what_is_made_of_it_needs_none(
         )
         pdf.save(tmp_path / "a.pdf", encryption=locked)
     path = tmp_path / "a.pdf"
-    with sources.opening(Opening(("wrong", "other"))):
+    with source.opening(Opening(("wrong", "other"))):
         assert "none of those in passwords_file" in refusal(path).what
     for right in ("secret", "chief"):
-        with sources.opening(Opening(("wrong", right, "other"))):
+        with source.opening(Opening(("wrong", right, "other"))):
             assert tasks.open_source(path).pages == 2
             pages = tuple(
                 PageResult(index, Verdict.OK, "", None, facts=tasks.render_page(path, index, size, View()).facts)
@@ -209,7 +209,7 @@ def test_the_pdfs_in_a_portfolio_are_its_parts_where_they_are_wanted(tmp_path: P
         pdf.save(tmp_path / "a.pdf")
     facts = tasks.open_source(tmp_path / "a.pdf")
     assert (facts.pages, facts.parts, len(facts.attachments)) == (2, (), 3)
-    with sources.opening(Opening(embedded=True)):
+    with source.opening(Opening(embedded=True)):
         facts = tasks.open_source(tmp_path / "a.pdf")
         assert (facts.pages, facts.parts, facts.attachments) == (6, (2, 4), ("sums.xlsx",))
         assert "some files in it were not read" in facts.problems[0]
@@ -222,4 +222,4 @@ def test_no_library_speaks_in_a_note(tmp_path: Path) -> None:
     catalog = b"<</Type/Catalog/Pages 99999999999999999999 0 R>>"
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\n1 0 obj " + catalog + b" endobj\n%%EOF")
     assert "code=" not in refusal(tmp_path / "a.pdf").what
-    assert sources.plain(RuntimeError("code=5: exponent overflow!")) == "exponent overflow!"
+    assert source.plain(RuntimeError("code=5: exponent overflow!")) == "exponent overflow!"

@@ -1,0 +1,310 @@
+"""A dropped file that is an image, of one page or several: decoded, whatever its mode. For the render workers alone.
+
+It is hostile. Whatever Pillow and its like throw at it becomes a DocumentError or a PageError.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ocrd.display import pip
+from ocrd.errors import DocumentError, PageError
+from ocrd.model import PixelSize, Placement, TextLayer
+from ocrd.rendering import damage, djvu, tiff
+from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, as_pillow, cut_out, how_opened, plain
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_PAPER_DPI = 300
+"""What an image is taken to be scanned at where it does not say, or says nonsense."""
+_IMAGES = ("TIFF", "JPEG", "PNG", "WEBP", "BMP", "GIF", "JPEG2000", "AVIF", "PPM")
+ORIENTATION = 0x0112
+_STRIPS, _LENGTHS = 273, 279
+"""TIFF's StripOffsets and StripByteCounts."""
+_LYING = (5, 6, 7, 8)
+"""Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
+_JPEG_MODES = ("L", "RGB")
+_KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
+"""What ocrd calls formats that Pillow calls otherwise."""
+_ANIMATED = ("gif", "webp", "png", "avif")
+"""What may hold pictures that are shown one after the other."""
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How a TIFF begins, and a BigTIFF."""
+_JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
+"""How JPEG XL begins, bare and in boxes (ISO/IEC 18181-2)."""
+_MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "JPEG 2000": b"\0\0\0\x0cjP  "}
+_HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis mif1 msf1".split())
+"""The brands by which such a file tells what it is (ISO/IEC 23008-12)."""
+
+
+class Images:
+    """One in any form that Pillow, or another library, can decode."""
+
+    repaired = False
+    attachments = problems = parts = ()
+
+    def __init__(self, path: Path) -> None:
+        from PIL import Image
+
+        Image.MAX_IMAGE_PIXELS = None  # the worker's memory is the limit: a large drawing is no bomb
+        self._path = path
+        self._damage = ""
+        """Of the page shown last."""
+        self._image: Image.Image | None = None
+        """None for a TIFF whose pixels Pillow does not know."""
+        self._places = [0]
+        """Of the pages among the pictures. Those behind a telephone's JPEG are none, an animation's if asked."""
+        try:
+            self._image = Image.open(path, formats=[*_IMAGES, *_plugins()])
+            self.kind = _KINDS.get(self._image.format or "", (self._image.format or "").lower())
+            if self.kind in ("tiff", "heif") or (self.kind in _ANIMATED and how_opened().frames):
+                self._places = list(range(getattr(self._image, "n_frames", 1)))
+        except MemoryError:
+            raise
+        except Exception as error:
+            if not _is_tiff(path):
+                raise _unknown(path) from error
+            self.kind = "tiff"
+        if self.kind == "tiff":
+            self._places = self._pages_of_tiff()
+        self.pages = len(self._places)
+
+    def _pages_of_tiff(self) -> list[int]:
+        try:
+            return tiff.pages(self._path)
+        except Exception as error:
+            if self._image is not None:
+                return self._places
+            raise DocumentError(f"This TIFF can't be opened: {plain(error, self._path)}.", AGAIN) from error
+
+    def picture(self, index: int) -> "Image.Image":
+        """Decode a page as it is displayed, grey or RGB. Raises PageError."""
+        self.shape(index)
+        return self._displayed
+
+    def shape(self, index: int) -> tuple[float, float]:
+        from PIL import ImageOps
+
+        image, self._damage = self._decoded(index)
+        self._displayed = _on_paper(ImageOps.exif_transpose(image))
+        dpi = _resolution(image)
+        across, down = self._displayed.size
+        return across * POINTS_PER_INCH / dpi[0], down * POINTS_PER_INCH / dpi[1]
+
+    def _decoded(self, index: int) -> tuple["Image.Image", str]:
+        """Decode a page, or what can be decoded of it, and say what may be missing. Raises PageError."""
+        place = self._places[index]
+        with damage.heard() as said:
+            try:
+                image = self._whole(place)
+            except MemoryError:
+                raise
+            except Exception as error:
+                for decode in (_what_pillow_can, _what_mupdf_can):
+                    with contextlib.suppress(Exception):
+                        return decode(self._path, place), self._lost()
+                raise PageError(f"This image can't be decoded: {plain(error)}.", AGAIN) from error
+        return image, damage.of_said(said)
+
+    def _whole(self, place: int) -> "Image.Image":
+        """Decode all of a picture. Raises what the libraries do."""
+        if self._image is not None:
+            with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
+                self._image.seek(place)
+                if self.kind == "jpeg" and self._image.mode in _JPEG_MODES:
+                    return self._jpeg(self._image)
+                if self.kind != "tiff" or tiff.is_usual(self._image):
+                    self._image.load()
+                    return self._image
+        image = tiff.decoded(self._path, place)
+        if self._image is not None:
+            image.info["dpi"] = self._image.info.get("dpi", (0, 0))
+        return image
+
+    def _jpeg(self, opened: "Image.Image") -> "Image.Image":
+        from PIL import Image
+
+        image = Image.fromarray(damage.decoded_jpeg(self._path.read_bytes(), grey=opened.mode == "L"))
+        image.info |= opened.info  # resolution, orientation
+        return image
+
+    def _lost(self) -> str:
+        """Say what is missing of a file that can't be decoded whole: of a JPEG, perhaps only the mark of its end."""
+        return damage.of_jpeg(self._path.read_bytes()) if self.kind == "jpeg" else damage.UNDECODED
+
+    def damage(self, index: int, *, closely: bool) -> str:  # noqa: ARG002 - see protocol
+        if self._damage:
+            return self._damage
+        match self.kind:
+            case "png":
+                return damage.of_png(self._path)
+            case "jpeg" if closely:
+                return damage.of_jpeg(self._path.read_bytes())
+            case "jp2":
+                return damage.of_jpx(self._path.read_bytes()) if closely else ""
+            case "tiff" if self._image is not None and self._image.info.get("compression") == "group4":
+                return damage.of_fax(self._strips())
+        return ""
+
+    def _strips(self) -> Iterator[bytes]:
+        """Read the encoded strips of the page of a TIFF that was shown last."""
+        tags = getattr(self._image, "tag_v2", {})
+        with self._path.open("rb") as file:
+            for place, length in zip(tags.get(_STRIPS, ()), tags.get(_LENGTHS, ()), strict=False):
+                file.seek(place)
+                yield file.read(length)
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":  # noqa: ARG002 - see protocol
+        from PIL import Image
+
+        image = self._displayed
+        if placement.skew:  # a fax's pixels are no squares, and can't be turned a little as they are
+            square = max(image.width / placement.width, image.height / placement.height)
+            image = image.resize((round(placement.width * square), round(placement.height * square)))
+        if placement.turn:
+            turns = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
+            image = image.transpose(turns[placement.turn])  # Pillow counts the other way
+        if placement.skew:
+            image = image.rotate(-placement.skew, Image.Resampling.BICUBIC, expand=True, fillcolor="white")
+        sheet = PixelSize(size.width, round(size.height / (placement.bottom - placement.top)))
+        image = image.resize((sheet.width, sheet.height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return cut_out(image.convert("RGB"), sheet, placement, size)
+
+    def close(self) -> None:
+        if self._image is not None:
+            self._image.close()
+
+    def printed(self, index: int) -> tuple[int, int]:  # noqa: ARG002 - images have none
+        return 0, 0
+
+    def layer(self, index: int) -> TextLayer | None:  # noqa: ARG002 - images have none
+        return None
+
+    def layer_text(self, index: int, placement: Placement) -> str:
+        raise AssertionError(index, placement)
+
+
+def _what_pillow_can(path: Path, index: int) -> "Image.Image":
+    """Decode an image as far as its data go; what is missing is black or grey. Raises what Pillow does."""
+    from PIL import Image, ImageFile
+
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        with Image.open(path, formats=_IMAGES) as image:
+            image.seek(index)
+            image.load()
+            return image.copy()
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def _what_mupdf_can(path: Path, index: int) -> "Image.Image":
+    """Decode an image that Pillow can't, in RGB. Raises what MuPDF does."""
+    import pymupdf
+
+    with pymupdf.open(path, filetype="tiff") as document:
+        page = document.load_page(index)
+        (picture,) = page.get_image_info()
+        matrix = pymupdf.Matrix(picture["width"] / page.rect.width, picture["height"] / page.rect.height)
+        image = as_pillow(page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)).copy()
+        image.info["dpi"] = (picture["xres"], picture["yres"])
+        return image
+
+
+class Djvu(Images):
+    """One in DjVu, which its own programs decode."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._image = None
+        self.kind = "djvu"
+        self._resolutions = djvu.resolutions(path)
+        self.pages = len(self._resolutions)
+
+    def _decoded(self, index: int) -> tuple["Image.Image", str]:
+        image, complaint = djvu.decoded(self._path, index)
+        image.info["dpi"] = (self._resolutions[index],) * 2
+        return image, complaint and damage.UNDECODED
+
+
+def picture(path: Path, index: int) -> "Image.Image":
+    """Decode a page of an image as it is displayed, grey or RGB. Raises DocumentError, PageError."""
+    kind = Djvu if _head(path).startswith(djvu.MAGIC) else Images
+    with contextlib.closing(kind(path)) as images:
+        return images.picture(index)
+
+
+def _resolution(image: "Image.Image") -> tuple[float, float]:
+    """Tell the dots per inch across and down, as displayed. A fax has twice as many across as down (ITU-T T.4)."""
+    across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
+    if not all(POINTS_PER_INCH <= value <= 2 * 1200 for value in (across, down)):
+        across = down = _PAPER_DPI
+    turned = image.getexif().get(ORIENTATION, 1) in _LYING
+    return (down, across) if turned else (across, down)
+
+
+@cache
+def _plugins() -> tuple[str, ...]:
+    """Name the formats that Pillow reads by plugins which are installed."""
+    found = []
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        found.append("HEIF")
+    with contextlib.suppress(ImportError):
+        import pillow_jxl  # noqa: F401 - registers itself
+
+        found.append("JXL")
+    return tuple(found)
+
+
+def _unknown(path: Path) -> DocumentError:
+    """Say of a file that is neither PDF nor TIFF why it can't be opened as an image."""
+    if "HEIF" not in _plugins() and _is_heif(path):
+        return DocumentError(
+            "This is a HEIC image, and ocrd was installed without a reader for those.",
+            f"Install it ({pip('pillow-heif')}), or save the image as JPEG.",
+        )
+    if "JXL" not in _plugins() and _head(path).startswith(_JXL):
+        return DocumentError(
+            "This is a JPEG XL image, and no reader for those is installed.",
+            f"Install one ({pip('pillow-jxl-plugin')}), or save the image as PNG.",
+        )
+    head = _head(path)
+    if known := next((name for name, magic in _MAGIC.items() if head.startswith(magic)), ""):
+        return DocumentError(f"This {known} can't be opened: what its first bytes say is damaged.", AGAIN)
+    return DocumentError(
+        "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, DjVu, GIF, BMP and"
+        " others), whatever its name says.",
+        "Open it in the program that it came from and save it as a PDF.",
+    )
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
+
+
+def _is_tiff(path: Path) -> bool:
+    return _head(path)[:4] in _TIFFS
+
+
+def _is_heif(path: Path) -> bool:
+    head = _head(path)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def _on_paper(image: "Image.Image") -> "Image.Image":
+    """Make an image of any mode grey or RGB: what is transparent is white paper, and 16 bits become 8."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # convert() would cut the values off instead of scaling them
+        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")

@@ -1,0 +1,309 @@
+"""A dropped file that is a PDF: opened though it is damaged, locked or holds others, and drawn. For the render workers.
+
+It is hostile. Whatever MuPDF or qpdf throw at it becomes a DocumentError or a PageError.
+"""
+
+import contextlib
+import io
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ocrd.errors import DocumentError, IncompleteError
+from ocrd.model import PixelSize, Placement, TextLayer
+from ocrd.rendering import damage, page_layout, text_layer, truncation
+from ocrd.rendering.page_layout import Word
+from ocrd.rendering.source import AGAIN, TRANSFER, as_pillow, cut_out, how_opened, plain
+
+if TYPE_CHECKING:
+    import pymupdf
+    from PIL import Image
+
+_WHITE = 0.98
+"""Level of a colour, 0 to 1, from which it is taken for the paper's."""
+_INVISIBLE = 3
+"""The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
+_LETTERS = 0.8
+"""Height of the letters of a line, as a share of the line's."""
+_MOST_LINES = 100_000
+"""In a block."""
+_MOST_NAMES = 20
+"""Of attached files that are listed."""
+_DEEPEST = 50
+"""Nodes of a page tree that are climbed."""
+
+
+class OpenedPdf(NamedTuple):
+    """A PDF that could be opened, and what is known of it."""
+
+    document: "pymupdf.Document"
+    """With the pages of the PDFs in it behind its own, where those are wanted."""
+    repaired: bool
+    """Whether its structure is damaged."""
+    parts: tuple[int, ...]
+    """Indices of the pages with which these begin."""
+    attachments: tuple[str, ...]
+    """Names of files in it that are not read."""
+    problems: tuple[str, ...]
+    """Why its pages may not be all that it holds, each a sentence."""
+
+
+def open_pdf(path: Path) -> OpenedPdf:
+    """Open a PDF. Raises DocumentError, IncompleteError."""
+    document, repaired = _whole(path)
+    _refuse_form(document)
+    parts: tuple[int, ...] = ()
+    problems = ["The structure of this PDF is damaged, and pages of it may be missing."] if repaired else []
+    attachments = tuple(document.embfile_names())
+    if attachments and document.xref_get_key(document.pdf_catalog(), "Collection")[0] != "null":
+        if how_opened().embedded:
+            parts, attachments = _append_embedded(document)
+        if attachments:
+            which = "some files" if parts else "the files"
+            problems.append(f"This PDF is a portfolio, and {which} in it were not read. Save them, and drop each.")
+    return OpenedPdf(document, repaired, parts, attachments[:_MOST_NAMES], tuple(problems))
+
+
+def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
+    """Open a PDF, and tell whether it had to be repaired by other means. Raises DocumentError, IncompleteError."""
+    import pymupdf
+
+    passwords = how_opened().passwords
+
+    pymupdf.TOOLS.mupdf_display_errors(False)
+    pymupdf.TOOLS.mupdf_display_warnings(False)
+    locked, error = False, None
+    try:
+        document = pymupdf.open(path, filetype="pdf")
+        locked = bool(document.needs_pass) and not any(map(document.authenticate, passwords))
+        if locked and (readable := _with_locked_attachments(path, document)) is not None:
+            document, locked = readable, False
+        pages = 0 if locked else document.page_count
+        if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
+            return document, False
+    except MemoryError:
+        raise
+    except Exception as caught:  # noqa: BLE001 - MuPDF's errors have no common base but this
+        error = caught
+    if not truncation.has_pdf_end(path):  # MuPDF would show what is left, with pages or their contents missing
+        raise _cut_off() from error
+    if (repaired := _repaired(path)) is not None:
+        return repaired, True
+    if locked:
+        tried = ", and none of those in passwords_file opens it" if passwords else ""
+        raise DocumentError(
+            f"This PDF asks for a password{tried}.",
+            "Write it into the watch's passwords_file, or save a copy without the password.",
+        )
+    if error:
+        raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
+    raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
+
+
+def _with_locked_attachments(path: Path, locked: "pymupdf.Document") -> "pymupdf.Document | None":
+    """Open a PDF of which only attached files are encrypted, as if nothing were (ISO 32000-1, 7.6.5)."""
+    import pymupdf
+
+    kind, value = locked.xref_get_key(-1, "Encrypt")
+    if kind != "xref":
+        return None
+    number = int(value.partition(" ")[0])
+    version, *filters = (locked.xref_get_key(number, key)[1] for key in ("V", "StmF", "StrF"))
+    if version not in ("4", "5") or not {"/Identity", "null"}.issuperset(filters):
+        return None
+    data = re.sub(rb"/Encrypt\s+%d\s+\d+\s+R" % number, lambda key: b" " * len(key[0]), path.read_bytes())
+    return pymupdf.open(stream=data, filetype="pdf")
+
+
+def _repaired(path: Path) -> "pymupdf.Document | None":
+    """Open a PDF by qpdf, which finds pages, and ways without a password, that MuPDF does not."""
+    import pikepdf
+    import pymupdf
+
+    whole = io.BytesIO()
+    for password in ("", *how_opened().passwords):
+        with contextlib.suppress(pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError):
+            with pikepdf.open(path, password=password) as pdf:
+                pdf.save(whole)
+            document = pymupdf.open(stream=whole.getvalue(), filetype="pdf")
+            return document if document.page_count else None
+    return None
+
+
+def _refuse_form(document: "pymupdf.Document") -> None:
+    """Refuse a form that has no pages of its own. Raises DocumentError."""
+    catalog = document.pdf_catalog()
+    has_form = document.xref_get_key(catalog, "AcroForm/XFA")[0] != "null"
+    if has_form and document.xref_get_key(catalog, "NeedsRendering")[1] == "true":
+        raise DocumentError(
+            "This PDF is a form that only Adobe's programs can draw (dynamic XFA).",
+            "Open it in Adobe Reader, print it to a new PDF, and drop that.",
+        )
+
+
+def _append_embedded(document: "pymupdf.Document") -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Append the pages of all PDFs in a portfolio. Returns where each begins, and the names of the other files."""
+    starts, others = [], []
+    for number, name in enumerate(document.embfile_names()):
+        start = document.page_count
+        try:
+            whole = _append(document, document.embfile_get(number))
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
+            whole = False
+        if whole:
+            starts.append(start)
+        else:
+            others.append(name)
+    return tuple(starts), tuple(others)
+
+
+def _append(document: "pymupdf.Document", data: bytes) -> bool:
+    """Append the pages of another PDF, if it is one, and whole. Raises what MuPDF does."""
+    import pymupdf
+
+    with pymupdf.open(stream=data, filetype="pdf") as inner:
+        locked = inner.needs_pass and not any(map(inner.authenticate, how_opened().passwords))
+        if locked or inner.is_repaired:
+            return False
+        document.insert_pdf(inner)
+        return True
+
+
+class Pdf:
+    """One that MuPDF draws."""
+
+    kind = "pdf"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._document, self.repaired, self.parts, self.attachments, self.problems = open_pdf(path)
+        self.pages = self._document.page_count
+        self._said: dict[int, list[str]] = defaultdict(list)
+        """What MuPDF said of each page while it was drawn."""
+
+    def _page(self, index: int) -> "pymupdf.Page":
+        """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
+        return _shown_whole(self._document, index)
+
+    def shape(self, index: int) -> tuple[float, float]:
+        rect = self._page(index).rect
+        return rect.width, rect.height
+
+    def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":
+        import pymupdf
+
+        page = self._page(index)
+        rect, (wide, high) = page.rect, placement.upright
+        share = placement.bottom - placement.top
+        sheet = PixelSize(size.width, round(size.height / share))
+        matrix = pymupdf.Matrix(1, 0, 0, 1, -(rect.x0 + rect.x1) / 2, -(rect.y0 + rect.y1) / 2)
+        matrix *= pymupdf.Matrix(placement.turn + placement.skew)
+        matrix *= pymupdf.Matrix(1, 0, 0, 1, wide / 2, high / 2)
+        matrix *= pymupdf.Matrix(sheet.width / wide, sheet.height / high)
+        if any(self._said.values()):
+            pymupdf.TOOLS.store_shrink(100)  # of a damaged picture or font in its cache MuPDF would say nothing
+        pymupdf.TOOLS.mupdf_warnings()  # those of the file are not this page's
+        pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
+        self._said[index] += pymupdf.TOOLS.mupdf_warnings().splitlines()
+        return cut_out(as_pillow(pixmap), sheet, placement, size)
+
+    def damage(self, index: int, *, closely: bool) -> str:
+        page = self._page(index)
+        found = damage.of_structure(self._document, page.xref)
+        contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
+        if any(contents):
+            found = damage.of_messages(self._said[index], closely=closely) or damage.of_contents(contents)
+        return found or self._damage_of_pictures(page, closely=closely)
+
+    def _damage_of_pictures(self, page: "pymupdf.Page", *, closely: bool) -> str:
+        """Look at the page's pictures, of whose damage MuPDF does not always speak: at all, or at those with holes."""
+        checks = {"DCTDecode": damage.of_jpeg, "FlateDecode": damage.of_flate, "JPXDecode": damage.of_jpx}
+        pictures = {picture[0]: checks[picture[8]] for picture in page.get_images(full=True) if picture[8] in checks}
+        for xref, check in pictures.items():
+            data = self._document.xref_stream_raw(xref)
+            if (closely or damage.may_have_hole(data)) and (found := check(data)):
+                return found
+        return ""
+
+    def printed(self, index: int) -> tuple[int, int]:
+        import pymupdf
+
+        page = self._page(index)
+        sheet = page.mediabox * page.transformation_matrix
+        on_page = beside = 0
+        for span in page.get_texttrace():
+            if span["type"] == _INVISIBLE or not span["opacity"] or min(span["color"]) > _WHITE:
+                continue
+            letters = sum(chr(letter[0]).isalnum() for letter in span["chars"])
+            box = pymupdf.Rect(span["bbox"])
+            on_page += letters * box.intersects(page.rect)
+            beside += letters * (not box.intersects(sheet))
+        return on_page, beside
+
+    def layer(self, index: int) -> TextLayer | None:
+        page = self._page(index)
+        text = page.get_text("text")
+        if not any(map(str.isalnum, text)):
+            return None
+        modes = [(span["type"], len(span["chars"])) for span in page.get_texttrace()]
+        hidden = sum(count for mode, count in modes if mode == _INVISIBLE) / (sum(count for _, count in modes) or 1)
+        return text_layer.judge(text, hidden)
+
+    def layer_text(self, index: int, placement: Placement) -> str:
+        import pymupdf
+
+        with open_pdf(self._path).document as document:  # another, whose page is turned for good
+            page = _shown_whole(document, index)
+            page.set_rotation((page.rotation + placement.turn) % 360)
+            page.remove_rotation()
+            flags = pymupdf.TEXTFLAGS_WORDS & ~pymupdf.TEXT_PRESERVE_LIGATURES
+            words = [_as_word(found) for found in page.get_text("words", flags=flags)]
+            blocks = page_layout.found(document, index)
+            return page_layout.assembled(words, blocks, (page.rect.width, page.rect.height), in_order=False)
+
+    def close(self) -> None:
+        import pymupdf
+
+        self._document.close()
+        pymupdf.TOOLS.store_shrink(100)  # percent; MuPDF would keep the pictures of all files for another look
+
+
+def _shown_whole(document: "pymupdf.Document", index: int) -> "pymupdf.Page":
+    """Load a page, without a crop box that would hide all of it."""
+    page: pymupdf.Page = document.load_page(index)
+    if _is_cropped_away(document, page):
+        page.set_cropbox(page.mediabox)
+        page = document.load_page(index)
+    return page
+
+
+def _is_cropped_away(document: "pymupdf.Document", page: "pymupdf.Page") -> bool:
+    """Whether the crop box of a page, its own or that of a node above it, holds nothing of its sheet."""
+    import pymupdf
+
+    node = page.xref
+    for _ in range(_DEEPEST):
+        kind, value = document.xref_get_key(node, "CropBox")
+        if kind == "array":
+            sides = [float(side) for side in re.findall(r"-?[\d.]+", value)]
+            box = pymupdf.Rect(sides).normalize() if len(sides) == 4 else None  # noqa: PLR2004
+            return box is not None and (box & page.mediabox).is_empty
+        kind, value = document.xref_get_key(node, "Parent")
+        if kind != "xref":
+            break
+        node = int(value.partition(" ")[0])
+    return False
+
+
+def _cut_off() -> IncompleteError:
+    return IncompleteError("This PDF is cut off: its end is missing.", TRANSFER)
+
+
+def _as_word(found: tuple[float, float, float, float, str, int, int, int]) -> Word:
+    """Take a word as MuPDF gives it: its box, text, and the numbers of its block, its line in that, and its place."""
+    left, top, right, bottom, text, block, line, _ = found
+    height = (bottom - top) * _LETTERS
+    return Word(text, left, right, bottom - height / 4, height, block * _MOST_LINES + line)
