@@ -92,7 +92,7 @@ def running(settings: VllmSettings, tmp_path_factory: pytest.TempPathFactory) ->
 
 def noise(width: int, height: int) -> Image.Image:
     """Every level and every channel differs; on the whole dark, so that nothing has to be brightened."""
-    chance = random.Random(width * height)
+    chance = random.Random(width * height)  # noqa: S311 - no secret
     planes = [Image.frombytes("L", (width, height), chance.randbytes(width * height)) for _ in "rgb"]
     half = Image.merge("RGB", planes).point(lambda level: level if level < 250 else 0)
     half.paste("black", (0, 0, width, height // 2))
