@@ -157,7 +157,8 @@ def ask(wish: Wish) -> str:
     """Ask for the pages to be read again; returns the job's id. Raises MachineError."""
     watch, found = wish.found.watch, wish.found
     stamp = FileStamp.of(wish.original.path.lstat())
-    record = JobRecord(watch.name, found.source, stamp, rerun=Rerun(found.sidecar, wish.pages))
+    wanted = Rerun(found.sidecar, wish.pages, str(found.facts.get("sha256", "")))
+    record = JobRecord(watch.name, found.source, stamp, rerun=wanted)
     job = ask_for_rerun(watch.work_folder, record)
     with suppress(MachineError):  # only a hint, so that the daemon looks now and not in a minute
         make_and_delete(watch.inbox / ".ocrd-rerun.tmp")

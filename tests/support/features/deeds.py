@@ -42,6 +42,14 @@ def wait(world: World) -> None:
     world.work_off()
 
 
+def reload(world: World) -> None:
+    world.work_off_with_a_reload(world.dice.randint(1, 6))
+
+
+def kill(world: World) -> None:
+    world.be_killed(1 + int(world.dice.expovariate(1 / 60)))
+
+
 def spoil_or_mend_the_engine(world: World) -> None:
     world.mood.fails = not world.mood.fails
 
@@ -172,7 +180,9 @@ DEEDS: dict[Deed, int] = {
     bring_images: 2,
     bring_the_same_again: 2,
     bring_what_is_no_scan: 1,
-    wait: 5,
+    wait: 4,
+    reload: 2,
+    kill: 3,
     spoil_or_mend_the_engine: 2,
     write_into_a_sidecar: 2,
     save_as_windows_does: 1,
@@ -189,15 +199,28 @@ DEEDS: dict[Deed, int] = {
 """How often each is done, for each other."""
 
 
+NOT_WHILE_DOWN = {spoil_or_mend_the_engine, read_by_the_name_of_the_scan, read_all_problems_again}
+"""After a kill, the daemon is started again before: nobody knows yet what is in the outboxes, and how it was read."""
+
+
 def live(world: World, deeds: int) -> None:
     """Let people do so many things, and look at the end whether all is well."""
     for _ in range(deeds):
         [deed] = world.dice.choices(list(DEEDS), list(DEEDS.values()))
+        if deed in NOT_WHILE_DOWN:
+            _start_again(world)
         world.deeds.append(deed.__name__)
         deed(world)
+    _start_again(world)
     world.deeds.append("the end")
     world.mood.fails = False
     world.work_off()
+
+
+def _start_again(world: World) -> None:
+    if world.was_killed:
+        world.deeds.append("start again")
+        world.work_off()
 
 
 def _page(world: World, kind: str) -> str:
