@@ -15,7 +15,7 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.model import FileStamp
 from ocrd.storage import deliveries, originals
 from ocrd.storage.deliveries import Delivered
-from ocrd.storage.durable import make_and_delete
+from ocrd.storage.durable import is_locked, make_and_delete
 from ocrd.storage.job import JobRecord, Rerun
 from ocrd.storage.originals import Original
 from ocrd.storage.spool import ask_for_rerun, rerun_progress
@@ -78,6 +78,8 @@ def run(
         job = ask(wish)
         jobs[job] = wish
         print(asked(wish, job))
+    if jobs and not all(is_locked(wish.found.watch.work_folder) for wish in jobs.values()):
+        print("No ocrd runs now: it is read at the next start, or by `ocrd once`.")
     if wait_for and jobs:
         refused += _waited(jobs, wait_for)
     for refusal in refused[:-1]:
