@@ -64,7 +64,7 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
     names = [str(Path(name).absolute()), name] if Path(name).exists() else [name]
     found = next(filter(None, (_found(one, watches) for one in names)), [])
     if not found:
-        found = [delivered for delivered in _moved(name, watches) if _is_its_own(delivered, watches)]
+        found = _moved(name, watches)
     if not found:
         outboxes = ", ".join(shown(watch.outbox) for watch in watches)
         raise DocumentError(
@@ -211,10 +211,12 @@ def _moved(name: str, watches: Sequence[Watch]) -> list[Delivered]:
     ]
     if not found:
         found = [delivered for watch in watches for delivered in _known_by_ledger(watch, digests)]
+    found = [look(one.watch, one.sidecar) for one in found]  # so far only some of its facts were read
+    found = [one for one in found if _is_its_own(one, watches)]
     if digests:  # of several with the same content, those whose name is the same, and that the ledger does not place
         found = [one for one in found if _is_called(one, named.get(one.watch.name))] or found
         found = [one for one in found if not _in_ledger(one)] or found
-    return [look(one.watch, one.sidecar) for one in found]  # so far only some of its facts were read
+    return found
 
 
 def _known_by_ledger(watch: Watch, digests: Container[object]) -> Iterator[Delivered]:

@@ -139,6 +139,9 @@ def test_a_moved_sidecar_of_a_shared_outbox_is_known_to_be_its_watchs(house: Hou
     move(house.root / "outbox/x.md", "2026/y.md")
     assert ocrd("rerun", "x.pdf", "--pages", "1").returncode == 0
     assert len(list(house.path(".inbox.ocrd-work", "b").glob("rerun-*"))) == 1
+    assert house.start("once").wait(60) == 0
+    told = ocrd("rerun", "x.pdf", "--pages", "1")
+    assert (told.returncode, told.stderr) == (0, ""), "the ledger knows its new place by now"
 
 
 def test_of_two_sidecars_of_one_content_the_moved_one_is_meant(

@@ -8,6 +8,7 @@ from features import paper
 from features.world import Document, World
 from ocrd.commands import rerun, retry, review, tidy
 from ocrd.errors import DocumentError
+from ocrd.model import COMPANION
 
 Deed = Callable[[World], None]
 
@@ -75,6 +76,8 @@ def sort_a_document_away(world: World) -> None:
     if not world.alive:
         return
     document = world.dice.choice(world.alive)
+    if world.was_killed and not document.watch.front_matter:
+        return  # a rerun that was cut off between two of its files does not find the others
     target = document.watch.outbox / world.dice.choice(["2026", "2027/May"])
     if any((target / path.name).exists() for path in document.files):
         return
@@ -92,6 +95,9 @@ def sort_an_original_away(world: World) -> None:
         if path.is_dir() or target.suffix == path.suffix:
             target.parent.mkdir(parents=True)
             path.rename(target)
+            companion = path.with_name(f"{path.name}{COMPANION}")
+            if companion.exists() and not watch.front_matter:  # else the document tells what it set
+                companion.rename(target.with_name(f"{target.name}{COMPANION}"))
 
 
 def delete_a_document(world: World) -> None:
