@@ -128,6 +128,8 @@ class World:
             chosen |= settings
         self._outputs |= dict.fromkeys(chosen.get("outputs", ["markdown"]))
         chosen["outputs"] = list(self._outputs)
+        if "front_matter" in chosen:  # nothing else tells a rerun which sheets the PDF lacks, so that it leaves it
+            chosen.pop("separators_in_pdf", None)
         hook = ["sh", "-c", f'echo "$OCRD_EVENT $OCRD_JOB" >> {self.root}/hooks']
         layer = {} if "text_layer" in self.pair else {"text_layer": "ignore"}
         watches = []
