@@ -323,11 +323,15 @@ def still_there(watch: Watch, entry: Entry) -> str | None:
 def moved_to(watch: Watch, sidecar: str, source: str, sha256: str, pages: Iterable[int]) -> str | None:
     """Say where a sidecar with these pages of a document lies below the outbox, after somebody moved or renamed it.
 
-    None if none is found, or several are. Raises MachineError.
+    One that lies where something was delivered is another document, such as a second one of the same scan. None if none
+    is found, or several are. Raises MachineError.
     """
+    deliveries = {_stem(entry.sidecar) for entry in _entries(watch) if entry.kind != "reread"}
     so_read = [one.sidecar for one in _everything(watch) if one.facts.get("sha256") == sha256]
     found = []
     for place in sorted({*_so_called(watch, Path(sidecar).name), *so_read}):
+        if _stem(shown(place)) in deliveries:
+            continue
         with suppress(DocumentError):  # it is gone again, or does not tell
             one = look(watch, place)
             if (one.source, one.facts.get("sha256")) == (source, sha256) and {*pages} <= {*numbers(one)}:

@@ -100,7 +100,7 @@ class WatchStatus:
     found_by_scan: int = 0
     """Files that a scan found and no event had told of."""
     unfinished: dict[str, str] = field(default_factory=dict)
-    """Of the settling, some that are waited for, since more of them seems to come, with the reason."""
+    """Some of the files that are waited for, since more of them seems to come, with the reason."""
     last: Delivery | None = None
     paused: Pause | None = None
 

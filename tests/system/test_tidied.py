@@ -192,6 +192,19 @@ def test_a_sidecar_that_is_moved_after_it_was_asked_for_is_read_again_where_it_l
     assert line["sidecar"] == str(moved)
 
 
+def test_a_deleted_sidecar_that_was_asked_for_is_not_taken_for_that_of_the_same_scan_dropped_twice(
+    house: House, ocrd: Callable[..., Any]
+) -> None:
+    delivered(house, "a.pdf")
+    shutil.copy(house.path("archive/a.pdf"), house.path("inbox/a.pdf"))
+    assert house.start("once").wait(60) == 0
+    assert ocrd("rerun", "a.md", "--pages", "2").returncode == 0
+    house.path("outbox/a.md").unlink()
+    house.configure(says="better")
+    assert house.start("once").wait(60) == 65
+    assert "better" not in house.path("outbox/a (2).md").read_text()
+
+
 def test_a_moved_sidecar_without_front_matter_is_found_by_its_scan_and_a_renamed_one_is_told_as_unknown(
     house: House, ocrd: Callable[..., Any]
 ) -> None:
