@@ -98,6 +98,8 @@ class ProgressBars(document.Progress):
         if bar := self._bars.get(name):
             bar.documents -= 1
             if not bar.documents:  # its line in the log stays; with thousands of documents the bars must not
+                if self._progress.live.is_started:
+                    self._progress.refresh()  # its last page is shown, however soon its bar goes
                 self._progress.remove_task(self._bars.pop(name).task)
 
     def _draw(self, bar: _Bar) -> None:

@@ -15,7 +15,7 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.model import FileStamp
 from ocrd.storage import deliveries, originals
 from ocrd.storage.deliveries import Delivered
-from ocrd.storage.durable import make_and_delete
+from ocrd.storage.durable import is_locked, make_and_delete
 from ocrd.storage.job import JobRecord, Rerun
 from ocrd.storage.originals import Original
 from ocrd.storage.spool import ask_for_rerun, rerun_progress
@@ -78,6 +78,8 @@ def run(
         job = ask(wish)
         jobs[job] = wish
         print(asked(wish, job))
+    if jobs and not all(is_locked(wish.found.watch.work_folder) for wish in jobs.values()):
+        print("No ocrd runs now: it is read at the next start, or by `ocrd once`.")
     if wait_for and jobs:
         refused += _waited(jobs, wait_for)
     for refusal in refused[:-1]:
@@ -157,7 +159,8 @@ def ask(wish: Wish) -> str:
     """Ask for the pages to be read again; returns the job's id. Raises MachineError."""
     watch, found = wish.found.watch, wish.found
     stamp = FileStamp.of(wish.original.path.lstat())
-    record = JobRecord(watch.name, found.source, stamp, rerun=Rerun(found.sidecar, wish.pages))
+    wanted = Rerun(found.sidecar, wish.pages, str(found.facts.get("sha256", "")))
+    record = JobRecord(watch.name, found.source, stamp, rerun=wanted)
     job = ask_for_rerun(watch.work_folder, record)
     with suppress(MachineError):  # only a hint, so that the daemon looks now and not in a minute
         make_and_delete(watch.inbox / ".ocrd-rerun.tmp")

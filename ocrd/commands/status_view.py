@@ -78,7 +78,7 @@ def look(path: Path, now: float) -> Status:
 def _from_folders(watch: "schema.Watch", known: WatchStatus | None) -> WatchStatus:
     """Count what lies in a watch's folders; what the daemon told of it before its end is kept."""
     now = known or WatchStatus(watch.name, shown(watch.inbox))
-    now.how, now.why, now.settling, now.pages_left, now.paused = "", "", 0, 0, None
+    now.how, now.why, now.settling, now.pages_left, now.paused, now.unfinished = "", "", 0, 0, None, {}
     now.waiting, now.in_work = _files(watch), len(list(watch.work_folder.glob("*/job.json")))
     return now
 
@@ -117,6 +117,11 @@ def page(status: Status, now: float) -> RenderableType:
         if one.hooks_failed
     ]
     parts += [Text(f"{one.name} is polled: {one.why}", "dim") for one in status.watches if one.why]
+    parts += [
+        Text(f"{one.name} waits for the rest of {source}: {reason}")
+        for one in status.watches
+        for source, reason in one.unfinished.items()
+    ]
     parts += [
         Text.assemble((f"{one.name} is paused: ", "bold yellow"), one.paused.what, " ", one.paused.remedy)
         for one in status.watches

@@ -196,7 +196,8 @@ class Admission:
             self._its.events.tell(WatchAdded(self._its.name, inbox.how, inbox.every))
         settling = inbox.tracker.settling
         waiting = inbox.tracker.known - settling
-        self._its.events.tell(Looked(self._its.name, settling, waiting, inbox.why, inbox.found_by_scan))
+        looked = Looked(self._its.name, settling, waiting, inbox.why, inbox.found_by_scan, inbox.unfinished)
+        self._its.events.tell(looked)
 
     async def admit(self) -> None:
         """Close batches, and claim what is in them, until closed."""

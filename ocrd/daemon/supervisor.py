@@ -108,6 +108,8 @@ class Daemon:
         """Start all that runs beside each other, as tasks of the group, and end it when that is asked for."""
 
         def begin(runner: WatchRunner, before: list[WatchRunner]) -> None:
+            if self._ready.is_set():  # a reload brought it
+                runner.may_wait.set()
             runner.task = group.create_task(runner.run(group, renderer.count_pages, self._tools_in_time, before))
 
         telling = group.create_task(self._health.run())
@@ -152,6 +154,8 @@ class Daemon:
         locks = [runner.locked_out for runner in self._runners if runner.locked_out]
         if len(locks) == len(self._runners):  # another ocrd has all of our folders
             raise locks[0]
+        for runner in self._runners:
+            runner.may_wait.set()
         began = time.monotonic()
         log.info("engine starting", kind=self._config.engine.kind)
         await self._engine.start()

@@ -52,6 +52,8 @@ class WatchRunner:
         self.hooks = Hooks(self.its, idle)
         self.locked_out: SpoolError | None = None
         """Why the work folder can't be taken, if that is since another process has it."""
+        self.may_wait = asyncio.Event()
+        """Set once the daemon goes on although some work folders are taken: those of its other watches are its own."""
         self.gone = asyncio.Event()
         """Set when the work folder is free again."""
         self.task: asyncio.Task[None] | None = None
@@ -146,6 +148,9 @@ class WatchRunner:
                     await self.hooks.resume()
             except MachineError as error:
                 self.locked_out = error if isinstance(error, SpoolError) else None
+                if self.locked_out and not self.its.once:
+                    self.its.known.set()
+                    await self.may_wait.wait()
                 await self.its.pause.turn(self.its.failed(error, _OPEN))
                 continue
             self.its.pause.succeeded(_OPEN)

@@ -129,6 +129,11 @@ class Inbox:
         self._seconds += time.monotonic() - looked
         return news
 
+    @property
+    def unfinished(self) -> dict[str, str]:
+        """Sources that are held back, relative to the inbox, and why; as a person is shown them."""
+        return {self._name(path): why for path, why in self._waiting.items()}
+
     async def examine(self, settled: Settled, count_pages: PageCounter) -> int | None:
         """Return the number of pages of a settled file or group; None if it is held back, since it looks unfinished.
 

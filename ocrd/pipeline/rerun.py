@@ -78,6 +78,7 @@ async def run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outco
     Several of one document come one after the other: of three that exchange a file at the same time, one could put an
     older one back. Raises MachineError (try again later), EngineError, Interrupted. The attempt is then refunded.
     """
+    await tools.on_disk(_follow, job, watch)
     await tools.in_flight.turn((watch.outbox, _request(job).sidecar), job.id)
     try:
         return await _run_rerun(job, watch, spool, tools)
@@ -109,6 +110,21 @@ def _request(job: Job) -> Rerun:
     if job.record.rerun is None:
         raise AssertionError(job.folder)
     return job.record.rerun
+
+
+def _follow(job: Job, watch: Watch) -> None:
+    """Find out where the sidecar lies if it was moved since its pages were asked for."""
+    wanted = _request(job)
+    path = watch.outbox / wanted.sidecar
+    with os_errors.machine_faults("look at", path):
+        is_there = path.exists()
+    if not is_there and wanted.sha256:
+        place = deliveries.moved_to(watch, wanted.sidecar, job.record.name, wanted.sha256, wanted.pages)
+        if place:
+            log.info(
+                "sidecar was moved", source=shown(job.record.name), job=job.id, sidecar=shown(watch.outbox / place)
+            )
+            job.update(rerun=replace(wanted, sidecar=place))
 
 
 async def _prepare(job: Job, watch: Watch, tools: Tools) -> Document:

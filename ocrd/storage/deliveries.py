@@ -3,8 +3,9 @@
 A sidecar is a delivered file that tells of its document; which kinds do, the registry of output kinds says.
 """
 
+import glob
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +64,7 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
     names = [str(Path(name).absolute()), name] if Path(name).exists() else [name]
     found = next(filter(None, (_found(one, watches) for one in names)), [])
     if not found:
-        found = [delivered for delivered in _moved(name, watches) if _is_its_own(delivered, watches)]
+        found = _moved(name, watches)
     if not found:
         outboxes = ", ".join(shown(watch.outbox) for watch in watches)
         raise DocumentError(
@@ -208,10 +209,33 @@ def _moved(name: str, watches: Sequence[Watch]) -> list[Delivered]:
         for delivered in _everything(watch)
         if (delivered.facts.get("sha256") in digests if digests else _is_called(delivered, named.get(watch.name)))
     ]
+    if not found:
+        found = [delivered for watch in watches for delivered in _known_by_ledger(watch, digests)]
+    found = [look(one.watch, one.sidecar) for one in found]  # so far only some of its facts were read
+    found = [one for one in found if _is_its_own(one, watches)]
     if digests:  # of several with the same content, those whose name is the same, and that the ledger does not place
         found = [one for one in found if _is_called(one, named.get(one.watch.name))] or found
         found = [one for one in found if not _in_ledger(one)] or found
-    return [look(one.watch, one.sidecar) for one in found]  # so far only some of its facts were read
+    return found
+
+
+def _known_by_ledger(watch: Watch, digests: Container[object]) -> Iterator[Delivered]:
+    """Go through the moved sidecars without front matter whose document has one of these digests.
+
+    Only the ledger tells whose such a sidecar is, and only as long as its name is the same. Raises MachineError.
+    """
+    for name in sorted({Path(entry.sidecar).name for entry in _entries(watch) if entry.sha256 in digests}):
+        for place in _so_called(watch, name):
+            with suppress(DocumentError):
+                delivered = look(watch, place)
+                if delivered.facts.get("sha256") in digests:
+                    yield delivered
+
+
+def _so_called(watch: Watch, name: str) -> list[str]:
+    """List the places below an outbox, in whatever folder, where a file has a name. Raises MachineError."""
+    with machine_faults("look into", watch.outbox):
+        return sorted(str(path.relative_to(watch.outbox)) for path in watch.outbox.rglob(glob.escape(name)))
 
 
 def _is_called(delivered: Delivered, path: Path | None) -> bool:
@@ -294,6 +318,25 @@ def still_there(watch: Watch, entry: Entry) -> str | None:
         if facts.get("sha256") == entry.sha256 and facts.get("status") != "duplicate" and is_last:
             return delivered.sidecar
     return None
+
+
+def moved_to(watch: Watch, sidecar: str, source: str, sha256: str, pages: Iterable[int]) -> str | None:
+    """Say where a sidecar with these pages of a document lies below the outbox, after somebody moved or renamed it.
+
+    One that lies where something was delivered is another document, such as a second one of the same scan. None if none
+    is found, or several are. Raises MachineError.
+    """
+    deliveries = {_stem(entry.sidecar) for entry in _entries(watch) if entry.kind != "reread"}
+    so_read = [one.sidecar for one in _everything(watch) if one.facts.get("sha256") == sha256]
+    found = []
+    for place in sorted({*_so_called(watch, Path(sidecar).name), *so_read}):
+        if _stem(shown(place)) in deliveries:
+            continue
+        with suppress(DocumentError):  # it is gone again, or does not tell
+            one = look(watch, place)
+            if (one.source, one.facts.get("sha256")) == (source, sha256) and {*pages} <= {*numbers(one)}:
+                found.append(place)
+    return found[0] if len(found) == 1 else None
 
 
 def parts(watch: Watch, sidecar: str) -> list[str]:

@@ -40,6 +40,8 @@ class Rerun:
     """Path of the sidecar, relative to the outbox."""
     pages: tuple[int, ...]
     """Their numbers, from 1."""
+    sha256: str = ""
+    """Digest of what the document was read from, by which its sidecar is found if it is moved; empty if not known."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a path that leads out of the outbox, or pages that are none."""
@@ -93,7 +95,7 @@ class JobRecord:
             stamp=None if group else FileStamp(**stamp),
             members=group,
             refusal=Refusal(**refusal) if refusal else None,
-            rerun=Rerun(again["sidecar"], tuple(again["pages"])) if again else None,
+            rerun=Rerun(again["sidecar"], tuple(again["pages"]), again.get("sha256", "")) if again else None,
             companion=FileStamp(**companion) if companion else None,
             **known,
         )

@@ -91,6 +91,8 @@ def missing(watch: Watch, facts: Mapping[str, Any], sidecar: str, remedy: str) -
     """Say why there is no original: nothing is there, or something else under its name."""
     folders = f"{shown(watch.archive)} nor in {shown(watch.error)}"
     what = f"The original of {shown(sidecar)} is neither in {folders}."
+    if not facts:
+        what = f"Nothing tells what {shown(sidecar)} was read from, and a scan of its name is neither in {folders}."
     named, files = str(facts.get("source") or sidecar), facts.get("files")
     members = [str(file) for file in files] if isinstance(files, list) else []
     if "sha256" in facts and not (Path(named).is_absolute() or ".." in Path(named).parts):

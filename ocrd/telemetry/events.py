@@ -64,6 +64,8 @@ class Looked:
     """Why it is polled; empty where events come."""
     found_by_scan: int = 0
     """Files so far that a scan found and no event had told of."""
+    unfinished: Mapping[str, str] = field(default_factory=dict)
+    """Sources that are waited for, since more of them seems to come, with the reason; relative to the inbox."""
 
 
 @dataclass(frozen=True, slots=True)

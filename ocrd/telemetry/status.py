@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -98,6 +99,8 @@ class WatchStatus:
     """Programs of the owner's that failed, or were ended, since the daemon began."""
     found_by_scan: int = 0
     """Files that a scan found and no event had told of."""
+    unfinished: dict[str, str] = field(default_factory=dict)
+    """Some of the files that are waited for, since more of them seems to come, with the reason."""
     last: Delivery | None = None
     paused: Pause | None = None
 
@@ -246,6 +249,7 @@ class StatusBoard:
             case Looked():
                 watch.settling, watch.waiting = event.settling, event.waiting
                 watch.why, watch.found_by_scan = event.why, event.found_by_scan
+                watch.unfinished = dict(islice(event.unfinished.items(), SHOWN_DOCUMENTS))
             case Accepted():
                 self._documents[event.job] = DocumentStatus(event.watch, shown(event.source), 1, 0)
                 if not event.recovered:

@@ -218,4 +218,5 @@ def test_a_second_daemon_on_the_same_folders_is_turned_away(house: House) -> Non
         check=False,
     )
     assert second.returncode == os.EX_IOERR
-    assert "Another ocrd is already working in" in second.stderr
+    [line] = map(json.loads, second.stderr.splitlines())
+    assert (line["event"], "Another ocrd is already working in" in line["what"]) == ("failed", True)

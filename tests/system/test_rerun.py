@@ -157,6 +157,7 @@ def test_once_reads_only_these_pages_again_and_keeps_the_old_sidecar(house: Hous
     told = ocrd("rerun", "sub/a.pdf", "--pages", "2-3")
     assert (told.returncode, told.stderr) == (0, "")
     assert str(sidecar) in told.stdout
+    assert told.stdout.endswith("No ocrd runs now: it is read at the next start, or by `ocrd once`.\n")
     assert house.start("once").wait(60) == 0
     assert sorted(house.reads()) == [1, 2]
     text = sidecar.read_text()
@@ -184,7 +185,8 @@ def test_the_daemon_takes_a_request_at_once_and_a_taken_name_is_left(house: Hous
     house.drop("a.pdf", 2)
     wait_for(lambda: house.events("delivered"))
     house.path("outbox/a.md.bak").write_text("mine")
-    assert ocrd("rerun", "a", "--pages", "1").returncode == 0
+    told = ocrd("rerun", "a", "--pages", "1")
+    assert (told.returncode, "No ocrd runs" in told.stdout) == (0, False)
     wait_for(lambda: house.events("reread"), 10)
     assert house.files("outbox") == ["a.md", "a.md (2).bak", "a.md.bak"]
     assert house.path("outbox/a.md.bak").read_text() == "mine"

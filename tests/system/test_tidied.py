@@ -129,15 +129,6 @@ def test_a_moved_sidecar_still_tells_its_problems(house: House, ocrd: Callable[.
     assert f"Asked for 1 page of {house.path('outbox/2026/b.md')}" in told.stdout, told.stderr
 
 
-def test_a_sidecar_without_front_matter_is_known_by_its_name_after_it_was_moved(
-    house: House, ocrd: Callable[..., Any]
-) -> None:
-    delivered(house, "a.pdf", "sub/b.pdf", watch={"front_matter": False})
-    move(house.path("outbox/a.md"), "2026/a.md")
-    assert str(house.path("outbox/2026/a.md")) in ocrd("rerun", "2026/a", "--pages", "2").stdout
-    assert ocrd("rerun", "a.pdf", "--pages", "2").returncode == 65, "nothing tells of which document it is"
-
-
 def test_a_moved_sidecar_of_a_shared_outbox_is_known_to_be_its_watchs(house: House, ocrd: Callable[..., Any]) -> None:
     house.configure(("a", "b"))
     raw = yaml.safe_load((house.root / "ocrd.yaml").read_text())
@@ -148,6 +139,9 @@ def test_a_moved_sidecar_of_a_shared_outbox_is_known_to_be_its_watchs(house: Hou
     move(house.root / "outbox/x.md", "2026/y.md")
     assert ocrd("rerun", "x.pdf", "--pages", "1").returncode == 0
     assert len(list(house.path(".inbox.ocrd-work", "b").glob("rerun-*"))) == 1
+    assert house.start("once").wait(60) == 0
+    told = ocrd("rerun", "x.pdf", "--pages", "1")
+    assert (told.returncode, told.stderr) == (0, ""), "the ledger knows its new place by now"
 
 
 def test_of_two_sidecars_of_one_content_the_moved_one_is_meant(
@@ -180,3 +174,47 @@ def test_a_name_that_several_have_is_not_guessed(house: House, ocrd: Callable[..
     told = ocrd("rerun", "x/a.pdf", "--pages", "2")
     assert told.returncode == 65, "another document is not taken for it"
     assert "There is no sidecar of x/a.pdf" in told.stderr
+
+
+@pytest.mark.parametrize(("front_matter", "target"), [(True, "2026/a"), (True, "2026/May"), (False, "2026/a")])
+def test_a_sidecar_that_is_moved_after_it_was_asked_for_is_read_again_where_it_lies(
+    house: House, ocrd: Callable[..., Any], target: str, *, front_matter: bool
+) -> None:
+    watch = {"front_matter": front_matter}
+    delivered(house, "a.pdf", "b.pdf", watch=watch)
+    assert ocrd("rerun", "a", "--pages", "2").returncode == 0
+    moved = move(house.path("outbox/a.md"), f"{target}.md")
+    house.configure(watch=watch, says="better")
+    assert house.start("once").wait(60) == 0
+    assert "better" in moved.read_text()
+    assert "better" not in house.path("outbox/b.md").read_text()
+    [line] = house.events("sidecar was moved")
+    assert line["sidecar"] == str(moved)
+
+
+def test_a_deleted_sidecar_that_was_asked_for_is_not_taken_for_that_of_the_same_scan_dropped_twice(
+    house: House, ocrd: Callable[..., Any]
+) -> None:
+    delivered(house, "a.pdf")
+    shutil.copy(house.path("archive/a.pdf"), house.path("inbox/a.pdf"))
+    assert house.start("once").wait(60) == 0
+    assert ocrd("rerun", "a.md", "--pages", "2").returncode == 0
+    house.path("outbox/a.md").unlink()
+    house.configure(says="better")
+    assert house.start("once").wait(60) == 65
+    assert "better" not in house.path("outbox/a (2).md").read_text()
+
+
+def test_a_moved_sidecar_without_front_matter_is_found_by_its_scan_and_a_renamed_one_is_told_as_unknown(
+    house: House, ocrd: Callable[..., Any]
+) -> None:
+    delivered(house, "a.pdf", "b.pdf", watch={"front_matter": False})
+    moved = move(house.path("outbox/a.md"), "2026/a.md")
+    for name in ("a.pdf", "a", "2026/a", str(house.path("archive/a.pdf")), str(moved)):
+        told = ocrd("rerun", name, "--pages", "2")
+        assert (told.returncode, told.stderr) == (0, ""), name
+        assert f"of {moved} to be read again from {house.path('archive/a.pdf')}" in told.stdout
+    move(moved, "Invoice.md")
+    told = ocrd("rerun", "2026/Invoice", "--pages", "2")
+    assert told.returncode == 65
+    assert "Nothing tells what 2026/Invoice.md was read from" in told.stderr

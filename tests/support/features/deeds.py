@@ -8,6 +8,7 @@ from features import paper
 from features.world import Document, World
 from ocrd.commands import rerun, retry, review, tidy
 from ocrd.errors import DocumentError
+from ocrd.model import COMPANION
 
 Deed = Callable[[World], None]
 
@@ -42,6 +43,14 @@ def wait(world: World) -> None:
     world.work_off()
 
 
+def reload(world: World) -> None:
+    world.work_off_with_a_reload(world.dice.randint(1, 6))
+
+
+def kill(world: World) -> None:
+    world.be_killed(1 + int(world.dice.expovariate(1 / 60)))
+
+
 def spoil_or_mend_the_engine(world: World) -> None:
     world.mood.fails = not world.mood.fails
 
@@ -67,6 +76,8 @@ def sort_a_document_away(world: World) -> None:
     if not world.alive:
         return
     document = world.dice.choice(world.alive)
+    if world.was_killed and not document.watch.front_matter:
+        return  # a rerun that was cut off between two of its files does not find the others
     target = document.watch.outbox / world.dice.choice(["2026", "2027/May"])
     if any((target / path.name).exists() for path in document.files):
         return
@@ -84,6 +95,9 @@ def sort_an_original_away(world: World) -> None:
         if path.is_dir() or target.suffix == path.suffix:
             target.parent.mkdir(parents=True)
             path.rename(target)
+            companion = path.with_name(f"{path.name}{COMPANION}")
+            if companion.exists() and not watch.front_matter:  # else the document tells what it set
+                companion.rename(target.with_name(f"{target.name}{COMPANION}"))
 
 
 def delete_a_document(world: World) -> None:
@@ -172,7 +186,9 @@ DEEDS: dict[Deed, int] = {
     bring_images: 2,
     bring_the_same_again: 2,
     bring_what_is_no_scan: 1,
-    wait: 5,
+    wait: 4,
+    reload: 2,
+    kill: 3,
     spoil_or_mend_the_engine: 2,
     write_into_a_sidecar: 2,
     save_as_windows_does: 1,
@@ -189,15 +205,28 @@ DEEDS: dict[Deed, int] = {
 """How often each is done, for each other."""
 
 
+NOT_WHILE_DOWN = {spoil_or_mend_the_engine, read_by_the_name_of_the_scan, read_all_problems_again}
+"""After a kill, the daemon is started again before: nobody knows yet what is in the outboxes, and how it was read."""
+
+
 def live(world: World, deeds: int) -> None:
     """Let people do so many things, and look at the end whether all is well."""
     for _ in range(deeds):
         [deed] = world.dice.choices(list(DEEDS), list(DEEDS.values()))
+        if deed in NOT_WHILE_DOWN:
+            _start_again(world)
         world.deeds.append(deed.__name__)
         deed(world)
+    _start_again(world)
     world.deeds.append("the end")
     world.mood.fails = False
     world.work_off()
+
+
+def _start_again(world: World) -> None:
+    if world.was_killed:
+        world.deeds.append("start again")
+        world.work_off()
 
 
 def _page(world: World, kind: str) -> str:

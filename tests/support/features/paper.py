@@ -8,7 +8,7 @@ of its own, `q0017z`, which no other page has; `_` is a blank page, `|` a separa
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from simulated import SimulatedEngine
@@ -137,8 +137,8 @@ class Mood:
         """What it adds to each page, so that readings can be told apart: `v3v`."""
 
 
-def engine(mood: Mood, seconds: float = 0.0) -> SimulatedEngine:
-    """Make an engine that reads what stands on the paper, each page in so many seconds."""
+def engine(mood: Mood, seconds: float = 0.0, begin: Callable[[PageImage], None] | None = None) -> SimulatedEngine:
+    """Make an engine that reads what stands on the paper, each page in so many seconds; `begin` is called before."""
 
     def behave(image: PageImage, _priority: int) -> Reading | Exception:
         text = image.pixels.decode()
@@ -147,4 +147,4 @@ def engine(mood: Mood, seconds: float = 0.0) -> SimulatedEngine:
         text = text.removeprefix("!").replace(" it says so.", f" it says so, v{mood.edition}v.")
         return Reading(image.index, text, "stop", 9, 0.0)
 
-    return SimulatedEngine(behave=behave, seconds=seconds)
+    return SimulatedEngine(begin=begin, behave=behave, seconds=seconds)

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import random
 import re
+import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import unescape
 from itertools import combinations, count
@@ -15,12 +17,12 @@ from typing import Any
 import yaml
 from simulated import SimulatedEngine
 
-from features import paper
+from features import killed, paper
 from ocrd.config import loader
 from ocrd.config.schema import Config, Watch
 from ocrd.daemon import supervisor
 from ocrd.storage import deliveries, originals
-from ocrd.storage.ledger import Ledger
+from ocrd.storage.ledger import Entry, Ledger
 from ocrd.telemetry.events import Ended, Event
 
 SETTINGS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
@@ -45,6 +47,11 @@ SETTINGS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "shared": ({},),
 }
 """What a watch can be set to, by feature; `companions` and `shared` are no settings of a watch."""
+WHILE_IT_RUNS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    feature: ({}, *SETTINGS[feature])
+    for feature in ("outputs", "split", "join", "duplicates", "partial", "running", "dehyphenate", "join_paragraphs")
+}
+"""What a reload changes a feature's settings to; nothing of which a test must know by which of them a scan was read."""
 PAIRS = list(combinations(SETTINGS, 2))
 WITH_HOOK = {"delivered", "reread", "refused"}
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -97,27 +104,59 @@ class World:
         """Reruns by job: of which document, by which sidecar, which pages."""
         self.ended: list[Ended] = []
         self.number = count(1)
+        self.was_killed = False
+        """Whether the last daemon was killed, and none has come to its end since."""
+        self._last_words: set[str] = set()
+        """Jobs that ended in a life that was killed: their hooks may have run."""
+        self._untold: set[str] = set()
+        """Jobs of whose end only the ledger tells, since a kill came before anyone heard of it: no hook ran."""
+        is_shared = "shared" in pair
+        self._shared = self.dice.sample(["outbox", "error", "archive"], self.dice.randint(1, 3)) if is_shared else []
+        self._settings = {feature: self.dice.choice(SETTINGS[feature]) for feature in pair}
+        self._names = {name: name for name in (("a", "b") if is_shared else ("a",))}
+        """What the watches are called now, by the names of their folders."""
+        self._outputs: dict[str, None] = {}
+        """In their order; none is taken away, since reruns leave what is not wanted any more as it is."""
+        self._watches: dict[str, Watch] = {}
+        """By all names that they ever had."""
         self.config = self._configure()
 
     def _configure(self) -> Config:
+        """Write the configuration, and load it."""
         chosen: dict[str, Any] = {}
-        for feature in self.pair:
-            chosen |= self.dice.choice(SETTINGS[feature])
-        is_shared = "shared" in self.pair
-        shared = self.dice.sample(["outbox", "error", "archive"], self.dice.randint(1, 3)) if is_shared else []
+        for settings in self._settings.values():
+            chosen |= settings
+        self._outputs |= dict.fromkeys(chosen.get("outputs", ["markdown"]))
+        chosen["outputs"] = list(self._outputs)
+        if "front_matter" in chosen:  # nothing else tells a rerun which sheets the PDF lacks, so that it leaves it
+            chosen.pop("separators_in_pdf", None)
         hook = ["sh", "-c", f'echo "$OCRD_EVENT $OCRD_JOB" >> {self.root}/hooks']
         layer = {} if "text_layer" in self.pair else {"text_layer": "ignore"}
         watches = []
-        for name in ("a", "b") if shared else ("a",):
-            folders = {role: f"{name}/{role}" for role in ("inbox", "outbox", "archive", "error")}
+        for home, name in self._names.items():
+            folders = {role: f"{home}/{role}" for role in ("inbox", "outbox", "archive", "error")}
             own = {"name": name, "on_delivered": hook, "on_refused": hook} | chosen
             pages = {"second_readings": []} | layer | chosen.get("pages", {})
-            watches.append(own | folders | {role: role for role in shared} | {"pages": pages})
-            (self.root / name / "inbox").mkdir(parents=True)
+            watches.append(own | folders | {role: role for role in self._shared} | {"pages": pages})
+            (self.root / home / "inbox").mkdir(parents=True, exist_ok=True)
         raw = {"settle": {"quiet": "0s", "patience": "0s"}, "watches": watches}
         (self.root / "ocrd.yaml").write_text(yaml.safe_dump(raw))
-        self.deeds.append(f"{self.pair}: {chosen}, shared: {shared}")
-        return loader.load(self.root / "ocrd.yaml")
+        self.deeds.append(f"{self._names}: {chosen}, shared: {self._shared}")
+        config = loader.load(self.root / "ocrd.yaml")
+        self._watches |= {watch.name: watch for watch in config.watches}
+        return config
+
+    def reconfigure(self) -> Config:
+        """Change a setting, or call a watch something else, in the configuration file."""
+        changing = sorted(self._settings.keys() & WHILE_IT_RUNS)
+        if changing and self.dice.random() < 2 / 3:
+            feature = self.dice.choice(changing)
+            self._settings[feature] = self.dice.choice(WHILE_IT_RUNS[feature])
+        else:
+            home = self.dice.choice(list(self._names))
+            self._names[home] = f"{home}{next(self.number)}"
+        self.config = self._configure()
+        return self.config
 
     @property
     def alive(self) -> list[Document]:
@@ -140,40 +179,92 @@ class World:
 
     # -- the daemon
 
-    def work_off(self, engine: SimulatedEngine | None = None) -> None:
+    def work_off(self, engine: SimulatedEngine | None = None, reread: Callable[[], Config] | None = None) -> None:
         """Let the daemon do all that there is to do, and look at what came of it."""
-        daemon = supervisor.Daemon(self.config, engine or paper.engine(self.mood), once=True)
+        daemon = supervisor.Daemon(self.config, engine or paper.engine(self.mood), once=True, reread=reread)
         news: list[Ended] = []
         daemon.events.listen(lambda event: _keep(event, news))
         asyncio.run(daemon.run())
-        self.ended += news
-        for event in news:
-            self._take_in(event)
+        self._hear(news)
+        self._find_untold()
+        assert not self.asked, f"nobody answered {self.asked}"
+        self.was_killed = False
         self.check()
         self.mood.edition += 1
 
+    def work_off_with_a_reload(self, page: int) -> None:
+        """Let the daemon do all that there is to do, and change its configuration when it reads a page, from 1."""
+        left = count(1 - page)
+
+        def begin(_: object) -> None:
+            if next(left) == 0:
+                os.kill(os.getpid(), signal.SIGHUP)
+
+        self.work_off(paper.engine(self.mood, begin=begin), self.reconfigure)
+
+    def be_killed(self, step: int) -> None:
+        """Let the daemon work until it is killed at one of its steps on the disk."""
+        news = killed.live(lambda: supervisor.Daemon(self.config, paper.engine(self.mood), once=True), self.root, step)
+        self.was_killed = True
+        self._last_words |= {event.job for event in news}
+        self._hear(news)
+
+    def _hear(self, news: list[Ended]) -> None:
+        self.ended += news
+        for event in news:
+            self._take_in(event)
+
+    def _find_untold(self) -> None:
+        """Find in the ledger what ended just before a kill, so that nobody told of it."""
+        told = {event.job for event in self.ended} | self._untold
+        entries = [(watch, entry) for watch in self.config.watches for entry in Ledger(watch.work_folder).entries()]
+        for watch, entry in entries if self.was_killed else ():
+            if entry.job in told:
+                continue
+            self._untold.add(entry.job)
+            if entry.kind == "reread":
+                self._reread(entry.job)
+            elif entry.kind != "skipped":
+                self.documents.append(self._in_ledger(watch, entry))
+        if self.was_killed:
+            self.asked = {}  # as far as that is true, the pages show it
+
+    def _in_ledger(self, watch: Watch, entry: Entry) -> Document:
+        sidecars = [watch.outbox / sidecar for sidecar in deliveries.parts(watch, entry.sidecar)]
+        files = [path for path in self.texts() if path.with_suffix("") in {one.with_suffix("") for one in sidecars}]
+        original = originals.original(watch, deliveries.look(watch, entry.sidecar).facts, entry.sidecar)
+        assert original, f"the original of {entry} is not found"
+        return self._document(watch, entry.source, [original.folder / name for name in original.files], files)
+
     def _take_in(self, event: Ended) -> None:
-        watch = next(watch for watch in self.config.watches if watch.name == event.watch)
+        watch = self._watches[event.watch]
         match event.kind:
             case "delivered":
                 self.documents.append(self._delivered(event, watch))
             case "reread":
-                document, _, pages = self.asked.pop(event.job)
-                good = {number for number in pages if not self._fails(document, number)}
-                document.unread -= good
-                document.editions |= dict.fromkeys(good & _asked_for(document), self.mood.edition)
+                self._reread(event.job)
             case "not reread":
                 document, sidecar, pages = self.asked.pop(event.job)
-                is_gone = sidecar not in document.files  # somebody sorted it away, or deleted it, meanwhile
+                is_moved = sidecar not in document.files
+                is_gone = is_moved and not (document.files and document.watch.front_matter)  # which it is found by
                 assert is_gone or all(self._fails(document, number) for number in pages), event.reason
             case kind:
                 assert kind in {"refused", "skipped"}, event
 
+    def _reread(self, job: str) -> None:
+        document, _, pages = self.asked.pop(job)
+        good = {number for number in pages if not self._fails(document, number)}
+        document.unread -= good
+        document.editions |= dict.fromkeys(good & _asked_for(document), self.mood.edition)
+
     def _delivered(self, event: Ended, watch: Watch) -> Document:
         files = [path for path in event.files if path.is_file()]
         scans = [path for path in event.originals if path.suffix != ".yaml"]
+        return self._document(watch, event.source, scans, files)
+
+    def _document(self, watch: Watch, source: str, scans: list[Path], files: list[Path]) -> Document:
         pages = [page for path in scans for page in paper.pages_in(path)]
-        document = Document(watch, event.source, pages, {path.read_bytes() for path in scans}, files)
+        document = Document(watch, source, pages, {path.read_bytes() for path in scans}, files)
         document.is_copy = any(b"The same file was read before" in path.read_bytes() for path in files)
         document.unread = {number for number in range(1, len(pages) + 1) if self._fails(document, number)}
         document.editions = dict.fromkeys(_asked_for(document) - document.unread, self.mood.edition)
@@ -233,11 +324,13 @@ class World:
         told = self.root / "hooks"
         ran = Counter(told.read_text().splitlines() if told.exists() else [])
         wanted = Counter(f"{event.kind} {event.job}" for event in self.ended if event.kind in WITH_HOOK)
-        assert ran == wanted, f"hooks: too few {wanted - ran}, too many {ran - wanted}"
+        lost = {one for one in wanted - ran if one.partition(" ")[2] in self._last_words}  # which a kill may do
+        assert ran == wanted - Counter(lost), f"hooks: too few {wanted - ran}, too many {ran - wanted}"
 
     def _check_history(self) -> None:
         told = Counter(entry.job for watch in self.config.watches for entry in Ledger(watch.work_folder).entries())
         wanted = Counter(event.job for event in self.ended if event.kind in {"delivered", "skipped", "reread"})
+        wanted += Counter(self._untold)
         assert told == wanted, f"history: too few {wanted - told}, too many {told - wanted}"
 
 

@@ -43,6 +43,14 @@ def test_documents_of_one_name_share_a_bar(terminal: Console) -> None:
     assert " 1/5 pages " in told(terminal)
 
 
+def test_the_last_page_is_shown_before_the_bar_goes(terminal: Console) -> None:
+    with progress_bars.ProgressBars() as shown:
+        shown.opened("scan.pdf", 3, kept=2)
+        shown.page("scan.pdf", page())
+        shown.ended("scan.pdf")
+    assert " 3/3 pages " in told(terminal)
+
+
 def test_a_page_of_which_no_bar_is_left_stops_nothing(terminal: Console) -> None:
     with progress_bars.ProgressBars() as shown:
         shown.opened("scan.pdf", 2, kept=0)

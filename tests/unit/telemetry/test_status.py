@@ -202,6 +202,20 @@ def test_the_command_tells_of_a_daemon_before_during_and_after_its_life(house: H
     assert "stopped, last heard of" in told.stdout
 
 
+def test_the_command_tells_which_file_is_waited_for_and_why(house: House) -> None:
+    house.configure(settle={"patience": "60s"})
+    house.start()
+    house.drop("whole.pdf")
+    wait_for(lambda: house.files("archive") == ["whole.pdf"])
+    cut = house.path("archive/whole.pdf").read_bytes()[:300]
+    house.path("inbox/cut.pdf").write_bytes(cut)
+    wait_for(lambda: json.loads(ask(house, "--json").stdout)["watches"][0]["unfinished"])
+    waits = "scans waits for the rest of cut.pdf: This PDF is cut off: its end is missing."
+    assert waits in " ".join(ask(house).stdout.split())
+    house.path("inbox/cut.pdf").unlink()
+    wait_for(lambda: not json.loads(ask(house, "--json").stdout)["watches"][0]["unfinished"])
+
+
 def test_a_daemon_that_was_killed_is_told_as_dead(house: House) -> None:
     daemon = house.start()
     wait_for(lambda: house.events("ready"))
