@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -47,6 +48,8 @@ RAPIDOCR_LANGUAGES = ("chi_sim", "chi_tra", "eng", "jpn")
 """What the model in RapidOCR's package is good at. It drops the letters that it lacks (Cyrillic, Hangul) silently."""
 PYPI_LANGUAGES = ("deu", "eng", "jpn")
 """Languages with a package `tessdata-fast-...` on PyPI. Debian has a package for each language of Tesseract."""
+_GREY = "L"
+"""Pillow's name of the mode in which a pixel is one byte."""
 _REMEDY = "Scan it again, or in parts."
 
 
@@ -54,6 +57,20 @@ def page_size(width: float, height: float) -> PixelSize:
     """Give the image size wanted for a page of this width and height in points."""
     scale = min(DPI / 72, LONGEST_SIDE / max(width, height))
     return PixelSize(max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+@dataclass(frozen=True, slots=True)
+class Greys:
+    """Makes of a page's RGB image its grey levels, a third of the bytes; no more of it is looked at."""
+
+    room: int = LONGEST_SIDE**2
+    """The most bytes that it makes of a page."""
+
+    def __call__(self, image: "Image", memory: memoryview) -> int:
+        """Write a byte for each pixel, rows from the top without padding, and return how many there are."""
+        greys = image.convert(_GREY).tobytes()
+        memory[: len(greys)] = greys
+        return len(greys)
 
 
 class CpuEngine(Engine):
@@ -86,8 +103,9 @@ class CpuEngine(Engine):
         return page_size
 
     @property
-    def prepare(self) -> None:
-        """RGB is taken."""
+    def prepare(self) -> Greys:
+        """Grey is what letters are read from."""
+        return Greys()
 
     @property
     def rungs(self) -> dict[Rung, Approach]:
@@ -129,8 +147,9 @@ class CpuEngine(Engine):
         """Read one page. A page that takes too long or kills its workers raises PageError, and costs no other page."""
         start = time.monotonic()
         try:
-            known_as = (page.index, hash(page.pixels))
-            text, words = await self._run(_read, page, languages=approach.languages, about=known_as)
+            mode, pixels = ("RGB", page.pixels) if page.prepared is None else (_GREY, bytes(page.prepared))
+            size, known_as = (page.size.width, page.size.height), (page.index, hash(pixels))
+            text, words = await self._run(_read, mode, size, pixels, languages=approach.languages, about=known_as)
         except WorkerError as error:
             raise PageError(f"Reading this page {error}.", _REMEDY) from error
         seconds = time.monotonic() - start
@@ -245,12 +264,13 @@ def _load(setup: _Setup) -> tuple[str, dict[str, str]]:
     return program, {package: version(package) for package in packages}
 
 
-def _read(setup: _Setup, page: PageImage) -> tuple[str, tuple[ReadWord, ...]]:
-    """Read a page as Markdown, and say where each word stands. Raises PageError, MemoryError."""
+def _read(setup: _Setup, mode: str, size: tuple[int, int], pixels: bytes) -> tuple[str, tuple[ReadWord, ...]]:
+    """Read a page as Markdown, and say where each word stands; `mode` is Pillow's. Raises PageError, MemoryError."""
     from PIL import Image
 
     try:
-        return _reader(setup).read(Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels))
+        image = Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1)
+        return _reader(setup).read(image if mode == _GREY else image.convert(_GREY))
     except MemoryError:
         raise
     except Exception as error:
@@ -277,12 +297,11 @@ class _Reader:
             self._letters = _Tesseract(setup)
         self.program = self._letters.program
 
-    def read(self, image: "Image") -> tuple[str, tuple[ReadWord, ...]]:
-        """Read an image of any colours, the right way up, as Markdown, with tags that tell where each block stands.
+    def read(self, grey: "Image") -> tuple[str, tuple[ReadWord, ...]]:
+        """Read a grey image, the right way up, as Markdown, with tags that tell where each block stands.
 
         Returns also every word with its place.
         """
-        grey = image.convert("L")
         words = self._letters.words(grey)
         if not words:
             return "", ()

@@ -110,7 +110,13 @@ def count_pages(path: Path) -> int:
 
 
 def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageImage:
-    """Draw a page, look at it, and draw it anew if it doesn't lie right. Raises PageError."""
+    """Draw a page as it is to be read. Raises PageError."""
+    page, image = _rendered(path, index, sizer, view)
+    return replace(page, pixels=image.tobytes())
+
+
+def _rendered(path: Path, index: int, sizer: PageSizer, view: View) -> tuple[PageImage, "Image.Image"]:
+    """Draw a page, look at it, and draw it anew if it doesn't lie right; what is known of it has no pixels."""
     import numpy as np
 
     source = opened(path)
@@ -129,7 +135,7 @@ def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageIma
         if view.layer:
             facts = replace(facts, layer=source.layer(index))
         dpi = round(POINTS_PER_INCH * size.width / facts.placement.upright[0], 1)
-        return PageImage(index, size, image.tobytes(), dpi, facts)
+        return PageImage(index, size, b"", dpi, facts), image
 
 
 def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "page_analysis.Array") -> PageFacts:
@@ -181,17 +187,13 @@ def prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, 
     path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, view: View, offset: int, room: int
 ) -> tuple[PageImage, int]:
     """Render a page, and write what the engine takes into its slot; returns what else is known, and the bytes."""
-    from PIL import Image
-
     if _shared is None:
         raise AssertionError(offset)
-    page = render_page(path, index, sizer, view)
+    page, image = _rendered(path, index, sizer, view)
     if page.facts.blank or page.facts.is_sheet:
-        return replace(page, pixels=b""), 0
-    image = Image.frombuffer("RGB", (page.size.width, page.size.height), page.pixels)
+        return page, 0
     with _shared.window(offset, room) as slot, memoryview(slot) as memory:
-        length = prepare(image, memory)
-    return replace(page, pixels=b""), length
+        return page, prepare(image, memory)
 
 
 def _at(dpi: float, width: float, height: float) -> PixelSize:
