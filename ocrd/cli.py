@@ -496,7 +496,10 @@ def _run_daemon(settings: "Config", **how: Any) -> "Counter[str]":  # noqa: ANN4
     import asyncio
 
     from ocrd import engines
+    from ocrd.concurrency import processes
     from ocrd.daemon.supervisor import Daemon
+
+    processes.keep_little_memory()
 
     async def life() -> "Counter[str]":
         daemon = Daemon(settings, engines.load(settings.engine), **how)

@@ -48,13 +48,18 @@ class Slots:
         return Slot(self, self._free.pop())
 
     def give_back(self, offset: int) -> None:
-        """Take a slot back; the last one used is the first to be used again, so a quiet daemon touches few."""
+        """Take a slot back; the last one used is the first to be used again, so a quiet daemon touches few.
+
+        With the last of all the memory goes back to the system.
+        """
         while self._waiting:
             call = self._waiting.popleft()
             if not call.done():
                 call.set_result(offset)
                 return
         self._free.append(offset)
+        if self._memory is not None and len(self._free) * self.room == len(self._memory):
+            self._memory.madvise(mmap.MADV_REMOVE)
 
     def view(self, offset: int, length: int) -> memoryview:
         """Show the first bytes of a slot."""

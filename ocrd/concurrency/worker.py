@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from ocrd.concurrency.processes import die_with_parent
+from ocrd.concurrency.processes import die_with_parent, keep_little_memory
 
 R = TypeVar("R")
 
@@ -135,6 +135,7 @@ def _confine(setup: Setup) -> None:
     if os.getppid() != setup.parent:  # it died before the call above
         os.kill(os.getpid(), signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
+    keep_little_memory()
     resource.setrlimit(resource.RLIMIT_AS, (setup.memory, setup.memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -6,6 +6,7 @@ same.
 """
 
 import contextlib
+import inspect
 import io
 import re
 import statistics
@@ -113,6 +114,24 @@ def _single_threaded(options: type) -> type:
     return SingleThreaded
 
 
+def _forget_picture() -> None:
+    """Free what the model has made of the last picture, 60 MB, which it would keep until the next one is made."""
+    extractor = _extractor()
+    for name in ("_combined", "_logits", "_raw_outputs"):
+        if hasattr(extractor, name):
+            setattr(extractor, name, None)
+
+
+@cache
+def _extractor() -> object:
+    """Find the part of the layout model that looks at pictures; None where PyMuPDF has it somewhere else."""
+    import pymupdf
+
+    layout = pymupdf._get_layout  # noqa: SLF001 - there is no other way
+    model = inspect.getclosurevars(layout).nonlocals.get("MODEL") if inspect.isfunction(layout) else None
+    return getattr(getattr(model, "_model", None), "feature_extractor", None)
+
+
 def found(document: "pymupdf.Document", index: int = 0, scale: float = 1.0) -> list[Block]:
     """Ask the model for the blocks of a page, in its reading order; `scale` is points of the page per unit."""
     load()
@@ -120,6 +139,7 @@ def found(document: "pymupdf.Document", index: int = 0, scale: float = 1.0) -> l
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints
         (page,) = pymupdf4llm.to_markdown(document, pages=[index], use_ocr=False, page_chunks=True)
+    _forget_picture()
     blocks = []
     for box in page["page_boxes"]:
         left, top, right, bottom = (side / scale for side in box["bbox"])
