@@ -44,8 +44,9 @@ PAGE_SECONDS = 300.0
 """Seconds of processor time after which a page is given up; a dense one takes three."""
 PAGE_MEMORY = 4 * 2**30
 """Bytes of address space for one worker; it needs a third of that for a dense page."""
-PAGES_PER_WORKER = 100
-"""After so many pages a worker makes way for a fresh one: pymupdf4llm 2.0 keeps some 4 MB of each dense page."""
+PAGES_PER_WORKER = 25
+"""After so many pages a worker makes way for a fresh one, which takes a second to load: PyMuPDF's layout model keeps
+some 4 MB of each dense page."""
 RAPIDOCR_LANGUAGES = ("chi_sim", "chi_tra", "eng", "jpn")
 """What the model in RapidOCR's package is good at. It drops the letters that it lacks (Cyrillic, Hangul) silently."""
 PYPI_LANGUAGES = ("deu", "eng", "jpn")
@@ -150,6 +151,7 @@ class CpuEngine(Engine):
         start = time.monotonic()
         try:
             mode, pixels = ("RGB", page.pixels) if page.prepared is None else (_GREY, bytes(page.prepared))
+            page.free()
             size, known_as = (page.size.width, page.size.height), (page.index, hash(pixels))
             text, words = await self._run(_read, mode, size, pixels, languages=approach.languages, about=known_as)
         except WorkerError as error:

@@ -125,10 +125,12 @@ def _rendered(path: Path, index: int, sizer: PageSizer, view: View) -> tuple[Pag
         _check_size(width, height)
         first = Placement(width, height, view.turn or 0, view.skew, view.top, view.bottom)
         image, size = _drawn(source, index, sizer, first, coarse=view.coarse)
-        facts = page_analysis.facts(np.asarray(image), first, stands=view.turn is not None)
+        pixels = np.asarray(image)
+        facts = page_analysis.facts(pixels, first, stands=view.turn is not None)
         if facts.placement != first:
             image, size = _drawn(source, index, sizer, facts.placement, coarse=view.coarse)
-        facts = _in_doubt(source, index, facts, np.asarray(image))
+            pixels = np.asarray(image)
+        facts = _in_doubt(source, index, facts, pixels)
         if view.separators and not facts.blank:
             sheet, _ = _drawn(source, index, partial(_at, _SHEET_DPI), Placement(width, height))
             facts = replace(facts, separator=barcodes.found(sheet, view.separators))
