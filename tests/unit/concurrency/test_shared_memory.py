@@ -72,6 +72,24 @@ def test_who_is_cancelled_while_waiting_takes_no_slot_along(*, freed_first: bool
     asyncio.run(life())
 
 
+def test_with_the_last_slot_the_memory_goes_back_to_the_system() -> None:
+    async def life() -> None:
+        memory = Slots(4 * ROOM)
+        first, second = await memory.take(ROOM), await memory.take(ROOM)
+        for slot in (first, second):
+            with memory.shared.window(slot.offset, ROOM) as window:
+                window[:] = bytes([7]) * ROOM
+        first.free()
+        assert (second.view(ROOM), os.fstat(memory.shared.fd).st_blocks) == (bytes([7]) * ROOM, 2 * ROOM // 512)
+        second.free()
+        assert os.fstat(memory.shared.fd).st_blocks == 0
+        again = await memory.take(ROOM)
+        assert again.view(ROOM) == bytes(ROOM)
+        memory.close()
+
+    asyncio.run(life())
+
+
 class Wipe:
     """Writes one level over all of its room; or does worse."""
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from ocrd.concurrency import worker_pool, worker_process
+from ocrd.concurrency import processes, worker_pool, worker_process
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.concurrency.worker_process import StallError
 from ocrd.errors import MachineError
 
 GENEROUS = Limits(seconds=30, memory=2**31)
+LARGE = 20 << 20
 Use = Callable[[Workers], Awaitable[Any]]
 
 
@@ -67,6 +68,23 @@ def wait_while(path: str) -> str:
     while Path(path).exists():
         signal.sigtimedwait([signal.SIGUSR1], 60)
     return "answered"
+
+
+def free_large_blocks() -> int:
+    """Return how many bytes more this process holds after it had large blocks, each with a small one behind it."""
+    before = resident()
+    kept = []
+    for _ in range(3):
+        block = b"x" * LARGE
+        kept.append(b"y" * (LARGE // 100))
+        del block
+    return resident() - before
+
+
+def resident() -> int:
+    process = processes.find(os.getpid())
+    assert process is not None
+    return process.resident
 
 
 def meet(mine: str, others: str) -> bool:
@@ -286,6 +304,10 @@ def test_a_cancelled_call_ends_its_worker() -> None:
             assert await workers.run(os.getpid) != pid
 
     use(story)
+
+
+def test_large_blocks_that_a_worker_frees_go_back_to_the_system() -> None:
+    assert run(free_large_blocks) < LARGE / 2
 
 
 def test_workers_without_work_go_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:

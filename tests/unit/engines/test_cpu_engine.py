@@ -16,10 +16,12 @@ import pymupdf
 import pytest
 from PIL import Image
 
+from ocrd.engines import cpu
 from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
 from ocrd.errors import ConfigError, EngineError, PageError
 from ocrd.markup import layout_blocks
 from ocrd.model import PageImage, PixelSize
+from ocrd.rendering.page_layout import Word
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "samples"
@@ -245,6 +247,49 @@ def test_damaged_language_data_is_the_owners_to_mend(tmp_path: Path, monkeypatch
         asyncio.run(start())
 
 
+def test_a_grey_page_in_shared_memory_reads_as_in_colour_and_gives_its_memory_back_at_once() -> None:
+    (page,) = pages("letter.jpg")
+    freed: list[str] = []
+
+    async def use() -> None:
+        async with running("eng") as (engine, _):
+            memory = memoryview(bytearray(engine.prepare.room))
+            length = engine.prepare(as_image(page), memory)
+            assert length == page.size.width * page.size.height
+            grey = replace(page, pixels=b"", prepared=memory[:length], free=lambda: freed.append("at once"))
+            reading = asyncio.ensure_future(engine.read(grey))
+            await asyncio.sleep(0)
+            assert freed == ["at once"]
+            memory[:] = bytes(len(memory))  # it is somebody else's now
+            in_colour = await engine.read(page)
+            assert ((await reading).text, (await reading).words) == (in_colour.text, in_colour.words)
+            assert in_colour.text
+
+    asyncio.run(use())
+
+
+def test_a_worker_holds_little_memory_between_pages() -> None:
+    async def use() -> None:
+        async with running("eng") as (engine, workers):
+            for page in pages("english.pdf"):
+                assert (await engine.read(page)).text
+            (worker,) = workers()
+            rollup = Path(f"/proc/{worker}/smaps_rollup").read_text()
+            (own,) = (int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty:"))
+            assert own < 180 << 10  # KiB; what the model makes of a picture is 60 MiB
+
+    asyncio.run(use())
+
+
+def test_a_word_that_the_font_can_not_show_is_laid_as_one_of_the_same_length() -> None:
+    font = pymupdf.Font(cpu.FONT)
+
+    def drawn(text: str) -> str:
+        return cpu._drawn(Word(text, 100, 300, 500, 40, 0), font, 0.24, 842)
+
+    assert drawn("\U0001f600a") == drawn("xx") != drawn("xa")
+
+
 def test_a_killed_worker_costs_no_page(eventually: Callable[..., None]) -> None:
     async def use() -> None:
         (page,) = pages("letter.jpg")
@@ -310,6 +355,7 @@ def test_no_worker_outlives_the_daemon(tmp_path: Path, eventually: Callable[...,
     program = tmp_path / "program.py"
     program.write_text("""
 import asyncio, os, signal
+from ocrd.engines import cpu
 from ocrd.engines.cpu import CpuEngine
 
 async def main():
