@@ -8,6 +8,7 @@ import asyncio
 import mmap
 import os
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 
 REST = 10.0
@@ -59,7 +60,8 @@ class Slots:
                 return
         self._free.append(offset)
         if self._memory is not None and len(self._free) * self.room == len(self._memory):
-            self._memory.madvise(mmap.MADV_REMOVE)
+            with suppress(OSError):  # a kernel that can't (madvise(2), MADV_REMOVE)
+                self._memory.madvise(mmap.MADV_REMOVE)
 
     def view(self, offset: int, length: int) -> memoryview:
         """Show the first bytes of a slot."""

@@ -237,7 +237,7 @@ FONT = "cjk"
 INVISIBLE = 3
 """The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
 JPEG_QUALITY = 95
-"""Percent: in 17 pages of eight files the model finds the same as in the picture itself."""
+"""Percent: in 17 pages of ten files the model finds the same as in the picture itself."""
 LEAST_WORD_CONFIDENCE = 50.0
 """Percent: words that Tesseract sees in the noise of a blank page come to 40 on average, words on paper to 95."""
 _STDOUT = 1
