@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ocrd.concurrency import processes
+from ocrd.concurrency import own_code, processes
 from ocrd.concurrency.worker import Channel, Setup
 from ocrd.errors import MachineError
 
@@ -54,6 +54,7 @@ class WorkerProcess:
 
     def __init__(self, setup: Setup, descriptors: Sequence[int]) -> None:
         """Start it, with these files open. Raises MachineError if it can't be started."""
+        own_code.check()
         self.sign = time.monotonic()
         """When it last got on, on the monotonic clock."""
         ours, theirs = socket.socketpair()

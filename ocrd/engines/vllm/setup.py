@@ -14,11 +14,12 @@ import re
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from ocrd.concurrency import own_code
 from ocrd.config.vllm import VllmSettings
 from ocrd.display import pip
 from ocrd.engines.vllm import deepseek, process_guard
 from ocrd.engines.vllm.launch_mode import USUAL, LaunchMode
-from ocrd.errors import ConfigError, EngineError, OcrdError
+from ocrd.errors import ConfigError, EngineError, MachineError, OcrdError
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +129,10 @@ START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
 
 def construct(settings: VllmSettings, home: process_guard.Home, version: str, mode: LaunchMode = USUAL) -> Any:  # noqa: ANN401 - an AsyncLLM
     """Build an `AsyncLLM`. Blocks for as long as that takes. Raises ConfigError or EngineError."""
+    try:
+        own_code.check()
+    except MachineError as error:
+        raise EngineError(error.what, error.remedy) from error
     home.announce()
     set_environment(settings, home)
     try:
