@@ -20,7 +20,7 @@ WORKERS := 2
 SPREAD = --numprocesses $(WORKERS) --no-loadscope-reorder
 PYTEST = $(BIN)/pytest $(SPREAD) --dist loadfile
 
-.PHONY: venv demo docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean without-vllm
+.PHONY: venv demo docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean
 
 venv: .venv/ready
 
@@ -40,16 +40,10 @@ bench: venv
 
 quick: lint types unit
 
-# Both at the same time: each leaves the processor idle now and then. What vLLM's print comes at the end.
+test: WORKERS := 3
 test: lint types
-	PYTHON=$(PYTHON) tests/vllm/setup.sh
-	@$(MAKE) --no-print-directory vllm-test > vllm-test.log 2>&1 & vllm=$$!; trap "kill $$vllm" INT TERM; \
-	$(MAKE) --no-print-directory without-vllm; ours=$$?; \
-	wait $$vllm; theirs=$$?; cat vllm-test.log; exit $$((ours + theirs))
-
-without-vllm: WORKERS := 3
-without-vllm: venv
 	$(PYTEST) tests/system tests/unit
+	$(MAKE) WORKERS=2 vllm-test
 
 test-all: export OCRD_CRASH_EXPLORED = 1
 test-all: export OCRD_CRASH_PAIRS = 1
@@ -100,4 +94,4 @@ docs: venv
 	$(BIN)/python -c 'from ocrd.config.example import reference; print(reference(), end="")' > docs/configuration.md
 
 clean:
-	rm -rf .venv .venv-vllm vllm-test.log demo
+	rm -rf .venv .venv-vllm demo

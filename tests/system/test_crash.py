@@ -127,12 +127,12 @@ SCENARIOS = [
     ),
     Scenario("rerun, no renameat2", {}, delivered=OLD, rerun=Rerun("a.md", (1,)), outputs=("markdown",), links=True),
 ]
-EXPLORED = float(os.environ.get("OCRD_CRASH_EXPLORED", "0.15"))
+EXPLORED = float(os.environ.get("OCRD_CRASH_EXPLORED", "0.1"))
 """Share of the faults that are tried, and of the scenarios in which more than one death is; one alone is tried at every
 step of every scenario."""
 PAIRS = float(os.environ.get("OCRD_CRASH_PAIRS", "0.01"))
 """Share of the pairs of steps at which real processes are killed there, to hold what was explored against it."""
-RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "25"))
+RANDOM_RUNS = int(os.environ.get("OCRD_CRASH_RUNS", "15"))
 """Random sequences of deaths for each of these scenarios."""
 FAULTY = [(role, fault) for role in ("work", "outbox", "archive", "error") for fault in patient.FAULTS]
 """Where which fault of the machine is tried at every step."""
