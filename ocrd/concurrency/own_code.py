@@ -14,7 +14,7 @@ _Stamps = frozenset[tuple[str, int, int]]
 
 
 def stamps(folder: Path = _FOLDER) -> _Stamps:
-    """Return name, size in bytes and modification time in nanoseconds of each of the files. Two milliseconds."""
+    """Return name, size in bytes and modification time in nanoseconds of each of the files. Some two milliseconds. Raises OSError."""
     found = ((path, path.stat()) for path in folder.rglob("*.py"))
     return frozenset((str(path), status.st_size, status.st_mtime_ns) for path, status in found)
 
@@ -26,7 +26,7 @@ def check() -> None:
     """Look before a process is started that imports them. Raises MachineError if they are others now."""
     try:
         same = stamps() == _at_the_start
-    except FileNotFoundError:  # it is under way
+    except OSError:  # it is under way, or the files can't be reached
         same = False
     if not same:
         raise MachineError(
