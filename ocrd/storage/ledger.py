@@ -54,7 +54,7 @@ DROP INDEX IF EXISTS by_date;
 CREATE TABLE IF NOT EXISTS rebuild (place BLOB);
 """
 """Ledgers of earlier versions have other indexes, and no table of a rebuild: its one row is there while one goes on."""
-LAST_DELIVERY = "SELECT * FROM entries WHERE sha256 = ? AND kind = 'delivered' ORDER BY date DESC LIMIT 1"
+LAST_DELIVERY = "SELECT * FROM entries WHERE sha256 = ? AND kind = 'delivered' ORDER BY date DESC, job DESC LIMIT 1"
 
 
 class NotKnownYetError(Exception):
@@ -159,12 +159,12 @@ class Ledger:
         return places
 
     def entries(self) -> Iterator[Entry]:
-        """Go through all entries by date, without changing anything. There are none where there is no ledger.
+        """Go through all entries in their order, without changing anything. There are none where there is no ledger.
 
         Raises MachineError if it can't be read.
         """
         with self._read_only() as db:
-            for row in db.execute("SELECT * FROM entries ORDER BY date") if db else ():
+            for row in db.execute("SELECT * FROM entries ORDER BY date, job") if db else ():
                 yield Entry(*row)
 
     def is_whole(self) -> bool:

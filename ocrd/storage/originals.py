@@ -61,7 +61,10 @@ class Original:
 
 
 def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original | None:
-    """Find the original of a document in the archive or in error/. None if it is in neither. Raises MachineError."""
+    """Find the original of a document in the archive or in error/.
+
+    None if it is in neither, or if the document tells no digest and several files may be it. Raises MachineError.
+    """
     named = str(facts.get("source") or sidecar)
     if Path(named).is_absolute() or ".." in Path(named).parts:  # anybody can have written it
         return None
@@ -71,8 +74,12 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
     others: list[Path] = []
     for folder in (watch.archive, watch.error):
         with machine_faults("look for the original in", folder):
-            for candidate in _at_its_place(folder, named, members):
-                if digest is None or _digest(candidate) == digest:
+            candidates = list(_at_its_place(folder, named, members))
+        if digest is None and candidates:
+            return candidates[0] if len(candidates) == 1 else None
+        with machine_faults("look for the original in", folder):
+            for candidate in candidates:
+                if _digest(candidate) == digest:
                     return replace(candidate, others=tuple(others))
                 others.append(candidate.path)
     for folder in (watch.archive, watch.error) if digest else ():
@@ -88,17 +95,20 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
 
 
 def missing(watch: Watch, facts: Mapping[str, Any], sidecar: str, remedy: str) -> DocumentError:
-    """Say why there is no original: nothing is there, or something else under its name."""
-    folders = f"{shown(watch.archive)} nor in {shown(watch.error)}"
-    what = f"The original of {shown(sidecar)} is neither in {folders}."
-    if not facts:
-        what = f"Nothing tells what {shown(sidecar)} was read from, and a scan of its name is neither in {folders}."
+    """Say why there is no original: nothing is there, something else under its name, or several that may be it."""
     named, files = str(facts.get("source") or sidecar), facts.get("files")
     members = [str(file) for file in files] if isinstance(files, list) else []
-    if "sha256" in facts and not (Path(named).is_absolute() or ".." in Path(named).parts):
-        for folder in (watch.archive, watch.error):
-            for candidate in _at_its_place(folder, named, members):
-                what += f" {shown(candidate.path)} is another file, or was changed since: its digest differs."
+    is_outside = Path(named).is_absolute() or ".." in Path(named).parts
+    folders = () if is_outside else (watch.archive, watch.error)
+    like = [shown(one.path) for folder in folders for one in _at_its_place(folder, named, members)]
+    neither = f"neither in {shown(watch.archive)} nor in {shown(watch.error)}."
+    if "sha256" in facts:
+        differ = [f" {one} is another file, or was changed since: its digest differs." for one in like]
+        what = f"The original of {shown(sidecar)} is {neither}" + "".join(differ)
+    elif like:
+        what = f"Nothing tells which of these {shown(sidecar)} was read from: {', '.join(like)}."
+    else:
+        what = f"Nothing tells what {shown(sidecar)} was read from, and a scan of its name is {neither}"
     return DocumentError(what, remedy)
 
 

@@ -1,6 +1,8 @@
-"""Where every case would take hours, tests draw a sample: another one in each run, by a seed that the run prints.
+"""Where every case would take hours, tests draw a sample, by a seed that the run prints.
 
-`OCRD_TEST_SEED=... make test` draws the same sample again. All processes of one run share the seed.
+`make test` always draws the same one, so that it fails by what was changed and not by luck; `make test-all`, and pytest
+when it is called by itself, draw another one in each run. `OCRD_TEST_SEED=...` draws a given one again. All processes
+of one run share the seed.
 """
 
 import os

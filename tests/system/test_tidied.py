@@ -218,3 +218,16 @@ def test_a_moved_sidecar_without_front_matter_is_found_by_its_scan_and_a_renamed
     told = ocrd("rerun", "2026/Invoice", "--pages", "2")
     assert told.returncode == 65
     assert "Nothing tells what 2026/Invoice.md was read from" in told.stderr
+
+
+def test_without_front_matter_and_ledger_a_sidecar_is_not_overwritten_by_one_of_several_scans_of_its_name(
+    house: House, ocrd: Callable[..., Any], make_pdf: MakePdf
+) -> None:
+    delivered(house, "a.pdf", watch={"front_matter": False})
+    house.path(".inbox.ocrd-work/ledger.sqlite3").unlink()
+    assert ocrd("rerun", "a.md", "--pages", "2").returncode == 0
+    second = make_pdf(house.path("archive/a (2).pdf"), 5)
+    told = ocrd("rerun", "a.md", "--pages", "2")
+    assert told.returncode == 65
+    one = house.path("archive/a.pdf")
+    assert f"Nothing tells which of these a.md was read from: {second}, {one}." in told.stderr

@@ -67,6 +67,14 @@ def test_the_last_delivery_of_the_same_content_is_found(ledger: Ledger) -> None:
     assert list(ledger.entries()) == [entry(1), entry(2), entry(3, kind="linked"), entry(4, sha256="bb")]
 
 
+def test_of_deliveries_in_one_second_the_later_job_is_the_last(ledger: Ledger) -> None:
+    second = "2026-01-01T00:00:00+00:00"
+    for number in (3, 5, 4):
+        ledger.record(entry(number, date=second, sidecar="a.md"))
+    assert ledger.earlier("aa") == entry(5, date=second, sidecar="a.md")
+    assert [one.job for one in ledger.entries()] == ["3", "4", "5"]
+
+
 def test_a_job_that_is_told_twice_is_there_once(ledger: Ledger) -> None:
     ledger.record(entry(1))
     ledger.record(entry(1))

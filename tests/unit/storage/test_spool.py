@@ -655,3 +655,11 @@ def test_a_spool_can_be_opened_again_by_who_has_it(house: House) -> None:
     house.spool.close()
     house.spool.open()
     house.spool.close()
+
+
+def test_ids_sort_by_the_time_at_which_they_were_made() -> None:
+    made = [spool._new_id() for _ in range(1000)]
+    assert all(spool._ID.fullmatch(one) for one in made)
+    moments = [one[:-1] for one in made]
+    assert moments == sorted(moments)
+    assert len(set(moments)) > 1
