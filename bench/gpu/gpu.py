@@ -363,9 +363,10 @@ class Bench:
         folder = Path(tempfile.mkdtemp(prefix="house-", dir=self.root))
         for role in ("inbox", "outbox", "archive", "error"):
             (folder / role).mkdir(parents=True)
+        roles = "".join(f"    {role}: {folder}/{role}\n" for role in ("inbox", "outbox", "archive", "error"))
         (folder / "ocrd.yaml").write_text(
-            "settle: {quiet: 200ms}\nbatch: {quiet: 100ms}\nwatches:\n"
-            f"  - {{name: gpu, inbox: {folder}/inbox, outbox: {folder}/outbox, archive: {folder}/archive, error: {folder}/error}}\n"
+            f"settle: {{quiet: 200ms}}\nbatch: {{quiet: 100ms}}\nwatches:\n  - name: gpu\n{roles}"
+            "    pages: {second_readings: [], text_layer: ignore}\n"  # noise would be read again and again
         )
         for number in range(count // DOCUMENT):
             shutil.copy(self.sources[number % len(self.sources)], folder / "inbox" / f"{number}.pdf")
