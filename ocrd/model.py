@@ -332,7 +332,7 @@ class Reading:
     index: int
     """Position of the page in the source, from 0."""
     text: str
-    """The text as the engine gave it, Markdown or the engine's own markup."""
+    """What the engine read: Markdown, or the form of `layout_blocks`, into which the dialects of models are brought."""
     finish_reason: str
     """Why the engine stopped: `stop` (done), `length` (cut off), `repetition` (looped)."""
     tokens: int
@@ -343,6 +343,8 @@ class Reading:
     """Every word with its place, in reading order; none from an engine that does not say."""
     bans: int = 0
     """How often the engine was kept from saying a run of tokens again; 0 where it can't tell."""
+    missed_dialect: str = ""
+    """The dialect that was expected of the engine, where its answer is in another and was read as Markdown."""
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:

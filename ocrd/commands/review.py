@@ -192,7 +192,7 @@ def _from_json(raw: dict[str, Any]) -> _Reviewed:
 
 
 def _page_from_json(raw: dict[str, Any]) -> tuple[ReviewPage, Placement]:
-    own_markdown = not any(block["boxes"] for block in raw["blocks"])
+    own_markdown = layout_blocks.in_markdown(raw["read"]) or not any(block["boxes"] for block in raw["blocks"])
     blocks = [
         Block(block["label"], tuple(Box(*box) for box in block["boxes"]), block["text"], own_markdown)
         for block in raw["blocks"]

@@ -5,13 +5,16 @@ page image: 0 to 999 (upstream's `run_dpsk_ocr_image.py`). For the prompt `OCR t
 where the label stands. Tags come without a box, without their ends, and cut off where the model stopped; what can be
 told of them is, no tag and no special token is left in a block, and no text is lost. Nothing is evaluated. Text without
 tags, as other engines write it, is one block.
+
+What other models say comes in the same form (`dialects`), made by `written`; where their blocks are Markdown, MARKDOWN
+stands at its head.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ocrd.markup.special_tokens import with_plain_bars, without_tokens
+from ocrd.markup import special_tokens
 from ocrd.model import Box
 
 _TEXTS = {"title", "sub_title", "text", "list", "ref_text", "aside_text", "abstract", "code", "algorithm", "footnote"}
@@ -21,7 +24,9 @@ LABELS = frozenset(_TEXTS | _SHOWN | _OF_THEM | {"header", "footer", "page_numbe
 """The names that the model gives to blocks."""
 PICTURES = frozenset({"image", "figure", "chart"})
 """Blocks that are shown by cropping them from the page."""
-_ALIASES = {
+MARKDOWN = "<|markdown|>"
+"""At the head of a page: its blocks are Markdown, and what looks like a special token in them was read on the page."""
+ALIASES = {
     "doc_title": "title",
     "paragraph_title": "sub_title",
     "figure_title": "image_caption",
@@ -33,6 +38,7 @@ _ALIASES = {
 }
 """What other models, and other versions of this one, call the same."""
 _FULL = 999
+_TAG_IN_TEXT = re.compile(r"<(?=\|(?:ref|det|markdown)\|>)")
 
 _UP = r"[^<]*(?:<(?!\|)[^<]*)*"
 """All up to the next token."""
@@ -44,8 +50,10 @@ _PLACES = re.compile(r"\s*\[[\[\]\d\s,.-]*?\]\s*\]|\s*\[[\[\]\d ,.-]*|")
 """Boxes, or as much of them as there is."""
 _BOX = re.compile(r"\[\s*" + r"\s*,\s*".join([r"(\d+)(?:\.\d+)?"] * 4) + r"\s*\]")
 _WRAPPING = re.compile(r"^```(?:markdown|md)[ \t]*\n", re.MULTILINE | re.IGNORECASE)
-_ABOUT = re.compile(r"\A\s*---\nprimary_language:(?:[^\n]*\n){1,8}?---\n")
-"""What olmOCR's models say of a page before its text."""
+_ABOUT = re.compile(
+    r"\A\s*---\nprimary_language:[^\n]*(?:\n[a-z_]+:[^\n]*){0,8}(?:\n---[ \t]*(?:\n|\Z)|\n[a-z_-]*\Z|\Z)"
+)
+"""What olmOCR's models say of a page before its text, or as much of it as there is."""
 _FENCE = re.compile(r"^```[^`\n]*\n?", re.MULTILINE)
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 
@@ -60,7 +68,7 @@ class Block(NamedTuple):
     text: str
     """Text, HTML and formulas as the engine wrote them."""
     own_markdown: bool = False
-    """Whether the engine names no blocks on this page, and may write headings and the like in Markdown instead."""
+    """Whether it means Markdown by headings and the like, as engines do that name no blocks, and some others."""
 
 
 class _Tagged(NamedTuple):
@@ -76,12 +84,33 @@ def parse(text: str) -> list[Block]:
 
     A table that stands behind the tag of its caption comes to its own.
     """
-    tagged = list(_tagged(with_plain_bars(text)))
-    words = {one.name for one in tagged if one.text.strip() and _WORD.fullmatch(one.name)}
-    known = words | LABELS | _ALIASES.keys()
-    blocks = [_block(one, known, own_markdown=len(tagged) == 1) for one in tagged]
+    if in_markdown(text):
+        tagged = list(_tagged(text.replace(MARKDOWN, "\n")))  # the lower half of a page has its own
+        blocks = [_markdown_block(one) for one in tagged]
+    else:
+        tagged = list(_tagged(special_tokens.with_plain_bars(text)))
+        words = {one.name for one in tagged if one.text.strip() and _WORD.fullmatch(one.name)}
+        known = words | LABELS | ALIASES.keys()
+        blocks = [_block(one, known, own_markdown=len(tagged) == 1) for one in tagged]
     blocks = [block for block in blocks if block.boxes or block.text.strip()]
     return _with_tables_in_place(blocks) if "<table" in text else blocks
+
+
+def written(blocks: Sequence[Block]) -> str:
+    """Write the blocks of a page as a text that `parse` takes apart into the same; what looks like a tag stays text."""
+    marked = any(block.own_markdown for block in blocks)
+    parts = [MARKDOWN] if marked else []
+    for block in blocks:
+        text = _TAG_IN_TEXT.sub("&#60;", block.text) if marked else special_tokens.as_text(block.text)
+        places = ", ".join(f"[{', '.join(str(round(side * _FULL)) for side in box)}]" for box in block.boxes)
+        det = f"<|det|>[{places}]<|/det|>" if places else ""
+        parts.append(f"<|ref|>{block.label}<|/ref|>{det}\n{text}\n")
+    return "\n".join(parts)
+
+
+def in_markdown(text: str) -> bool:
+    """Whether a page has MARKDOWN at its head."""
+    return text.lstrip().startswith(MARKDOWN)
 
 
 def pictures(text: str) -> list[Box]:
@@ -114,12 +143,19 @@ def _unended(name: str, *, last: bool) -> tuple[str, str]:
 
 def _block(tagged: _Tagged, known: "frozenset[str] | set[str]", *, own_markdown: bool) -> Block:
     """Take the name for a label if it is `known` to be one, or else for text."""
-    label = _ALIASES.get(tagged.name, tagged.name)
     text = tagged.text if tagged.name in known else f"{tagged.name}{tagged.text}"
-    text = without_tokens(text).strip("\n")
-    if own_markdown:
-        text = _unwrapped(text)
-    return Block(label if label in LABELS else "text", _boxes(tagged.places), text, own_markdown)
+    text = special_tokens.without_tokens(text).strip("\n")
+    return Block(_label(tagged), _boxes(tagged.places), _unwrapped(text) if own_markdown else text, own_markdown)
+
+
+def _markdown_block(tagged: _Tagged) -> Block:
+    text = special_tokens.with_tables(tagged.text).strip("\n")
+    return Block(_label(tagged), _boxes(tagged.places), _unwrapped(text), own_markdown=True)
+
+
+def _label(tagged: _Tagged) -> str:
+    label = ALIASES.get(tagged.name, tagged.name)
+    return label if label in LABELS else "text"
 
 
 def _unwrapped(text: str) -> str:

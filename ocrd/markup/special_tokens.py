@@ -6,6 +6,7 @@ Optimized Table Tokenization for Table Structure Recognition, 2023).
 """
 
 import re
+from dataclasses import dataclass
 from html import escape
 
 _BARS = "|\uff5c\uffe8\u2502\u2758"
@@ -15,6 +16,9 @@ _CUT = re.compile(rf"<[{_BARS}]/?(?:r|re|ref|d|de|det|\w*[\u2581_][\w\u2581]*)?[
 """The beginning of a token, where the model was stopped."""
 _CELLS = {"fcel", "ecel", "lcel", "ucel", "xcel", "ched", "rhed", "srow"}
 _CELL = re.compile(rf"<(?:{'|'.join(sorted(_CELLS))})>")
+_CELL_TEXT = re.compile(
+    rf"<(?P<kind>{'|'.join(sorted(_CELLS))})>(?P<text>[^<]*(?:<(?!(?:{'|'.join(sorted(_CELLS))})>)[^<]*)*)"
+)
 _OTSL = re.compile(
     rf"(?:<(?:{'|'.join(sorted(_CELLS))})>[^<]*)+<nl>(?:\s*(?:<(?:{'|'.join(sorted(_CELLS))})>[^<]*|<nl>))*"
 )
@@ -39,30 +43,75 @@ def _without_cut_token(text: str) -> str:
     return text[:last] if _CUT.fullmatch(text, last) else text
 
 
+def as_text(text: str) -> str:
+    """Write what looks like a token so that it is taken for text of the page, and shows as it is."""
+    return _BARRED.sub(lambda token: f"&#60;{token[0].removeprefix('<').removeprefix('&lt;')}", text)
+
+
 def without_tokens(text: str) -> str:
     """Take all tokens away. Those that end a line become its end, and rows of OTSL become a table in HTML."""
     if "<" not in text and "&lt;" not in text:
         return text
-    text = _BARRED.sub(lambda token: "\n" if "line" in token[1] else "", text)
+    return with_tables(_BARRED.sub(lambda token: "\n" if "line" in token[1] else "", text))
+
+
+def with_tables(text: str) -> str:
+    """Write rows of OTSL as tables in HTML, and take away what is left of its tokens."""
     if not _BARE.search(text):
         return text
     outside = 0
     parts = []
     for table in _TABLE.finditer(text):
-        parts += [_with_tables(text[outside : table.start()]), table[0]]
+        parts += [_rows_as_html(text[outside : table.start()]), table[0]]
         outside = table.end()
-    text = "".join([*parts, _with_tables(text[outside:])])
+    text = "".join([*parts, _rows_as_html(text[outside:])])
     return _BARE.sub(lambda token: "\n" if token["name"] == "nl" else " ", text)
 
 
-def _with_tables(text: str) -> str:
-    """Write rows of OTSL as HTML."""
+def _rows_as_html(text: str) -> str:
     return _OTSL.sub(_as_html, text) if text.count("<nl>") * _MOST_CELLS > text.count("cel>") else text
 
 
 def _as_html(rows: "re.Match[str]") -> str:
-    lines = []
-    for row in rows[0].split("<nl>"):
-        cells = "".join(f"<td>{escape(cell.strip(), quote=False)}</td>" for cell in _CELL.split(row)[1:])
-        lines.append(f"<tr>{cells}</tr>" if cells else "")
-    return f"\n<table>{''.join(lines)}</table>\n"
+    return f"\n{table(rows[0])}\n"
+
+
+def table(otsl: str) -> str:
+    """Write a table in OTSL as HTML: `<lcel>` widens the cell to its left, `<ucel>` lengthens the one above.
+
+    What stands before its first cell comes before it; a text without cells comes back.
+    """
+    first = _CELL.search(otsl)
+    if not first:
+        return otsl.replace("<nl>", "\n")
+    grid: dict[tuple[int, int], _Cell] = {}
+    rows = [[*_CELL_TEXT.finditer(row)] for row in otsl[first.start() :].split("<nl>")]
+    for row, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            left, above = grid.get((row, column - 1)), grid.get((row - 1, column))
+            merged = {"lcel": left, "ucel": above, "xcel": left or above}.get(cell["kind"])
+            if merged is None or cell["text"].strip():
+                merged = _Cell(cell["text"].strip(), row, column)
+            merged.last_row, merged.last_column = max(merged.last_row, row), max(merged.last_column, column)
+            grid[row, column] = merged
+    lines = [[grid[row, column] for column in range(len(cells))] for row, cells in enumerate(rows)]
+    written = "".join(
+        f"<tr>{''.join(one.html() for column, one in enumerate(line) if (one.row, one.column) == (row, column))}</tr>"
+        for row, line in enumerate(lines)
+        if line
+    )
+    return f"{otsl[: first.start()]}<table>{written}</table>"
+
+
+@dataclass(slots=True)
+class _Cell:
+    text: str
+    row: int
+    column: int
+    last_row: int = 0
+    last_column: int = 0
+
+    def html(self) -> str:
+        wide, high = self.last_column - self.column + 1, self.last_row - self.row + 1
+        spans = f' colspan="{wide}"' * (wide > 1) + f' rowspan="{high}"' * (high > 1)
+        return f"<td{spans}>{escape(self.text, quote=False)}</td>"

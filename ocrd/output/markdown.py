@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from ocrd.display import shown
 from ocrd.errors import DocumentError
-from ocrd.markup import layout_blocks
+from ocrd.markup import html_structure, layout_blocks
 from ocrd.markup.layout_blocks import Block
 from ocrd.model import Document, PageResult, Verdict
-from ocrd.output import front_matter, html_structure, hyphens, prose, reflow, running, sanitize, tables
+from ocrd.output import front_matter, hyphens, prose, reflow, running, sanitize, tables
 from ocrd.output.front_matter import inline
 from ocrd.output.reflow import Part, joined
 from ocrd.output.result_names import ASSETS, STEM, with_stem

@@ -2,7 +2,10 @@
 
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+import structlog
 
 from ocrd.config.schema import Pages
 from ocrd.engines.base import Engine
@@ -11,6 +14,8 @@ from ocrd.model import DEFAULT_APPROACH, Approach, PageFacts, PageImage, PageRes
 from ocrd.pipeline import fallbacks
 from ocrd.quality import verdict
 from ocrd.rendering.renderer import Renderer
+
+log = structlog.get_logger("ocrd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ class _Attempt:
             upper.tokens + lower.tokens,
             upper.seconds + lower.seconds,
             bans=upper.bans + lower.bans,
+            missed_dialect=upper.missed_dialect or lower.missed_dialect,
         )
         size = self.by.engine.page_size(*facts.placement.upright)
         return verdict.judge(PageImage(self.index, size, b"", 0.0, facts), reading, self.rung)
@@ -134,6 +140,15 @@ class _Attempt:
     async def _read(self, image: PageImage) -> Reading:
         approach = self.by.engine.rungs.get(self.rung, DEFAULT_APPROACH).or_else(self.by.approach)
         try:
-            return await self.by.engine.read(image, priority=self.priority, approach=approach)
+            reading = await self.by.engine.read(image, priority=self.priority, approach=approach)
         finally:
             image.free()
+        if reading.missed_dialect:
+            _log_missed(reading.missed_dialect)
+        return reading
+
+
+@cache
+def _log_missed(dialect: str) -> None:
+    """Say once that answers are in another dialect; each of their pages is `suspect` for it."""
+    log.warning("another dialect", expected=dialect)

@@ -109,7 +109,8 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
     if reading.finish_reason == "length":
         return Verdict.TRUNCATED, f"the engine stopped in the middle of the page, after {reading.tokens} tokens"
     reason = (
-        _nothing(content, facts)
+        _missed(reading)
+        or _nothing(content, facts)
         or chatter.found(content, fits=0.7 * facts.letters < letters < 1.7 * facts.letters)
         or _too_little(content, facts)
         or _too_much(letters, facts)
@@ -119,6 +120,14 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
         or gibberish.found(content)
     )
     return (Verdict.SUSPECT, reason) if reason else (Verdict.OK, "")
+
+
+def _missed(reading: Reading) -> str:
+    if not reading.missed_dialect:
+        return ""
+    return (
+        f"the engine did not answer in the form that was expected ({reading.missed_dialect}), and was read as Markdown"
+    )
 
 
 # How much

@@ -30,21 +30,28 @@ _ALT = re.compile(r"\salt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 
 def as_markdown(text: str) -> str:
     """Write paragraphs, headings, lists and links as Markdown; text whose tags are not all of these comes back."""
-    tags = [tag for tag in _TAG.finditer(text) if not tag["whole"]]
+    tags = _tags(text)
     names = {tag["name"].lower() for tag in tags}
     if not names & (_PARAGRAPHS | _HEADINGS | _NAMES | {"li", "span", "a", "img", "hr"}) or not names <= _KNOWN:
         return text
-    if not _is_whole(tags, cut_off=text.lstrip().startswith(tags[0][0])):
-        return text
+    return written(text) if _is_whole(tags, cut_off=text.lstrip().startswith(tags[0][0])) else text
+
+
+def written(text: str) -> str:
+    """Write what is known to be HTML as Markdown; tags that shape no text stay."""
     pieces: list[str] = []
     start = 0
     lists: list[int] = []  # of each open list the number of its last item, -1 if it has none
     links: list[str] = []
-    for tag in tags:
+    for tag in _tags(text):
         pieces.append(text[start : tag.start()])
         start = tag.end()
         pieces.append(_written(tag, lists, links))
     return re.sub(r"\n[ \t]*\n\s*\n", "\n\n", "".join([*pieces, text[start:]]))
+
+
+def _tags(text: str) -> "list[re.Match[str]]":
+    return [tag for tag in _TAG.finditer(text) if not tag["whole"]]
 
 
 def _is_whole(tags: "list[re.Match[str]]", *, cut_off: bool) -> bool:

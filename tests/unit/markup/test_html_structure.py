@@ -2,7 +2,7 @@
 
 import pytest
 
-from ocrd.output.html_structure import as_markdown
+from ocrd.markup.html_structure import as_markdown
 
 
 @pytest.mark.parametrize(
