@@ -27,6 +27,9 @@ _KNOWN = _PARAGRAPHS | _HEADINGS | _INLINE | _VOID | {"li"}
 _HREF = re.compile(r"\shref\s*=\s*[\"']((?:https?://|mailto:)[^\s\"'()<>\\]*)[\"']", re.IGNORECASE)
 _ALT = re.compile(r"\salt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 
+_DEEPEST = 10
+"""Lists in lists that are shown as such."""
+
 
 def as_markdown(text: str) -> str:
     """Write paragraphs, headings, lists and links as Markdown; text whose tags are not all of these comes back."""
@@ -96,7 +99,7 @@ def _written(tag: "re.Match[str]", lists: list[int], links: list[str]) -> str:
 
 def _item(lists: list[int]) -> str:
     """Begin an item, as deep as its list."""
-    indent = "    " * max(0, len(lists) - 1)
+    indent = "    " * min(_DEEPEST, max(0, len(lists) - 1))
     if lists and lists[-1] >= 0:
         lists[-1] += 1
         return f"\n{indent}{lists[-1]}. "

@@ -8,6 +8,8 @@ Optimized Table Tokenization for Table Structure Recognition, 2023).
 import re
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
+from operator import itemgetter
 
 _BARS = "|\uff5c\uffe8\u2502\u2758"
 """ASCII's, two of full width, one that draws boxes, and a light one."""
@@ -79,28 +81,33 @@ def _as_html(rows: "re.Match[str]") -> str:
 def table(otsl: str) -> str:
     """Write a table in OTSL as HTML: `<lcel>` widens the cell to its left, `<ucel>` lengthens the one above.
 
-    What stands before its first cell comes before it; a text without cells comes back.
+    What stands outside of its cells comes before it; a text without cells comes back.
     """
-    first = _CELL.search(otsl)
-    if not first:
+    if not _CELL.search(otsl):
         return otsl.replace("<nl>", "\n")
     grid: dict[tuple[int, int], _Cell] = {}
-    rows = [[*_CELL_TEXT.finditer(row)] for row in otsl[first.start() :].split("<nl>")]
-    for row, cells in enumerate(rows):
+    outside = []
+    for row, text in enumerate(otsl.split("<nl>")):
+        cells = list(_CELL_TEXT.finditer(text))
+        outside.append(text[: cells[0].start()] if cells else text)
         for column, cell in enumerate(cells):
             left, above = grid.get((row, column - 1)), grid.get((row - 1, column))
             merged = {"lcel": left, "ucel": above, "xcel": left or above}.get(cell["kind"])
             if merged is None or cell["text"].strip():
-                merged = _Cell(cell["text"].strip(), row, column)
+                merged = _Cell(cell["text"].strip(), row, column, row, column)
             merged.last_row, merged.last_column = max(merged.last_row, row), max(merged.last_column, column)
             grid[row, column] = merged
-    lines = [[grid[row, column] for column in range(len(cells))] for row, cells in enumerate(rows)]
-    written = "".join(
-        f"<tr>{''.join(one.html() for column, one in enumerate(line) if (one.row, one.column) == (row, column))}</tr>"
-        for row, line in enumerate(lines)
-        if line
+    distinct = {id(one): one for one in grid.values()}
+    torn = {number for number, one in distinct.items() if not one.is_whole(grid)}
+    for place, one in grid.items():
+        if id(one) in torn:
+            grid[place] = _Cell(one.text if place == (one.row, one.column) else "", *place, *place)
+    lines = (
+        "".join(one.html() for place, one in line if place == (one.row, one.column))
+        for _, line in groupby(sorted(grid.items(), key=itemgetter(0)), key=lambda one: one[0][0])
     )
-    return f"{otsl[: first.start()]}<table>{written}</table>"
+    before = "\n".join(text.strip("\n") for text in outside if text.strip())
+    return f"{before}<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 @dataclass(slots=True)
@@ -108,8 +115,13 @@ class _Cell:
     text: str
     row: int
     column: int
-    last_row: int = 0
-    last_column: int = 0
+    last_row: int
+    last_column: int
+
+    def is_whole(self, grid: "dict[tuple[int, int], _Cell]") -> bool:
+        """Whether it fills a rectangle."""
+        rows, columns = range(self.row, self.last_row + 1), range(self.column, self.last_column + 1)
+        return all(grid.get((row, column)) is self for row in rows for column in columns)
 
     def html(self) -> str:
         wide, high = self.last_column - self.column + 1, self.last_row - self.row + 1

@@ -51,6 +51,8 @@ def block(name: str, boxes: tuple[Box, ...], text: str, *, own_markdown: bool = 
         text = _formula(text)
     elif kind == "list":
         text = _BULLET.sub("- ", text)
+    elif kind == "sub_title" and text.startswith("# "):
+        kind = "title"
     return Block(kind, boxes, text, own_markdown)
 
 

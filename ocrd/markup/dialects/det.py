@@ -10,7 +10,7 @@ from ocrd.markup.dialects import blocks
 from ocrd.markup.special_tokens import with_plain_bars
 from ocrd.model import PixelSize
 
-SIGN = re.compile(r"<\|det\|>[ \t]*[a-z]")
+SIGN = re.compile(r"<\|det\|>[ \t]*[a-z]|<\|ref\|>")
 _TAG = re.compile(r"<\|det\|>[ \t]*(?P<name>[a-z][a-z_]{0,30})?[ \t]*(?P<box>\[[\d\s,.]*\])?[ \t]*<\|/det\|>")
 _CUT = re.compile(r"<\|det\|>[ \t]*[a-z_]{0,31}[ \t]*(?P<box>\[[\d\s,.]*\]?)?(?:<\|?)?\Z")
 

@@ -58,9 +58,11 @@ def form(text: str, size: PixelSize) -> str:
 def _without_cut_tag(text: str) -> str:
     last = max(text.rfind("<"), 0)
     cut = _CUT.match(text, last)
+    if not cut:
+        return text
     names = ("loc_", "section_header_level_", *_ELEMENTS, *_GROUPS, *_CELLS)
-    known = cut and (not cut["name"] or any(one.startswith(cut["name"].rstrip("0123456789")) for one in names))
-    return text[:last] if known else text
+    name = (cut["name"] or "").rstrip("0123456789")
+    return text[:last] if text[:last].endswith(">") or any(one.startswith(name) for one in names) else text
 
 
 class _Reader:

@@ -18,7 +18,7 @@ SIGN = re.compile(r"<div\b[^<>]*\bdata-(?:bbox|label)\s*=", re.IGNORECASE)
 _DIV = re.compile(r"<div\b(?P<about>[^<>]*)>", re.IGNORECASE)
 _BOX = re.compile(r"\bdata-bbox\s*=\s*[\"']?(?P<sides>[\[\]\d\s,.]*)", re.IGNORECASE)
 _LABEL = re.compile(r"\bdata-label\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([\w-]+))", re.IGNORECASE)
-_CUT = re.compile(r"</?(?P<name>[A-Za-z]*[1-6]?)(?P<more>(?:\s[^<>]*)?)\Z|<\Z")
+_CUT = re.compile(r"</?(?P<name>[A-Za-z]*[1-6]?)(?P<more>\s[^<>]*)?\Z")
 _NAMES = (
     *("div", "p", "pre", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "hr", "img", "input", "math", "chem"),
     *("br", "sup", "sub", "span", "strong", "em", "table", "caption", "thead", "tbody", "tr", "td", "th"),
@@ -50,8 +50,8 @@ def form(text: str, size: PixelSize) -> str:
 def _without_cut_tag(text: str) -> str:
     last = max(text.rfind("<"), 0)
     cut = _CUT.match(text, last)
-    if not cut or not cut["name"]:
-        return text[:last] if cut else text
+    if not cut:
+        return text
     name = cut["name"].lower()
     known = name in _NAMES if cut["more"] else any(one.startswith(name) for one in _NAMES)
     return text[:last] if known else text

@@ -18,7 +18,7 @@ _KEYS = ("bbox", "category", "text")
 _FIELD = re.compile(
     r"""
     "(?P<key>bbox|category|text)"\s*:\s*(?:
-        (?P<list>\[[^\[\]{}"]*\]?)
+        (?P<list>\[[\d\s,.eE+-]*\]?)
         | "(?P<string>(?:[^"\\]++|\\.|"(?!\s*(?:,\s*"\w{1,20}"\s*:|\}\s*(?:[,\]]|\Z)|\Z)))*+)(?:"|\\?\Z)
         | (?P<plain>[^\s,}\]\[{"][^,}\]\n]*)?
     )

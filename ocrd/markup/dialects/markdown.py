@@ -12,17 +12,18 @@ from ocrd.markup.dialects import blocks
 from ocrd.markup.layout_blocks import Block
 from ocrd.model import PixelSize
 
-_PICTURE = re.compile(r"<img\b[^<>]*>|!\[[^\[\]\n]*\]\([^()\s<>]*\)", re.IGNORECASE)
+_PICTURE = re.compile(r"<img\b[^<>\n]*>|!\[[^\[\]\n]*\]\([^()\s<>]*\)", re.IGNORECASE)
 _PLACE = re.compile(
     r"(?<![A-Za-z0-9])(?P<unit>bbox|page)(?P<sides>(?:_\d{1,5}){4})\.(?:jpe?g|png|webp)\b", re.IGNORECASE
 )
+_CUT = re.compile(r"(?:<img?(?:\s[^<>\n]*)?|!\[[^\[\]\n]*\]\([^()\s<>]*)\Z", re.IGNORECASE)
 _WHOLE = re.compile(r"^`{3}.*?(?:^`{3}|\Z)|<table\b.*?(?:</table>|\Z)", re.DOTALL | re.MULTILINE | re.IGNORECASE)
 """Code and tables, in which no block begins."""
 
 
 def form(text: str, size: PixelSize) -> str:
-    """Write a page in Markdown in the form of `layout_blocks`."""
-    return blocks.form(_blocks(text, size))
+    """Write a page in Markdown in the form of `layout_blocks`, without a picture that is cut off."""
+    return blocks.form(_blocks(_CUT.sub("", text), size))
 
 
 def _blocks(text: str, size: PixelSize) -> Iterator[Block]:

@@ -25,9 +25,9 @@ def form(text: str, size: PixelSize) -> str:
 
 def _blocks(text: str) -> Iterator[Block]:
     tags = list(SIGN.finditer(text))
-    ends = [tag.start() for tag in tags[1:]] + [len(text)]
-    block = Block("text", (), text[: tags[0].start()] if tags else text, own_markdown=True)
-    for tag, end in zip(tags, ends, strict=True):
+    starts = [tag.start() for tag in tags] + [len(text)]
+    block = Block("text", (), text[: starts[0]], own_markdown=True)
+    for tag, end in zip(tags, starts[1:], strict=True):
         said, box = text[tag.end() : end].strip("\n"), blocks.boxes(tag["box"])
         if tag["on"]:
             block = block._replace(

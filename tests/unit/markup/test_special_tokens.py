@@ -21,6 +21,17 @@ from ocrd.markup.special_tokens import without_tokens
             "<fcel>a<fcel>b<nl><fcel>1 & 2<ecel><nl>",
             "\n<table><tr><td>a</td><td>b</td></tr><tr><td>1 &amp; 2</td><td></td></tr></table>\n",
         ),
+        (
+            "<ched>a<lcel><nl><fcel>b<fcel>c<nl><ucel><fcel>d<nl>",
+            (
+                '\n<table><tr><td colspan="2">a</td></tr>'
+                '<tr><td rowspan="2">b</td><td>c</td></tr><tr><td>d</td></tr></table>\n'
+            ),
+        ),
+        (
+            "<fcel>a<lcel><nl><ucel><fcel>b<nl>",
+            "\n<table><tr><td>a</td><td></td></tr><tr><td></td><td>b</td></tr></table>\n",
+        ),
         ("<table><tr><td>&lt;fcel&gt;7</td></tr></table>", "<table><tr><td> 7</td></tr></table>"),
         ("a<nl>b", "a\nb"),
     ],
