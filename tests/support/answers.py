@@ -48,9 +48,9 @@ LABELS = ["header", "title", "text", "sub_title", "list", "list", "image", "imag
           "footer"]  # fmt: skip
 
 
-def answer(dialect: str, page: Sequence[Part]) -> str:
-    """Write a page in a dialect."""
-    return _WRITERS[dialect](page)
+def answer(dialect: str, page: Sequence[Part], size: PixelSize = SIZE) -> str:
+    """Write a page in a dialect; `size` is that of the image that the model saw."""
+    return _json(page, size) if dialect == "layout-json" else _WRITERS[dialect](page)
 
 
 def _grounding(page: Sequence[Part]) -> str:
@@ -103,14 +103,14 @@ def _html(page: Sequence[Part]) -> str:
     )
 
 
-def _json(page: Sequence[Part]) -> str:
+def _json(page: Sequence[Part], size: PixelSize) -> str:
     names = {"header": "Page-header", "title": "Title", "text": "Text", "section": "Section-header",
              "item": "List-item", "picture": "Picture", "caption": "Caption", "table": "Table", "formula": "Formula",
              "footer": "Page-footer"}  # fmt: skip
-    whole = (SIZE.width, SIZE.height) * 2
+    whole = (size.width, size.height) * 2
     found = []
     for kind, box, text in page:
-        pixels = [round(side * size / 1000) for side, size in zip(box, whole, strict=True)]
+        pixels = [round(side * sides / 1000) for side, sides in zip(box, whole, strict=True)]
         said = {} if kind == "picture" else {"text": _in_markdown(kind, text)}
         found.append({"bbox": pixels, "category": names[kind], **said})
     return json.dumps(found, ensure_ascii=False)
@@ -155,4 +155,4 @@ _DEEPSEEK = {"header": "header", "title": "title", "text": "text", "section": "s
              "picture": "image", "caption": "image_caption", "table": "table", "formula": "equation",
              "footer": "footer"}  # fmt: skip
 _WRITERS = {"grounding": _grounding, "det": _det, "markdown": _markdown, "markdown-places": _places, "html": _html,
-            "layout-json": _json, "doctags": _doctags}  # fmt: skip
+            "doctags": _doctags}  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from ocrd.daemon import pause
 from ocrd.engines.base import Engine, EngineInfo, EngineState
 from ocrd.errors import EngineError, PageError
+from ocrd.markup import dialects
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PagePreparer, PageSizer, PixelSize, Reading, Rung
 
 Behaviour = Callable[[PageImage, int], "Reading | Exception | None"]
@@ -96,9 +97,9 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
     """Be the factory that a configuration can name.
 
     Options: `seconds` a page, `window`, `fail_page` (index), `die` (at the first page), `prompt` (another one gives
-    another text), `says` (what every page reads as), `tally` (a file that gets a line for each page read), `together`
-    (so many pages must be inside before one of them is read), `retry` (seconds between two tries of what the machine
-    refused, instead of five).
+    another text), `says` (what every page reads as), `dialect` (in which it says that, and expects it), `tally` (a
+    file that gets a line for each page read), `together` (so many pages must be inside before one of them is read),
+    `retry` (seconds between two tries of what the machine refused, instead of five).
     """
     pause.RETRY_SECONDS = options.get("retry", pause.RETRY_SECONDS)
 
@@ -112,7 +113,10 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
             return PageError("The simulated engine can't read this page.", "There is nothing to do.")
         if options.get("die"):
             return EngineError("The simulated engine died.", "Start it again.")
-        return Reading(page.index, options["says"], "stop", 9, 0.0) if "says" in options else None
+        if "says" not in options:
+            return None
+        said = dialects.normalise(options["says"], options.get("dialect", "grounding"), page.size)
+        return Reading(page.index, said.text, "stop", 9, 0.0, missed_dialect=said.missed_dialect)
 
     return SimulatedEngine(
         window=options.get("window", 4),
