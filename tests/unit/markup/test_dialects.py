@@ -16,6 +16,7 @@ from ocrd.markup.layout_blocks import Block
 from ocrd.model import Box, PageFacts, PageImage, PageResult, PixelSize, Placement, Reading, Verdict
 from ocrd.output import markdown, plain_text
 from ocrd.output.markdown import Style
+from ocrd.pipeline import fallbacks
 from ocrd.quality import verdict
 
 NAMES = sorted(DIALECTS)
@@ -123,6 +124,27 @@ def test_tags_that_are_printed_on_a_page_stay_its_text(name: str) -> None:
     (block,) = blocks(name, said)
     assert block.label == "text"
     assert shown(name, said) == f"{printed} {tags} <|markdown|>"
+
+
+def test_a_reading_of_an_earlier_record_is_in_the_form_that_it_always_was() -> None:
+    record = {"index": 0, "text": "a", "finish_reason": "stop", "tokens": 1, "seconds": 0.5}
+    assert Reading.from_json(record) == Reading(0, "a", "stop", 1, 0.5)
+    missed = PageResult(0, Verdict.SUSPECT, "", Reading(0, "a", "stop", 1, 0.5, missed_dialect="html"))
+    assert PageResult.from_json(json.loads(json.dumps(missed.to_json()))) == missed
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_halves_are_joined_in_every_dialect_and_their_boxes_brought_to_the_page(name: str) -> None:
+    upper = dialects.normalise(answer(name, [Part("text", (100, 0, 900, 1000), "Upper ⟨x_1⟩.")]), name, SIZE)
+    lower = dialects.normalise(answer(name, [Part("title", (100, 0, 900, 500), "Lower")]), name, SIZE)
+    for text, labels in (
+        (fallbacks.joined(upper.text, lower.text), "text title"),
+        (fallbacks.joined("", lower.text), "title"),
+    ):
+        found = layout_blocks.parse(text)
+        assert " ".join(block.label for block in found) == labels
+        assert {block.own_markdown for block in found} == {name in ("markdown-places", "layout-json")}
+    assert found[-1].boxes == (pytest.approx((0.1, 0.45, 0.9, 0.725), abs=0.002),)
 
 
 # Cut off anywhere
