@@ -25,7 +25,7 @@ LABELS = frozenset(_TEXTS | _SHOWN | _OF_THEM | {"header", "footer", "page_numbe
 PICTURES = frozenset({"image", "figure", "chart"})
 """Blocks that are shown by cropping them from the page."""
 MARKDOWN = "<|markdown|>"
-"""At the head of a page: its blocks are Markdown, and what looks like a special token in them was read on the page."""
+"""At the head of a page: its blocks are Markdown."""
 ALIASES = {
     "doc_title": "title",
     "paragraph_title": "sub_title",
@@ -38,7 +38,6 @@ ALIASES = {
 }
 """What other models, and other versions of this one, call the same."""
 _FULL = 999
-_TAG_IN_TEXT = re.compile(r"<(?=\|(?:ref|det|markdown)\|>)")
 
 _UP = r"[^<]*(?:<(?!\|)[^<]*)*"
 """All up to the next token."""
@@ -84,27 +83,22 @@ def parse(text: str) -> list[Block]:
 
     A table that stands behind the tag of its caption comes to its own.
     """
-    if in_markdown(text):
-        tagged = list(_tagged(text.replace(MARKDOWN, "\n")))  # the lower half of a page has its own
-        blocks = [_markdown_block(one) for one in tagged]
-    else:
-        tagged = list(_tagged(special_tokens.with_plain_bars(text)))
-        words = {one.name for one in tagged if one.text.strip() and _WORD.fullmatch(one.name)}
-        known = words | LABELS | ALIASES.keys()
-        blocks = [_block(one, known, own_markdown=len(tagged) == 1) for one in tagged]
+    tagged = list(_tagged(special_tokens.with_plain_bars(text)))
+    words = {one.name for one in tagged if one.text.strip() and _WORD.fullmatch(one.name)}
+    known = words | LABELS | ALIASES.keys()
+    own_markdown = len(tagged) == 1 or in_markdown(text)
+    blocks = [_block(one, known, own_markdown=own_markdown) for one in tagged]
     blocks = [block for block in blocks if block.boxes or block.text.strip()]
     return _with_tables_in_place(blocks) if "<table" in text else blocks
 
 
 def written(blocks: Sequence[Block]) -> str:
     """Write the blocks of a page as a text that `parse` takes apart into the same; what looks like a tag stays text."""
-    marked = any(block.own_markdown for block in blocks)
-    parts = [MARKDOWN] if marked else []
+    parts = [MARKDOWN] if any(block.own_markdown for block in blocks) else []
     for block in blocks:
-        text = _TAG_IN_TEXT.sub("&#60;", block.text) if marked else special_tokens.as_text(block.text)
         places = ", ".join(f"[{', '.join(str(round(side * _FULL)) for side in box)}]" for box in block.boxes)
         det = f"<|det|>[{places}]<|/det|>" if places else ""
-        parts.append(f"<|ref|>{block.label}<|/ref|>{det}\n{text}\n")
+        parts.append(f"<|ref|>{block.label}<|/ref|>{det}\n{special_tokens.escaped(block.text)}\n")
     return "\n".join(parts)
 
 
@@ -143,19 +137,12 @@ def _unended(name: str, *, last: bool) -> tuple[str, str]:
 
 def _block(tagged: _Tagged, known: "frozenset[str] | set[str]", *, own_markdown: bool) -> Block:
     """Take the name for a label if it is `known` to be one, or else for text."""
-    text = tagged.text if tagged.name in known else f"{tagged.name}{tagged.text}"
-    text = special_tokens.without_tokens(text).strip("\n")
-    return Block(_label(tagged), _boxes(tagged.places), _unwrapped(text) if own_markdown else text, own_markdown)
-
-
-def _markdown_block(tagged: _Tagged) -> Block:
-    text = special_tokens.with_tables(tagged.text).strip("\n")
-    return Block(_label(tagged), _boxes(tagged.places), _unwrapped(text), own_markdown=True)
-
-
-def _label(tagged: _Tagged) -> str:
     label = ALIASES.get(tagged.name, tagged.name)
-    return label if label in LABELS else "text"
+    text = tagged.text if tagged.name in known else f"{tagged.name}{tagged.text}"
+    text = special_tokens.unescaped(special_tokens.without_tokens(text)).strip("\n")
+    if own_markdown:
+        text = _unwrapped(text)
+    return Block(label if label in LABELS else "text", _boxes(tagged.places), text, own_markdown)
 
 
 def _unwrapped(text: str) -> str:

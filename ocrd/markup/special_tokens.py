@@ -14,6 +14,9 @@ from operator import itemgetter
 _BARS = "|\uff5c\uffe8\u2502\u2758"
 """ASCII's, two of full width, one that draws boxes, and a light one."""
 _BARRED = re.compile(rf"(?:<|&lt;)[{_BARS}] ?(/?[A-Za-z\u2581][\w\u2581 ]{{0,38}}[\w\u2581]) ?[{_BARS}](?:>|&gt;)")
+_ESCAPE = "&#60;"
+"""HTML's own name of `<`: who does not unescape it, shows it."""
+_ESCAPED = re.compile(rf"{_ESCAPE}(?=[{_BARS}])")
 _CUT = re.compile(rf"<[{_BARS}]/?(?:r|re|ref|d|de|det|\w*[\u2581_][\w\u2581]*)?[{_BARS}]?")
 """The beginning of a token, where the model was stopped."""
 _CELLS = {"fcel", "ecel", "lcel", "ucel", "xcel", "ched", "rhed", "srow"}
@@ -45,9 +48,14 @@ def _without_cut_token(text: str) -> str:
     return text[:last] if _CUT.fullmatch(text, last) else text
 
 
-def as_text(text: str) -> str:
-    """Write what looks like a token so that it is taken for text of the page, and shows as it is."""
-    return _BARRED.sub(lambda token: f"&#60;{token[0].removeprefix('<').removeprefix('&lt;')}", text)
+def escaped(text: str) -> str:
+    """Write what looks like a token so that it is kept as text of the page, until it is `unescaped`."""
+    return _BARRED.sub(lambda token: f"{_ESCAPE}{token[0].removeprefix('<').removeprefix('&lt;')}", text)
+
+
+def unescaped(text: str) -> str:
+    """Write it as it was."""
+    return _ESCAPED.sub("<", text)
 
 
 def without_tokens(text: str) -> str:

@@ -76,7 +76,7 @@ def line(text: str, *, dollars: bool = False) -> str:
 
 def heading(text: str, level: str) -> str:
     """Write text as a heading of that many `#`, unless it comes with its own; lines are joined."""
-    text = " ".join(text.split())
+    text = " ".join(_BREAK.sub(" ", text).split())
     own = _HEADING.match(text)
     text = text[own.end() :] if own else text
     return f"{own[0].strip() if own else level} {_CLOSING.sub(_escaped_first, line(text))}"

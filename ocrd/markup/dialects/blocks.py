@@ -1,7 +1,7 @@
 """What dialects have in common: labels by other names, boxes in other units, formulas between dollars. Pure."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from ocrd.markup import formulas, layout_blocks
 from ocrd.markup.formulas import Formula
@@ -29,7 +29,7 @@ _NAMES = {
 }
 """What the models of all dialects call the blocks of `layout_blocks`."""
 _WHOLE = 1000.0
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"-?\d{1,6}(?:\.\d{1,9})?")
 _CODE = re.compile(r"(^`{3}.*?(?:^`{3}|\Z)|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 _TABLE = re.compile(r"<table\b.*?(?:</table>|\Z)", re.DOTALL | re.IGNORECASE)
 _BULLET = re.compile(r"^[ \t]*[\u2022\u00b7\u25aa\u2023\u25e6][ \t]*", re.MULTILINE)
@@ -62,14 +62,14 @@ def _formula(text: str) -> str:
     return rf"\[{text}\]" if text and not _BOUNDED.search(text) else text
 
 
-def boxes(sides: str | Sequence[str], width: float = _WHOLE, height: float = _WHOLE) -> tuple[Box, ...]:
-    """Make a box of the numbers of its four sides, where the page is so wide and high; none if it has no extent."""
-    found = _NUMBER.findall(sides) if isinstance(sides, str) else sides
+def boxes(sides: str, width: float = _WHOLE, height: float = _WHOLE) -> tuple[Box, ...]:
+    """Make a box of its four sides in a text, where the page is so wide and high; none if it has no extent there."""
+    found = [float(side) for side in _NUMBER.findall(sides)]
     if len(found) != len(Box._fields) or not width or not height:
         return ()
-    sides_of_page = (width, height, width, height)
-    left, top, right, bottom = (min(1.0, float(side) / whole) for side, whole in zip(found, sides_of_page, strict=True))
-    return (Box(left, top, right, bottom),) if left < right and top < bottom else ()
+    shares = zip(found, (width, height, width, height), strict=True)
+    box = Box(*(max(0.0, min(1.0, side / whole)) for side, whole in shares))
+    return (box,) if box.left < box.right and box.top < box.bottom else ()
 
 
 def form(blocks: Iterable[Block]) -> str:

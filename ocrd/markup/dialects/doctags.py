@@ -26,6 +26,8 @@ _ELEMENTS = {
 }  # fmt: skip
 """Of each tag for a part of the page, its label."""
 _HEADING = re.compile(r"section_header_level_(\d)")
+_CAPTIONED = {"chart", "code", "document_index", "otsl", "picture", "table"}
+"""May have a caption within."""
 _GROUPS = {"doctag", "form", "inline", "key_value_region", "ordered_list", "page_break", "unordered_list"}
 _CELLS = {"fcel", "ecel", "lcel", "ucel", "xcel", "ched", "rhed", "srow", "nl"}
 _PLACE = re.compile(r"loc_(\d{1,3})")
@@ -43,6 +45,8 @@ class _Element:
     places: list[int] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     """Of its text."""
+    says: bool = False
+    """Whether it has any."""
     number: int = 0
     """Of an item of a numbered list."""
     language: str = ""
@@ -85,8 +89,10 @@ class _Reader:
         if not self._open and text.strip():
             self._begin("text")
         if self._open:
-            literal = self._inline or self._open[-1].tag in ("code", "formula")
-            self._open[-1].parts.append(text if literal else text.replace("*", r"\*"))
+            current = self._open[-1]
+            literal = self._inline or current.tag in ("code", "formula")
+            current.parts.append(text if literal else text.replace("*", r"\*"))
+            current.says = current.says or bool(text.strip())
 
     def _read(self, tag: "re.Match[str]") -> None:
         name, end = tag["name"], bool(tag["end"])
@@ -115,7 +121,7 @@ class _Reader:
             current.language = "" if language[1] == "unknown" else language[1].lower()
         elif _KEY.fullmatch(tag["name"]):
             self._say(" ")
-        elif _label(current.tag) not in PICTURES or "".join(current.parts).strip():  # else the kind of the picture
+        elif current.says or _label(current.tag) not in PICTURES:  # else the kind of the picture
             self._say(tag[0])
 
     def _group(self, name: str, *, end: bool) -> None:
@@ -131,7 +137,7 @@ class _Reader:
                 self._numbers.append(0 if name == "ordered_list" else -1)
 
     def _begin(self, name: str) -> None:
-        nested = bool(self._open) and name == "caption"
+        nested = name == "caption" and bool(self._open) and self._open[-1].tag in _CAPTIONED
         if not nested:
             self._open.clear()
         element = _Element(name)
@@ -161,8 +167,8 @@ def _block(element: _Element) -> Block:
     text = "".join(element.parts)
     text = text.strip("\n") if element.tag == "code" else text.strip()
     sides = [element.places[start : start + _SIDES] for start in range(0, len(element.places), _SIDES)]
-    found = tuple(box for four in sides for box in blocks.boxes(list(map(str, four)), _FULL, _FULL))
-    return blocks.block(_ELEMENTS.get(element.tag, "section_header"), found, _text(element, text))
+    found = tuple(box for four in sides for box in blocks.boxes(" ".join(map(str, four)), _FULL, _FULL))
+    return blocks.block(_ELEMENTS.get(element.tag, "section_header"), found, _text(element, text) if text else "")
 
 
 def _text(element: _Element, text: str) -> str:

@@ -37,7 +37,7 @@ _CHECKBOX = re.compile(r"<input\b(?P<about>[^<>]*)>", re.IGNORECASE)
 _STRUCK = re.compile(r"<(/?)del\b[^<>]*>", re.IGNORECASE)
 _PLAIN = re.compile(r"</?(?:math|chem|form|button|select|option|textarea|input|code)\b[^<>]*>", re.IGNORECASE)
 _DESCRIPTION = re.compile(r"<img\b[^<>]*>", re.IGNORECASE)
-_HEADING = re.compile(r"^#{1,6} ", re.MULTILINE)
+_HEADING = re.compile(r"<h[1-6]\b", re.IGNORECASE)
 _TICKS = re.compile(r"`{3,}")
 
 
@@ -72,13 +72,12 @@ def _parts(name: str, sides: str, html: str) -> Iterator[Block]:
     boxes, label = blocks.boxes(sides), blocks.label(name)
     if boxes and label in PICTURES:
         html = _DESCRIPTION.sub("", html)  # what a model says of a picture that is shown stands on no page
-    text = _as_markdown(html)
-    heading = _HEADING.search(text) if label == "text" else None
+    heading = _HEADING.search(html) if label == "text" else None
     if heading:
-        yield Block("text", boxes, text[: heading.start()])
-        yield Block("sub_title", boxes, text[heading.start() :])
+        yield Block("text", boxes, _as_markdown(html[: heading.start()]))
+        yield Block("sub_title", boxes, _as_markdown(html[heading.start() :]))
     else:
-        yield blocks.block(name, boxes, text)
+        yield blocks.block(name, boxes, _as_markdown(html))
 
 
 def _as_markdown(html: str) -> str:

@@ -60,10 +60,8 @@ def _pieces(text: str, size: PixelSize) -> Iterator[tuple[str, Block | None]]:
 
 
 def _picture(place: "re.Match[str]", size: PixelSize) -> Block:
-    sides = place["sides"].strip("_").split("_")
-    if place["unit"].lower() == "page":
-        left, top, width, height = map(int, sides)
-        box = blocks.boxes([str(side) for side in (left, top, left + width, top + height)], size.width, size.height)
-    else:
-        box = blocks.boxes(sides)
+    if place["unit"].lower() == "bbox":
+        return Block("image", blocks.boxes(place["sides"]), "", own_markdown=True)
+    left, top, wide, high = map(int, place["sides"].strip("_").split("_"))
+    box = blocks.boxes(f"{left} {top} {left + wide} {top + high}", size.width, size.height)
     return Block("image", box, "", own_markdown=True)

@@ -114,15 +114,13 @@ def test_nothing_is_in_every_dialect(name: str) -> None:
     assert blocks(name, " \n") == []
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("name", sorted(DIALECTS.keys() - {"grounding", "det"}))  # of their models, tokens
 def test_tags_that_are_printed_on_a_page_stay_its_text(name: str) -> None:
     printed = "They write <|ref|>title<|/ref|> for a title."
     tags = "<|ref|>title<|/ref|><|det|>[[1, 2, 300, 400]]<|/det|>"
-    if name == "det":  # of its model these are special tokens
-        return
     said = answer(name, [Part("text", (80, 130, 900, 300), f"{printed} {tags} <|markdown|>")])
     (block,) = blocks(name, said)
-    assert block.label == "text"
+    assert (block.label, block.text) == ("text", f"{printed} {tags} <|markdown|>" if name != "html" else block.text)
     assert shown(name, said) == f"{printed} {tags} <|markdown|>"
 
 
@@ -247,7 +245,7 @@ def test_a_string_in_json_is_read_as_json_has_it(text: str) -> None:
     for ascii_only in (True, False):
         layout = [{"bbox": [1, 2, 300, 400], "category": "Text", "text": text} for _ in range(2)]
         found = layout_blocks.parse(DIALECTS["layout-json"].form(json.dumps(layout, ensure_ascii=ascii_only), SIZE))
-        assert [block.text.replace("&#60;|", "<|") for block in found] in (
+        assert [block.text for block in found] in (
             [text] * 2,
             [layout_blocks.parse(text)[0].text] * 2 if text else [""] * 2,  # rows of tables in it
         )
@@ -273,7 +271,7 @@ def test_what_is_written_of_blocks_comes_apart_into_them(
     ]
     found = layout_blocks.parse(layout_blocks.written(made))
     kept = [block for block in made if block.boxes or block.text.strip()]
-    assert [block._replace(text=block.text.replace("&#60;", "<")) for block in found] == kept
+    assert found == kept
 
 
 # What each has of its own
@@ -335,6 +333,8 @@ def test_html_becomes_what_a_block_has() -> None:
         ("sub_title", "### Then\n\nMore \\*"),
         ("text", "H<sub>2</sub>O, <s>old</s> C6H6 &lt;p&gt; $5"),
     ]
+    printed = '<div data-bbox="1 2 300 400" data-label="Text"><p># no heading</p><p>+ no item</p></div>'
+    assert sidecar("html", printed) == "\\# no heading\n\n\\+ no item"
     assert "### Then\n\nMore \\*\n\nH<sub>2</sub>O, <s>old</s> C6H6 &lt;p> $5" in sidecar("html", said)
 
 
@@ -409,7 +409,19 @@ ENDLESS = {
     "markdown-places": ["![text](1,2", "\n![text](1,2,3,4) a", "\n![text+](1,2,3,4) a", "!["],
     "html": ["<div data-", "<div data-bbox='1 2 3 4'>a", "<math>", "<pre>", "<ul><li>", "<p>", "<"],
     "layout-json": ['"text": "', '{"text": "a"},', '"   ', "\\u", '{"bbox": [', "[{", '"text"    '],
-    "doctags": ["<text>", "<loc_1>", "<fcel>", "<nl>", "<lcel>", "<caption>", "<inline>", "<list_item>a"],
+    "doctags": [
+        "<text>",
+        "<loc_1>",
+        "<fcel>",
+        "<nl>",
+        "<lcel>",
+        "<caption>",
+        "<inline>",
+        "<list_item>a",
+        "<picture>a…<x>",
+        "<picture>…<x> ",
+        "<otsl>…<caption></text>",
+    ],
 }
 
 
@@ -421,5 +433,6 @@ def seconds(work: Callable[[], object]) -> float:
 
 @pytest.mark.parametrize(("name", "mark"), [(name, mark) for name, marks in ENDLESS.items() for mark in marks])
 def test_an_endless_answer_takes_time_in_proportion(name: str, mark: str) -> None:
-    text = mark * (100_000 // len(mark))
+    head, _, mark = mark.rpartition("…")
+    text = head + mark * (100_000 // len(mark))
     assert seconds(lambda: dialects.normalise(text, name, SIZE)) < 3, "a quadratic way takes minutes"

@@ -189,6 +189,7 @@ def test_a_heading_is_one_line_of_its_own_level_or_of_that_given() -> None:
     assert heading("Report\nof 2026", "##") == "## Report of 2026"
     assert heading("### Report", "##") == "### Report"
     assert heading("In C #", "#") == "# In C \\#"
+    assert heading("One<br>Two", "#") == "# One Two"
 
 
 def test_in_a_line_nothing_begins_a_block() -> None:
