@@ -1,13 +1,15 @@
 """What the real daemon delivers of answers in the dialects of other models."""
 
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pymupdf
 import pytest
 from answers import LABELS, PAGE, Part, answer
-from house import House
+from house import OCRD, House
 from PIL import Image
 from simulated import small_page
 
@@ -30,6 +32,12 @@ def drop(house: House, name: str, pages: int = 1) -> None:
             page.draw_rect(page.rect, fill=(0.6, 0.6, 0.6))
             page.draw_rect(pymupdf.Rect(48, 320, 288, 480), color=None, fill=(0, 0, 1))
         document.save(house.path(f"inbox/{name}"))
+
+
+def ocrd(house: House, command: str, *arguments: str) -> int:
+    return subprocess.run(
+        [OCRD, command, *arguments, "-c", house.root / "ocrd.yaml"], check=False, timeout=60
+    ).returncode
 
 
 @pytest.mark.parametrize("dialect", ["det", "markdown-places", "html", "layout-json", "doctags"])
@@ -78,3 +86,31 @@ def test_what_a_dialect_is_brought_into_is_what_the_record_of_a_page_keeps(house
     (page,) = json.loads(house.path("outbox/a.json").read_text())["pages"]
     assert [block["label"] for block in page["blocks"]] == ["text"]
     assert page["text"] == "Words that are <|ref|>printed<|/ref|> so."
+
+
+def test_the_review_shows_markdown_of_a_dialect_as_markdown(house: House) -> None:
+    page = [Part("title", (80, 56, 900, 110), "Growth"), Part("text", (80, 130, 900, 300), "* pears ⟨x_1⟩\n* plums")]
+    house.configure(watch=WATCH, says=answer("layout-json", page, SIZE), dialect="layout-json")
+    drop(house, "a.pdf")
+    assert house.start("once").wait(60) == 0
+    written = house.root / "review.html"
+    assert ocrd(house, "review", "a", "-o", str(written)) == 0
+    text = written.read_text()
+    assert "as corrected by hand" not in text
+    assert re.search(r"<li>pears \$x_1\$</li>\s*<li>plums</li>", text)
+    assert text.count("<rect ") == 2
+
+
+def test_a_page_is_read_again_in_a_dialect(house: House) -> None:
+    page = [Part("title", (80, 56, 900, 110), "Growth"), Part("text", (80, 130, 900, 300), "One ⟨x_1⟩.")]
+    house.configure(watch=WATCH, says="Nothing of it.", dialect="html")
+    drop(house, "a.pdf", pages=2)
+    assert house.start("once").wait(60) == 0
+    house.configure(watch=WATCH, says=answer("html", page, SIZE), dialect="html")
+    assert ocrd(house, "rerun", "a", "--pages", "2") == 0
+    assert house.start("once").wait(60) == 0
+    text = house.path("outbox/a.md").read_text()
+    assert "# Growth\n\nOne $x_1$.\n" in text.partition("<!-- page 2 -->")[2]
+    first, second = json.loads(house.path("outbox/a.json").read_text())["pages"]
+    assert [first["verdict"], second["verdict"]] == ["suspect", "ok"]
+    assert [block["label"] for block in second["blocks"]] == ["title", "text"]
