@@ -130,7 +130,7 @@ def _inline(hidden: Hidden, *, own_markdown: bool, dollars: bool = False) -> str
         text = _BREAK.sub("  \n", text)
         text = _pairs(text, hidden)
     if "](" in text:
-        text = _IMAGE.sub(r"\1", text) if own_markdown else text
+        text = _IMAGE.sub(lambda match: "" if match[1].lower() == "image" else match[1], text) if own_markdown else text
         text = _LINK.sub(lambda match: hide(match[0]), text)
     if "*" in text:
         text = _BOLD.sub(lambda match: _emphasis(match, match[1], "**", hidden), text)

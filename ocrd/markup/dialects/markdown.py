@@ -1,8 +1,9 @@
 """Markdown, with tables in HTML, formulas in LaTeX, and places of pictures. Pure.
 
 A picture stands where the name of its file says: `<img src="images/bbox_LEFT_TOP_RIGHT_BOTTOM.jpg" />` in thousandths
-(OvisOCR2), or `![description](page_X_Y_WIDTH_HEIGHT.png)` in pixels of the image that the model saw (olmOCR 2). What a
-model says of a picture that is shown is left out: it stands on no page.
+(OvisOCR2), or `![description](page_X_Y_WIDTH_HEIGHT.png)` in pixels of the image that the model saw (olmOCR 2); or the
+numbers behind it, `![image](image_1.png)LEFT,TOP,RIGHT,BOTTOM`, in thousandths (LightOnOCR-2-bbox). What a model says
+of a picture that is shown is left out: it stands on no page.
 """
 
 import re
@@ -12,7 +13,11 @@ from ocrd.markup.dialects import blocks
 from ocrd.markup.layout_blocks import Block
 from ocrd.model import PixelSize
 
-_PICTURE = re.compile(r"<img\b[^<>\n]*>|!\[[^\[\]\n]*\]\([^()\s<>]*\)", re.IGNORECASE)
+_PICTURE = re.compile(
+    r"!\[image\]\(image_\d{1,4}\.png\)[ ]?(?P<behind>\d{1,4}(?:,[ ]?\d{1,4}){3})(?![\d,])"
+    r"|<img\b[^<>\n]*>|!\[[^\[\]\n]*\]\([^()\s<>]*\)",
+    re.IGNORECASE,
+)
 _PLACE = re.compile(
     r"(?<![A-Za-z0-9])(?P<unit>bbox|page)(?P<sides>(?:_\d{1,5}){4})\.(?:jpe?g|png|webp)\b", re.IGNORECASE
 )
@@ -52,16 +57,22 @@ def _text(said: list[str]) -> Block:
 def _pieces(text: str, size: PixelSize) -> Iterator[tuple[str, Block | None]]:
     """Take text apart: each piece with the picture behind it, if that tells its place."""
     start = 0
-    for picture in _PICTURE.finditer(text):
-        if place := _PLACE.search(picture[0]):
-            yield text[start : picture.start()], _picture(place, size)
-            start = picture.end()
+    for found in _PICTURE.finditer(text):
+        if picture := _picture(found, size):
+            yield text[start : found.start()], picture
+            start = found.end()
     yield text[start:], None
 
 
-def _picture(place: "re.Match[str]", size: PixelSize) -> Block:
-    if place["unit"].lower() == "bbox":
-        return Block("image", blocks.boxes(place["sides"]), "", own_markdown=True)
-    left, top, wide, high = map(int, place["sides"].strip("_").split("_"))
-    box = blocks.boxes(f"{left} {top} {left + wide} {top + high}", size.width, size.height)
+def _picture(found: "re.Match[str]", size: PixelSize) -> Block | None:
+    place = _PLACE.search(found[0])
+    if found["behind"]:
+        box = blocks.boxes(found["behind"])
+    elif not place:
+        return None
+    elif place["unit"].lower() == "bbox":
+        box = blocks.boxes(place["sides"])
+    else:
+        left, top, wide, high = map(int, place["sides"].strip("_").split("_"))
+        box = blocks.boxes(f"{left} {top} {left + wide} {top + high}", size.width, size.height)
     return Block("image", box, "", own_markdown=True)

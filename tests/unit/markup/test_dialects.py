@@ -188,7 +188,8 @@ MARKS = {
     ],
     "markdown": [
         '<img src="images/bbox_1_2_30_40.jpg" />', "![x](page_1_2_30_40.png)", "<img", "![", "](bbox_1_2_30_40.jpg)",
-        "```", "---\nprimary_language: en\n---\n", "<table><tr><td>", "</table>", "$", "$$", "#", "**",
+        "```", "---\nprimary_language: en\n---\n", "![image](image_1.png)1,2,3,4",
+        "<table><tr><td>", "</table>", "$", "$$", "#", "**",
     ],
     "markdown-places": [
         "\n![text](1,2,30,40)", "\n![image](1,2,30,40)", "\n![text+](40,2,80,40)", "\n![text+](", "![", "](1,2,3,4)",
@@ -303,6 +304,17 @@ def test_olmocrs_head_is_none_of_the_page_and_its_figures_are_where_it_says() ->
     assert found[1].boxes == (pytest.approx((0.1, 0.1, 0.6, 0.6), abs=0.001),)
     for end in range(len("---\nprimary_language:"), len(head)):
         assert shown("markdown", head[:end]) == "", head[:end]
+
+
+def test_a_pictures_place_may_stand_behind_its_name() -> None:
+    found = blocks("markdown", "one\n\n![image](image_1.png)100,200,300,400\n\ntwo ![image](image_2.png) and 1,2")
+    assert [(block.label, block.text) for block in found] == [
+        ("text", "one"),
+        ("image", ""),
+        ("text", "two ![image](image_2.png) and 1,2"),
+    ]
+    assert found[1].boxes == (pytest.approx((0.1, 0.2, 0.3, 0.4), abs=0.001),)
+    assert shown("markdown", "two ![image](image_2.png) and 1,2") == "two and 1,2"
 
 
 def test_a_picture_in_a_table_comes_behind_it() -> None:

@@ -87,6 +87,7 @@ def test_what_becomes_of_plain_text(text: str, written: str) -> None:
         ("$x_1$ for $5 or $6", "$x_1$ for \\$5 or \\$6"),
         ("$$\nx\n$$", "$$x$$"),
         ("![a plan](page_7.png)", "a plan"),
+        ("![image](image_1.png)", ""),
         ("![a plan](https://a.example/7.png)", "!\\[a plan](https://a.example/7.png)"),
         ("| a | b |\n|---|---|\n| 1 | 2 |", "| a | b |\n|---|---|\n| 1 | 2 |"),
         ("<p>not closed", "&lt;p>not closed"),
