@@ -275,7 +275,7 @@ def review(
         raise typer.BadParameter("Give the NAME of a document, or --problems.")
     settings = loader.load(config)
     path = reviews.write_problems(settings, output) if problems else reviews.write(name, settings, output)
-    print(shown(path) if path else "There is no page to look at.")
+    print(shown(path) if path else "No document tells of a page to look at.")
 
 
 @app.command()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pymupdf
 import pytest
 import yaml
 from house import House
@@ -231,3 +232,35 @@ def test_without_front_matter_and_ledger_a_sidecar_is_not_overwritten_by_one_of_
     assert told.returncode == 65
     one = house.path("archive/a.pdf")
     assert f"Nothing tells which of these a.md was read from: {second}, {one}." in told.stderr
+
+
+@pytest.mark.parametrize("outputs", [["markdown"], ["markdown", "json"]])
+def test_without_front_matter_only_a_json_beside_it_tells_of_problems_and_not_that_there_are_none(
+    house: House, ocrd: Callable[..., Any], outputs: list[str]
+) -> None:
+    pages = {"text_layer": "ignore", "second_readings": []}
+    delivered(house, "a.pdf", watch={"front_matter": False, "outputs": outputs, "pages": pages}, fail_page=1)
+    told = ocrd("rerun", "--problems")
+    assert told.returncode == 0, told.stderr
+    asked = f"Asked for 1 page of {house.path('outbox/a.md')}" if "json" in outputs else "No document tells of a page"
+    assert asked in told.stdout
+
+
+@pytest.mark.parametrize("outputs", [["markdown"], ["markdown", "json"]])
+def test_without_front_matter_only_a_json_beside_it_tells_of_which_scan_a_part_or_a_renamed_one_is(
+    house: House, ocrd: Callable[..., Any], outputs: list[str]
+) -> None:
+    house.configure(watch={"front_matter": False, "outputs": outputs, "split": "blank"})
+    with pymupdf.open() as scan:
+        for text in ("one", "", "two"):
+            scan.new_page().insert_text((20, 40), text * 20)
+        scan.save(house.path("inbox/s.pdf"))
+    assert house.start("once").wait(60) == 0
+    assert ocrd("rerun", "s-2", "--pages", "3").returncode == 0
+    for output in outputs:
+        ending = ".md" if output == "markdown" else f".{output}"
+        move(house.path(f"outbox/s-2{ending}"), f"May{ending}")
+    for name, page in (("s-1", "1"), ("May", "3")):
+        told = ocrd("rerun", name, "--pages", page)
+        assert told.returncode == (0 if "json" in outputs else 65), told.stdout + told.stderr
+        assert "json" in outputs or "Nothing tells" in told.stderr
