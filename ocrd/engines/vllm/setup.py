@@ -332,7 +332,8 @@ def cause(error: BaseException) -> str:
     """Return the innermost cause on one line; vLLM wraps what happened in errors that only say that it did."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".: ")
+    text = " ".join(str(error).split()).partition(" For more information check: ")[0]  # where httpx explains HTTP
+    return f"{type(error).__name__}: {text}".rstrip(".: ")
 
 
 def locate(model: str, revision: str | None) -> str:
