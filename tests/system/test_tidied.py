@@ -105,6 +105,29 @@ def test_images_that_became_one_document_are_found_in_another_folder(
     assert "better" in house.path(f"outbox/{name}.md").read_text()
 
 
+@pytest.mark.parametrize("join", ["subfolder", "sequence"])
+def test_of_two_groups_of_images_with_one_name_that_were_moved_each_document_finds_its_own(
+    house: House, ocrd: Callable[..., Any], join: str
+) -> None:
+    house.configure(watch={"join": join})
+    for dropped in (1, 2):
+        house.path("inbox/f").mkdir(exist_ok=True)
+        for number in (1, 2):
+            image = Image.new("L", (300, 400), 255)
+            image.paste(0, (40 * dropped, 40, 260, 100 * number))
+            image.save(house.path(f"inbox/f/s-{number}.png"))
+        assert house.start("once").wait(60) == 0
+    first, second = ("f", "f (2)") if join == "subfolder" else ("f/s", "f/s (2)")
+    for folder in sorted(path for path in house.path("archive").iterdir() if path.is_dir()):
+        move(folder, f"2026/{folder.name}")
+    for name in (first, second):
+        told = ocrd("rerun", house.path(f"outbox/{name}.md"), "--pages", "2")
+        assert told.returncode == 0, told.stderr
+        assert (
+            f"from {house.path('archive/2026')}/{name}{'/s-1.png' if join == 'subfolder' else '-1.png'}" in told.stdout
+        )
+
+
 @pytest.mark.parametrize("outputs", [["markdown"], ["json"]])
 @pytest.mark.parametrize("target", ["2026/a", "2026/Invoice of May"])
 def test_a_sidecar_in_another_folder_is_found_by_its_old_name_and_its_scans(
