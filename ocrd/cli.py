@@ -5,7 +5,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -41,6 +41,7 @@ _DEFAULT_CONFIG = Path("ocrd.yaml")
 
 def main() -> NoReturn:
     """Run a command; every error that ocrd knows ends in two sentences and its own exit code."""
+    _open_what_is_closed()
     try:
         app()
     except OcrdError as error:
@@ -55,8 +56,18 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _open_what_is_closed() -> None:
+    """Take /dev/null for a standard stream that is closed: else the next file opened would be printed into."""
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - gets the number that is free, its own
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+
+
 def _end(error: OcrdError) -> NoReturn:
-    print(f"ocrd: {error.what}\n{error.remedy}", file=sys.stderr)
+    with suppress(OSError):  # nobody can be told, as where stderr is a full disk
+        print(f"ocrd: {error.what}\n{error.remedy}", file=sys.stderr)
     sys.exit(error.exit_code)
 
 
@@ -275,7 +286,7 @@ def review(
         raise typer.BadParameter("Give the NAME of a document, or --problems.")
     settings = loader.load(config)
     path = reviews.write_problems(settings, output) if problems else reviews.write(name, settings, output)
-    print(shown(path) if path else "There is no page to look at.")
+    print(shown(path) if path else "No document tells of a page to look at.")
 
 
 @app.command()

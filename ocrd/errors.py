@@ -36,8 +36,17 @@ class MachineError(OcrdError):
 
     exit_code = os.EX_IOERR
 
+    once_mended: ClassVar[str] = "Work resumes by itself."
+    """What a service does when the remedy was applied, as a sentence."""
+
     step: str = ""
     """Name of the step on a disk that met it; empty for what was met elsewhere."""
+
+
+class OutdatedError(MachineError):
+    """The files of ocrd are others than those that this process runs: it can't go on, and its next start can."""
+
+    once_mended = "Work resumes then."
 
 
 class SpoolError(MachineError):

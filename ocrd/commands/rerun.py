@@ -72,7 +72,7 @@ def run(
     if (count := sum(len(wish.pages) for wish in wishes)) > MANY:
         sure(count)
     if not wishes and not refused:
-        print("There is no page to look at.")
+        print("No document tells of a page to look at.")
     jobs = {}
     for wish in wishes:
         job = ask(wish)

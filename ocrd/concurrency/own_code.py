@@ -6,7 +6,7 @@ version, and what the two say to each other would fail on some document, which i
 
 from pathlib import Path
 
-from ocrd.errors import MachineError
+from ocrd.errors import OutdatedError
 
 _FOLDER = Path(__file__).parents[1]
 
@@ -26,13 +26,13 @@ _at_the_start = stamps()
 
 
 def check() -> None:
-    """Look before a process is started that imports them. Raises MachineError if they are others now."""
+    """Look before a process is started that imports them. Raises OutdatedError if they are others now."""
     try:
         same = stamps() == _at_the_start
     except OSError:  # it is under way, or the files can't be reached
         same = False
     if not same:
-        raise MachineError(
+        raise OutdatedError(
             f"ocrd's own files in {_FOLDER} have changed since it was started, as by an upgrade.",
-            "Start it again (systemctl restart ocrd).",
+            "Restart the service (systemctl restart ocrd).",
         )

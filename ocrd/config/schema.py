@@ -324,7 +324,9 @@ class Watch(Section):
         "Empty: as the system gives it.",
     )
     front_matter: bool = Field(
-        default=True, description="Begin each sidecar with its facts: source, pages, engine, problems."
+        default=True,
+        description="Begin each sidecar with its facts: source, pages, engine, problems. By them reruns, reviews and "
+        "duplicates find a document; without them the ledger and a JSON beside it help, not as far.",
     )
     figures: bool = Field(
         default=True,

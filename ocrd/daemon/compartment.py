@@ -108,6 +108,6 @@ class Compartment:
     def _tell(self, error: MachineError | None) -> None:
         self.known.set()
         if error:
-            self.events.tell(Paused(self.name, error.what, f"{error.remedy} Work resumes by itself."))
+            self.events.tell(Paused(self.name, error.what, f"{error.remedy} {error.once_mended}"))
         else:
             self.events.tell(Resumed(self.name))

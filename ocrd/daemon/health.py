@@ -146,9 +146,12 @@ class Health:
         return None
 
     async def _keep_status(self) -> None:
-        """Write the status file once a second, beside the heartbeat, which must not wait for a disk."""
+        """Write the status file when it has news, beside the heartbeat, which must not wait for a disk."""
+        written = float("-inf")
         while True:
-            await self._write_status()
+            if self._board.news or time.monotonic() - written >= status.STALE / 3:
+                self._board.news, written = False, time.monotonic()
+                await self._write_status()
             await asyncio.sleep(EVERY)
 
     async def close(self) -> None:

@@ -192,7 +192,8 @@ class WatchRunner:
     async def _keep_ledger(self) -> None:
         """See to it that the ledger is whole and written, also after a fault that it had. Never returns."""
         while True:
-            if self.watch.history or self.watch.duplicates != "process":
+            wanted = self.watch.history or self.watch.duplicates != "process"
+            if wanted and not self.its.spool.ledger.at_rest:
                 try:
                     await ledger_upkeep.make_whole(self.its.spool, self.watch.outbox, self.its.on_disk)
                 except UnusableError:

@@ -115,11 +115,15 @@ def _single_threaded(options: type) -> type:
 
 
 def _forget_picture() -> None:
-    """Free what the model has made of the last picture, 60 MB, which it would keep until the next one is made."""
+    """Free what the model has made of the last picture, 60 MB, which it would keep until the next one is made.
+
+    Nothing public does that: a look at an empty page leaves as much. Where a PyMuPDF keeps it otherwise, it keeps it.
+    """
     extractor = _extractor()
     for name in ("_combined", "_logits", "_raw_outputs"):
         if hasattr(extractor, name):
-            setattr(extractor, name, None)
+            with contextlib.suppress(AttributeError):  # it can be read, but not set
+                setattr(extractor, name, None)
 
 
 @cache
@@ -127,7 +131,7 @@ def _extractor() -> object:
     """Find the part of the layout model that looks at pictures; None where PyMuPDF has it somewhere else."""
     import pymupdf
 
-    layout = pymupdf._get_layout  # noqa: SLF001 - there is no other way
+    layout = getattr(pymupdf, "_get_layout", None)
     model = inspect.getclosurevars(layout).nonlocals.get("MODEL") if inspect.isfunction(layout) else None
     return getattr(getattr(model, "_model", None), "feature_extractor", None)
 

@@ -104,6 +104,12 @@ class Ledger:
         self._unwritten: deque[Entry] = deque()
         self._walk: tuple[Place, Iterator[Place]] | None = None
         """What a rebuild has still to enter, and the place that it stands behind."""
+        self._seen_whole = False
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing waits to be written, and no rebuild is needed as far as is known without looking."""
+        return self._seen_whole and not self._unwritten
 
     def record(self, entry: Entry) -> None:
         """Write an entry, in place of an earlier one of the same job.
@@ -141,6 +147,7 @@ class Ledger:
         reached = self._use(_reached)
         if reached is None:
             self._walk = None
+            self._seen_whole = True
             return True
         places = self._next_places(outbox, reached)
         found = [entry for place in places if (entry := _entry_of(outbox, place))]
@@ -212,6 +219,7 @@ class Ledger:
             # Enough against a crash of ours; after a power loss the last entries may be missing, and nothing else.
             db.execute("PRAGMA synchronous = OFF")
             if fresh:
+                self._seen_whole = False
                 db.executescript(_NEW)
             db.executescript(_ALWAYS)
             waiting = list(self._unwritten)

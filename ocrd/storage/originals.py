@@ -232,13 +232,14 @@ def _moved_files(folder: Path, named: str, digest: str) -> Iterator[Original]:
 
 
 def _moved_groups(folder: Path, named: str, members: list[str]) -> Iterator[Original]:
-    """List the folders below a folder that hold all files of a group, under whatever name."""
+    """List the groups in the folders below a folder: all files of one, under whatever name, or some with its name."""
     endings = [file.removeprefix(named) for file in members]
     for around in sorted({path.parent for path in _walked(folder)}):
-        stem = str(around.relative_to(folder))
+        place = str(around.relative_to(folder))
         if not endings[0].startswith("/"):
-            stem = str(Path(stem, Path(named).name))
-        names = [_really_called(folder, str(Path(f"{stem}{ending}"))) for ending in endings]
+            yield from _groups_like(folder, place, Path(named).name, endings)
+            continue
+        names = [_really_called(folder, f"{place}{ending}") for ending in endings]
         if all(names):
             yield Original(folder, tuple(name or "" for name in names), group=True)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Format = Literal["auto", "console", "json", "journald"]
 
+_TALKATIVE = ("httpx", "httpx2")
+"""Libraries that tell of each request as other things are told that a person wants to know."""
+
 
 def configure(level: str = "info", form: Format = "auto", stream: TextIO | None = None) -> None:
     """Send all logs, ours and the libraries', one way: to the stream (default: stderr), or to journald.
@@ -61,6 +64,8 @@ def configure(level: str = "info", form: Format = "auto", stream: TextIO | None 
 def set_level(level: str) -> None:
     """Show only lines of this level and above; counts at once."""
     logging.getLogger().setLevel(level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
 
 
 def _best_format(stream: TextIO) -> Format:

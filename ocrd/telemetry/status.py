@@ -1,4 +1,4 @@
-"""How things stand: kept from the events, written to a file once a second, and read back by `ocrd status`.
+"""How things stand: kept from the events, written to a file while they change, and read back by `ocrd status`.
 
 The file lies in the runtime folder of the service or of the user, so that it costs no disk and can't be held up by a
 share; it is named for the configuration file.
@@ -46,7 +46,7 @@ SPEED_OVER = 300.0
 SHOWN_DOCUMENTS = 16
 """Documents in work that the status names; the others are only counted."""
 STALE = 15.0
-"""Seconds after which a status that should be written each second shows that its daemon hangs."""
+"""Seconds after which a status shows that its daemon hangs: it is written at least every third of them."""
 
 
 @dataclass(slots=True)
@@ -213,10 +213,14 @@ class StatusBoard:
         self._tokens = deque[tuple[float, int]](maxlen=60)
         self._busy_since: float | None = None
         self._now = time.monotonic()
+        self._observed: tuple[object, ...] = ()
+        self.news = True
+        """Whether anything changed since this was last set to False, other than what always does."""
         self.configured(config)
 
     def configured(self, config: "Config") -> None:
         """Take over the watches of a configuration; those that were there keep their numbers."""
+        self.news = True
         known = self._watches
         self._watches = {
             watch.name: known.get(watch.name, WatchStatus(watch.name, shown(watch.inbox))) for watch in config.watches
@@ -226,6 +230,7 @@ class StatusBoard:
 
     def hear(self, event: Event) -> None:
         """Take in what happened."""
+        self.news |= not isinstance(event, Looked)
         match event:
             case HookEnded():
                 watch = self._watches.setdefault(event.watch, WatchStatus(event.watch, ""))
@@ -247,9 +252,7 @@ class StatusBoard:
             case WatchAdded():
                 watch.how = event.how
             case Looked():
-                watch.settling, watch.waiting = event.settling, event.waiting
-                watch.why, watch.found_by_scan = event.why, event.found_by_scan
-                watch.unfinished = dict(islice(event.unfinished.items(), SHOWN_DOCUMENTS))
+                self.news |= _take_in(watch, event)
             case Accepted():
                 self._documents[event.job] = DocumentStatus(event.watch, shown(event.source), 1, 0)
                 if not event.recovered:
@@ -282,6 +285,9 @@ class StatusBoard:
         self._engine.progress, self._engine.engines = state.progress, state.engines
         self.complaint = complaint or ""
         self._now = now
+        observed = (self.state, self.complaint, self._engine.doing, state.restarts, engine.inside, state.progress)
+        self.news |= bool(self._documents) or observed != self._observed
+        self._observed = observed
         if not self._documents:
             self._busy_since = None
             self._pages.clear()
@@ -334,8 +340,17 @@ class StatusBoard:
 
 
 def _fields(record: Any) -> dict[str, Any]:  # noqa: ANN401 - what json finds
-    """Return what a record holds, without the copies that asdict makes: this is done once a second."""
+    """Return what a record holds, without the copies that asdict makes: this is done often."""
     return {name: getattr(record, name) for name in record.__slots__}
+
+
+def _take_in(watch: WatchStatus, look: Looked) -> bool:
+    """Take in what a look found; return whether it is anything new."""
+    before = (watch.settling, watch.waiting, watch.why, watch.found_by_scan, watch.unfinished)
+    unfinished = dict(islice(look.unfinished.items(), SHOWN_DOCUMENTS))
+    found = (look.settling, look.waiting, look.why, look.found_by_scan, unfinished)
+    watch.settling, watch.waiting, watch.why, watch.found_by_scan, watch.unfinished = found
+    return found != before
 
 
 def _count_end(watch: WatchStatus, event: Ended) -> None:

@@ -176,6 +176,31 @@ def test_a_slip_of_the_pen_is_told_in_a_sentence(config: Path, arguments: tuple[
     assert "Traceback" not in told.stderr
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["check", "once", "convert scan.pdf"])
+def test_a_standard_stream_that_is_closed_is_no_fault(
+    config: Path, make_pdf: Callable[..., Path], command: str, closed: str
+) -> None:
+    make_pdf(config.parent / "scan.pdf")
+    told = subprocess.run(
+        ["sh", "-c", f"exec {OCRD} {command} -c ocrd.yaml {closed}"],
+        cwd=config.parent,
+        env={**os.environ, "PYTHONPATH": MODULES},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "Traceback" not in told.stdout + told.stderr
+
+
+def test_a_sentence_that_cannot_be_printed_leaves_the_exit_code_as_it_is(config: Path) -> None:
+    config.write_text("watches: [")
+    told = subprocess.run(["sh", "-c", f"exec {OCRD} check -c {config} 2>/dev/full"], timeout=60, check=False)
+    assert told.returncode == os.EX_CONFIG
+
+
 DEFECT = """
 import sys
 from ocrd import cli

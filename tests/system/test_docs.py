@@ -1,6 +1,7 @@
 """The documentation is true: its commands run, its links lead somewhere, and all that it names is there."""
 
 import ast
+import dataclasses
 import os
 import re
 import shlex
@@ -24,7 +25,7 @@ from ocrd.config import example, loader
 from ocrd.config.schema import Options, Watch
 from ocrd.model import Verdict
 from ocrd.telemetry.metrics import Metrics
-from ocrd.telemetry.status import StatusBoard
+from ocrd.telemetry.status import DocumentStatus, EngineStatus, Status, StatusBoard, WatchStatus
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -433,6 +434,20 @@ def choices(setting: str) -> set[str]:
 def test_the_tables_have_a_row_for_each_that_there_is(page: str, heading: str, known: set[str]) -> None:
     told = set().union(*first_cells(page, heading))
     assert {one for one in told if not one.startswith("(")} == known
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [
+        ("| field |", Status),
+        ("| field of `engine` |", EngineStatus),
+        ("| field of one of `watches` |", WatchStatus),
+        ("| field of one of `documents` |", DocumentStatus),
+    ],
+)
+def test_every_field_of_the_status_is_explained(heading: str, kind: type) -> None:
+    told = set().union(*first_cells("operations.md", heading))
+    assert told - {"exit_code"} == {field.name for field in dataclasses.fields(kind)}
 
 
 def test_every_number_for_prometheus_is_explained() -> None:

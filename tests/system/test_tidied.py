@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pymupdf
 import pytest
 import yaml
 from house import House
@@ -102,6 +103,29 @@ def test_images_that_became_one_document_are_found_in_another_folder(
     house.configure(watch=watch, says="better")
     assert house.start("once").wait(60) == 0
     assert "better" in house.path(f"outbox/{name}.md").read_text()
+
+
+@pytest.mark.parametrize("join", ["subfolder", "sequence"])
+def test_of_two_groups_of_images_with_one_name_that_were_moved_each_document_finds_its_own(
+    house: House, ocrd: Callable[..., Any], join: str
+) -> None:
+    house.configure(watch={"join": join})
+    for dropped in (1, 2):
+        house.path("inbox/f").mkdir(exist_ok=True)
+        for number in (1, 2):
+            image = Image.new("L", (300, 400), 255)
+            image.paste(0, (40 * dropped, 40, 260, 100 * number))
+            image.save(house.path(f"inbox/f/s-{number}.png"))
+        assert house.start("once").wait(60) == 0
+    first, second = ("f", "f (2)") if join == "subfolder" else ("f/s", "f/s (2)")
+    for folder in sorted(path for path in house.path("archive").iterdir() if path.is_dir()):
+        move(folder, f"2026/{folder.name}")
+    for name in (first, second):
+        told = ocrd("rerun", house.path(f"outbox/{name}.md"), "--pages", "2")
+        assert told.returncode == 0, told.stderr
+        assert (
+            f"from {house.path('archive/2026')}/{name}{'/s-1.png' if join == 'subfolder' else '-1.png'}" in told.stdout
+        )
 
 
 @pytest.mark.parametrize("outputs", [["markdown"], ["json"]])
@@ -231,3 +255,35 @@ def test_without_front_matter_and_ledger_a_sidecar_is_not_overwritten_by_one_of_
     assert told.returncode == 65
     one = house.path("archive/a.pdf")
     assert f"Nothing tells which of these a.md was read from: {second}, {one}." in told.stderr
+
+
+@pytest.mark.parametrize("outputs", [["markdown"], ["markdown", "json"]])
+def test_without_front_matter_only_a_json_beside_it_tells_of_problems_and_not_that_there_are_none(
+    house: House, ocrd: Callable[..., Any], outputs: list[str]
+) -> None:
+    pages = {"text_layer": "ignore", "second_readings": []}
+    delivered(house, "a.pdf", watch={"front_matter": False, "outputs": outputs, "pages": pages}, fail_page=1)
+    told = ocrd("rerun", "--problems")
+    assert told.returncode == 0, told.stderr
+    asked = f"Asked for 1 page of {house.path('outbox/a.md')}" if "json" in outputs else "No document tells of a page"
+    assert asked in told.stdout
+
+
+@pytest.mark.parametrize("outputs", [["markdown"], ["markdown", "json"]])
+def test_without_front_matter_only_a_json_beside_it_tells_of_which_scan_a_part_or_a_renamed_one_is(
+    house: House, ocrd: Callable[..., Any], outputs: list[str]
+) -> None:
+    house.configure(watch={"front_matter": False, "outputs": outputs, "split": "blank"})
+    with pymupdf.open() as scan:
+        for text in ("one", "", "two"):
+            scan.new_page().insert_text((20, 40), text * 20)
+        scan.save(house.path("inbox/s.pdf"))
+    assert house.start("once").wait(60) == 0
+    assert ocrd("rerun", "s-2", "--pages", "3").returncode == 0
+    for output in outputs:
+        ending = ".md" if output == "markdown" else f".{output}"
+        move(house.path(f"outbox/s-2{ending}"), f"May{ending}")
+    for name, page in (("s-1", "1"), ("May", "3")):
+        told = ocrd("rerun", name, "--pages", page)
+        assert told.returncode == (0 if "json" in outputs else 65), told.stdout + told.stderr
+        assert "json" in outputs or "Nothing tells" in told.stderr

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -22,11 +23,12 @@ FILES = {
 PATIENT = threading.Event()
 
 FETCH = """
-import asyncio, json, logging, sys
+import asyncio, json, sys
 from pathlib import Path
 from ocrd.engines.vllm import model_fetch
 from ocrd.engines.vllm.start_progress import StartProgress
-logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+from ocrd.telemetry import logs
+logs.configure("info", "json", sys.stderr)
 model_fetch.EVERY = model_fetch.LOG_EVERY = 0.05
 said = []
 class Listening(StartProgress):
@@ -46,7 +48,8 @@ print(json.dumps([before, model_fetch.missing("some/Model", None), said, progres
 class Hub(BaseHTTPRequestHandler):
     """Answers as the Hub does; half of the weights come only once somebody has been told of the other half."""
 
-    broken = False
+    broken = ""
+    """What befalls the weights: `busy` they are refused, `cut` they break off."""
 
     def log_message(self, *_: object) -> None: ...
 
@@ -77,7 +80,7 @@ class Hub(BaseHTTPRequestHandler):
 
     def _file(self, name: str) -> None:
         data = FILES[name]
-        if self.broken and name.endswith(".safetensors"):
+        if self.broken == "busy" and name.endswith(".safetensors"):
             self.send_error(503)
             return
         self.send_response(200)
@@ -89,6 +92,9 @@ class Hub(BaseHTTPRequestHandler):
             half = len(data) // 2
             self.wfile.write(data[:half])
             self.wfile.flush()
+            if half > 1 << 20 and self.broken == "cut":
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
             if half > 1 << 20:
                 PATIENT.wait(1.5)
             self.wfile.write(data[half:])
@@ -100,7 +106,7 @@ def _oid(data: bytes) -> str:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(Hub, "broken", False)
+    monkeypatch.setattr(Hub, "broken", "")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -132,10 +138,18 @@ def test_a_model_that_is_fetched_says_how_far_it_is(hub: str, tmp_path: Path) ->
     assert said == [], "what is there is not fetched again"
 
 
-def test_a_fetch_that_breaks_off_says_so_and_what_happens_next(
-    hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("broken", "why"), [("busy", "HTTP Error 503"), ("cut", "peer closed connection")])
+def test_a_fetch_that_breaks_off_tells_each_retry_once_in_our_words_and_then_what_happens_next(
+    hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, why: str
 ) -> None:
-    monkeypatch.setattr(Hub, "broken", True)
-    (_, after, said, _), _ = fetch(hub, tmp_path)
+    monkeypatch.setattr(Hub, "broken", broken)
+    (_, after, said, _), log = fetch(hub, tmp_path)
     assert after == {"model.safetensors": 6 << 20}
     assert said[-1].startswith("EngineError: The model some/Model could not be fetched whole")
+    assert ".." not in said[-1]
+    lines = [json.loads(line)["event"] for line in log.splitlines()]
+    retries = [line for line in lines if line.endswith("; it is tried again")]
+    assert len(retries) == 5, log
+    assert all(line.startswith(f"model.safetensors could not be fetched ({why}") for line in retries)
+    others = [line for line in lines if line not in retries and not line.startswith("fetching the model")]
+    assert not others, "the library says the same in its own words"

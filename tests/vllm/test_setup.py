@@ -1,9 +1,12 @@
 """What is refused before an engine starts, and how a start that failed is explained."""
 
 import importlib.metadata
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from mounts import why_not_private
 from pydantic import ValidationError
 
 from ocrd.config.vllm import VllmSettings
@@ -83,3 +86,43 @@ def test_a_failed_start_is_explained(message: str, fault: type[OcrdError], told:
         setup.explain_failed_start(RuntimeError("Engine core initialization failed."), f"EngineCore ERROR {message}\n")
     assert caught.value.what[-1] == "."
     assert caught.value.what[-2] != "."
+
+
+@pytest.mark.parametrize(
+    ("size", "message", "told"),
+    [
+        (
+            "16m",
+            "RuntimeError: Insufficient space in /dev/shm for shared-memory allocation: 160 MiB required, 16 MiB free.",
+            "has 16 MiB, of which 16 are free; it wants 160 MiB.",
+        ),
+        (
+            "16m",
+            "Error while creating shared memory segment /dev/shm/nccl-Kv4 (size 33030528)",
+            "of which 16 are free.",
+        ),
+        ("1m", "OSError: [Errno 28] No space left on device", "has 1 MiB, of which 0 are free."),
+        ("1m", "RuntimeError: Engine core initialization failed. {'EngineCore_DP0': -7}", "of which 0 are free."),
+    ],
+)
+def test_where_the_memory_that_processes_share_is_full_or_too_small_its_size_is_told(
+    size: str, message: str, told: str
+) -> None:
+    if reason := why_not_private():
+        pytest.skip(reason)
+    fill = "; head -c 1m /dev/zero > /dev/shm/ballast" if size == "1m" else ""
+    script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm{fill}; exec {sys.executable} -c "$0"'
+    code = f"from ocrd.engines.vllm import setup; setup.explain_failed_start(RuntimeError({message!r}), '')"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, code], capture_output=True, text=True, timeout=60, check=False
+    )
+    last = done.stderr.splitlines()[-1]
+    assert "EngineError: The engine could not start: /dev/shm, the memory that its processes share, has" in last
+    assert told in last
+    assert "--shm-size" in last
+
+
+def test_a_full_disk_is_not_taken_for_the_memory_that_processes_share() -> None:
+    full = "OSError: [Errno 28] No space left on device: '/root/.cache/vllm'"
+    with pytest.raises(EngineError, match=r"\.cache/vllm'. Make room"):
+        setup.explain_failed_start(RuntimeError("failed"), full)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -121,10 +122,18 @@ START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
     (
         r"No space left on device",
         EngineError,
-        "Make room where vLLM keeps what it compiles (~/.cache/vllm, or VLLM_CACHE_ROOT), and in /dev/shm.",
+        "Make room where vLLM keeps what it compiles (~/.cache/vllm, or VLLM_CACHE_ROOT), and in /tmp.",
     ),
 )
 """What vLLM says when it can't start: pattern, whose fault it is, remedy."""
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - no file of ours lies there
+_SHARED_MEMORY_LACKS = re.compile(r"(?:space in|memory segment) /dev/shm(?:.*?: (?P<needed>\d+ \w+) required)?")
+"""In vLLM's words (vllm/distributed/device_communicators/shm_broadcast.py) or NCCL's."""
+_MAY_BE_SHARED_MEMORY = re.compile(r"No space left on device|Bus error|'EngineCore\w*': -7\b")
+"""What else follows where that is full; the last is a process that was ended by SIGBUS."""
+_FULL = 1 << 20
+"""Bytes left of what passes for full."""
 
 
 def construct(settings: VllmSettings, home: process_guard.Home, version: str, mode: LaunchMode = USUAL) -> Any:  # noqa: ANN401 - an AsyncLLM
@@ -310,10 +319,30 @@ def explain_failed_start(error: Exception, messages: str) -> NoReturn:
     what = f"{found[0][0]}: {found[0][1]}" if found else cause(error)
     for line in messages.splitlines()[-40:]:
         log.warning("engine: %s", line)
+    if lack := _shared_memory_lacks(f"{messages}\n{error}"):
+        raise lack from error
     for pattern, fault, remedy in START_FAILURES:
         if match := re.search(f".*(?:{pattern}).*", messages):
             raise fault(_not_started(match[0]), remedy) from error
     raise StartError(_not_started(what), "See the engine's messages above for the cause.") from error
+
+
+def _shared_memory_lacks(said: str) -> EngineError | None:
+    """Say how large the memory is that processes share, if it is that which kept vLLM from starting; else None."""
+    try:
+        space = shutil.disk_usage(SHARED_MEMORY)
+    except OSError:
+        return None
+    lacks = _SHARED_MEMORY_LACKS.search(said)
+    if not lacks and (space.free >= _FULL or not _MAY_BE_SHARED_MEMORY.search(said)):
+        return None
+    wants = f"; it wants {lacks['needed']}" if lacks and lacks["needed"] else ""
+    mib = f"{space.total / 2**20:.3g} MiB, of which {space.free / 2**20:.3g} are free"
+    return EngineError(
+        _not_started(f"{SHARED_MEMORY}, the memory that its processes share, has {mib}{wants}"),
+        f"Make it larger (a container: --shm-size=1g; else: mount -o remount,size=1g {SHARED_MEMORY}), "
+        "or delete what fills it.",
+    )
 
 
 def no_way_left(version: str, mode: LaunchMode, error: OcrdError) -> EngineError:
@@ -332,7 +361,8 @@ def cause(error: BaseException) -> str:
     """Return the innermost cause on one line; vLLM wraps what happened in errors that only say that it did."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(".: ")
+    text = " ".join(str(error).split()).partition(" For more information check: ")[0]  # where httpx explains HTTP
+    return f"{type(error).__name__}: {text}".rstrip(".: ")
 
 
 def locate(model: str, revision: str | None) -> str:

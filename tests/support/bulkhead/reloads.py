@@ -17,6 +17,8 @@ PLACES = ("p0", "p1", "p2", "p3")
 """Folders in which inboxes, outboxes, archives and error folders are."""
 STEPS = 8
 """Things that happen, at most, before the last configuration."""
+ENOUGH = 3
+"""Failures after which no more sequences are tried: each waits for what does not happen."""
 
 Watch = dict[str, str]
 
@@ -44,6 +46,8 @@ class Sequence:
         self._watches: list[Watch] = []
         self._names = iter(f"w{number}" for number in range(1000))
         self._dropped: dict[str, bytes] = {}
+        self._last: dict[str, Watch] = {}
+        """What is dropped after the last configuration is in force, and into the inbox of which watch."""
         self._trail: list[str] = []
 
     def live(self) -> None:
@@ -82,6 +86,9 @@ class Sequence:
         daemon._hangup.set()
         await until(lambda: {w.inbox for w in daemon._config.watches} == self._inboxes(), "the last reload")
         await until(self._all_done, "all is delivered")
+        for watch in self._watches:
+            self._last[self._drop_into(watch["inbox"])] = watch
+        await until(self._all_done, "what came last is delivered")
 
     def _inboxes(self) -> set[Any]:
         return {self._lodgers.root / place / "inbox" for place in PLACES}
@@ -100,10 +107,14 @@ class Sequence:
     def _drop(self) -> None:
         """Drop a scan or two anywhere, also where nobody looks at the moment."""
         for _ in range(self._chance.randint(1, 3)):
-            number = len(self._dropped)
-            name, data = f"{number}.pdf", f"source {number}".encode()
-            self._lodgers.drop(name, data, self._chance.choice(PLACES))
-            self._dropped[name] = data
+            self._drop_into(self._chance.choice(PLACES))
+
+    def _drop_into(self, place: str) -> str:
+        number = len(self._dropped)
+        name, data = f"{number}.pdf", f"source {number}".encode()
+        self._lodgers.drop(name, data, place)
+        self._dropped[name] = data
+        return name
 
     def _change(self) -> None:
         """Do to the watches what a person would."""
@@ -189,6 +200,10 @@ class Sequence:
         delivered = Counter(name for place in PLACES for name in lodgers.files(place, "outbox"))
         assert delivered == Counter(name.replace(".pdf", ".md") for name in self._dropped), f"delivered: {delivered}"
         assert not [name for place in PLACES for name in lodgers.files(place, "error")]
+        for name, watch in self._last.items():
+            where = f"{name} came to {watch['inbox']}, and not into the folders of the last configuration: {watch}"
+            assert name in lodgers.files(watch["archive"], "archive"), where
+            assert name.replace(".pdf", ".md") in lodgers.files(watch["outbox"], "outbox"), where
         left = list(lodgers.root.glob("*/.inbox.ocrd-work/2*"))
         assert not left, f"left in work: {left}"
 
@@ -197,6 +212,8 @@ def explore(lodgers: Lodgers, seeds: list[str]) -> Tally:
     """Live a sequence for each of these seeds."""
     tally = Tally()
     for seed in seeds:
+        if len(tally.failures) == ENOUGH:
+            break
         try:
             Sequence(lodgers, random.Random(seed), tally).live()  # noqa: S311 - a sample, no secret
         except AssertionError as error:

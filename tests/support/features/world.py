@@ -179,7 +179,9 @@ class World:
 
     # -- the daemon
 
-    def work_off(self, engine: SimulatedEngine | None = None, reread: Callable[[], Config] | None = None) -> None:
+    def work_off(
+        self, engine: SimulatedEngine | None = None, reread: Callable[[], Config] | None = None
+    ) -> supervisor.Daemon:
         """Let the daemon do all that there is to do, and look at what came of it."""
         daemon = supervisor.Daemon(self.config, engine or paper.engine(self.mood), once=True, reread=reread)
         news: list[Ended] = []
@@ -191,6 +193,7 @@ class World:
         self.was_killed = False
         self.check()
         self.mood.edition += 1
+        return daemon
 
     def work_off_with_a_reload(self, page: int) -> None:
         """Let the daemon do all that there is to do, and change its configuration when it reads a page, from 1."""
@@ -200,7 +203,10 @@ class World:
             if next(left) == 0:
                 os.kill(os.getpid(), signal.SIGHUP)
 
-        self.work_off(paper.engine(self.mood, begin=begin), self.reconfigure)
+        daemon = self.work_off(paper.engine(self.mood, begin=begin), self.reconfigure)
+        said = {watch.inbox: watch for watch in daemon._config.watches}
+        going = {one.watch.inbox: one._next[0] if one._next else one.watch for one in daemon._runners}
+        assert going == said, "a watch did not go over to the configuration that is said to be in force"
 
     def be_killed(self, step: int) -> None:
         """Let the daemon work until it is killed at one of its steps on the disk."""

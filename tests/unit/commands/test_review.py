@@ -306,7 +306,7 @@ def test_where_no_page_has_problems_there_is_no_index(house: House) -> None:
     for path in house.path("outbox/sub").iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     done = index(house)
-    assert (done.returncode, done.stdout.strip()) == (0, "There is no page to look at.")
+    assert (done.returncode, done.stdout.strip()) == (0, "No document tells of a page to look at.")
     assert not (house.root / "problems").exists()
 
 

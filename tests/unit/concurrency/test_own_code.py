@@ -9,7 +9,7 @@ import pytest
 
 from ocrd.concurrency import own_code
 from ocrd.concurrency.worker_pool import Limits, Workers
-from ocrd.errors import MachineError
+from ocrd.errors import OutdatedError
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_files_that_are_changed_added_or_gone_are_noticed(copy: Path) -> None:
     own_code.check()
     (copy / "model.py").touch()
-    with pytest.raises(MachineError, match=r"have changed .*systemctl restart ocrd"):
+    with pytest.raises(OutdatedError, match=r"have changed .*systemctl restart ocrd"):
         own_code.check()
 
 
@@ -34,7 +34,7 @@ def test_one_file_more_or_less_is_a_change(name: str, copy: Path) -> None:
         (copy / name).unlink()
     else:
         (copy / name).touch()
-    with pytest.raises(MachineError):
+    with pytest.raises(OutdatedError):
         own_code.check()
 
 
@@ -45,7 +45,7 @@ def test_no_worker_is_started_by_then_and_the_call_is_not_to_blame(copy: Path) -
             assert await workers.run(os.getpid) in workers.pids
             (copy / "rendering/tasks.py").unlink()
             os.kill(*workers.pids, 9)
-            with pytest.raises(MachineError, match="as by an upgrade"):
+            with pytest.raises(OutdatedError, match="as by an upgrade"):
                 await workers.run(os.getpid)
         finally:
             await workers.close()

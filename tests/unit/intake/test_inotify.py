@@ -241,6 +241,99 @@ def test_a_folder_that_came_has_all_looked_through_soon(folder: Path, inbox: Inb
     assert inbox.rest < 1
 
 
+def test_what_ocrd_does_itself_in_an_inbox_wakes_nobody(folder: Path, eventually: Eventually) -> None:
+    """To look through it, to read a file, to claim it, to delete what it made there for a moment."""
+    for name in ("claimed.pdf", "deleted.tmp"):
+        (folder / name).write_bytes(b"scan")
+    woken: list[float] = []
+    watched = FolderEvents(folder, lambda: woken.append(time.monotonic()))
+    try:
+        assert [(folder / name).read_bytes() for name in os.listdir(folder)] == [b"scan", b"scan"]
+        (folder / "claimed.pdf").rename(folder.parent / "claimed.pdf")
+        (folder / "deleted.tmp").unlink()
+        assert watched.arrive(folder)
+        assert not watched.heard()
+        assert not woken
+        (folder / "news.pdf").touch()
+        eventually(lambda: woken)
+        assert watched.heard() == {folder / "news.pdf"}
+    finally:
+        watched.close()
+
+
+def test_of_more_events_than_are_kept_until_the_next_look_all_is_looked_through(
+    folder: Path, inbox: Inbox, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inotify, "_MOST_HEARD", 20)
+
+    async def looks() -> None:
+        await found(inbox)
+        for number in range(30):
+            (folder / f"{number}.pdf").touch()
+        await asyncio.to_thread(eventually, lambda: inbox._watching and inbox._watching.overflowed)
+        assert len(await found(inbox)) == 30
+
+    told = after(looks())
+    assert named(told, "events were lost, so the inbox was looked through")
+
+
+CLOSED_AMID_EVENTS = """
+import logging, sys, tempfile, threading, time
+from pathlib import Path
+from ocrd.intake.inotify import FolderEvents
+logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+for number in range(20):
+    folder = Path(tempfile.mkdtemp(dir=sys.argv[1]))
+    events, closed = FolderEvents(folder, lambda: None), threading.Event()
+    def drop():
+        for number in range(100_000):
+            if closed.is_set():
+                return
+            (folder / f"{number}/sub").mkdir(parents=True)
+    dropping = threading.Thread(target=drop)
+    dropping.start()
+    time.sleep(0.05)
+    events.close()
+    closed.set()
+    dropping.join()
+"""
+
+
+def test_events_that_nobody_reads_any_more_since_the_watch_ends_are_no_line_in_the_log(
+    tmp_path: Path, run_python: Callable[..., Any]
+) -> None:
+    done = run_python("-c", CLOSED_AMID_EVENTS, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+FOUND_TWICE = """
+import os, sys
+from pathlib import Path
+from watchdog.observers import inotify_c
+from ocrd.intake.inotify import FolderEvents
+add, folder = inotify_c.inotify_add_watch, Path(sys.argv[1])
+def add_and_let_one_come(fd, path, mask):
+    watched = add(fd, path, mask)
+    if path == os.fsencode(folder / "a"):
+        (folder / "a/b").mkdir()
+    return watched
+inotify_c.inotify_add_watch = add_and_let_one_come
+events = FolderEvents(folder, lambda: None)
+(folder / "a").mkdir()
+assert events.arrive(folder)
+assert events.heard() == {folder / "a", folder / "a/b"}, events.heard()
+events.close()
+"""
+
+
+def test_a_folder_that_comes_while_the_one_around_it_is_looked_through_is_no_line_in_the_log(
+    tmp_path: Path, run_python: Callable[..., Any]
+) -> None:
+    """The library finds it twice: there, and by its event."""
+    done = run_python("-c", FOUND_TWICE, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_test_for_events_does_not_count_as_a_slow_scan(
     folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,14 @@
 """Words become Markdown in their order, with all of their signs, whatever the layout model makes of them."""
 
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pymupdf
 import pytest
 
 from ocrd.markup import layout_blocks
+from ocrd.rendering import page_layout
 from ocrd.rendering.page_layout import Block, Word, assembled
 
 SIZE = (1000.0, 1000.0)
@@ -99,3 +105,50 @@ def test_words_that_no_block_holds_come_in_their_place() -> None:
     words = lines("above", "between", "below")
     assert [text for _, text in parts(words, above, below)] == ["above", "between", "below"]
     assert [text for _, text in parts(words, above, below, in_order=False)] == ["above", "between", "below"]
+
+
+# -- what the model keeps of a picture --------------------------------------------------------------------------------
+
+
+class ReadOnly:
+    """Keeps what it made where nobody may set it."""
+
+    _combined = property(lambda _: "pixels")
+
+
+def looking_with(extractor: object) -> Any:
+    """A function as PyMuPDF keeps one, of a model that looks at pictures with this."""
+    MODEL = SimpleNamespace(_model=SimpleNamespace(feature_extractor=extractor))  # noqa: N806 - its name there
+
+    def _get_layout(page: object) -> Any:
+        return MODEL.predict(page)
+
+    return _get_layout
+
+
+@pytest.fixture
+def _anew() -> Iterator[None]:
+    page_layout._extractor.cache_clear()
+    yield
+    page_layout._extractor.cache_clear()
+
+
+@pytest.mark.usefixtures("_anew")
+def test_what_the_model_made_of_a_picture_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor = SimpleNamespace(_combined="pixels", _logits="pixels", weights="stay")
+    monkeypatch.setattr(pymupdf, "_get_layout", looking_with(extractor))
+    page_layout._forget_picture()
+    assert extractor == SimpleNamespace(_combined=None, _logits=None, weights="stay")
+
+
+@pytest.mark.usefixtures("_anew")
+@pytest.mark.parametrize("layout", [None, print, len, lambda page: page, looking_with(None), looking_with(ReadOnly())])
+def test_a_pymupdf_that_keeps_it_in_another_way_is_left_alone(layout: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pymupdf, "_get_layout", layout)
+    page_layout._forget_picture()
+
+
+@pytest.mark.usefixtures("_anew")
+def test_a_pymupdf_without_a_place_for_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(pymupdf, "_get_layout")
+    page_layout._forget_picture()

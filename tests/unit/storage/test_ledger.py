@@ -67,6 +67,26 @@ def test_the_last_delivery_of_the_same_content_is_found(ledger: Ledger) -> None:
     assert list(ledger.entries()) == [entry(1), entry(2), entry(3, kind="linked"), entry(4, sha256="bb")]
 
 
+def test_a_ledger_that_is_whole_and_written_rests_until_it_is_lost_or_something_waits(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    make_whole(ledger, tmp_path / "outbox")  # it looks once more
+    assert ledger.at_rest
+    ledger.record(entry(1))
+    assert ledger.at_rest
+    path = tmp_path / "work" / NAME
+    path.unlink()
+    path.mkdir()
+    ledger.record(entry(2))
+    assert not ledger.at_rest, "an entry waits to be written"
+    path.rmdir()
+    ledger.record(entry(3))
+    assert not ledger.at_rest, "what the lost one held is not in the new one"
+    make_whole(ledger, tmp_path / "outbox")
+    make_whole(ledger, tmp_path / "outbox")
+    assert ledger.at_rest
+
+
 def test_of_deliveries_in_one_second_the_later_job_is_the_last(ledger: Ledger) -> None:
     second = "2026-01-01T00:00:00+00:00"
     for number in (3, 5, 4):

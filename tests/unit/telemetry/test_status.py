@@ -115,6 +115,29 @@ def test_speed_and_time_left_count_only_the_time_with_work(monkeypatch: pytest.M
     assert heard.snapshot().eta is None
 
 
+def test_what_a_daemon_at_rest_does_all_the_time_is_no_news() -> None:
+    engine, board = InstrumentedEngine(SimulatedEngine()), StatusBoard(CONFIG)
+    looked = Looked("scans", 0, 1, "", 0, {"a.tif": "more may come"})
+
+    def has_news(*events: Event) -> bool:
+        board.news = False
+        for event in events:
+            board.hear(event)
+        board.observe(engine, None, 1.0)
+        return board.news
+
+    assert has_news(looked)
+    assert not has_news(looked, looked)
+    assert has_news(Looked("scans", 0, 0))
+    assert has_news(Paused("scans", "x", "y"))
+    assert has_news(Accepted(*WHO))
+    assert has_news(), "a document is in work, so that the time left changes"
+    assert has_news(ended())
+    assert not has_news()
+    board.state = "stopping"
+    assert has_news()
+
+
 def test_a_status_is_read_back_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
