@@ -4,6 +4,7 @@ A sidecar is a delivered file that tells of its document; which kinds do, the re
 """
 
 import glob
+import os
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -66,6 +67,8 @@ def find(name: str, watches: Iterable[Watch]) -> Delivered:
     if not found:
         found = _moved(name, watches)
     if not found:
+        for watch in watches:
+            _see_that_it_is_there(watch.outbox)
         outboxes = ", ".join(shown(watch.outbox) for watch in watches)
         raise DocumentError(
             f"There is no sidecar of {shown(name)} in {outboxes}.",
@@ -92,6 +95,7 @@ def with_problems(watches: Iterable[Watch]) -> Iterator[Delivered]:
     """Find all delivered documents with pages that somebody should look at, watch by watch. Raises MachineError."""
     watches = tuple(watches)
     for watch in watches:
+        _see_that_it_is_there(watch.outbox)
         with machine_faults("list", watch.outbox):
             names = {str(path.relative_to(watch.outbox)) for path in watch.outbox.rglob("*")}
         stems = sorted(
@@ -102,6 +106,12 @@ def with_problems(watches: Iterable[Watch]) -> Iterator[Delivered]:
                 for delivered in _sidecar(watch, Path(stem)):
                     if problems(delivered) and _is_its_own(delivered, watches):
                         yield delivered
+
+
+def _see_that_it_is_there(outbox: Path) -> None:
+    """Raise MachineError if an outbox can't be looked into: then what lies in it is unknown, and not absent."""
+    with machine_faults("look into", outbox):
+        os.scandir(outbox).close()
 
 
 def _is_its_own(delivered: Delivered, watches: Iterable[Watch]) -> bool:

@@ -287,3 +287,21 @@ def test_without_front_matter_only_a_json_beside_it_tells_of_which_scan_a_part_o
         told = ocrd("rerun", name, "--pages", page)
         assert told.returncode == (0 if "json" in outputs else 65), told.stdout + told.stderr
         assert "json" in outputs or "Nothing tells" in told.stderr
+
+
+@pytest.mark.parametrize("away", ["missing", "a file", "a dangling link"])
+@pytest.mark.parametrize(
+    "command", [("rerun", "a", "--pages", "1"), ("rerun", "--problems"), ("review", "a"), ("review", "--problems")]
+)
+def test_an_outbox_that_is_away_is_not_taken_for_one_without_documents(
+    house: House, ocrd: Callable[..., Any], command: tuple[str, ...], away: str
+) -> None:
+    outbox = house.path("outbox")
+    if away == "a file":
+        outbox.touch()
+    elif away == "a dangling link":
+        outbox.symlink_to("elsewhere")
+    told = ocrd(*command)
+    assert told.returncode == 74
+    assert f"ocrd: Could not look into {outbox}: " in told.stderr
+    assert told.stdout == ""

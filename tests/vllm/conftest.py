@@ -19,6 +19,7 @@ os.environ.update(
     HF_HUB_OFFLINE="1",
     VLLM_CPU_KVCACHE_SPACE="1",  # GiB
     VLLM_CPU_OMP_THREADS_BIND="nobind",  # vLLM would keep one of two cores for itself
+    OMP_NUM_THREADS="1",  # threads that wait for each other spin, and several engines share the cores
 )
 
 

@@ -39,7 +39,15 @@ class TiedMultiprocExecutor(MultiprocExecutor):  # type: ignore[misc] # as above
     def _init_executor(self) -> None:
         process_guard.tie()
         allow_plain_numbers()
+        if current_platform.is_cpu():
+            fork_workers()
         super()._init_executor()
+
+
+def fork_workers() -> None:
+    """Fork the workers from EngineCore, which has imported all that they need: a third of a start on the CPU."""
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
+    os.register_at_fork(after_in_child=process_guard.die_with_parent)
 
 
 def allow_plain_numbers() -> None:
