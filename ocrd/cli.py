@@ -461,10 +461,10 @@ def config_schema() -> None:
 
 @config_app.command("show")
 def config_show(config: ConfigFile = _DEFAULT_CONFIG) -> None:
-    """Show what a configuration means, defaults included."""
+    """Show what a configuration means, defaults and what the engine's profile sets included."""
     from ocrd.config import example, loader
 
-    print(example.dump(loader.load(config)), end="")
+    print(example.shown(loader.load(config)), end="")
 
 
 def _configure_log(settings: "Config", level: str | None = None) -> None:

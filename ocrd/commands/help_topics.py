@@ -5,12 +5,16 @@ import os
 import textwrap
 from collections.abc import Callable, Iterable
 
-from ocrd.config import example, overrides
+from ocrd.config import example, overrides, profile, resolving
 from ocrd.config.example import Setting, settings
+from ocrd.engines.vllm import image_size
 from ocrd.errors import ConfigError
 from ocrd.telemetry import journal
 
 WIDTH = 96
+
+A4 = (595, 842)
+"""In points."""
 
 
 def topics() -> dict[str, Callable[[], str]]:
@@ -18,6 +22,7 @@ def topics() -> dict[str, Callable[[], str]]:
     general: dict[str, Callable[[], str]] = {
         "configuration": lambda: _told(settings()),
         "companion": _companion,
+        "profiles": _profiles,
         "exit-codes": _exit_codes,
         "journal": _journal,
     }
@@ -91,6 +96,44 @@ def _companion() -> str:
         f"Where both set the same, the scan's own counts. {overrides.MOST} bytes are the most."
     )
     return _wrapped(where, "") + "\n" + _told(example.companion_settings())
+
+
+def _profiles() -> str:
+    """Lay the profiles out as a table, and say what stands in a file of one's own."""
+    head = ("profile", "model", "licence", "dialect", "A4 in pixels", "tokens", "vLLM")
+    rows = [head, *(_profile(resolving.shipped(name)) for name in profile.names())]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = "".join("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in rows)
+    restricted = "".join(
+        _wrapped(f"* {name}: {told.restriction}.", "")
+        for name in profile.names()
+        if (told := resolving.shipped(name)).restriction
+    )
+    intro = _wrapped(
+        "engine.profile names one of these, or a YAML file of your own with the keys below. What engine.vllm sets wins "
+        "over the profile.",
+        "",
+    )
+    keys = "".join(
+        f"{prefix}{name}\n{_wrapped(field.description or '', '    ')}"
+        for prefix, section in (("", profile.Profile), ("image.", profile.ImageRule))
+        for name, field in section.model_fields.items()
+        if name != "image"
+    )
+    return f"{intro}\n{table}\n{restricted}\n{keys}"
+
+
+def _profile(told: profile.Profile) -> tuple[str, ...]:
+    size = image_size.page_size(*A4, rule=told.image)
+    return (
+        told.name,
+        told.model or "any",
+        told.licence + " *" * bool(told.restriction),
+        told.dialect,
+        f"{size.width} x {size.height}",
+        str(image_size.tokens(size, told.image)) if told.architectures else "?",
+        f"{told.least_vllm} or newer",
+    )
 
 
 def _exit_codes() -> str:

@@ -4,6 +4,7 @@ All of it is made of the descriptions in `schema`, so that each setting is expla
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from typing import Any
 
 import yaml
 
+from ocrd.config import loader
+from ocrd.config.profile import SHARED
+from ocrd.config.resolving import find, resolve
 from ocrd.config.schema import Config, Options, Watch
 from ocrd.config.units import Section
 
@@ -32,6 +36,41 @@ class Setting:
 def dump(section: Section) -> str:
     """Write settings back as YAML, in the units that the file uses."""
     return yaml.safe_dump(section.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def shown(config: Config) -> str:
+    """Write a configuration as it is in force: with what the profile sets, and of each setting that it does.
+
+    Raises ConfigError for a profile that can't be had, or doesn't fit.
+    """
+    values = config.model_dump(mode="json")
+    if config.engine.kind != "vllm":
+        return _lines_of(values)
+    settings = config.engine.vllm
+    resolved = resolve(settings, find(config.engine.profile))
+    left = [
+        name for name in SHARED if getattr(settings, name) is None and getattr(resolved, name) not in (None, "", ())
+    ]
+    values["engine"]["vllm"] |= resolved.model_dump(mode="json", include=set(left))
+    lines = _lines_of(values).splitlines()
+    places = dict(loader.lines("\n".join(lines)))
+    for name in left:
+        lines[places["engine", "vllm", name] - 1] += f"  # of the profile {resolved.profile.name}"
+    return "\n".join(lines) + "\n"
+
+
+class _OneLine(yaml.SafeDumper):
+    """Writes a text of several lines in one, within quotes, so that a comment can follow it."""
+
+
+_OneLine.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None),
+)
+
+
+def _lines_of(values: dict[str, Any]) -> str:
+    return yaml.dump(values, Dumper=_OneLine, sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def schema() -> dict[str, Any]:

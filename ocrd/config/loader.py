@@ -46,13 +46,30 @@ def load(path: Path) -> Config:
 
     Raises ConfigError that names every problem with its line, key, value and what is allowed.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        remedy = "Give the right one with -c, or write one with: ocrd config init > ocrd.yaml"
-        what = error.strerror if isinstance(error, OSError) else f"it is no UTF-8 ({error.reason})"
-        raise ConfigError(f"The configuration {path} can't be read: {what}.", remedy) from error
+    text = _text(path, "configuration", "Give the right one with -c, or write one with: ocrd config init > ocrd.yaml")
     return parse(text, path)
+
+
+def load_section(model: type[S], path: Path, what: str, remedy: str) -> S:
+    """Read a file of settings; `what` it is, for messages. Raises ConfigError as `load` does."""
+    text = _text(path, what, f"Give the path of one that is there. {remedy}")
+    section, problems = _checked(model, text, path)
+    if section is None or problems:
+        raise ConfigError(_listed(path, problems), remedy)
+    return section
+
+
+def _text(path: Path, what: str, remedy: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"it is no UTF-8 ({error.reason})"
+        raise ConfigError(f"The {what} {path} can't be read: {why}.", remedy) from error
+
+
+def _listed(path: Path, problems: list[str]) -> str:
+    listed = "".join(f"  {problem}\n" for problem in problems)
+    return f"{path} has {counted(len(problems), 'mistake')}:\n{listed}"
 
 
 def parse(text: str, path: Path) -> Config:
@@ -62,10 +79,7 @@ def parse(text: str, path: Path) -> Config:
     """
     config, problems = _checked(Config, text, path, lambda config: _folder_problems(config.watches))
     if config is None or problems:
-        listed = "".join(f"  {problem}\n" for problem in problems)
-        raise ConfigError(
-            f"{path} has {counted(len(problems), 'mistake')}:\n{listed}", "`ocrd help` explains every setting."
-        )
+        raise ConfigError(_listed(path, problems), "`ocrd help` explains every setting.")
     return config
 
 
@@ -122,6 +136,12 @@ def _checked(
     else:
         problems += more(read)
     return read, [f"line {_line(lines, one.where)}: {_dotted(one.where)}: {one.text}" for one in problems]
+
+
+def lines(text: str) -> Iterator[tuple[Location, int]]:
+    """List where each value of a YAML text stands, by its keys, with its line from 1. Raises yaml.YAMLError."""
+    root, _ = _composed(text)
+    return _lines(root, ()) if root else iter(())
 
 
 def _composed(text: str) -> tuple[yaml.Node | None, object]:

@@ -14,6 +14,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from ocrd.config import profile
 from ocrd.config.units import Duration, Section, Size, Word, at_least
 from ocrd.config.vllm import VllmSettings
 from ocrd.model import Join
@@ -123,6 +124,18 @@ class Cpu(Section):
     workers: int = Field(default=0, ge=0, description="Pages read at the same time; 0: one for each core.")
 
 
+def _profile(value: str, info: ValidationInfo) -> str:
+    if profile.is_path(value):
+        base: Path = (info.context or {}).get("base", Path.cwd())
+        return str(base / Path(value).expanduser())
+    if value not in profile.names():
+        raise ValueError(profile.unknown(value))
+    return value
+
+
+ProfileName = Annotated[str, AfterValidator(_profile)]
+
+
 class Engine(Section):
     """What turns page images into text."""
 
@@ -130,6 +143,11 @@ class Engine(Section):
         default="vllm",
         pattern=r"^(vllm|cpu|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
         description="vllm (a GPU), cpu (no GPU needed), or package.module:factory for an engine of your own.",
+    )
+    profile: ProfileName = Field(
+        default=profile.DEFAULT,
+        description=f"The model that vllm runs: {', '.join(profile.names())}, where markdown is for any model that "
+        "answers in Markdown; or the path of a file of your own that ends in .yaml. See `ocrd help profiles`.",
     )
     vllm: VllmSettings = Field(default=VllmSettings(), description=VllmSettings.__doc__)
     cpu: Cpu = Field(default=Cpu(), description=Cpu.__doc__)

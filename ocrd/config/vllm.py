@@ -30,6 +30,15 @@ NAMED = {
 """Engine arguments that `extra` would contradict, each with the setting that stands for it."""
 
 
+def leaves_ours_alone(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Refuse engine arguments that are not open to change, or have a setting of their own. Raises ValueError."""
+    for name in arguments.keys() & FIXED.keys():
+        raise ValueError(f"must not set {name}: {FIXED[name]}")
+    for name in arguments.keys() & NAMED.keys():
+        raise ValueError(f"must not set {name}, which has a setting of its own, engine.vllm.{NAMED[name]}")
+    return arguments
+
+
 class Idle(Section):
     """What to do with the card while no page is there to be read."""
 
@@ -44,34 +53,42 @@ class Idle(Section):
 
 
 class VllmSettings(Section):
-    """The resident engine: DeepSeek-OCR in vLLM."""
+    """The resident engine: a model in vLLM. What is empty here is as engine.profile has it."""
 
-    model: str = Field(
-        default="deepseek-ai/DeepSeek-OCR", min_length=1, description="Hugging Face name or a local folder."
+    model: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="Hugging Face name or a local folder; empty: the profile's."
     )
     revision: str | None = Field(
-        default=None, description="Commit, tag or branch of the model on Hugging Face; none: its newest."
+        default=None,
+        description="Commit, tag or branch of the model on Hugging Face; empty: the profile's, or its newest.",
     )
-    prompt: str = Field(
-        default="<image>\n<|grounding|>Convert the document to markdown.",
-        pattern="<image>",
-        description="What the model is asked. The default gives Markdown with tables and the places of figures; "
-        "`<image>\\nFree OCR.` gives plain text. The model knows its own short prompts better than instructions.",
+    prompt: Annotated[str, Field(pattern="<image>")] | None = Field(
+        default=None,
+        description="What the model is asked; `<image>` is where the image stands. Empty: the profile's. "
+        "DeepSeek-OCR's gives Markdown with tables and the places of figures, and `<image>\\nFree OCR.` plain text. A "
+        "model knows its own short prompts better than instructions.",
     )
-    other_prompt: str = Field(
-        default="<image>\nFree OCR.",
-        pattern="<image>",
-        description="What it is asked in a second reading of a page that went wrong.",
+    other_prompt: Annotated[str, Field(pattern="<image>")] | None = Field(
+        default=None,
+        description="What it is asked in a second reading of a page that went wrong; empty: the profile's.",
     )
-    max_tokens: int = Field(
-        default=8192, ge=1, description="Most tokens generated for a page; max_model_len may end it earlier."
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Most tokens generated for a page, which max_model_len may end earlier; empty: the profile's.",
     )
-    ngram_size: int = Field(default=30, ge=1, description="No run of this many tokens comes twice within window_size.")
-    window_size: int = Field(default=90, ge=1, description="How many tokens back a repeated run counts.")
-    whitelist_token_ids: Annotated[tuple[int, ...], Field(strict=False)] = Field(
-        default=(128821, 128822), description="Tokens that may repeat; the default is DeepSeek-OCR's <td> and </td>."
+    ngram_size: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="No run of this many tokens comes twice within window_size; empty: the profile's; 1: any may.",
     )
-    temperature: float = Field(default=0.0, ge=0, description="0: a page always reads the same.")
+    window_size: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many tokens back a repeated run counts; empty: the profile's."
+    )
+    whitelist_token_ids: Annotated[tuple[int, ...], Field(strict=False)] | None = Field(
+        default=None, description="Tokens that may repeat; empty: the profile's, for DeepSeek-OCR <td> and </td>."
+    )
+    temperature: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="0: a page always reads the same. Empty: the profile's."
+    )
     max_num_seqs: int = Field(default=256, ge=1, description="Most pages decoded at once.")
     max_num_batched_tokens: int = Field(
         default=16384, ge=1024, description="Most tokens in one step of the engine; tune it to the card."
@@ -102,11 +119,13 @@ class VllmSettings(Section):
         description="Engines that share the card under CUDA MPS, each with half of the memory: 2 read a third more "
         "than 1 on a large card. auto: 2 where that can be, otherwise 1, and the log says why.",
     )
-    max_model_len: int = Field(
-        default=8192, ge=1024, description="Most tokens of a page: image (903 for A4), prompt and text together."
+    max_model_len: Annotated[int, Field(ge=1024)] | None = Field(
+        default=None,
+        description="Most tokens of a page: image (for DeepSeek-OCR 903 for A4), prompt and text together; empty: the "
+        "profile's.",
     )
-    tile: Literal[640, 768] = Field(
-        default=640, description="Edge of the model's tiles, pixels: 768 for DeepSeek-OCR-2."
+    tile: Literal[640, 768] | None = Field(
+        default=None, description="Edge of the model's tiles, pixels; empty: the profile's."
     )
     hang_after: Annotated[Duration, at_least(1, "1s")] = Field(
         default=120.0, description="Time without a token, with pages in work, after which the engine counts as dead."
@@ -121,8 +140,4 @@ class VllmSettings(Section):
     @field_validator("extra")
     @classmethod
     def _leaves_ours_alone(cls, extra: dict[str, Any]) -> dict[str, Any]:
-        for name in extra.keys() & FIXED.keys():
-            raise ValueError(f"must not set {name}: {FIXED[name]}")
-        for name in extra.keys() & NAMED.keys():
-            raise ValueError(f"must not set {name}, which has a setting of its own, engine.vllm.{NAMED[name]}")
-        return extra
+        return leaves_ours_alone(extra)

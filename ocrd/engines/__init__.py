@@ -6,7 +6,7 @@ of its library, and imports it late. May import telemetry's output capture, conc
 
 import importlib
 
-from ocrd.config import schema
+from ocrd.config import resolving, schema
 from ocrd.engines.base import Engine, complete
 from ocrd.errors import ConfigError, OcrdError
 
@@ -21,7 +21,7 @@ def load(settings: schema.Engine) -> Engine:
         case "vllm":
             from ocrd.engines.vllm.engine import VllmEngine
 
-            return VllmEngine(settings.vllm)
+            return VllmEngine(settings.vllm, profile=resolving.find(settings.profile))
         case other:
             return _made_by(other, settings.options)
 

@@ -45,6 +45,7 @@ import drawn  # noqa: E402 - found through the path above
 import gpu_faults  # noqa: E402
 
 from ocrd.concurrency import processes  # noqa: E402
+from ocrd.config.resolving import resolve  # noqa: E402
 from ocrd.config.vllm import VllmSettings  # noqa: E402
 from ocrd.engines.vllm import preflight, setup  # noqa: E402
 from ocrd.errors import OcrdError  # noqa: E402
@@ -132,7 +133,7 @@ class Acceptance(gpu_faults.House):
                 known[package] = importlib.metadata.version(package)
         when = f"{datetime.now().astimezone():%Y-%m-%d %H:%M}"
         self.row("machine", True, f"{when}, {os.cpu_count()} cores, Python {platform.python_version()}, {known}")
-        for finding in preflight.findings(VllmSettings(model=str(ROOT), extra={"load_format": "dummy"})):
+        for finding in preflight.findings(resolve(VllmSettings(model=str(ROOT), extra={"load_format": "dummy"}))):
             if not finding.what.startswith("model"):
                 self.row(finding.what, not isinstance(finding.found, OcrdError), finding.found)
 

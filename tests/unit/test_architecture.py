@@ -126,7 +126,7 @@ def test_the_engines_do_not_import_each_other() -> None:
     assert engines["engines.cpu"] <= common
     ours = {name for name in engines if name.startswith("engines.vllm.")}
     assert all(engines[name] <= common | ours for name in ours)
-    settings = {"config.vllm", "config.units"}
+    settings = {"config.vllm", "config.units", "config.profile", "config.resolving"}
     assert all(
         {t for t in inner(name) if room(t) == "config"} <= settings for name in engines if "__init__" not in name
     )

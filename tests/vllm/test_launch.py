@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm import process_guard, setup
 from ocrd.engines.vllm.launch_mode import USUAL, LaunchMode
@@ -41,13 +42,15 @@ def test_runner_v2_is_taken_where_it_takes_processors_and_triton_is_there(site: 
     assert setup.runner(VllmSettings()) == "v1", "vLLM for the CPU has the interface, but no Triton"
     (site / "triton").mkdir()
     assert setup.runner(VllmSettings()) == "v2"
-    assert setup.engine_arguments(VllmSettings(), "0.33.0")["logits_processors"] == [setup.NGRAM_PROCESSORS["v2"]]
+    assert setup.engine_arguments(resolve(VllmSettings()), "0.33.0")["logits_processors"] == [
+        setup.NGRAM_PROCESSORS["v2"]
+    ]
 
 
 @pytest.mark.parametrize("runner", ["v1", "v2"])
 def test_an_owner_may_name_the_runner(runner: Any, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    settings = VllmSettings(runner=runner)
+    settings = resolve(VllmSettings(runner=runner))
     home = process_guard.Home(site)
     home.folder.mkdir()
     setup.set_environment(settings, home)
@@ -75,9 +78,9 @@ def test_what_failed_is_left_out_and_one_thing_after_the_other(messages: str, wa
 
 
 def test_a_slower_way_is_told_to_vllm() -> None:
-    usual = setup.engine_arguments(VllmSettings(), "0.33.0")
-    plain = setup.engine_arguments(VllmSettings(), "0.33.0", LaunchMode(tower_kernel=False))
-    eager = setup.engine_arguments(VllmSettings(), "0.33.0", LaunchMode(graphs=False))
+    usual = setup.engine_arguments(resolve(VllmSettings()), "0.33.0")
+    plain = setup.engine_arguments(resolve(VllmSettings()), "0.33.0", LaunchMode(tower_kernel=False))
+    eager = setup.engine_arguments(resolve(VllmSettings()), "0.33.0", LaunchMode(graphs=False))
     assert "additional_config" not in usual
     assert plain["additional_config"] == {setup.PLAIN_TOWERS: True}
     assert eager["enforce_eager"]

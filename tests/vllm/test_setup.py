@@ -9,6 +9,7 @@ import pytest
 from mounts import why_not_private
 from pydantic import ValidationError
 
+from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm import setup
 from ocrd.errors import ConfigError, EngineError, OcrdError
@@ -53,8 +54,8 @@ def test_caches_that_are_on_are_refused() -> None:
 
 
 def test_old_vllm_gets_the_head_size_that_it_would_take_for_zero() -> None:
-    assert "hf_overrides" in setup.engine_arguments(VllmSettings(), "0.24.0")
-    assert "hf_overrides" not in setup.engine_arguments(VllmSettings(), "0.32.0")
+    assert "hf_overrides" in setup.engine_arguments(resolve(VllmSettings()), "0.24.0")
+    assert "hf_overrides" not in setup.engine_arguments(resolve(VllmSettings()), "0.32.0")
 
 
 def test_a_missing_model_says_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ocrd.config.vllm import VllmSettings
+from ocrd.config.resolving import ResolvedSettings
 from ocrd.engines.probe_page import TEST_TEXT, test_page
-from ocrd.engines.vllm import deepseek, ngram, process_guard, setup
+from ocrd.engines.vllm import deepseek, ngram, process_guard, prompts, setup
 from ocrd.engines.vllm.core_supervisor import CoreDied
 from ocrd.engines.vllm.inputs import Inputs
 from ocrd.errors import EngineError, PageError
@@ -30,6 +30,9 @@ TEST_PAGE_SIZE = PixelSize(640, 454)
 TEST_TOKENS = 64
 """Enough for the text of the test page, and few for a model that doesn't stop."""
 
+PROMPTS = 64
+"""Prompts whose tokens are kept: the settings' two, and those of companions."""
+
 CLOSE_SECONDS = 5
 """How long EngineCore may take to end itself before it is killed."""
 
@@ -45,7 +48,7 @@ class Builder(Protocol):
 class VllmCore:
     """One life of vLLM. See `core_supervisor.Core`."""
 
-    def __init__(self, llm: Any, settings: VllmSettings, home: process_guard.Home, in_builder: Builder) -> None:  # noqa: ANN401
+    def __init__(self, llm: Any, settings: ResolvedSettings, home: process_guard.Home, in_builder: Builder) -> None:  # noqa: ANN401
         """Take a running `AsyncLLM`."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -56,14 +59,18 @@ class VllmCore:
         self._loop = asyncio.get_running_loop()
         self._killed = False
         self._names = itertools.count()
-        self._tokenizer = llm.get_tokenizer()
-        self._bos = self._tokenizer.bos_token_id
         self._settings = settings
-        self._inputs = Inputs(llm, settings.tile)
+        self._profile = settings.profile
+        self._tokens = functools.lru_cache(PROMPTS)(
+            functools.partial(prompts.tokens, llm.get_tokenizer(), settings.profile)
+        )
+        self._inputs = Inputs(llm, settings.profile.image.tile)
         self._sampling = functools.partial(
             SamplingParams,
             temperature=settings.temperature,
-            skip_special_tokens=False,  # <td>, <|ref|> and <|det|> are the markup
+            top_p=self._profile.top_p,
+            stop=list(self._profile.stop),
+            skip_special_tokens=not self._profile.keep_special_tokens,
             output_kind=RequestOutputKind.CUMULATIVE,
         )
         self._pooled = hasattr(llm.input_processor, "process_inputs_async")
@@ -83,7 +90,8 @@ class VllmCore:
         """
         (settings, *_) = await self._llm.collective_rpc("ocrd_settings")
         facts = setup.check_settings(settings)
-        if self._settings.views == "workers":
+        first = self._tokens(self._settings.prompt)[0]
+        if self._profile.worker_views and self._settings.views == "workers":
             facts += (await self._agree(),)
         (graphs, *_) = await self._llm.collective_rpc("ocrd_check_graphs")
         facts += (graphs,)
@@ -95,9 +103,9 @@ class VllmCore:
                 f"The engine started, but could not read its test page: {error}",
                 "See the engine's messages above for the cause.",
             ) from error
-        if output.prompt_token_ids[0] != self._bos:
+        if output.prompt_token_ids[0] != first:
             raise EngineError(
-                f"The prompt reaches the model with token {output.prompt_token_ids[0]} first, not BOS ({self._bos}).",
+                f"The prompt reaches the model with token {output.prompt_token_ids[0]} first, not {first}.",
                 "Install a version of vLLM that ocrd was tested with, and report this.",
             )
         text = output.outputs[0].text
@@ -108,7 +116,7 @@ class VllmCore:
 
     async def _agree(self) -> str:
         """Take views from the render workers from now on, if they are the same as upstream's. Returns it in words."""
-        tile, prompt = self._settings.tile, self._tokens(self._settings.prompt)
+        tile, prompt = self._profile.image.tile, self._tokens(self._settings.prompt)
         try:
             (table, *_) = await self._llm.collective_rpc("ocrd_take_levels")
             for sheet in (test_page(lambda *_: TEST_PAGE_SIZE), test_page(lambda *_: PixelSize(2 * tile, 3 * tile))):
@@ -142,19 +150,18 @@ class VllmCore:
     def _params(self, approach: Approach, max_tokens: int | None = None) -> Any:  # noqa: ANN401 - vLLM's type
         """Make the sampling parameters: the settings', but for what the approach wants otherwise."""
         settings = self._settings
+        bans = {
+            "ngram_size": _or(approach.ngram_size, settings.ngram_size),
+            "window_size": _or(approach.window_size, settings.window_size),
+            "whitelist_token_ids": list(settings.whitelist_token_ids),
+        }
         return self._sampling(
             max_tokens=_or(max_tokens, settings.max_tokens),
             temperature=_or(approach.temperature, settings.temperature),
-            extra_args={
-                "ngram_size": _or(approach.ngram_size, settings.ngram_size),
-                "window_size": _or(approach.window_size, settings.window_size),
-                "whitelist_token_ids": list(settings.whitelist_token_ids),
-            },
+            extra_args={name: value for name, value in bans.items() if value is not None}
+            if bans["ngram_size"]
+            else None,
         )
-
-    def _tokens(self, prompt: str) -> tuple[int, ...]:
-        """Put BOS first by hand: tokenizers of transformers 5 no longer do it by themselves."""
-        return (self._bos, *self._tokenizer.encode(prompt, add_special_tokens=False))
 
     async def _generate(
         self,
@@ -190,10 +197,16 @@ class VllmCore:
             views = await asyncio.to_thread(_views, _image(page), self.views)
         if views is not None:
             return await self._inputs.of_views(prompt, page.size.width, page.size.height, views)
-        image = await asyncio.to_thread(lambda: deepseek.survivable(_image(page), tile=self._settings.tile))
+        image = await asyncio.to_thread(self._whole, page)
         if self._pooled:  # 0.24 makes tensors of a raw prompt on the event loop, newer ones in the renderer's threads
             return {"prompt_token_ids": list(prompt), "multi_modal_data": {"image": image}}
         return await self._inputs.upstream(prompt, image)
+
+    def _whole(self, page: PageImage) -> "Image":
+        """Return the image for vLLM to process. Raises PageError for one that would end it."""
+        image = _image(page)
+        rule = self._profile.image
+        return deepseek.survivable(image, tile=rule.tile) if rule.scheme == "deepseek" else image
 
     async def sleep(self) -> None:
         """Park the weights in the host's memory (`AsyncLLM.sleep`, level 1)."""

@@ -11,6 +11,7 @@ tile is seen as the overview alone.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ocrd.engines.vllm import tiling
 from ocrd.errors import PageError
 from ocrd.model import PixelSize
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 OVERVIEW = 1024
 """Edge of the overview, pixels."""
+
+PATCH = 64
+"""Edge of what becomes one token, pixels."""
 
 FEWEST_TILES, MOST_TILES = 2, 6
 SHARPEST = 300 / 72
@@ -33,10 +37,7 @@ NEUTRAL = 0.25
 """How near to GREY, in levels, the mean of a view may lie before it counts as able to vanish. Rounding to bfloat16
 moves a level by at most half a part in 256, so the mean of a view by at most a quarter of a level."""
 
-GRIDS = sorted(
-    ((wide, high) for wide in range(1, 7) for high in range(1, 7) if FEWEST_TILES <= wide * high <= MOST_TILES),
-    key=lambda grid: -grid[0] * grid[1],
-)
+GRIDS = tiling.grids(FEWEST_TILES, MOST_TILES)
 """The grids of tiles, those with the most tiles first."""
 
 
@@ -74,12 +75,20 @@ def tiles_seen(width: int, height: int, *, tile: int = 640) -> tuple[int, int]:
     """
     if max(width, height) <= tile:
         return 1, 1
-    chosen, nearest = (1, 1), float("inf")
-    for grid in reversed(GRIDS):
-        distance = abs(width / height - grid[0] / grid[1])
-        if distance < nearest or (distance == nearest and width * height > 0.5 * tile * tile * grid[0] * grid[1]):
-            chosen, nearest = grid, distance
-    return chosen
+    return tiling.nearest(width, height, tile, GRIDS)
+
+
+def image_tokens(width: int, height: int, *, tile: int) -> int:
+    """Return how many tokens an image of so many pixels takes (`get_num_image_tokens` of the models in vLLM).
+
+    A patch of 64 x 64 pixels is a token. DeepSeek-OCR, with tiles of 640 pixels, ends each row with one more; after the
+    overview comes a separator.
+    """
+    wide, high = tiles_seen(width, height, tile=tile)
+    ends = int(tile == Views.tile)
+    edge, patches = OVERVIEW // PATCH, tile // PATCH
+    tiles = high * patches * (wide * patches + ends) if wide * high > 1 else 0
+    return edge * (edge + ends) + 1 + tiles
 
 
 def survivable(image: "Image", *, tile: int = 640) -> "Image":

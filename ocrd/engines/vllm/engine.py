@@ -1,4 +1,4 @@
-"""The resident engine: DeepSeek-OCR in vLLM's `AsyncLLM`, its caches off, built once and kept.
+"""The resident engine: a model in vLLM's `AsyncLLM`, as its profile says, its caches off, built once and kept.
 
 Importing this module is cheap: vLLM comes in when an engine is started, through `setup`. `replica` is one engine with a
 process of its own, of which a large card gets two (`card_sharing`, `mps`); `core` is one life of it.
@@ -17,9 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from ocrd.config import profile as profiles
+from ocrd.config.profile import Profile
+from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import Engine, EngineInfo, Finding
-from ocrd.engines.vllm import card_sharing, deepseek, model_fetch, mps, preflight, process_guard, setup
+from ocrd.engines.vllm import card_sharing, deepseek, image_size, model_fetch, mps, preflight, process_guard, setup
 from ocrd.engines.vllm.card_sharing import Sharing
 from ocrd.engines.vllm.gpu_memory import Card
 from ocrd.engines.vllm.replica import Means, Replica
@@ -41,11 +44,15 @@ def physical_memory() -> int:
 
 
 class VllmEngine(Engine):
-    """Reads pages with DeepSeek-OCR on this machine's GPU. See `ocrd.engines.base.Engine`."""
+    """Reads pages with a model on this machine's GPU. See `ocrd.engines.base.Engine`."""
 
-    def __init__(self, settings: VllmSettings, folder: Path | None = None) -> None:
-        """Take the settings, and where daemons keep the records of their engines, if not in the usual place."""
-        self._settings = settings
+    def __init__(self, settings: VllmSettings, folder: Path | None = None, profile: Profile | None = None) -> None:
+        """Take the settings, where daemons keep the records of their engines, if not in the usual place, and the model.
+
+        Without a profile that is the default one. Raises ConfigError for settings that don't fit it.
+        """
+        self._settings = resolve(settings, profile)
+        self._profile = self._settings.profile
         self._folder = folder or process_guard.default_folder()
         self.replicas: list[Replica] = []
         """The engines that read, or are started; at least one once this is started."""
@@ -65,7 +72,8 @@ class VllmEngine(Engine):
         if self._info is None:
             raise RuntimeError("the engine is not started")
         facts = self.replicas[0].facts if self.replicas else ()
-        return replace(self._info, facts=(*facts, *self._facts_of_sharing()))
+        named = () if self._profile.name == profiles.DEFAULT else (f"profile {self._profile.name}",)
+        return replace(self._info, facts=(*named, *facts, *self._facts_of_sharing()))
 
     def _facts_of_sharing(self) -> Iterable[str]:
         if self._sharing.engines > 1:
@@ -81,7 +89,9 @@ class VllmEngine(Engine):
     @property
     def page_size(self) -> PageSizer:
         """Exactly the pixels that the model sees."""
-        return functools.partial(deepseek.page_size, tile=self._settings.tile)
+        if self._profile.image.scheme == "deepseek":
+            return functools.partial(deepseek.page_size, tile=self._profile.image.tile)
+        return functools.partial(image_size.page_size, rule=self._profile.image)
 
     @property
     def prepare(self) -> deepseek.Views | None:
@@ -92,7 +102,7 @@ class VllmEngine(Engine):
     def rungs(self) -> dict[Rung, Approach]:
         """Every way; the other prompt only where it is another one."""
         rungs = {Rung.WARM: WARM, Rung.HALVES: DEFAULT_APPROACH}
-        if self._settings.other_prompt != self._settings.prompt:
+        if self._settings.other_prompt not in ("", self._settings.prompt):
             rungs[Rung.PROMPT] = Approach(prompt=self._settings.other_prompt)
         return rungs
 
@@ -123,12 +133,15 @@ class VllmEngine(Engine):
 
         Where two are to share the card, this returns with the first; the other joins it.
         """
-        version = setup.check_version()
+        version = setup.check_version(self._profile)
         cards = await asyncio.to_thread(preflight.require_card, self._settings)
         process_guard.Home(self._folder).open()
         await self._share(cards)
         self._card.watch()
         model = await self._in_builder(lambda: setup.locate(self._settings.model, self._settings.revision))
+        await self._in_builder(lambda: setup.check_architecture(self._settings))
+        if self._profile.restriction and self._settings.model == self._profile.model:
+            log.warning("the licence of %s restricts its use: %s", self._profile.model, self._profile.restriction)
         await model_fetch.fetch(self._settings.model, self._settings.revision, self._progress)
         self._info = EngineInfo("vllm", model, version, setup.fingerprint(self._settings, model, version))
         share = {"gpu_memory_utilization": self._settings.gpu_memory_utilization / self._sharing.engines}

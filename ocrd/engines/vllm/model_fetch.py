@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrd import display
-from ocrd.engines.vllm.setup import cause
+from ocrd.engines.vllm.setup import cause, is_folder
 from ocrd.engines.vllm.start_progress import StartProgress
 from ocrd.errors import EngineError
 
@@ -30,7 +30,7 @@ def missing(model: str, revision: str | None) -> dict[str, int]:
 
     Nothing is missing of a local folder, nor of what can't be asked about: then vLLM's own message tells the fault.
     """
-    if _is_folder(model):
+    if is_folder(model):
         return {}
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -139,10 +139,6 @@ def _held(model: str) -> int:
         except FileNotFoundError:
             continue
     return held
-
-
-def _is_folder(model: str) -> bool:
-    return Path(model).expanduser().is_dir() or model.startswith(("/", ".", "~"))
 
 
 class _Retries(logging.Handler):

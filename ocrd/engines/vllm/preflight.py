@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from ocrd.config.resolving import ResolvedSettings
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import Finding
 from ocrd.engines.vllm import card_sharing, gpu_memory, model_fetch, setup
@@ -34,10 +35,10 @@ NO_GPU = "No GPU can be used"
 WITHOUT = "or set engine.kind: cpu, which needs none"
 
 
-def findings(settings: VllmSettings) -> Iterator[Finding]:
+def findings(settings: ResolvedSettings) -> Iterator[Finding]:
     """Look at one thing after the other; what can't be known is left out."""
     try:
-        version = setup.check_version()
+        version = setup.check_version(settings.profile)
     except OcrdError as error:
         version = None
         yield Finding("vLLM", error)
@@ -46,6 +47,7 @@ def findings(settings: VllmSettings) -> Iterator[Finding]:
     if version:
         yield _versions(version)
         yield _model(settings)
+    yield _licence(settings)
 
 
 def require_card(settings: VllmSettings) -> list[int]:
@@ -214,10 +216,11 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _model(settings: VllmSettings) -> Finding:
+def _model(settings: ResolvedSettings) -> Finding:
     what = f"model {settings.model}"
     try:
         setup.locate(settings.model, settings.revision)
+        setup.check_architecture(settings)
         missing = model_fetch.missing(settings.model, settings.revision)
         free = shutil.disk_usage(model_fetch.nearest_folder()).free
     except OcrdError as error:
@@ -228,3 +231,11 @@ def _model(settings: VllmSettings) -> Finding:
     if free < size:
         return Finding(what, model_fetch.no_room(settings.model, size, free))
     return Finding(what, f"is fetched at the start: {size / 1e9:.1f} GB, and {free / 1e9:.0f} GB are free")
+
+
+def _licence(settings: ResolvedSettings) -> Finding:
+    profile = settings.profile
+    if settings.model != profile.model:
+        return Finding(f"licence of {settings.model}", f"not known to the profile {profile.name}; its maker says it")
+    restriction = f". RESTRICTED: {profile.restriction}" if profile.restriction else ""
+    return Finding(f"licence of {profile.model}", profile.licence + restriction)

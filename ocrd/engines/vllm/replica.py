@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ocrd.config.vllm import VllmSettings
+from ocrd.config.resolving import ResolvedSettings
 from ocrd.engines.vllm import deepseek, process_guard, setup
 from ocrd.engines.vllm.core import Builder, VllmCore
 from ocrd.engines.vllm.core_supervisor import CoreSupervisor, Rest
@@ -44,7 +44,7 @@ class Means:
 class Replica:
     """An engine of its own, in a process of its own. It outlives that process: see `core_supervisor`."""
 
-    def __init__(self, settings: VllmSettings, home: process_guard.Home, means: Means) -> None:
+    def __init__(self, settings: ResolvedSettings, home: process_guard.Home, means: Means) -> None:
         """Take the settings of this engine alone: its share of the card's memory is among them."""
         self.home = home
         self.pages = 0

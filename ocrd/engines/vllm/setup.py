@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from ocrd.concurrency import own_code
+from ocrd.config import profile as profiles
+from ocrd.config.profile import Profile
+from ocrd.config.resolving import ResolvedSettings, shipped
 from ocrd.config.vllm import VllmSettings
 from ocrd.display import pip
 from ocrd.engines.vllm import deepseek, process_guard
@@ -52,9 +55,6 @@ nothing (each report passes through this process's event loop)."""
 PLAIN_TOWERS = "ocrd_plain_towers"
 """In vLLM's `additional_config`: the vision towers are to do without vLLM's own kernel (see `launch_mode`)."""
 
-TILES = {"DeepseekOCRForCausalLM": 640, "DeepseekOCR2ForCausalLM": 768}
-"""Edge of the tiles in pixels, by the model's architecture."""
-
 VISION_GRAPHS: dict[str, Any] = {
     "cudagraph_mm_encoder": True,
     "encoder_cudagraph_max_vision_items_per_batch": 1,
@@ -77,6 +77,13 @@ TEXT_SETTINGS = {
     "extra",
 }
 """The settings that a text depends on; the others only decide how fast it comes."""
+
+TEXT_PROFILE = {"chat", "chat_options", "image_token", "top_p", "stop", "keep_special_tokens", "dialect"} | {
+    "image",
+    "environment",
+    "arguments",
+}
+"""What of a profile a text depends on, beside what is among the settings."""
 
 
 class StartError(EngineError):
@@ -136,7 +143,7 @@ _FULL = 1 << 20
 """Bytes left of what passes for full."""
 
 
-def construct(settings: VllmSettings, home: process_guard.Home, version: str, mode: LaunchMode = USUAL) -> Any:  # noqa: ANN401 - an AsyncLLM
+def construct(settings: ResolvedSettings, home: process_guard.Home, version: str, mode: LaunchMode = USUAL) -> Any:  # noqa: ANN401 - an AsyncLLM
     """Build an `AsyncLLM`. Blocks for as long as that takes. Raises ConfigError or EngineError."""
     try:
         own_code.check()
@@ -161,7 +168,6 @@ def construct(settings: VllmSettings, home: process_guard.Home, version: str, mo
             f"vLLM {version} does not accept the settings of engine.vllm: {cause(error)}.",
             "Correct engine.vllm in the configuration; `extra` may only hold arguments of this version.",
         ) from error
-    check_tile(settings, config.model_config.architectures)
     try:
         return AsyncLLM(vllm_config=config, executor_class=tied_executor(config), log_stats=False, log_requests=False)
     except Exception as error:  # noqa: BLE001 - whatever it is, vLLM did not start
@@ -169,7 +175,7 @@ def construct(settings: VllmSettings, home: process_guard.Home, version: str, mo
         explain_failed_start(error, home.messages())
 
 
-def engine_arguments(settings: VllmSettings, version: str, mode: LaunchMode = USUAL) -> dict[str, Any]:
+def engine_arguments(settings: ResolvedSettings, version: str, mode: LaunchMode = USUAL) -> dict[str, Any]:
     """Return the arguments for vLLM's `AsyncEngineArgs` (vllm/engine/arg_utils.py)."""
     arguments: dict[str, Any] = {
         "model": settings.model,
@@ -183,6 +189,7 @@ def engine_arguments(settings: VllmSettings, version: str, mode: LaunchMode = US
         "kv_cache_dtype": settings.kv_cache_dtype,
         "enable_sleep_mode": settings.idle.do == "sleep",
         "disable_log_stats": True,
+        **settings.profile.arguments,
         **settings.extra,
         "enable_prefix_caching": False,
         "mm_processor_cache_gb": 0,
@@ -193,11 +200,11 @@ def engine_arguments(settings: VllmSettings, version: str, mode: LaunchMode = US
     }
     if not mode.graphs:
         arguments["enforce_eager"] = True
-    elif settings.vision_graphs:
+    elif settings.vision_graphs and settings.profile.tower_graphs:
         arguments["compilation_config"] = VISION_GRAPHS | dict(settings.extra.get("compilation_config", {}))
     if not mode.tower_kernel:  # reaches the workers by this way
         arguments["additional_config"] = {PLAIN_TOWERS: True, **settings.extra.get("additional_config", {})}
-    if _release(version) == OLDEST:
+    if _release(version) == OLDEST and settings.profile.image.scheme == "deepseek":
         arguments.setdefault("hf_overrides", deepseek.with_head_dim)
     return arguments
 
@@ -213,17 +220,6 @@ def runner(settings: VllmSettings) -> Literal["v1", "v2"]:
     folders = (vllm and vllm.submodule_search_locations) or ()
     takes_ours = any(Path(folder, V2_INTERFACE).exists() for folder in folders)
     return "v2" if takes_ours and importlib.util.find_spec("triton") else "v1"
-
-
-def check_tile(settings: VllmSettings, architectures: list[str]) -> None:
-    """Refuse a tile that is not the model's. Raises ConfigError."""
-    for name in architectures:
-        tile = TILES.get(name, settings.tile)
-        if tile != settings.tile:
-            raise ConfigError(
-                f"{settings.model} sees tiles of {tile} pixels, and engine.vllm.tile is {settings.tile}.",
-                f"Set engine.vllm.tile to {tile}.",
-            )
 
 
 def check_settings(settings: dict[str, Any]) -> tuple[str, ...]:
@@ -244,8 +240,8 @@ def is_cpu_build() -> bool:
     return False
 
 
-def check_version() -> str:
-    """Return the installed version of vLLM, or raise ConfigError for none or one that can't work."""
+def check_version(profile: Profile | None = None) -> str:
+    """Return the installed version of vLLM; raise ConfigError for none, or one that can't work or lacks the model."""
     version = _installed()
     if version is None:
         raise ConfigError("vLLM is not installed.", f"Install it: {install()}, or set engine.kind to another engine.")
@@ -253,6 +249,11 @@ def check_version() -> str:
         raise ConfigError(
             f"vLLM {version} is installed, and ocrd works with 0.{OLDEST[1]} to 0.{NEWEST[1]}.",
             f"Install a version that it works with: {install()}.",
+        )
+    if profile and _release(version) < _release(profile.least_vllm):
+        raise ConfigError(
+            f"vLLM {version} is installed, and the profile {profile.name} needs {profile.least_vllm} or newer.",
+            f"Install a newer one: {install(profile.least_vllm)}.",
         )
     return version
 
@@ -272,15 +273,16 @@ def _release(version: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def install() -> str:
+def install(least: str = f"0.{OLDEST[1]}") -> str:
     """Return the command that installs a vLLM that ocrd works with."""
-    return pip(f"vllm>=0.{OLDEST[1]},<0.{NEWEST[1] + 1}")
+    return pip(f"vllm>={least},<0.{NEWEST[1] + 1}")
 
 
-def set_environment(settings: VllmSettings, home: process_guard.Home) -> None:
+def set_environment(settings: ResolvedSettings, home: process_guard.Home) -> None:
     """Set what vLLM reads from the environment when it is imported, here and in its processes."""
     config = home.folder / "logging.json"
     config.write_text(json.dumps(_logging(home.log)))
+    os.environ.update(settings.profile.environment)
     os.environ.update(
         VLLM_USE_V2_MODEL_RUNNER=str(int(runner(settings) == "v2")),  # each rejects the other's logits processors
         VLLM_NO_USAGE_STATS="1",
@@ -370,15 +372,48 @@ def locate(model: str, revision: str | None) -> str:
 
     Raises ConfigError for a model that isn't there, EngineError where the network may bring it later.
     """
-    folder = Path(model).expanduser()
-    if folder.is_dir() or model.startswith(("/", ".", "~")):
-        return f"{model}@{_folder_state(folder)}"
+    config = _config_file(model, revision)
+    # A snapshot's folder is named for its commit.
+    return f"{model}@{_folder_state(config.parent) if is_folder(model) else config.parent.name[:12]}"
+
+
+def check_architecture(settings: ResolvedSettings) -> None:
+    """Refuse a model of another class than the profile is for. Raises ConfigError, and as `locate`."""
+    profile = settings.profile
+    config = json.loads(_config_file(settings.model, settings.revision).read_bytes())
+    found = config.get("architectures") or ()
+    if not profile.architectures or set(found) & set(profile.architectures):
+        return
+    fitting = [name for name in profiles.names() if set(shipped(name).architectures) & set(found)]
+    hint = f"{' or '.join(fitting)}, or to " if fitting else ""
+    raise ConfigError(
+        f"The model {settings.model} is a {', '.join(found) or 'model without a class'}, and the profile "
+        f"{profile.name} is for {' or '.join(profile.architectures)}.",
+        f"Set engine.profile to {hint}a file of your own.",
+    )
+
+
+def is_folder(model: str) -> bool:
+    """Whether a model is a local folder, and no name on Hugging Face."""
+    return Path(model).expanduser().is_dir() or model.startswith(("/", ".", "~"))
+
+
+def _config_file(model: str, revision: str | None) -> Path:
+    """Return the model's config.json, fetched where it isn't there. Raises ConfigError or EngineError."""
+    if is_folder(model):
+        folder = Path(model).expanduser()
+        if (folder / "config.json").is_file():
+            return folder / "config.json"
+        raise ConfigError(
+            f"The model folder {folder} holds no config.json.",
+            "Set engine.vllm.model to the folder that `hf download` printed, or to a name on Hugging Face.",
+        )
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     fetch = f"Fetch it where there is a network (`hf download {model}`), or set engine.vllm.model to a local folder."
     try:
-        config = hf_hub_download(model, "config.json", revision=revision)
+        return Path(hf_hub_download(model, "config.json", revision=revision))
     except LocalEntryNotFoundError as error:
         if constants.HF_HUB_OFFLINE:
             what = f"The model {model} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it."
@@ -386,22 +421,18 @@ def locate(model: str, revision: str | None) -> str:
         raise EngineError(f"The model {model} is not on this machine, and can't be fetched now.", fetch) from error
     except (HfHubHTTPError, ValueError) as error:
         raise ConfigError(f"The model {model} can't be fetched: {cause(error)}.", fetch) from error
-    return f"{model}@{Path(config).parent.name[:12]}"  # a snapshot's folder is named for its commit
 
 
 def _folder_state(folder: Path) -> str:
-    if not (folder / "config.json").is_file():
-        raise ConfigError(
-            f"The model folder {folder} holds no config.json.",
-            "Set engine.vllm.model to the folder that `hf download` printed, or to a name on Hugging Face.",
-        )
     listing = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
     return hashlib.sha256(json.dumps(listing).encode() + (folder / "config.json").read_bytes()).hexdigest()[:12]
 
 
-def fingerprint(settings: VllmSettings, model: str, version: str) -> str:
+def fingerprint(settings: ResolvedSettings, model: str, version: str) -> str:
     """Return a digest of all that could change the text of a page: model, prompt, sampling, versions."""
-    exact = {} if settings.kv_cache_dtype == "auto" else {"kv_cache_dtype": settings.kv_cache_dtype}
+    exact: dict[str, Any] = {} if settings.kv_cache_dtype == "auto" else {"kv_cache_dtype": settings.kv_cache_dtype}
+    if settings.profile.name != profiles.DEFAULT:
+        exact["profile"] = settings.profile.model_dump(mode="json", include=TEXT_PROFILE)
     parts = exact | {
         "model": model,
         "vllm": version,

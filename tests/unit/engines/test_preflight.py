@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm import gpu_memory, model_fetch, preflight, setup
 from ocrd.engines.vllm.gpu_memory import CardProperties, Driver, NoAnswer
@@ -122,11 +123,14 @@ def test_a_vllm_for_the_cpu_asks_for_no_card(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_order_is_that_of_setting_a_machine_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "check_version", lambda: "0.33.0")
+    monkeypatch.setattr(setup, "check_version", lambda _profile: "0.33.0")
     monkeypatch.setattr(preflight, "_versions", lambda version: preflight.Finding("versions", version))
     monkeypatch.setattr(preflight, "_model", lambda settings: preflight.Finding("model", settings.model))
-    told = [one.what for one in preflight.findings(VllmSettings())]
-    assert told == ["driver and card", "compute capability and memory", "engines on the card", "versions", "model"]
+    told = [one.what for one in preflight.findings(resolve(VllmSettings()))]
+    assert told == [
+        "driver and card", "compute capability and memory", "engines on the card", "versions", "model",
+        "licence of deepseek-ai/DeepSeek-OCR",
+    ]  # fmt: skip
 
 
 def test_no_room_for_the_model_says_how_much_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:

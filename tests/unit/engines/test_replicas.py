@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ocrd.config.resolving import ResolvedSettings, resolve
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import EngineInfo
 from ocrd.engines.vllm import mps, setup
@@ -59,7 +60,7 @@ class FakeCore:
 class FakeReplica(Replica):
     """The real one over fake cores; `fails` says how often a build fails."""
 
-    def __init__(self, settings: VllmSettings, home: Home, means: Means) -> None:
+    def __init__(self, settings: ResolvedSettings, home: Home, means: Means) -> None:
         super().__init__(settings, home, means)
         self.cores: list[FakeCore] = []
         self.fails = 0
@@ -90,7 +91,7 @@ async def engine_of(tmp_path: Path, count: int) -> VllmEngine:
     means = Means(engine._in_builder, "0.33.0", 1 << 60, progress, engine._prepare_build)
     engine._info = EngineInfo("vllm", "m", "0.33.0", "f")
     engine._sharing = Sharing(count)
-    engine.replicas = [FakeReplica(settings, Home(tmp_path, number), means) for number in range(count)]
+    engine.replicas = [FakeReplica(resolve(settings), Home(tmp_path, number), means) for number in range(count)]
     for one in engine.replicas:
         one.supervisor.pause = _at_once
         await one.start()
@@ -250,5 +251,5 @@ def test_once_mps_has_ended_the_engines_are_built_without_it_and_that_is_said_on
 
 def test_the_number_of_engines_does_not_change_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup.importlib.metadata, "version", lambda _: "1")
-    one, two = (setup.fingerprint(VllmSettings(engines_per_card=count), "m", "0.33.0") for count in (1, 2))
+    one, two = (setup.fingerprint(resolve(VllmSettings(engines_per_card=count)), "m", "0.33.0") for count in (1, 2))
     assert one == two
