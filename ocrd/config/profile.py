@@ -5,12 +5,13 @@ A profile and `engine.vllm` share the names of the settings that both have; `res
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from ocrd.config.units import Section
 from ocrd.config.vllm import VllmSettings, leaves_ours_alone
+from ocrd.markup.dialects import DIALECTS
 
 DEFAULT = "deepseek-ocr"
 
@@ -18,6 +19,11 @@ FOLDER = Path(__file__).with_name("profiles")
 """The profiles that ocrd brings, one file each."""
 
 _ENDINGS = (".yaml", ".yml")
+
+if TYPE_CHECKING:
+    DialectName = str
+else:
+    DialectName = Literal[tuple(DIALECTS)]
 
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
@@ -65,8 +71,10 @@ class Profile(Section):
     image_token: str = Field(
         default="", description="Text that stands for the image; empty: the chat template writes it."
     )
-    keep_special_tokens: bool = Field(default=False, description="Whether special tokens are part of its answers.")
-    dialect: str = Field(description="The markup of its answers.")
+    dialect: DialectName = Field(description=f"The markup of its answers: {', '.join(DIALECTS)}.")
+    other_dialect: DialectName | None = Field(
+        default=None, description="That of its answers to the other prompt; empty: the same."
+    )
     temperature: float = Field(default=0.0, ge=0, description="0: a page always reads the same.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Share of the likeliest tokens that are drawn from.")
     stop: Texts = Field(default=(), description="Texts that end an answer.")

@@ -64,7 +64,7 @@ def test_bos_comes_first_and_the_ngram_processor_bans(running: Running) -> None:
 
     prompt, free = running.run(generate(None))
     _, banned = running.run(generate(3))
-    assert prompt[0] == running.core._bos
+    assert prompt[0] == running.core._llm.get_tokenizer().bos_token_id
     assert len(prompt) == 1 + 273 + len("\nFree OCR.")
     triples = [tuple(banned[i : i + 3]) for i in range(len(banned) - 2)]
     assert len(triples) == len(set(triples))

@@ -17,6 +17,7 @@ from ocrd.engines.vllm import deepseek, ngram, process_guard, prompts, setup
 from ocrd.engines.vllm.core_supervisor import CoreDied
 from ocrd.engines.vllm.inputs import Inputs
 from ocrd.errors import EngineError, PageError
+from ocrd.markup import dialects
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PixelSize, Reading
 
 if TYPE_CHECKING:
@@ -70,7 +71,6 @@ class VllmCore:
             temperature=settings.temperature,
             top_p=self._profile.top_p,
             stop=list(self._profile.stop),
-            skip_special_tokens=not self._profile.keep_special_tokens,
             output_kind=RequestOutputKind.CUMULATIVE,
         )
         self._pooled = hasattr(llm.input_processor, "process_inputs_async")
@@ -143,9 +143,17 @@ class VllmCore:
                 "See the engine's messages in the log, and try this document again.",
             )
         seconds = self._loop.time() - began
-        asked = ngram.limits(params)
-        bans = ngram.bans(output.token_ids, asked) if asked else 0
-        return Reading(page.index, output.text, str(output.finish_reason), len(output.token_ids), seconds, bans=bans)
+        limits = ngram.limits(params)
+        bans = ngram.bans(output.token_ids, limits) if limits else 0
+        text, missed = dialects.normalise(output.text, self._dialect(approach), page.size)
+        tokens = len(output.token_ids)
+        return Reading(page.index, text, str(output.finish_reason), tokens, seconds, bans=bans, missed_dialect=missed)
+
+    def _dialect(self, approach: Approach) -> str:
+        """Return the name of the dialect in which the model answers what this approach asks."""
+        asked = approach.prompt or self._settings.prompt
+        other = self._profile.other_dialect if asked == self._profile.other_prompt else None
+        return other or self._profile.dialect
 
     def _params(self, approach: Approach, max_tokens: int | None = None) -> Any:  # noqa: ANN401 - vLLM's type
         """Make the sampling parameters: the settings', but for what the approach wants otherwise."""
@@ -158,6 +166,7 @@ class VllmCore:
         return self._sampling(
             max_tokens=_or(max_tokens, settings.max_tokens),
             temperature=_or(approach.temperature, settings.temperature),
+            skip_special_tokens=not dialects.DIALECTS[self._dialect(approach)].special_tokens,
             extra_args={name: value for name, value in bans.items() if value is not None}
             if bans["ngram_size"]
             else None,

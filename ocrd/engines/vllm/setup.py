@@ -78,8 +78,7 @@ TEXT_SETTINGS = {
 }
 """The settings that a text depends on; the others only decide how fast it comes."""
 
-TEXT_PROFILE = {"chat", "chat_options", "image_token", "top_p", "stop", "keep_special_tokens", "dialect"} | {
-    "image",
+TEXT_PROFILE = {"chat", "chat_options", "image_token", "top_p", "stop", "dialect", "other_dialect", "image"} | {
     "environment",
     "arguments",
 }
