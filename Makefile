@@ -53,6 +53,7 @@ test-all: export OCRD_CRASH_RUNS = 300
 test-all: export OCRD_FEATURE_SECONDS = 900
 test-all: export OCRD_KILL_SECONDS = 240
 test-all: export OCRD_LOAD_FILES = 20000
+test-all: export OCRD_PROFILES = 0
 test-all: export OCRD_QUALITY_COUNT = 24
 test-all: export OCRD_EXAMPLES = 200
 test-all: export OCRD_BULKHEAD_HANGS = 0

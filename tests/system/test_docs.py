@@ -21,7 +21,8 @@ from prometheus_client import generate_latest
 
 from ocrd import errors
 from ocrd.cli import app
-from ocrd.config import example, loader
+from ocrd.config import example, loader, resolving
+from ocrd.config.profile import Profile
 from ocrd.config.schema import Options, Watch
 from ocrd.model import Verdict
 from ocrd.telemetry.metrics import Metrics
@@ -246,15 +247,15 @@ def unknown(command: Any, words: list[str]) -> list[str]:
 # -- examples ---------------------------------------------------------------------------------------------------------
 
 
-def block(page: str, language: str) -> str:
-    """Take the first block of a language from a page."""
-    return next(text for kind, text in blocks(ROOT / "docs" / page) if kind == language)
+def block(page: str, language: str, holding: str = "") -> str:
+    """Take the first block of a language from a page that holds a text."""
+    return next(text for kind, text in blocks(ROOT / "docs" / page) if kind == language and holding in text)
 
 
 def test_the_engine_of_ones_own_reads_as_it_stands_on_the_page(tmp_path: Path, make_pdf: Callable[..., Path]) -> None:
     (tmp_path / "my_engine.py").write_text(block("engines.md", "python"))
     (tmp_path / "ocrd.yaml").write_text(
-        block("engines.md", "yaml")
+        block("engines.md", "yaml", "my_engine")
         + "watches:\n- {name: scans, inbox: inbox, outbox: outbox, archive: archive, error: error}\n"
     )
     program = tmp_path / "bin/tesseract"
@@ -283,13 +284,16 @@ def test_the_engine_of_ones_own_reads_as_it_stands_on_the_page(tmp_path: Path, m
     assert "engine: my_engine:create" in text
 
 
-def test_each_piece_of_configuration_is_one_that_ocrd_takes() -> None:
+def test_each_piece_of_configuration_is_one_that_ocrd_takes(tmp_path: Path) -> None:
     pieces = [text for page in PAGES for language, text in blocks(page) if language == "yaml"]
     for text in pieces:
         given = yaml.safe_load(text)
         watch: dict[str, Any] = {"name": "scans"} | {role: role for role in ("inbox", "outbox", "archive", "error")}
         if given.keys() <= Options.model_fields.keys():
             loader.parse_options(text, Path("letter.pdf.ocrd.yaml"))
+        elif given.keys() <= Profile.model_fields.keys():
+            (tmp_path / "profile.yaml").write_text(text)
+            assert resolving.find(str(tmp_path / "profile.yaml")).model
         elif given.keys() <= Watch.model_fields.keys():
             loader.parse(yaml.safe_dump({"watches": [watch | given]}), Path("/ocrd.yaml"))
         else:

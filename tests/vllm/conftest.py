@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from tiny_model import make
 
+from ocrd.config.profile import Profile
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm.engine import VllmEngine
 from ocrd.model import PageImage, PixelSize
@@ -52,9 +53,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> VllmSettings:
 class Running:
     """An engine with the event loop that it belongs to."""
 
-    def __init__(self, settings: VllmSettings, folder: Path) -> None:
+    def __init__(self, settings: VllmSettings, folder: Path, profile: Profile | None = None) -> None:
         self._runner = asyncio.Runner()
-        self.engine = VllmEngine(settings, folder)
+        self.engine = VllmEngine(settings, folder, profile)
         self.run(self.engine.start())
 
     def run(self, work: Awaitable[Any]) -> Any:

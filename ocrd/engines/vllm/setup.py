@@ -392,6 +392,11 @@ def check_architecture(settings: ResolvedSettings) -> None:
     )
 
 
+def runs_its_code(settings: ResolvedSettings) -> bool:
+    """Whether Python code that comes with the model is run."""
+    return bool((settings.profile.arguments | settings.extra).get("trust_remote_code"))
+
+
 def is_folder(model: str) -> bool:
     """Whether a model is a local folder, and no name on Hugging Face."""
     return Path(model).expanduser().is_dir() or model.startswith(("/", ".", "~"))

@@ -62,6 +62,19 @@ def licence(profile: str, **settings: str) -> Finding:
     return preflight._licence(resolve(VllmSettings(**settings), shipped(profile)))
 
 
+def test_it_is_said_where_code_that_comes_with_the_model_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "_installed", lambda: None)
+    monkeypatch.setattr(setup, "is_cpu_build", lambda: True)
+    told = {
+        name: any(
+            "comes with the model" in str(one.found) for one in preflight.findings(resolve(VllmSettings(), known))
+        )
+        for name in ("deepseek-ocr", "dots-mocr")
+        for known in [shipped(name)]
+    }
+    assert told == {"deepseek-ocr": False, "dots-mocr": True}
+
+
 def test_the_licence_of_the_model_is_said_and_a_restricted_one_clearly() -> None:
     assert licence("deepseek-ocr") == Finding("licence of deepseek-ai/DeepSeek-OCR", "MIT")
     assert "RESTRICTED: free for research" in str(licence("chandra-2").found)
