@@ -78,7 +78,15 @@ TEXT_SETTINGS = {
 }
 """The settings that a text depends on; the others only decide how fast it comes."""
 
-TEXT_PROFILE = {"chat", "chat_options", "image_token", "top_p", "stop", "dialect", "other_dialect", "image"} | {
+TEXT_PROFILE = {
+    "chat",
+    "chat_options",
+    "image_token",
+    "top_p",
+    "stop",
+    "dialect",
+    "other_dialect",
+    "image",
     "environment",
     "arguments",
 }
@@ -379,8 +387,11 @@ def locate(model: str, revision: str | None) -> str:
 def check_architecture(settings: ResolvedSettings) -> None:
     """Refuse a model of another class than the profile is for. Raises ConfigError, and as `locate`."""
     profile = settings.profile
-    config = json.loads(_config_file(settings.model, settings.revision).read_bytes())
-    found = config.get("architectures") or ()
+    file = _config_file(settings.model, settings.revision)
+    try:
+        found = [str(one) for one in json.loads(file.read_bytes()).get("architectures") or ()]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(f"The model's {file} is not what it should be: {error}.", "Fetch the model again.") from error
     if not profile.architectures or set(found) & set(profile.architectures):
         return
     fitting = [name for name in profiles.names() if set(shipped(name).architectures) & set(found)]
@@ -435,8 +446,9 @@ def _folder_state(folder: Path) -> str:
 def fingerprint(settings: ResolvedSettings, model: str, version: str) -> str:
     """Return a digest of all that could change the text of a page: model, prompt, sampling, versions."""
     exact: dict[str, Any] = {} if settings.kv_cache_dtype == "auto" else {"kv_cache_dtype": settings.kv_cache_dtype}
-    if settings.profile.name != profiles.DEFAULT:
-        exact["profile"] = settings.profile.model_dump(mode="json", include=TEXT_PROFILE)
+    profile, usual = (one.model_dump(mode="json", include=TEXT_PROFILE) for one in (settings.profile, shipped()))
+    if profile != usual:  # pages that were read before there were profiles are kept
+        exact["profile"] = profile
     parts = exact | {
         "model": model,
         "vllm": version,

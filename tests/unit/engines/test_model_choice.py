@@ -34,6 +34,14 @@ def test_another_class_is_refused_and_the_profiles_that_fit_are_named(tmp_path: 
     assert refused.value.remedy == "Set engine.profile to a file of your own."
 
 
+def test_a_config_of_a_model_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    settings = of_class(tmp_path, "DeepseekOCRForCausalLM")
+    for damaged in ('{"archi', "[]", '{"architectures": 7}'):
+        (tmp_path / "config.json").write_text(damaged)
+        with pytest.raises(ConfigError, match=r"config\.json is not what it should be"):
+            setup.check_architecture(settings)
+
+
 def test_a_vllm_too_old_for_the_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "_installed", lambda: "0.24.0")
     assert setup.check_version(shipped("deepseek-ocr")) == "0.24.0"
@@ -53,7 +61,7 @@ def test_another_profile_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch)
     known = {
         setup.fingerprint(resolve(VllmSettings(), chosen), "m", "0.33.0")
         for name in ("deepseek-ocr", "lighton-ocr-2", "ovis-ocr-2")
-        for chosen in (shipped(name), shipped(name).model_copy(update={"name": f"{name}-own", "top_p": 0.5}))
+        for chosen in (shipped(name), shipped(name).model_copy(update={"top_p": 0.5}))
     }
     assert len(known) == 6
 
