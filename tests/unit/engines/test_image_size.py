@@ -54,6 +54,13 @@ def test_every_page_keeps_to_the_rule(width: float, height: float, name: str) ->
         assert all(edge % rule.tile == 0 and edge > 0 for edge in edges)
 
 
+def test_a_page_of_one_tile_has_no_view_of_the_whole_beside_it() -> None:
+    rule = shipped("qianfan-ocr").image
+    size = image_size.page_size(100, 100, rule=rule)
+    assert (size, image_size.tokens(size, rule)) == (PixelSize(448, 448), 256)
+    assert image_size.tokens(PixelSize(896, 448), rule) == 3 * 256
+
+
 def test_a_page_is_not_drawn_beyond_its_dots_per_inch() -> None:
     rule = ImageRule(scheme="patches", dpi=144, longest_edge=2000, factor=2)
     assert image_size.page_size(100, 50, rule=rule) == PixelSize(200, 100)
