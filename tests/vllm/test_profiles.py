@@ -39,6 +39,9 @@ NOT_ON_THE_CPU = {"unlimited-ocr"}
 
 EXTRA = {"load_format": "dummy", "enforce_eager": True, "dtype": "float32", "skip_mm_profiling": True}
 
+BFLOAT = {"Qwen3_5ForConditionalGeneration": {"dtype": "bfloat16"}}
+"""What its linear attention takes on the CPU."""
+
 CONTEXT = 8192
 
 
@@ -118,7 +121,7 @@ def test_the_engine_reads_a_page_as_the_profile_says(profile: Profile, tmp_path:
         max_num_batched_tokens=2048,
         max_model_len=CONTEXT,
         hang_after="3min",
-        extra=EXTRA,
+        extra=EXTRA | BFLOAT.get(profile.architectures[0], {}),
     )
     running = Running(settings, tmp_path / "engines", profile)
     try:

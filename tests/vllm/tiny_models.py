@@ -82,10 +82,10 @@ def _qwen3_5(ids: dict[str, int]) -> dict[str, Any]:
     text = TEXT | {
         "model_type": "qwen3_5_text",
         "layer_types": ["linear_attention", "full_attention"],
-        "linear_key_head_dim": 32,
-        "linear_value_head_dim": 32,
-        "linear_num_key_heads": 2,
-        "linear_num_value_heads": 2,
+        "linear_key_head_dim": 128,
+        "linear_value_head_dim": 128,
+        "linear_num_key_heads": 1,
+        "linear_num_value_heads": 1,
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 10000000,
