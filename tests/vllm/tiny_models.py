@@ -129,12 +129,12 @@ def _qwen_ids(ids: dict[str, int]) -> dict[str, int]:
 QWEN = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 
 
-def _qwen_processor(name: str, patch: int, fewest: int, most: int) -> dict[str, Any]:
+def _qwen_processor(name: str, patch: int, fewest: int, most: int, frames: int = 2) -> dict[str, Any]:
     image = {
         "processor_class": name,
         "image_processor_type": "Qwen2VLImageProcessorFast",
         "patch_size": patch,
-        "temporal_patch_size": 2,
+        "temporal_patch_size": frames,
         "merge_size": 2,
         "size": {"shortest_edge": fewest, "longest_edge": most},
         "image_mean": [0.5, 0.5, 0.5],
@@ -257,7 +257,7 @@ MODELS: dict[str, tuple[Config, str, list[str], dict[str, Any]]] = {
         _dots,
         "<|img|><|imgpad|><|endofimg|>",
         ["<|img|>", "<|imgpad|>", "<|endofimg|>", "<|video_pad|>"],
-        _qwen_processor("Qwen2VLProcessor", 14, 3136, 11289600) | {"configuration_dots.py": DOTS_CODE},
+        _qwen_processor("Qwen2VLProcessor", 14, 3136, 11289600, frames=1) | {"configuration_dots.py": DOTS_CODE},
     ),
     "LightOnOCRForConditionalGeneration": (
         _lighton,
