@@ -59,6 +59,8 @@ class _Observers:
         self.lock = threading.Lock()
         self._current: BaseObserver | None = None
         self._users: Counter[BaseObserver] = Counter()
+        self._fitted = float("-inf")
+        """When the last look began at which one more folder fitted, on the monotonic clock."""
 
     def join(self) -> BaseObserver:
         """Return an observer that runs. Raises OSError, RuntimeError if the kernel refuses."""
@@ -69,6 +71,20 @@ class _Observers:
                 self._current = observer
             self._users[self._current] += 1
             return self._current
+
+    def see_that_one_more_fits(self, observer: BaseObserver, handler: FileSystemEventHandler) -> None:
+        """Watch one more folder for an instant: of subfolders without a place in the kernel watchdog says nothing.
+
+        The kernel takes its time to let go of one: of many inboxes that are taken up at once, few need a look of their
+        own. Raises OSError, RuntimeError if the kernel refuses.
+        """
+        taken = time.monotonic()
+        with self.lock:
+            if self._fitted > taken:
+                return
+            began = time.monotonic()
+            observer.unschedule(observer.schedule(handler, "/proc", event_filter=_EVENTS))
+            self._fitted = began
 
     def distrust(self, observer: BaseObserver) -> None:
         """Give it to nobody any more."""
@@ -124,15 +140,10 @@ class FolderEvents(FileSystemEventHandler):
         try:
             self._watch = self._observer.schedule(self, str(self._folder), recursive=True, event_filter=_EVENTS)
             self._emitter = next(one for one in self._observer.emitters if one.watch is self._watch)
-            self._see_that_one_more_fits()
+            _observers.see_that_one_more_fits(self._observer, self)
         except (OSError, RuntimeError) as error:
             self.close()
             raise _refused(error, folder) from error
-
-    def _see_that_one_more_fits(self) -> None:
-        """Watch one more folder for an instant: of subfolders without a place in the kernel watchdog says nothing."""
-        with _observers.lock:
-            self._observer.unschedule(self._observer.schedule(self, "/proc", event_filter=_EVENTS))
 
     def alive(self) -> bool:
         """Whether the threads that carry events still run. A deleted or unmounted inbox ends one of them."""
