@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 from collections.abc import Callable
@@ -183,7 +184,7 @@ def test_a_standard_stream_that_is_closed_is_no_fault(
 ) -> None:
     make_pdf(config.parent / "scan.pdf")
     told = subprocess.run(
-        ["sh", "-c", f"exec {OCRD} {command} -c ocrd.yaml {closed}"],
+        ["sh", "-c", f"exec {shlex.quote(str(OCRD))} {command} -c ocrd.yaml {closed}"],
         cwd=config.parent,
         env={**os.environ, "PYTHONPATH": MODULES},
         capture_output=True,
@@ -197,7 +198,11 @@ def test_a_standard_stream_that_is_closed_is_no_fault(
 
 def test_a_sentence_that_cannot_be_printed_leaves_the_exit_code_as_it_is(config: Path) -> None:
     config.write_text("watches: [")
-    told = subprocess.run(["sh", "-c", f"exec {OCRD} check -c {config} 2>/dev/full"], timeout=60, check=False)
+    told = subprocess.run(
+        ["sh", "-c", f"exec {shlex.quote(str(OCRD))} check -c {shlex.quote(str(config))} 2>/dev/full"],
+        timeout=60,
+        check=False,
+    )
     assert told.returncode == os.EX_CONFIG
 
 

@@ -144,6 +144,8 @@ def read_by_the_name_of_the_scan(world: World) -> None:
 
 
 def read_all_problems_again(world: World) -> None:
+    if not all(outbox.is_dir() for outbox in world.outboxes):
+        return  # no daemon has been there yet, so that it may be a share which is not mounted
     refused: list[DocumentError] = []
     for wish in rerun.of_problems(world.config.watches, refused):
         [document] = [one for one in world.alive if wish.sidecar in one.files]
