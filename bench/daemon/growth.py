@@ -27,6 +27,7 @@ from ocrd.rendering import sources
 from ocrd.storage import naming
 from ocrd.storage.ledger import Entry, Ledger
 from ocrd.storage.result import Result
+from ocrd.storage.roles import Roles
 from ocrd.telemetry import event_log
 from ocrd.telemetry.events import Ended, PageDone
 from ocrd.telemetry.status import EngineStatus, Status, WatchStatus
@@ -97,9 +98,12 @@ def _look_ups(root: Path, size: int) -> Step:
     return lambda: [ledger.earlier("the same") for _ in range(_LOOK_UPS)]
 
 
+def _watches(size: int) -> list[dict[str, str]]:
+    return [{"name": f"w{n}"} | {role: f"{n}/{role}" for role in _ROLES} for n in range(size)]
+
+
 def _configuration(root: Path, size: int) -> Step:
-    watches = [{"name": f"w{n}"} | {role: f"{n}/{role}" for role in _ROLES} for n in range(size)]
-    text = yaml.safe_dump({"watches": watches})
+    text = yaml.safe_dump({"watches": _watches(size)})
     return lambda: loader.parse(text, root / "ocrd.yaml")
 
 
@@ -107,6 +111,19 @@ def _status(_: Path, size: int) -> Step:
     watches = [WatchStatus(f"watch-{number}", "/inbox") for number in range(size)]
     status = Status("ready", "1", 1, 1, 0.0, 0.0, EngineStatus("cpu"), watches=watches)
     return lambda: Console(file=io.StringIO()).print(status_view.page(status, 1.0))
+
+
+def _folders(root: Path, size: int) -> Step:
+    config = loader.parse(yaml.safe_dump({"watches": _watches(size)}), root / "ocrd.yaml")
+    for folder in (folder for watch in config.watches for folder in watch.folders.values()):
+        folder.mkdir(parents=True)
+    roles = Roles()
+
+    def look_up() -> None:
+        for watch in config.watches:
+            roles.look_up(watch.name, watch)
+
+    return look_up
 
 
 def _one_name(root: Path, size: int) -> Step:
@@ -153,6 +170,7 @@ PARTS: list[tuple[str, int, Callable[[Path, int], Step]]] = [
     (f"{_LOOK_UPS} look-ups of one content, by how often it was skipped", 500, _look_ups),
     ("the configuration read, by watches", 30, _configuration),
     ("`ocrd status` laid out, by watches", 30, _status),
+    ("whose each folder is, looked up by each watch", 30, _folders),
     ("one name delivered again and again, by files", 500, _one_name),
     ("figures kept, by pages that have one", 250, _figures),
     ("a TIFF walked through, by pages", 100, _fax),
