@@ -101,7 +101,7 @@ class Scan:
 
     def forget(self, path: Path) -> bool:
         """Let go of what was found at a path, but not of what lies below it. Returns whether there was anything."""
-        scan = Path(str(path).removesuffix(COMPANION)) if path.name.endswith(COMPANION) else None
+        scan = Path(str(path).removesuffix(COMPANION)) if is_companion_name(path.name) else None
         known = [self.files.pop(path, None), self.odd.pop(path, None), self.coming.pop(path, None)]
         return any((*known, scan and self.companions.pop(scan, None)))
 
