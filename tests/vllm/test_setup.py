@@ -1,6 +1,7 @@
 """What is refused before an engine starts, and how a start that failed is explained."""
 
 import importlib.metadata
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_where_the_memory_that_processes_share_is_full_or_too_small_its_size_is_
     if reason := why_not_private():
         pytest.skip(reason)
     fill = "; head -c 1m /dev/zero > /dev/shm/ballast" if size == "1m" else ""
-    script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm{fill}; exec {sys.executable} -c "$0"'
+    script = f'mount -t tmpfs -o size={size} tmpfs /dev/shm{fill}; exec {shlex.quote(sys.executable)} -c "$0"'
     code = f"from ocrd.engines.vllm import setup; setup.explain_failed_start(RuntimeError({message!r}), '')"
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, code], capture_output=True, text=True, timeout=60, check=False
