@@ -45,7 +45,7 @@ class TiedMultiprocExecutor(MultiprocExecutor):  # type: ignore[misc] # as above
 
 
 def fork_workers() -> None:
-    """Fork the workers from EngineCore, which has imported all that they need: a third of a start on the CPU."""
+    """Fork the workers from EngineCore, which has imported all that they need, as vLLM does by default."""
     os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
     os.register_at_fork(after_in_child=process_guard.die_with_parent)
 
