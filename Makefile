@@ -15,7 +15,7 @@ BIN := .venv/bin
 JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
 # The tests of one file, which may share a daemon, run in one worker. Two keep two cores busy; the system's tests, which
-# wait for daemons half of the time, take three.
+# wait for daemons half of the time, take four, and those of vLLM, which wait for its start, three.
 WORKERS := 2
 SPREAD = --numprocesses $(WORKERS) --no-loadscope-reorder
 PYTEST = $(BIN)/pytest $(SPREAD) --dist loadfile
@@ -42,10 +42,10 @@ quick: lint types unit
 
 # The same samples in each run, so that one fails by what was changed and not by luck; `make test-all` draws others.
 test: export OCRD_TEST_SEED ?= 1
-test: WORKERS := 3
+test: WORKERS := 4
 test: lint types
 	$(PYTEST) tests/system tests/unit
-	$(MAKE) WORKERS=2 vllm-test
+	$(MAKE) vllm-test
 
 test-all: export OCRD_CRASH_EXPLORED = 1
 test-all: export OCRD_CRASH_PAIRS = 1
@@ -73,11 +73,12 @@ types: venv
 unit: venv
 	$(PYTEST) tests/unit
 
-system: WORKERS := 3
+system: WORKERS := 4
 system: venv
 	$(PYTEST) tests/system
 
 # The real engine, built for the CPU, in an environment of its own.
+vllm-test: WORKERS := 3
 vllm-test:
 	PYTHON=$(PYTHON) tests/vllm/setup.sh
 	.venv-vllm/bin/pytest $(SPREAD) --dist loadfile tests/vllm

@@ -19,7 +19,7 @@ from ocrd.commands import rerun, review
 from ocrd.daemon import supervisor
 from ocrd.telemetry import logs
 
-SECONDS = float(os.environ.get("OCRD_FEATURE_SECONDS", "20"))
+SECONDS = float(os.environ.get("OCRD_FEATURE_SECONDS", "12"))
 DEEDS = 14
 
 

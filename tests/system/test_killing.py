@@ -9,7 +9,7 @@ from house import House
 from killing import Killer
 from sampling import generator
 
-SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "25"))
+SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "15"))
 """How long it is killed."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from house import House, stop, wait_for
 from load import Usage, drop_at_once, watch_over
 
-FILES = int(os.environ.get("OCRD_LOAD_FILES", "800"))
+FILES = int(os.environ.get("OCRD_LOAD_FILES", "500"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from vllm_house import SMALL, VllmHouse
 
 from ocrd.config.vllm import VllmSettings
 
-SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "40"))
+SECONDS = float(os.environ.get("OCRD_KILL_SECONDS", "25"))
 """How long it is killed."""
 DYING = 60.0
 """Seconds that processes may take to die, on a machine with other things to do."""
