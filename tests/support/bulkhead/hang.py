@@ -165,11 +165,14 @@ class _Case:
         return "/".join(Path(call.path).relative_to(self._lodgers.root).parts[:2]) if call.path != GROUP else GROUP
 
     def cure(self) -> None:
-        """Let the disk answer again, and see that all that hung is over."""
+        """Let the disk answer again, and see that all that hung is over: no thread outlives a real daemon's end."""
         self._well.set()
         deadline = time.monotonic() + 10
         while self._blocked and time.monotonic() < deadline:
             time.sleep(SOON)
+        for thread in threading.enumerate():
+            if thread.name.startswith("ocrd "):
+                thread.join(max(0.0, deadline - time.monotonic()))
         self._calls.decide = lambda _: None
 
     # -- the daemon -----------------------------------------------------------------------------------------------
