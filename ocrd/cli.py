@@ -114,7 +114,7 @@ def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
 
 @app.command()
 def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
-    """Work off what lies in the inboxes, and end. Exit code 65 if a source was refused, 69 if a hook failed."""
+    """Work off what lies in the inboxes, and end. Exit code 65 if a source was refused, 69 if a hook was not done."""
     from ocrd.config import loader
 
     settings = loader.load(config)
@@ -131,7 +131,7 @@ def once(config: ConfigFile = _DEFAULT_CONFIG) -> None:
         raise typer.Exit(os.EX_TEMPFAIL)
     if ended["refused"] or ended["not reread"]:
         raise typer.Exit(65)
-    if ended["hook failed"]:
+    if ended["hook failed"] or ended["hook left"]:
         raise typer.Exit(os.EX_UNAVAILABLE)
 
 

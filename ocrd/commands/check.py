@@ -18,13 +18,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ocrd import display, engines
-from ocrd.config import loader, passwords, schema
+from ocrd.config import loader, passwords, schema, secret_file
+from ocrd.config.hooks import Hook
 from ocrd.engines.base import Engine
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, MachineError, OcrdError
 from ocrd.markup import layout_blocks
 from ocrd.storage import durable, naming
-from ocrd.telemetry import metrics, output_capture, status
+from ocrd.telemetry import metrics, output_capture, status, webhook
+from ocrd.telemetry.webhook import NotTakenError
 
 _console = Console(soft_wrap=True, highlight=False)
 
@@ -136,7 +138,7 @@ def _check_group(watch: schema.Watch) -> Iterator[OcrdError]:
 def _check_passwords(watch: schema.Watch) -> Iterator[OcrdError]:
     if watch.passwords_file:
         what = f"{watch.name}: passwords_file {display.shown(watch.passwords_file)}"
-        if passwords.is_credential(watch.passwords_file) and "CREDENTIALS_DIRECTORY" not in os.environ:
+        if secret_file.is_out_of_sight(watch.passwords_file):
             _say(what, "is handed to the service alone, and was not looked at")
             return
         try:
@@ -149,13 +151,35 @@ def _check_passwords(watch: schema.Watch) -> Iterator[OcrdError]:
 
 def _check_hooks(settings: schema.Config) -> Iterator[OcrdError]:
     for watch in settings.watches:
-        for name, command in (("on_delivered", watch.on_delivered), ("on_refused", watch.on_refused)):
-            what = f"{watch.name}: {name} {display.shown(command[0])}" if command else ""
-            if command and shutil.which(command[0]):
-                _say(what, "can be run")
-            elif command:
-                remedy = "Give the path of a program that ocrd's user may run (chmod a+x)."
-                yield _complain(what, ConfigError("There is no such program.", remedy))
+        for name, hook in (("on_delivered", watch.on_delivered), ("on_refused", watch.on_refused)):
+            if hook.program:
+                yield from _check_program(f"{watch.name}: {name} {display.shown(hook.program[0])}", hook.program[0])
+            if hook.url:
+                yield from _check_url(f"{watch.name}: {name} {webhook.host_of(hook.url)}", hook)
+
+
+def _check_program(what: str, program: str) -> Iterator[OcrdError]:
+    if shutil.which(program):
+        _say(what, "can be run")
+    else:
+        remedy = "Give the path of a program that ocrd's user may run (chmod a+x)."
+        yield _complain(what, ConfigError("There is no such program.", remedy))
+
+
+def _check_url(what: str, hook: Hook) -> Iterator[OcrdError]:
+    """Look up where a URL leads, and its secret; nothing is sent there."""
+    if hook.secret_file and secret_file.is_out_of_sight(hook.secret_file):
+        _say(what, "its secret is handed to the service alone, and was not looked at")
+        hook = hook.model_copy(update={"secret_file": None})
+        signed = ""
+    else:
+        signed = ", signed" if hook.secret_file else ", and not signed: secret_file is not set"
+    try:
+        receiver = webhook.find(hook)
+    except NotTakenError as error:
+        yield _complain(what, ConfigError(str(error), "Mend that; until then it is told nothing."))
+    else:
+        _say(what, f"will be sent to {receiver.addresses[0]}{signed}")
 
 
 def _writable(folder: Path) -> bool:

@@ -112,7 +112,7 @@ def page(status: Status, now: float) -> RenderableType:
         if one.last
     ]
     parts += [
-        Text(f"{one.name}: {one.hooks_failed} of your programs failed; the log says why (hook failed)", "yellow")
+        Text(f"{one.name}: {one.hooks_failed} of your hooks failed; the log says why (hook failed)", "yellow")
         for one in status.watches
         if one.hooks_failed
     ]

@@ -221,7 +221,8 @@ def _settings_of(section: dict[str, Any], known: dict[str, Any], prefix: str) ->
 
 def _section_in(raw: dict[str, Any], known: dict[str, Any]) -> dict[str, Any] | None:
     """Find the section that a property holds, or lists."""
-    reference = raw.get("$ref") or raw.get("items", {}).get("$ref")
+    either = [raw, raw.get("items", {}), *raw.get("anyOf", ())]
+    reference = next((one["$ref"] for one in either if "$ref" in one), None)
     found = known[reference.rpartition("/")[2]] if reference else None
     return found if found and "properties" in found else None
 

@@ -15,7 +15,9 @@ from pydantic import (
 )
 
 from ocrd.config import profile
-from ocrd.config.units import Duration, Section, Size, Word, at_least
+from ocrd.config.hooks import Hook, HookOrProgram
+from ocrd.config.secret_file import SecretFile
+from ocrd.config.units import Duration, Names, Section, Size, Word, at_least
 from ocrd.config.vllm import VllmSettings
 from ocrd.model import Join
 from ocrd.output import kinds
@@ -61,24 +63,6 @@ else:
     OutputName = Literal[kinds.NAMES]
 
 
-def _secret(value: object, info: ValidationInfo) -> Path:
-    if isinstance(value, str) and re.fullmatch(r"credential:[\w.-]+", value):
-        return Path(value)
-    if not isinstance(value, str) or not value or "\0" in value or value.endswith("/"):
-        raise ValueError("must be the path of a file, or credential:NAME")
-    base: Path = (info.context or {}).get("base", Path.cwd())
-    return base / value
-
-
-SecretFile = Annotated[
-    Path,
-    BeforeValidator(_secret),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string"}),
-]
-"""A file that nobody else may read, or `credential:NAME`: one that systemd hands over (LoadCredential=)."""
-
-
 Folder = Annotated[
     Path,
     BeforeValidator(_located),
@@ -109,7 +93,6 @@ FileMode = Annotated[
     WithJsonSchema({"type": ["string", "integer"]}),
 ]
 Outputs = Annotated[tuple[OutputName, ...], Field(strict=False, min_length=1), AfterValidator(_each_once)]
-Names = Annotated[tuple[str, ...], Field(strict=False)]  # YAML has lists, and no tuples
 
 
 class Cpu(Section):
@@ -376,17 +359,19 @@ class Watch(Section):
         description="Where an original goes whose Markdown was delivered with pages that have problems.",
     )
 
-    on_delivered: Names = Field(
-        default=(),
-        description="A program and its arguments, run when a document is delivered; it finds OCRD_SIDECAR, "
-        "OCRD_ORIGINAL, OCRD_SOURCE, OCRD_PAGES, OCRD_STATUS … in its environment.",
+    on_delivered: HookOrProgram = Field(
+        default=Hook(),
+        description="What happens when a document is delivered: a program runs, a URL is told. A list is the program.",
     )
-    on_refused: Names = Field(
-        default=(),
-        description="The same when a source is refused; OCRD_NOTE is the note beside it, OCRD_REASON what it says.",
-    )
+    on_refused: HookOrProgram = Field(default=Hook(), description="The same when a source is refused.")
     hook_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
-        default=60.0, description="Such a program is ended after this long."
+        default=60.0,
+        description="Such a program is ended after this long, and so long a URL's answer is waited for.",
+    )
+    hook_patience: Duration = Field(
+        default=86400.0,
+        description="What a URL does not take is sent again for this long since the document's end, after 1 s, 2 s, "
+        "4 s … up to 5 min.",
     )
 
     @property

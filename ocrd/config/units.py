@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 _TIME_UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
@@ -65,6 +65,9 @@ def _word(value: object) -> object:
     """Take `off` and `on`, which YAML 1.1 reads as false and true, for the words that they are."""
     return {False: "off", True: "on"}[value] if isinstance(value, bool) else value
 
+
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+"""A list of texts: YAML has lists, and no tuples."""
 
 Word = BeforeValidator(_word)
 """For a setting of words, one of which is `off` or `on`."""

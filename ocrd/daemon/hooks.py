@@ -1,48 +1,42 @@
-"""The owner's commands at the end of a document: to index, mail or copy it.
+"""What the owner wants at the end of a document: programs that index, mail or copy it, and URLs that are told.
 
-A hook runs after the document's own end, so whatever it does can't harm it. One that has to wait is written down in the
-work folder, `hook-<job>.json`, and that file is deleted when its turn comes: what a stop or a crash leaves waiting runs
-after the next start. It runs at most once: a crash in that instant loses it, and nothing else.
+A program runs after the document's own end, so whatever it does can't harm it. One that has to wait is written down in
+the work folder, `hook-<job>.json`, and that file is deleted when its turn comes: what a stop or a crash leaves waiting
+runs after the next start. It runs at most once: a crash in that instant loses it, and nothing else. What a URL is to be
+told is sent at least once: notifications.py.
 """
 
 import asyncio
 import json
 import os
 import re
-import select
-import signal
-import subprocess
-import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from ocrd.concurrency.threads import Threads
+from ocrd.config.hooks import Hook
+from ocrd.config.schema import Watch
+from ocrd.daemon import hook_facts, notifications
 from ocrd.daemon.compartment import Compartment
+from ocrd.daemon.hook_facts import Facts
+from ocrd.daemon.notifications import Notifications
+from ocrd.daemon.program import Program
 from ocrd.display import shown
 from ocrd.errors import MachineError
 from ocrd.storage import durable
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import NotRegularError, regular
-from ocrd.storage.spool import NOTE_SUFFIX
+from ocrd.storage.safe_paths import NotRegularError
 from ocrd.telemetry.events import Ended, HookEnded, HookOutcome
 
 log = structlog.get_logger("ocrd")
 
 AT_ONCE = 4
 """Hooks of a watch that run at the same time; the others wait."""
-LOGGED, LINES = 16 * 1024, 50
-"""Bytes and lines of a hook's output that go to the log, at most."""
-_LOOK = 0.1
-"""Seconds between two looks whether a program is to be ended."""
 _WAITING = re.compile(r"hook-[0-9A-Za-z-]+\.json")
-
-Facts = dict[str, Any]
-"""What a hook finds on its standard input."""
+_SETTINGS = {"delivered": "on_delivered", "reread": "on_delivered", "refused": "on_refused"}
+"""By the kind of an end, the setting that says what is wanted then."""
 
 
 class Hooks:
@@ -56,24 +50,55 @@ class Hooks:
         self.threads = Threads(most=AT_ONCE)
         """In which the programs are waited for."""
         self._running: set[asyncio.Task[None]] = set()
+        self._urls = {setting: Notifications(compartment, setting, idle) for setting in set(_SETTINGS.values())}
 
     @property
     def busy(self) -> bool:
-        """Whether a hook runs or waits."""
-        return bool(self._running)
+        """Whether a program runs or waits, or a URL is to be told something."""
+        return bool(self._running) or any(url.busy for url in self._urls.values())
+
+    def announce(self, event: Ended) -> None:
+        """Write down what a URL is to be told of a document that is about to end. It may block. Raises MachineError."""
+        if _wanted(self._its.watch, event.kind).url:
+            self._urls[_SETTINGS[event.kind]].write(hook_facts.of(event))
 
     def run(self, event: Ended) -> None:
-        """Start the hook for the end of a document, if there is one."""
-        self._begin(facts(event))
+        """Do what is wanted at the end of a document."""
+        known = hook_facts.of(event)
+        self._begin(known)
+        if _wanted(self._its.watch, event.kind).url:
+            self._urls[_SETTINGS[event.kind]].add(known)
 
     async def resume(self) -> None:
-        """Start the hooks that the last run left waiting. Raises MachineError."""
+        """Do what the last run left to be done. Raises MachineError."""
         for path, known in await self._its.on_disk(_left_waiting, self._its.watch.work_folder):
             if not known or not self._begin(known | {"watch": self._its.name}, written=path):
                 await self._its.on_disk(durable.remove, path)
+        wanted = []
+        for path, message in await self._its.on_disk(notifications.left_waiting, self._its.watch.work_folder):
+            if message and _wanted(self._its.watch, message.facts["event"]).url:
+                wanted.append(message)
+            else:
+                await self._its.on_disk(durable.remove, path)
+        for message in wanted:
+            self._urls[_SETTINGS[message.facts["event"]]].resume(message)
+
+    async def leave(self) -> None:
+        """Send nothing more: another may have the work folder soon. Programs go on to their end."""
+        seconds = self._its.watch.hook_timeout
+        await asyncio.gather(*(url.close(seconds) for url in self._urls.values()))
+
+    def abandon(self) -> None:
+        """Wait no longer for what hangs: the process is about to end."""
+        self.threads.abandon()
+        for url in self._urls.values():
+            url.threads.abandon()
 
     async def close(self, seconds: float) -> None:
-        """Let the hooks that run come to their end, for at most so many seconds; those that wait are left."""
+        """Let what runs come to its end, for at most so many seconds; what waits is left for the next start."""
+        await asyncio.gather(self._close_programs(seconds), *(url.close(seconds) for url in self._urls.values()))
+
+    async def _close_programs(self, seconds: float) -> None:
         if self._running:
             _, late = await asyncio.wait(set(self._running), timeout=seconds)
             for task in late:
@@ -81,13 +106,12 @@ class Hooks:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _begin(self, known: Facts, written: Path | None = None) -> bool:
-        """Start what the watch wants now that this is known. Returns False if it wants nothing."""
+        """Start the program that the watch wants now that this is known. Returns False if it wants none."""
         watch = self._its.watch
-        commands = {"delivered": watch.on_delivered, "reread": watch.on_delivered, "refused": watch.on_refused}
-        command = commands.get(known["event"])
+        command = _wanted(watch, known["event"]).program
         if not command:
             return False
-        program = _Program(command, known, watch.hook_timeout)
+        program = Program(command, known, watch.hook_timeout)
         task = asyncio.get_running_loop().create_task(self._attend(program, known, written))
         self._running.add(task)
         task.add_done_callback(self._done)
@@ -97,7 +121,7 @@ class Hooks:
         self._running.discard(task)
         self._idle()
 
-    async def _attend(self, program: "_Program", known: Facts, written: Path | None) -> None:
+    async def _attend(self, program: Program, known: Facts, written: Path | None) -> None:
         """Run a hook when it is its turn, and tell how that ended."""
         about = self._its.log.bind(job=known["job"], source=shown(known["source"]), hook=program.command[0])
         outcome: HookOutcome = "failed"
@@ -127,7 +151,7 @@ class Hooks:
         finally:
             self._its.events.tell(HookEnded(self._its.name, known["job"], outcome))
 
-    async def _run(self, program: "_Program") -> str | None:
+    async def _run(self, program: Program) -> str | None:
         """Run a program to its end. Returns what went wrong. Raises MachineError."""
         running = asyncio.ensure_future(self.threads.run(program.run))
         try:
@@ -148,8 +172,14 @@ class Hooks:
         return path
 
 
+def _wanted(watch: Watch, kind: str) -> Hook:
+    """Return what a watch wants at an end of this kind."""
+    found: Hook = getattr(watch, _SETTINGS[kind]) if kind in _SETTINGS else Hook()
+    return found
+
+
 def _left_waiting(work: Path) -> list[tuple[Path, Facts | None]]:
-    """List what was written down of hooks. Raises MachineError."""
+    """List the programs that were written down. Raises MachineError."""
     with machine_faults("look into the work folder", work):
         return [(work / name, _read(work / name)) for name in sorted(filter(_WAITING.fullmatch, os.listdir(work)))]
 
@@ -157,104 +187,7 @@ def _left_waiting(work: Path) -> list[tuple[Path, Facts | None]]:
 def _read(path: Path) -> Facts | None:
     """Read what was written down of a hook; None if it can't be told, which is logged."""
     try:
-        with regular(path) as held:
-            known: Facts = json.loads(held.read_bytes())
-        if not all(isinstance(known[key], str) for key in ("event", "job", "source")):
-            raise TypeError("a name is no text")  # noqa: TRY301 - as of whatever else is damaged
-    except (NotRegularError, OSError, ValueError, KeyError, TypeError) as error:
+        return hook_facts.checked(hook_facts.read(path))
+    except (NotRegularError, *hook_facts.DAMAGE) as error:
         log.warning("hook lost", path=shown(path), reason=f"What was written down of it can't be read: {error}")
         return None
-    return known
-
-
-class _Program:
-    """One run of a command: `run` waits for its end, in a thread of its own; `stop` ends it from another."""
-
-    def __init__(self, command: tuple[str, ...], known: Facts, seconds: float) -> None:
-        """Take what it finds on its standard input and, each single fact, in its environment."""
-        self.command = command
-        self._known = known
-        self._seconds = seconds
-        self._stopped = threading.Event()
-        self._output = b""
-
-    @property
-    def said(self) -> list[str]:
-        """The beginning of what it printed, by lines."""
-        return self._output.decode(errors="backslashreplace").splitlines()[:LINES]
-
-    def stop(self) -> None:
-        """End it soon."""
-        self._stopped.set()
-
-    def run(self) -> str | None:
-        """Run it to its end. Returns what went wrong."""
-        try:
-            process = self._start()
-        except (OSError, ValueError) as error:
-            return f"It can't be started: {error}."
-        with process:
-            try:
-                return self._ended(process)
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-
-    def _ended(self, process: "subprocess.Popen[bytes]") -> str | None:
-        """Wait for its end, and keep the beginning of what it prints. Returns what went wrong."""
-        output = process.stdout.fileno() if process.stdout else -1
-        news, open_ = select.poll(), True
-        news.register(output, select.POLLIN)
-        deadline = time.monotonic() + self._seconds
-        while time.monotonic() < deadline and not self._stopped.is_set():
-            if open_ and news.poll(_LOOK * 1000):
-                data = os.read(output, 65536)
-                self._output += data[: LOGGED - len(self._output)]
-                open_ = bool(data)
-            elif not open_:
-                with suppress(subprocess.TimeoutExpired):
-                    code = process.wait(_LOOK)
-                    return f"It ended with exit code {code}." if code else None
-        return f"It took longer than {self._seconds:g} s, and was ended."
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        """Start it. What it reads is a file in memory, which no slow reader holds up."""
-        with open(os.memfd_create("ocrd-hook"), "w+b") as facts:
-            facts.write(json.dumps(self._known).encode())
-            facts.seek(0)
-            return subprocess.Popen(  # noqa: S603 - the owner's own program
-                self.command,
-                env=os.environ | variables(self._known),
-                stdin=facts,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # so that all that it starts can be ended with it
-            )
-
-
-def facts(event: Ended) -> Facts:
-    """Return what a hook finds on its standard input, as JSON takes it."""
-    known = {
-        "event": event.kind,
-        "watch": event.watch,
-        "job": event.job,
-        "source": event.source,
-        "original": str(event.original),
-        "originals": [str(path) for path in event.originals],
-        "seconds": round(event.seconds, 2),
-    }
-    if event.kind == "refused":
-        return known | {"note": f"{event.path}{NOTE_SUFFIX}", "reason": event.reason}
-    return known | {
-        "sidecar": str(event.path),
-        "files": [str(path) for path in event.files],
-        "pages": event.pages,
-        "status": event.status,
-        "verdicts": dict(event.verdicts),
-    }
-
-
-def variables(known: Facts) -> dict[str, str]:
-    """Return what a hook finds in its environment: each single fact, `sidecar` as OCRD_SIDECAR."""
-    single = {key: value for key, value in known.items() if value and isinstance(value, str | int | float)}
-    return {f"OCRD_{key.upper()}": str(value) for key, value in single.items()}

@@ -15,7 +15,8 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, EngineError, MachineError
 from ocrd.model import PageResult
 from ocrd.pipeline.document import Interrupted, Progress, Tools
-from ocrd.pipeline.job_runner import Outcome, run_job
+from ocrd.pipeline.job_runner import run_job
+from ocrd.pipeline.outcome import Outcome
 from ocrd.pipeline.rerun import run_rerun
 from ocrd.storage.job import Job, refusal_of
 from ocrd.telemetry.events import Accepted, Ended, Opened, PageDone
@@ -33,14 +34,21 @@ class JobQueue:
     """The jobs of one watch, which run in the order of `FairQueue`. For one event loop."""
 
     def __init__(
-        self, compartment: Compartment, progress: Progress, ended: Callable[[Ended], None], left: Callable[[], None]
+        self,
+        compartment: Compartment,
+        progress: Progress,
+        announce: Callable[[Ended], None],
+        ended: Callable[[Ended], None],
+        left: Callable[[], None],
     ) -> None:
         """Take whose jobs they are, and who hears how they get on.
 
-        `ended` is called with all that is known of one that came to its end, `left` whenever one is in work no more.
+        `ended` is called with all that is known of one that came to its end, `announce` with nearly the same just
+        before, in a thread of the watch, and `left` whenever one is in work no more.
         """
         self._its = compartment
         self._progress = progress
+        self._announce = announce
         self._ended = ended
         self._left = left
         self._queue: FairQueue[_Queued] = FairQueue()
@@ -117,6 +125,12 @@ class JobQueue:
     async def _run(self, job: Job, tools: Tools) -> None:
         """Bring one job to its end. While it waits for the machine, another has its place."""
         began, met = time.monotonic(), _Met()
+
+        def record(outcome: Outcome) -> Ended:
+            latency = max(0.0, time.time() - self._seen[job.id])
+            return _record(self._its.name, job, outcome, time.monotonic() - began, latency)
+
+        tools = replace(tools, before_end=lambda outcome: self._announce(record(outcome)))
         try:
             while not isinstance(result := await self._attempt(job, tools), Outcome):
                 self._places.release()
@@ -124,8 +138,7 @@ class JobQueue:
                 await self._places.acquire()
                 if self._stopping.is_set():
                     return
-            latency = max(0.0, time.time() - self._seen[job.id])
-            self._ended(_record(self._its.name, job, result, time.monotonic() - began, latency))
+            self._ended(record(result))
         except Interrupted:
             pass
         finally:

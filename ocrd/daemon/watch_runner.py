@@ -47,9 +47,9 @@ class WatchRunner:
         `idle` is called whenever there may be nothing left to do.
         """
         self.its = Compartment(watch, events, roles, once=once)
-        self.jobs = JobQueue(self.its, progress or Progress(), self._tell, self._look_whether_idle)
-        self.admission = Admission(self.its, config, self.jobs, self._change, idle)
         self.hooks = Hooks(self.its, idle)
+        self.jobs = JobQueue(self.its, progress or Progress(), self.hooks.announce, self._tell, self._look_whether_idle)
+        self.admission = Admission(self.its, config, self.jobs, self._change, idle)
         self.locked_out: SpoolError | None = None
         """Why the work folder can't be taken, if that is since another process has it."""
         self.may_wait = asyncio.Event()
@@ -89,6 +89,7 @@ class WatchRunner:
             await other.gone.wait()
         if await self._opened():
             await self._look_after(group, count_pages, tools)
+            await self.hooks.leave()
         self.its.roles.forget(self.its)
         await self.release()
         self.gone.set()
@@ -131,7 +132,7 @@ class WatchRunner:
     def abandon(self) -> None:
         """Wait no longer for what hangs: the process is about to end."""
         self.its.threads.abandon()
-        self.hooks.threads.abandon()
+        self.hooks.abandon()
 
     async def _work(self, group: asyncio.TaskGroup, tools: Callable[[], Awaitable[Tools]]) -> None:
         await self.jobs.run(group, await tools())

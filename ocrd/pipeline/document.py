@@ -19,6 +19,7 @@ from ocrd.errors import DocumentError, PageError, cause_of
 from ocrd.markup import layout_blocks
 from ocrd.model import DEFAULT_APPROACH, Approach, Document, PageResult, SourceFacts, Verdict
 from ocrd.pipeline.in_flight import InFlight
+from ocrd.pipeline.outcome import Outcome
 from ocrd.pipeline.page_reader import PageReader
 from ocrd.rendering.renderer import Renderer
 
@@ -69,6 +70,8 @@ class Tools:
     """Unexplained deaths after which a source is refused."""
     progress: Progress = field(default_factory=Progress)
     """Who wants to know."""
+    before_end: Callable[[Outcome], None] = lambda _: None
+    """Called with how a job is about to end, before that can't be undone. It may block. Raises MachineError."""
     in_flight: InFlight = field(default_factory=InFlight)
     """What content is in work, for watches that do not read the same twice."""
 

@@ -5,8 +5,8 @@ before a crash: the table in spool.py tells how.
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,35 +21,13 @@ from ocrd.output.kinds import Materials
 from ocrd.pipeline import ledger_upkeep, output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, opening_for, provenance, read_document
+from ocrd.pipeline.outcome import Outcome
 from ocrd.storage import deliveries, ledger, publish
 from ocrd.storage.job import Job, refusal_of
 from ocrd.storage.ledger import Entry
 from ocrd.storage.naming import access_of
 from ocrd.storage.result import Result
 from ocrd.storage.spool import Spool
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a job ended."""
-
-    kind: str
-    """`delivered`, `refused`, `returned` (put back into the inbox, since it changed), `skipped` (a duplicate); of a
-    rerun `reread`, or `not reread`."""
-    path: Path
-    """Where the sidecar lies; for refused, returned and skipped ones, where the source lies now."""
-    original: Path | None
-    """Where the source lies now; None if it was not found."""
-    document: Document | None = None
-    """What was read, unless that was done before a restart."""
-    reason: str = ""
-    """Why it was refused."""
-    files: tuple[Path, ...] = ()
-    """All that was delivered: the files of each part, and the folder of pictures."""
-    originals: tuple[Path, ...] = ()
-    """Every file of the source, its companion included, where it lies now."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the ledger is told of a delivery, such as `pages` and `status`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +89,28 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
     delivered, facts = await tools.on_disk(_deliver, job, watch, spool)
     await tools.on_disk(_record, job, watch, spool)
     await tools.on_disk(spool.clear_note, job, watch.error, front_matter.is_own_note)
+    told = Outcome("delivered", delivered[-1], None, document, files=delivered, facts=facts)
+    return await _put_away(job, watch, spool, told, tools)
+
+
+async def _put_away(job: Job, watch: Watch, spool: Spool, delivered: Outcome, tools: Tools) -> Outcome:
+    """Move the source of a delivered document to where it belongs. Returns the outcome with that."""
     to_error = job.record.partial and watch.partial == "error"
+    home, role = (watch.error, "error") if to_error else (watch.archive, "archive")
+
+    def outcome() -> Outcome:
+        return replace(delivered, original=spool.place_of(job, role, home), originals=_originals(job, role, home))
+
+    def before() -> None:
+        tools.before_end(outcome())
+
     if to_error:
-        sidecar = shown(delivered[-1].relative_to(watch.outbox))
-        note = front_matter.note_of_problems(Path(job.record.name).name, sidecar, facts["date"], watch.name)
-        archived = await tools.on_disk(_move_to_error, job, watch, spool, note)
-        originals = _originals(job, watch.error, "error")
+        sidecar, date = shown(delivered.path.relative_to(watch.outbox)), delivered.facts["date"]
+        note = front_matter.note_of_problems(Path(job.record.name).name, sidecar, date, watch.name)
+        await tools.on_disk(_move_to_error, job, watch, spool, note, before)
     else:
-        archived = await tools.on_disk(_archive, job, watch, spool)
-        originals = _originals(job, watch.archive, "archive")
-    return Outcome("delivered", delivered[-1], archived, document, files=delivered, originals=originals, facts=facts)
+        await tools.on_disk(_archive, job, watch, spool, before)
+    return outcome()
 
 
 async def _read(job: Job, watch: Watch, options: Options, spool: Spool, tools: Tools) -> "Document | Duplicate":
@@ -181,7 +171,7 @@ def _deliver(job: Job, watch: Watch, spool: Spool) -> tuple[tuple[Path, ...], di
     return tuple(sidecar.with_name(stem + piece.ending) for piece in pieces), facts
 
 
-def _originals(job: Job, home: Path, role: str) -> tuple[Path, ...]:
+def _originals(job: Job, role: str, home: Path) -> tuple[Path, ...]:
     """Say where the files of a source lie, once it was moved out."""
     return tuple(home / f"{job.record.names[role]}{ending}" for ending in job.record.stamps)
 
@@ -204,12 +194,12 @@ def _record(job: Job, watch: Watch, spool: Spool) -> None:
         spool.ledger.record(entry)
 
 
-def _archive(job: Job, watch: Watch, spool: Spool) -> Path:
-    return spool.archive(job, watch.archive, access_of(watch))
+def _archive(job: Job, watch: Watch, spool: Spool, before: Callable[[], None] | None = None) -> Path:
+    return spool.archive(job, watch.archive, access_of(watch), before)
 
 
-def _move_to_error(job: Job, watch: Watch, spool: Spool, note: str) -> Path:
-    return spool.refuse(job, watch.error, note.encode(), access_of(watch))
+def _move_to_error(job: Job, watch: Watch, spool: Spool, note: str, before: Callable[[], None]) -> Path:
+    return spool.refuse(job, watch.error, note.encode(), access_of(watch), before)
 
 
 def _keep_link(job: Job, watch: Watch, duplicate: Duplicate) -> None:
@@ -243,5 +233,10 @@ async def _refuse(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
         raise AssertionError(job.folder)
     await tools.on_disk(spool.clear_note, job, watch.error, front_matter.is_own_note)
     note = front_matter.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date, watch.name)
-    path = await tools.on_disk(_move_to_error, job, watch, spool, note)
-    return Outcome("refused", path, path, reason=refusal.what, originals=_originals(job, watch.error, "error"))
+
+    def outcome() -> Outcome:
+        path, originals = spool.place_of(job, "error", watch.error), _originals(job, "error", watch.error)
+        return Outcome("refused", path, path, reason=refusal.what, originals=originals)
+
+    await tools.on_disk(_move_to_error, job, watch, spool, note, lambda: tools.before_end(outcome()))
+    return outcome()

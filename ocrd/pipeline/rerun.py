@@ -32,7 +32,7 @@ from ocrd.output.result_names import ASSETS
 from ocrd.pipeline import output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, opening_for, provenance, read_document
-from ocrd.pipeline.job_runner import Outcome
+from ocrd.pipeline.outcome import Outcome
 from ocrd.storage import deliveries, durable, leftovers, naming, originals, os_errors
 from ocrd.storage.deliveries import Delivered
 from ocrd.storage.durable import NotAsSeenError
@@ -102,6 +102,7 @@ async def _run_rerun(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outc
     else:
         await tools.on_disk(_record, job, plan, watch, spool)
         outcome = Outcome("reread", sidecar, Path(plan.original), document)
+        await tools.on_disk(tools.before_end, outcome)
     await tools.on_disk(_forget, job)
     return outcome
 

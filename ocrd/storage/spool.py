@@ -252,18 +252,42 @@ class Spool:
         beside = file_group.beside(Path(job.record.name), held)
         return self._move_out(job, "inbox", self._inbox, put=lambda path: _put(job, path, held), beside=beside)
 
-    def archive(self, job: Job, folder: Path, access: Access = DEFAULT_ACCESS) -> Path:
-        """Move the source to the archive and forget the job. Returns where it lies now. Raises MachineError."""
-        return self._move_out(job, "archive", folder, beside=_taken_by(job), access=access)
+    def archive(
+        self,
+        job: Job,
+        folder: Path,
+        access: Access = DEFAULT_ACCESS,
+        before: Callable[[], None] | None = None,
+    ) -> Path:
+        """Move the source to the archive and forget the job. Returns where it lies now. Raises MachineError.
 
-    def refuse(self, job: Job, folder: Path, note: bytes, access: Access = DEFAULT_ACCESS) -> Path:
-        """Move the source to `folder` with a note NAME.error.md beside it, and forget the job.
-
-        The note goes first: from the move on the source is no longer ours. Returns where the source lies now. Raises
-        MachineError.
+        `before` is called when its name is recorded and it has not left yet.
         """
 
         def put(path: Path) -> None:
+            if before:
+                before()
+            _put(job, path)
+
+        return self._move_out(job, "archive", folder, put=put, beside=_taken_by(job), access=access)
+
+    def refuse(
+        self,
+        job: Job,
+        folder: Path,
+        note: bytes,
+        access: Access = DEFAULT_ACCESS,
+        before: Callable[[], None] | None = None,
+    ) -> Path:
+        """Move the source to `folder` with a note NAME.error.md beside it, and forget the job.
+
+        The note goes first: from the move on the source is no longer ours. `before` is called as by `archive`. Returns
+        where the source lies now. Raises MachineError.
+        """
+
+        def put(path: Path) -> None:
+            if before:
+                before()
             beside = path.with_name(path.name + NOTE_SUFFIX)
             try:
                 durable.write_new(beside, note, tag=job.id)
@@ -304,17 +328,17 @@ class Spool:
         role: str,
         folder: Path,
         *,
-        put: Callable[[Path], None] | None = None,
+        put: Callable[[Path], None],
         beside: Iterable[str] = (),
         access: Access = DEFAULT_ACCESS,
     ) -> Path:
         """Move the source to a free name in another folder, which is the end of the job."""
         self.check_mount(folder)
         try:
-            path = naming.place(
+            naming.place(
                 folder,
                 job.record.name,
-                put or (lambda path: _put(job, path)),
+                put,
                 is_ours=lambda _: False,  # what is ours was found by `put`
                 recorded=job.record.names.get(role),
                 record=lambda name: job.name_for(role, name),
@@ -328,12 +352,15 @@ class Spool:
                 f"{name} changed while it was copied to {display.shown(folder)}.",
                 "A program still writes to it: end it, or wait until it has.",
             ) from None
-        first = next(iter(job.files))
-        if not first.startswith("/"):  # a sequence has no path of its own
-            path = path.with_name(path.name + first)
         with suppress(MachineError):  # what is left of a job without its source goes at the next start
             clear(job.folder)
-        return path
+        return self.place_of(job, role, folder)
+
+    @staticmethod
+    def place_of(job: Job, role: str, folder: Path) -> Path:
+        """Say where a source lies, or will, once its name in a folder is recorded; of a sequence, its first file."""
+        first = next(iter(job.files))
+        return folder / (job.record.names[role] + ("" if first.startswith("/") else first))
 
     def adopt(self) -> list[Job]:
         """Make jobs of the reruns that were asked for since the last time. Raises MachineError."""

@@ -142,7 +142,7 @@ HookOutcome = Literal["done", "failed", "left"]
 
 @dataclass(frozen=True, slots=True)
 class HookEnded:
-    """A program of the owner's, run for a document, came to its end."""
+    """A program of the owner's was run, or a URL told, at the end of a document."""
 
     watch: str
     job: str

@@ -48,7 +48,9 @@ class Metrics:
         own: dict[str, Any] = {"registry": self.registry, "namespace": "ocrd"}
         self._accepted = Counter("accepted", "Sources claimed", ["watch"], **own)
         self._documents = Counter("documents", "Documents ended", ["watch", "outcome"], **own)
-        self._hooks = Counter("hooks", "Programs of the owner's run for documents", ["watch", "outcome"], **own)
+        self._hooks = Counter(
+            "hooks", "Programs run and URLs told at the end of documents", ["watch", "outcome"], **own
+        )
         self._pages = Counter("pages", "Pages read or given up", ["watch", "verdict"], **own)
         self._page_seconds = Histogram(
             "page_seconds", "From the engine's taking a page to its answer", buckets=PAGE_SECONDS, **own

@@ -14,7 +14,8 @@ from ocrd.intake.grouping import units
 from ocrd.intake.scanner import scan
 from ocrd.model import Settled, SourceFacts
 from ocrd.pipeline.document import Tools
-from ocrd.pipeline.job_runner import Outcome, run_job
+from ocrd.pipeline.job_runner import run_job
+from ocrd.pipeline.outcome import Outcome
 from ocrd.storage.job import Job
 from ocrd.storage.spool import Spool
 

@@ -22,7 +22,8 @@ from ocrd.model import (
     View,
 )
 from ocrd.pipeline.document import Tools
-from ocrd.pipeline.job_runner import Outcome, run_job
+from ocrd.pipeline.job_runner import run_job
+from ocrd.pipeline.outcome import Outcome
 from ocrd.storage.job import Job, JobRecord
 from ocrd.storage.spool import Spool
 
@@ -59,6 +60,10 @@ class InstantRenderer:
         return PageImage(index, PixelSize(1, 1), b"\xff\xff\xff", 72.0)
 
 
+def _tell_nobody(_: Outcome) -> None:
+    pass
+
+
 class House:
     """The folders of one watch, and what lies in them."""
 
@@ -73,6 +78,7 @@ class House:
         self.spool = Spool("scans", self.inbox, self.work)
         self.engine = SimulatedEngine()
         self.renderer = InstantRenderer()
+        self.before_end = _tell_nobody
 
     def drop(self, name: str = "scan.pdf", data: bytes = SCAN) -> Settled:
         path = self.inbox / name
@@ -95,7 +101,7 @@ class House:
         return list(self.spool.recover())
 
     def run(self, job: Job, engine: SimulatedEngine | None = None) -> Outcome:
-        tools = Tools(engine or self.engine, self.renderer, Window(4))  # type: ignore[arg-type]
+        tools = Tools(engine or self.engine, self.renderer, Window(4), before_end=self.before_end)  # type: ignore[arg-type]
         return asyncio.run(run_job(job, self.watch, self.spool, tools))
 
     def start(self) -> list[Outcome]:

@@ -305,6 +305,26 @@ def test_check_looks_for_the_programs_of_hooks(config: Path) -> None:
     assert "WRONG scans: on_refused /nowhere/tell: There is no such program." in told.stdout
 
 
+def test_check_looks_where_a_url_leads_and_at_its_secret(config: Path) -> None:
+    secret = config.parent / "secret"
+    secret.write_text("a secret")
+    secret.chmod(0o644)
+    url = {"url": "http://127.0.0.1:1/hidden", "private_hosts": ["127.0.0.1"]}
+    chosen = yaml.safe_load(config.read_text())
+    chosen["watches"][0] |= {"on_delivered": url, "on_refused": url | {"secret_file": str(secret)}}
+    config.write_text(yaml.safe_dump(chosen))
+    told = ocrd("check", "-c", config)
+    assert told.returncode == os.EX_CONFIG
+    assert "OK    scans: on_delivered 127.0.0.1: will be sent to 127.0.0.1, and not signed" in told.stdout
+    assert f"WRONG scans: on_refused 127.0.0.1: secret_file {secret} can't be used" in told.stdout
+    assert not any(word in told.stdout for word in ("a secret", "hidden"))
+    chosen["watches"][0]["on_refused"] = url | {"secret_file": "credential:hook"}
+    config.write_text(yaml.safe_dump(chosen))
+    told = ocrd("check", "-c", config)
+    assert told.returncode == 0, told.stdout
+    assert "OK    scans: on_refused 127.0.0.1: its secret is handed to the service alone" in told.stdout
+
+
 def test_a_name_that_would_disturb_the_terminal_is_spelled_out(config: Path) -> None:
     name = os.fsdecode(b"\xff\x1b[31m.pdf")
     for role in ("inbox", "error"):

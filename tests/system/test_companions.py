@@ -29,7 +29,8 @@ from ocrd.intake.settling import SettleTracker
 from ocrd.model import Approach, Settled, SourceFacts
 from ocrd.output import front_matter, markdown
 from ocrd.pipeline.document import Tools, approach_of, provenance
-from ocrd.pipeline.job_runner import Outcome, run_job
+from ocrd.pipeline.job_runner import run_job
+from ocrd.pipeline.outcome import Outcome
 from ocrd.storage.job import Job, JobRecord
 
 SCAN, OWN = "s/a.pdf", "s/a.pdf.ocrd.yaml"

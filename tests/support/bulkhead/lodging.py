@@ -11,8 +11,8 @@ from bulkhead.daemon import Lodgers, until
 PLACES = (
     "inbox/s.pdf", "inbox/s.pdf.ocrd.yaml", "inbox/.ocrd-canary.tmp", "inbox/.ocrd-probe.moved.tmp", "outbox/a.md",
     "outbox/a.json", "outbox/s.md", "archive/a.pdf", "archive/s.pdf", "error/x.pdf", "error/x.pdf.error.md",
-    "error/a.pdf.error.md", "work/hook-s.json", "work/.ocrd-probe.tmp", "work/rerun-20260101T000000-abcdef.json",
-    "work/s",
+    "error/a.pdf.error.md", "work/hook-s.json", "work/notify-s.json", "work/.ocrd-probe.tmp",
+    "work/rerun-20260101T000000-abcdef.json", "work/s",
 )  # fmt: skip
 """Not those whose settings a scan would be read with: what can't be read there refuses it, as it should."""
 

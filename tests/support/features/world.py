@@ -45,8 +45,9 @@ SETTINGS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "join_paragraphs": ({"join_paragraphs": True},),
     "front_matter": ({"front_matter": False},),
     "shared": ({},),
+    "url": ({},),
 }
-"""What a watch can be set to, by feature; `companions` and `shared` are no settings of a watch."""
+"""What a watch can be set to, by feature; `companions`, `shared` and `url` are no settings of a watch."""
 WHILE_IT_RUNS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     feature: ({}, *SETTINGS[feature])
     for feature in ("outputs", "split", "join", "duplicates", "partial", "running", "dehyphenate", "join_paragraphs")
@@ -108,8 +109,9 @@ class World:
         """Whether the last daemon was killed, and none has come to its end since."""
         self._last_words: set[str] = set()
         """Jobs that ended in a life that was killed: their hooks may have run."""
-        self._untold: set[str] = set()
-        """Jobs of whose end only the ledger tells, since a kill came before anyone heard of it: no hook ran."""
+        self._untold: dict[str, str] = {}
+        """Jobs of whose end only the ledger tells, since a kill came before anyone heard of it: no program ran. With
+        the ledger's kinds."""
         is_shared = "shared" in pair
         self._shared = self.dice.sample(["outbox", "error", "archive"], self.dice.randint(1, 3)) if is_shared else []
         self._settings = {feature: self.dice.choice(SETTINGS[feature]) for feature in pair}
@@ -131,11 +133,13 @@ class World:
         if "front_matter" in chosen:  # nothing else tells a rerun which sheets the PDF lacks, so that it leaves it
             chosen.pop("separators_in_pdf", None)
         hook = ["sh", "-c", f'echo "$OCRD_EVENT $OCRD_JOB" >> {self.root}/hooks']
+        url = {"url": "http://127.0.0.1:1/", "private_hosts": ["127.0.0.1"]} if "url" in self.pair else {}
         layer = {} if "text_layer" in self.pair else {"text_layer": "ignore"}
         watches = []
         for home, name in self._names.items():
             folders = {role: f"{home}/{role}" for role in ("inbox", "outbox", "archive", "error")}
-            own = {"name": name, "on_delivered": hook, "on_refused": hook} | chosen
+            hooks = dict.fromkeys(("on_delivered", "on_refused"), {"program": hook} | url)
+            own = {"name": name} | hooks | chosen
             pages = {"second_readings": []} | layer | chosen.get("pages", {})
             watches.append(own | folders | {role: role for role in self._shared} | {"pages": pages})
             (self.root / home / "inbox").mkdir(parents=True, exist_ok=True)
@@ -222,12 +226,12 @@ class World:
 
     def _find_untold(self) -> None:
         """Find in the ledger what ended just before a kill, so that nobody told of it."""
-        told = {event.job for event in self.ended} | self._untold
+        told = {event.job for event in self.ended} | self._untold.keys()
         entries = [(watch, entry) for watch in self.config.watches for entry in Ledger(watch.work_folder).entries()]
         for watch, entry in entries if self.was_killed else ():
             if entry.job in told:
                 continue
-            self._untold.add(entry.job)
+            self._untold[entry.job] = entry.kind
             if entry.kind == "reread":
                 self._reread(entry.job)
             elif entry.kind != "skipped":
@@ -333,10 +337,21 @@ class World:
         lost = {one for one in wanted - ran if one.partition(" ")[2] in self._last_words}  # which a kill may do
         assert ran == wanted - Counter(lost), f"hooks: too few {wanted - ran}, too many {ran - wanted}"
 
+        if "url" in self.pair:
+            self._check_messages()
+
+    def _check_messages(self) -> None:
+        """Assert that the URL, which nobody answers at, would still be told of each end, also where a kill came."""
+        works = [watch.work_folder for watch in self.config.watches]
+        waiting = {path.stem.removeprefix("notify-") for work in works for path in work.glob("notify-*.json")}
+        wanted = {event.job for event in self.ended if event.kind in WITH_HOOK}
+        wanted |= {job for job, kind in self._untold.items() if kind != "skipped"}
+        assert wanted <= waiting, f"messages: too few {wanted - waiting}"
+
     def _check_history(self) -> None:
         told = Counter(entry.job for watch in self.config.watches for entry in Ledger(watch.work_folder).entries())
         wanted = Counter(event.job for event in self.ended if event.kind in {"delivered", "skipped", "reread"})
-        wanted += Counter(self._untold)
+        wanted += Counter(self._untold.keys())
         assert told == wanted, f"history: too few {wanted - told}, too many {told - wanted}"
 
 

@@ -94,6 +94,46 @@ def test_a_wrong_watch_is_told_with_line_key_value_and_what_is_allowed(watch: st
     assert all(word in what for word in told), what
 
 
+@pytest.mark.parametrize(
+    ("hook", "key", "told"),
+    [
+        ("{url: ftp://x.test/}", ".url", ["'ftp://x.test/'", "must begin with https://"]),
+        ("{url: x.test}", ".url", ["'x.test'", "must be a web address such as https://"]),
+        ("{url: 'https://x .test/'}", ".url", ["must be a web address"]),
+        ("{url: https://ü.test/}", ".url", ["in ASCII"]),
+        ("{url: 'https://x.test:99999/'}", ".url", ["'https://x.test:99999/'", "0-65535"]),
+        ("{url: 'https://[::1'}", ".url", ["'https://[::1'"]),
+        ("{url: https://me:secret@x.test/}", ".url", ["no user and no password"]),
+        ("{url: http://x.test/}", ".url", ["must begin with https://; http is for hosts that private_hosts names"]),
+        ("{url: https://localhost/}", ".url", ["name its host in private_hosts"]),
+        ("{url: 'https://[::ffff:127.0.0.1]/'}", ".url", ["name its host in private_hosts"]),
+        ("{url: https://192.168.1.1/, private_hosts: [192.168.1.2]}", ".url", ["name its host in private_hosts"]),
+        ("{url: https://x.test/, private_hosts: x.test}", ".private_hosts", ["must be a list", "'x.test'"]),
+        ("{url: https://x.test/, secret_file: ''}", ".secret_file", ["must be the path of a file"]),
+        ("{url: https://x.test/, sekret_file: a}", ".sekret_file", ["did you mean 'secret_file'?"]),
+        ("{program: true}", ".program", ["must be a list", "True"]),
+        ("[run, 5]", ".program.1", ["not 5", "string"]),
+        ("run", "", ["must be a section", "'run'"]),
+    ],
+)
+def test_a_wrong_hook_is_told_with_line_key_value_and_what_is_allowed(hook: str, key: str, told: list[str]) -> None:
+    what = problems(GOOD.replace("}", f",\n     on_delivered: {hook}}}"))
+    assert f"line 3: watches.0.on_delivered{key}: " in what
+    assert all(word in what for word in told), what
+
+
+def test_a_hook_is_a_program_or_a_section_with_program_and_url() -> None:
+    url = "{program: [run, -q], url: 'http://NAS.test:8/a', private_hosts: [nas.test], secret_file: s}"
+    for hook, program in (("[run, -q]", ("run", "-q")), (url, ("run", "-q")), ("[]", ())):
+        read = loader.parse(GOOD.replace("}", f", on_delivered: {hook}}}"), FILE)
+        assert read.watches[0].on_delivered.program == program
+        assert loader.parse(example.dump(read), FILE) == read
+        assert not read.watches[0].on_refused
+        assert bool(read.watches[0].on_delivered) == bool(program)
+    described = example.schema()["$defs"]["Watch"]["properties"]["on_delivered"]
+    assert {"type": "array", "items": {"type": "string"}} in described["anyOf"], "an editor takes a list, too"
+
+
 @pytest.mark.parametrize("word", ["off", "Off", "no", "'off'"])
 def test_a_word_that_yaml_reads_as_false_means_off(word: str) -> None:
     read = loader.parse(GOOD.replace("}", f", pages: {{orientation: {word}}}}}"), FILE)

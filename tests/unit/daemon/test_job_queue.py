@@ -49,7 +49,7 @@ def test_a_stall_that_interrupts_every_job_is_found_to_be_over(tmp_path: Path, m
 
     async def life() -> None:
         done = asyncio.Event()
-        jobs = JobQueue(its, Progress(), ended.append, done.set)
+        jobs = JobQueue(its, Progress(), lambda _: None, ended.append, done.set)
         jobs.add(house.left())
         async with asyncio.TaskGroup() as group:
             running = group.create_task(jobs.run(group, tools))

@@ -15,7 +15,7 @@ import pytest
 from simulated import SimulatedEngine
 from spool_house import BAD, ID, SCAN, SHA, House, InstantRenderer
 
-from ocrd.errors import EngineError, MachineError, SpoolError
+from ocrd.errors import DocumentError, EngineError, MachineError, SpoolError
 from ocrd.model import (
     FileStamp,
     PageResult,
@@ -24,6 +24,7 @@ from ocrd.model import (
     Verdict,
 )
 from ocrd.output import front_matter
+from ocrd.pipeline.outcome import Outcome
 from ocrd.storage import durable, spool
 from ocrd.storage.job import Job, JobRecord, Rerun, refusal_of
 from ocrd.storage.spool import Spool
@@ -663,3 +664,42 @@ def test_ids_sort_by_the_time_at_which_they_were_made() -> None:
     moments = [one[:-1] for one in made]
     assert moments == sorted(moments)
     assert len(set(moments)) > 1
+
+
+@pytest.mark.parametrize("error", [None, BAD])
+def test_an_end_is_told_as_it_will_be_while_the_source_is_still_ours(house: House, error: DocumentError | None) -> None:
+    """So what is written down of it then is never lost, and is true."""
+    house.renderer = InstantRenderer(error=error)
+    (house.archive / "scan.pdf").touch()
+    (house.error / "scan.pdf").touch()
+    job, told = house.left(), list[Outcome]()
+
+    def hear(outcome: Outcome) -> None:
+        assert job.held
+        assert outcome.original
+        assert not outcome.original.exists()
+        told.append(outcome)
+
+    house.before_end = hear
+    ended = house.run(job)
+    assert told == [ended]
+    assert ended.original == (house.error if error else house.archive) / "scan (2).pdf"
+    assert ended.original.exists()
+
+
+def test_an_end_is_told_again_where_a_fault_came_between_or_a_stranger_takes_its_name(house: House) -> None:
+    job, told = house.left(), list[Path | None]()
+
+    def hear(outcome: Outcome) -> None:
+        told.append(outcome.original)
+        if len(told) == 1:
+            raise MachineError("The disk is full.", "Free some space.")
+        if len(told) == 2:
+            (house.archive / "scan.pdf").touch()
+
+    house.before_end = hear
+    with pytest.raises(MachineError):
+        house.run(job)
+    ended = house.run(job)
+    assert told == [house.archive / name for name in ("scan.pdf", "scan.pdf", "scan (2).pdf")]
+    assert told[-1] == ended.original

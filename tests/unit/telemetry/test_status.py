@@ -86,7 +86,7 @@ def test_the_board_counts_ends_and_forgets_the_document() -> None:
 def test_hooks_that_failed_are_counted_and_shown() -> None:
     told = board(*(HookEnded("scans", "j1", outcome) for outcome in get_args(HookOutcome)), HookEnded("b", "j", "done"))
     assert [watch.hooks_failed for watch in told.snapshot().watches] == [1, 0]
-    assert "scans: 1 of your programs failed" in _shown(status_view.page(told.snapshot(), time.time()))
+    assert "scans: 1 of your hooks failed" in _shown(status_view.page(told.snapshot(), time.time()))
 
 
 def test_a_paused_watch_says_why_until_it_resumes() -> None:
