@@ -76,7 +76,8 @@ EXIT_CODES = {
     0: "All is well.",
     2: "The command line is wrong.",
     os.EX_DATAERR: "A source was refused (`once`, `convert`), or there is none of that name.",
-    os.EX_UNAVAILABLE: "A program of yours, `on_delivered` or `on_refused`, failed (`once`).",
+    os.EX_UNAVAILABLE: "A program of yours, `on_delivered` or `on_refused`, failed, or a URL did not take what it was "
+    "told (`once`).",
     os.EX_SOFTWARE: "A defect of ocrd: please report it, with what it said.",
     os.EX_IOERR: "A fault of the machine, or another ocrd holds the folders (`run`).",
     os.EX_TEMPFAIL: "The engine is gone; systemd starts ocrd again. Of `once`: another ocrd holds the folders.",
