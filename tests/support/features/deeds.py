@@ -158,7 +158,9 @@ def read_all_problems_again(world: World) -> None:
 def try_refused_ones_again(world: World) -> None:
     for path in retry.bring_back(world.config.watches, None):
         assert any(path.is_relative_to(watch.inbox) for watch in world.config.watches), path
-        assert path.exists() or list(path.parent.glob(f"{path.name}*")), f"{path} was not brought back"
+        there = [path] if path.exists() else sorted(path.parent.glob(f"{path.name}*"))
+        assert there, f"{path} was not brought back"
+        world.brought_back |= {one.read_bytes() for one in there if one.is_file()}
 
 
 def look_at_a_document(world: World) -> None:

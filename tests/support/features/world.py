@@ -103,6 +103,8 @@ class World:
         """Every file that people brought, by its bytes."""
         self.asked: dict[str, tuple[Document, Path, tuple[int, ...]]] = {}
         """Reruns by job: of which document, by which sidecar, which pages."""
+        self.brought_back: set[bytes] = set()
+        """Files that were taken out of an error folder to be read as a whole again."""
         self.ended: list[Ended] = []
         self.number = count(1)
         self.was_killed = False
@@ -257,6 +259,7 @@ class World:
                 document, sidecar, pages = self.asked.pop(event.job)
                 is_moved = sidecar not in document.files
                 is_gone = is_moved and not (document.files and document.watch.front_matter)  # which it is found by
+                is_gone |= bool(document.contents & self.brought_back)  # to be read as a whole, which it is then
                 assert is_gone or all(self._fails(document, number) for number in pages), event.reason
             case kind:
                 assert kind in {"refused", "skipped"}, event
