@@ -25,7 +25,7 @@ from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, MachineError, OcrdError
 from ocrd.markup import layout_blocks
 from ocrd.storage import durable, naming
-from ocrd.telemetry import metrics, output_capture, status, webhook
+from ocrd.telemetry import output_capture, status, web_server, webhook
 from ocrd.telemetry.webhook import NotTakenError
 
 _console = Console(soft_wrap=True, highlight=False)
@@ -118,8 +118,10 @@ def _check_metrics(settings: schema.Config, path: Path) -> Iterator[OcrdError]:
         _say(what, "the daemon that runs listens there")
         return
     try:
-        metrics.try_listening(listen)
-    except ConfigError as error:
+        if (file := settings.metrics.token_file) and not secret_file.is_out_of_sight(file):
+            secret_file.token(file)
+        web_server.try_listening(listen)
+    except (ConfigError, MachineError) as error:
         yield _complain(what, error)
     else:
         _say(what, "can be listened at")

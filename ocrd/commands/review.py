@@ -24,7 +24,7 @@ from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.markup import layout_blocks
 from ocrd.markup.layout_blocks import Block
 from ocrd.model import Box, Opening, PageResult, Placement, Reading, Verdict
-from ocrd.output import front_matter, json_file, kinds, markdown, plain_text
+from ocrd.output import front_matter, json_file, kinds, markdown, plain_text, result_names
 from ocrd.rendering.renderer import Renderer
 from ocrd.storage import deliveries, durable, naming, originals
 from ocrd.storage.deliveries import Delivered
@@ -109,7 +109,7 @@ async def _entry(delivered: Delivered, renderer: Renderer, folder: Path) -> Entr
         large = await _with_images(document, source, renderer)
         small = await _with_images(document, source, renderer, small=True)
     page = html(Path(delivered.stem).name, _facts(document), large)
-    review = _written(folder / f"{delivered.stem.replace('/', ' - ')}.review.html", page)
+    review = _written(folder / result_names.review_of(delivered.stem), page)
     about = (delivered.watch.name, str(document.facts.get("date", "")), str(document.facts.get("engine", "")))
     return Entry(delivered.stem, " · ".join(filter(None, about)), review.name, small)
 

@@ -223,20 +223,46 @@ class Pages(Section):
     )
 
 
-def _local(value: str) -> str:
-    if not re.fullmatch(r"|/.+|(127(\.\d{1,3}){3}|localhost|\[::1\]):\d{1,5}", value):
-        raise ValueError("must be a loopback address such as 127.0.0.1:9464, the absolute path of a socket, or empty")
+_LOOPBACK = re.compile(r"|/.+|(127(\.\d{1,3}){3}|localhost|\[::1\]):\d+")
+
+
+def _listener(value: str) -> str:
+    if not re.fullmatch(r"|/.+|(\d{1,3}(\.\d{1,3}){3}|[a-zA-Z0-9][\w.-]*|\[[0-9a-fA-F:]+\]):\d{1,5}", value):
+        raise ValueError("must be an address such as 127.0.0.1:9464, the absolute path of a socket, or empty")
     if not value.startswith("/") and value and not 0 < int(value.rpartition(":")[2]) < 2**16:
         raise ValueError("must have a port from 1 to 65535")
     return value
 
 
-class Metrics(Section):
-    """Numbers for Prometheus at /metrics, and /healthz and /readyz beside it."""
+def _known_to_callers(value: Path | None, info: ValidationInfo) -> Path | None:
+    listen = info.data.get("listen", "")
+    if value is None and not _LOOPBACK.fullmatch(listen):
+        raise ValueError(f"must be set, since metrics.listen is {listen}, which other machines reach")
+    return value
 
-    listen: Annotated[str, AfterValidator(_local)] = Field(
+
+class Metrics(Section):
+    """Numbers for Prometheus at /metrics, /healthz and /readyz beside it, and a page for a browser at /."""
+
+    listen: Annotated[str, AfterValidator(_listener)] = Field(
         default="",
-        description="Where: 127.0.0.1:9464, or the path of a Unix socket such as /run/ocrd/metrics.sock; empty: off.",
+        description="Where: 127.0.0.1:9464, or the path of a Unix socket such as /run/ocrd/metrics.sock; empty: off. "
+        "Where other machines reach it, there has to be a token_file.",
+    )
+    page: bool = Field(
+        default=False,
+        description="Whether / shows how things stand, with the names of files, but nothing of what stands on them.",
+    )
+    reviews: Folder | None = Field(
+        default=None,
+        description="Folder of review pages (`ocrd review --problems -o FOLDER`) that the page links to and serves. "
+        "They show the scans.",
+    )
+    token_file: Annotated[SecretFile | None, AfterValidator(_known_to_callers)] = Field(
+        default=None,
+        validate_default=True,
+        description="File with what each caller has to say: as a bearer token, or as the password of any user. Nobody "
+        "but ocrd's user may read it (chmod 600). credential:NAME is a credential that systemd hands over.",
     )
 
 

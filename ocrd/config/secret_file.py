@@ -16,6 +16,8 @@ from ocrd.errors import MachineError
 
 CREDENTIAL = "credential:"
 _FOR_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+SHORTEST = 16
+"""Characters of a token that nobody guesses."""
 _LARGEST = 64 * 1024
 """Bytes; thousands of passwords would keep every locked PDF waiting."""
 
@@ -60,6 +62,16 @@ def read(file: Path, setting: str, holds: str) -> bytes:
     if len(data) > _LARGEST:
         raise unusable(f"it has more than {_LARGEST} bytes", f"Write {holds}, and nothing else.")
     return data
+
+
+def token(file: Path) -> str:
+    """Read the token of the listener, one line of at least `SHORTEST` characters of ASCII. Raises MachineError."""
+    setting = "metrics.token_file"
+    data = read(file, setting, "one line of letters and digits").strip()
+    if len(data) < SHORTEST or not (data.isascii() and data.decode().isprintable()) or b" " in data:
+        what = f"{setting} {shown(file)} can't be used: it must hold one line of {SHORTEST} or more letters and digits."
+        raise MachineError(what, f"Make one: (umask 077; openssl rand -hex 32 > {shown(file)})")
+    return data.decode()
 
 
 def is_credential(file: Path) -> bool:

@@ -6,19 +6,23 @@ A look at how things stand, about once a second. The heart beats only while all 
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from ocrd.concurrency.threads import Threads
+from ocrd.config import secret_file
 from ocrd.config.schema import Config
 from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.display import counted
 from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.errors import MachineError
+from ocrd.output import result_names
 from ocrd.telemetry import log_throttle, sd_notify, status
 from ocrd.telemetry.events import EngineRestarted, Events
 from ocrd.telemetry.sd_notify import Manager
+from ocrd.telemetry.trend import Trend
 
 log = structlog.get_logger("ocrd")
 
@@ -56,7 +60,9 @@ class Health:
         self._heart.needs(self._look_outs_move)
         self._heart.needs(self._engine_answers)
         self._ready = False
+        self._trend = Trend()
         events.listen(self._board.hear)
+        events.listen(self._trend.hear)
 
     def configured(self, config: Config) -> None:
         """Take over the configuration that is in force now."""
@@ -117,6 +123,7 @@ class Health:
     def _tell(self, now: float) -> None:
         self._board.observe(self._engine, self._heart.complaint, now)
         self._seen = self._board.snapshot()
+        self._trend.observe(now, self._seen.pages_left)
         self._manager.status(status.line(self._seen))
 
     def _beat(self, now: float, since: float) -> None:
@@ -180,19 +187,35 @@ class Health:
 
     # -- for whoever asks -----------------------------------------------------------------------------------------
 
-    def serve_metrics(self) -> Callable[[], None]:
-        """Serve the numbers, if the owner wants them. Returns what ends that. Raises ConfigError."""
-        if not self._config.metrics.listen:
+    async def serve(self) -> Callable[[], None]:
+        """Serve numbers and page, if the owner wants them. Returns what ends that. Raises ConfigError."""
+        wanted = self._config.metrics
+        if not wanted.listen:
             return lambda: None
-        from ocrd.telemetry import metrics
+        from ocrd.telemetry import metrics, web_server
 
+        token = await self._disk.run(secret_file.token, wanted.token_file) if wanted.token_file else ""
         numbers = metrics.Metrics(self._standing)
         self._events.listen(numbers.hear)
-        return metrics.Server(numbers, self._standing, self._config.metrics.listen).close
+        shown = web_server.Shown(self._page if wanted.page else None, wanted.reviews, token)
+        return web_server.Server(numbers, self._standing, wanted.listen, shown).close
+
+    def _page(self) -> str:
+        """Write the page for a browser, in another thread."""
+        from ocrd.telemetry import status_page
+
+        reviews = self._config.metrics.reviews
+        return status_page.html(self._seen, self._trend.minutes, time.time(), partial(_review, reviews))
 
     def _standing(self) -> status.Status:
         """Tell another thread how things stood at the last look."""
         return self._seen
+
+
+def _review(folder: Path | None, sidecar: str) -> str:
+    """Name the review page of a sidecar, if it is there."""
+    name = result_names.review_of(str(Path(sidecar).with_suffix("")))
+    return name if folder and (folder / name).is_file() else ""
 
 
 Sign = Callable[[float], str | None]

@@ -93,7 +93,7 @@ class Daemon:
             stack.push_async_callback(self._release)
             renderer = self._open_renderer(stack)
             stack.push_async_callback(self._health.close)
-            stack.callback(self._health.serve_metrics())
+            stack.callback(await self._health.serve())
             try:
                 async with asyncio.TaskGroup() as group:
                     await self._live(group, renderer)

@@ -12,3 +12,8 @@ ASSETS = ".assets"
 def with_stem(text: str, stem: str) -> str:
     """Put the name that a document's files go out under into its links."""
     return text.replace(STEM, quote(os.fsencode(stem)))
+
+
+def review_of(stem: str) -> str:
+    """Name the review page of a document, by its path in the outbox without ending; all pages lie in one folder."""
+    return f"{stem.replace('/', ' - ')}.review.html"

@@ -1,32 +1,20 @@
-"""Numbers for Prometheus, and answers to whoever asks whether the service lives and is ready. Off by default.
+"""Numbers for Prometheus: what happened is counted, and how things stand is looked up when it asks.
 
-The only user of prometheus-client. Served on a loopback port or a Unix socket: /metrics, /healthz, /readyz.
+The only user of prometheus-client.
 """
 
-import errno
-import json
-import os
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from http import HTTPStatus
-from pathlib import Path
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, get_args
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from ocrd.errors import ConfigError
 from ocrd.model import Verdict
 from ocrd.telemetry.events import Accepted, Ended, Event, HookEnded, HookOutcome, PageDone, WatchAdded
-from ocrd.telemetry.status import STALE, EngineStatus, Status, WatchStatus
+from ocrd.telemetry.status import EngineStatus, Status, WatchStatus
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from wsgiref.types import WSGIApplication
 
     from prometheus_client.core import Metric
 
@@ -59,6 +47,8 @@ class Metrics:
             "latency_seconds", "From first seen in the inbox to the sidecar", ["watch"], buckets=LATENCIES, **own
         )
         self.registry.register(_Standing(look))
+        self.answer: WSGIApplication = make_wsgi_app(self.registry)
+        """Answers a request for them."""
 
     def hear(self, event: Event) -> None:
         """Count what happened."""
@@ -143,119 +133,3 @@ _OF_WATCHES: tuple[tuple[str, str, Callable[[WatchStatus], float]], ...] = (
     ("paused", "Whether a fault of the machine holds the watch up", lambda watch: float(watch.paused is not None)),
     ("polling", "Whether the inbox gives no events", lambda watch: float(watch.how == "polling")),
 )
-
-
-class Server:
-    """Answers in a thread of its own."""
-
-    def __init__(self, metrics: Metrics, look: Look, listen: str) -> None:
-        """Listen at `HOST:PORT` on loopback, or at the path of a Unix socket. Raises ConfigError if that can't be."""
-        self._look = look
-        self._metrics: Any = make_wsgi_app(metrics.registry)
-        self._server = _opened(listen)
-        self._server.set_app(self._answer)
-        self.address = self._server.server_address
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop answering."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def _answer(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        match environ["PATH_INFO"]:
-            case "/metrics":
-                answer: Iterable[bytes] = self._metrics(environ, start_response)
-                return answer
-            case "/healthz":
-                code, reason = _healthy(self._look(), time.time())
-            case "/readyz":
-                code, reason = _ready(self._look(), time.time())
-            case _:
-                code, reason = HTTPStatus.NOT_FOUND, "/metrics, /healthz and /readyz are here"
-        start_response(f"{code.value} {code.phrase}", [("Content-Type", "application/json")])
-        return [json.dumps({"status": reason}).encode() + b"\n"]
-
-
-def _healthy(status: Status, now: float) -> tuple[HTTPStatus, str]:
-    """Say whether all that must move does."""
-    reason = status.complaint or ("the event loop does not turn" if now - status.written > STALE else "")
-    return (HTTPStatus.SERVICE_UNAVAILABLE, reason) if reason else (HTTPStatus.OK, "ok")
-
-
-def _ready(status: Status, now: float) -> tuple[HTTPStatus, str]:
-    """Say whether what is dropped now will be read soon."""
-    health = _healthy(status, now)
-    if health[0] is not HTTPStatus.OK:
-        return health
-    paused = [f"watch {watch.name} is paused: {watch.paused.what}" for watch in status.watches if watch.paused]
-    reason = "; ".join(paused) if status.state == "ready" else status.state
-    return (HTTPStatus.SERVICE_UNAVAILABLE, reason) if reason else (HTTPStatus.OK, "ok")
-
-
-class _Quiet(WSGIRequestHandler):
-    """Asked every few seconds by machines, it keeps that out of the log."""
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def _opened(listen: str) -> "_TcpServer | _UnixServer":
-    try:
-        return _UnixServer(listen) if listen.startswith("/") else _TcpServer(listen)
-    except OSError as error:
-        raise ConfigError(
-            f"metrics.listen is {listen}, but that can't be listened at: {error.strerror}.",
-            "Take another port or path, or end what listens there.",
-        ) from error
-
-
-def try_listening(listen: str) -> None:
-    """Find out whether a server could listen there, and leave nothing behind. Raises ConfigError."""
-    _opened(listen).server_close()
-    if listen.startswith("/"):
-        Path(listen).unlink(missing_ok=True)
-
-
-class _TcpServer(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-    def __init__(self, listen: str) -> None:
-        host, _, port = listen.rpartition(":")
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host.strip("[]"), int(port)), _Quiet)
-
-
-def _clear(path: Path) -> None:
-    """Take away the socket of a daemon that was killed. Raises OSError if it still answers, or is no socket."""
-    with suppress(FileNotFoundError), socket.socket(socket.AF_UNIX) as caller:
-        if not path.is_socket() and path.exists():
-            raise FileExistsError(errno.EEXIST, "A file that is no socket lies there")
-        try:
-            caller.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        else:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-
-
-class _UnixServer(ThreadingMixIn, WSGIServer):
-    address_family = socket.AF_UNIX
-    daemon_threads = True
-
-    def __init__(self, path: str) -> None:
-        _clear(Path(path))
-        super().__init__(path, _Quiet)  # type: ignore[arg-type]  # a path is the address of such a socket
-        os.chmod(path, 0o660)
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        """Accept, and name the client, who has no address."""
-        return self.socket.accept()[0], ("local", 0)
-
-    def server_bind(self) -> None:
-        """Bind without asking for a host name, which a path has not."""
-        self.socket.bind(self.server_address)
-        self.server_name, self.server_port = "localhost", 0
-        self.setup_environ()

@@ -45,6 +45,8 @@ SPEED_OVER = 300.0
 """Seconds over which pages a second are taken, at most."""
 SHOWN_DOCUMENTS = 16
 """Documents in work that the status names; the others are only counted."""
+RECENT = 20
+"""Documents that ended which the status names."""
 STALE = 15.0
 """Seconds after which a status shows that its daemon hangs: it is written at least every third of them."""
 
@@ -118,6 +120,28 @@ class DocumentStatus:
 
 
 @dataclass(slots=True)
+class RecentDocument:
+    """One document that came to its end."""
+
+    watch: str
+    source: str
+    at: float
+    """Seconds since the epoch."""
+    outcome: str
+    """`complete`, `partial` or `refused`."""
+    sidecar: str = ""
+    """Where its sidecar lies in the outbox; empty if there is none."""
+    pages: int | None = None
+    """None where it was not opened."""
+    verdicts: dict[str, int] = field(default_factory=dict)
+    """Pages by verdict."""
+    problems: list[int] = field(default_factory=list)
+    """Numbers of the first pages that a person should look at, from 1."""
+    reason: str = ""
+    """Why it was refused."""
+
+
+@dataclass(slots=True)
 class EngineStatus:
     """The engine."""
 
@@ -164,6 +188,8 @@ class Status:
     """Why it does not beat, or why it ended."""
     watches: list[WatchStatus] = field(default_factory=list)
     documents: list[DocumentStatus] = field(default_factory=list)
+    recent: list[RecentDocument] = field(default_factory=list)
+    """The last documents that came to their end, the latest first."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -171,7 +197,9 @@ class Status:
         raw: dict[str, Any] = json.loads(data)
         watches = [_watch(one) for one in raw.pop("watches")]
         documents = [DocumentStatus(**one) for one in raw.pop("documents")]
-        return cls(engine=EngineStatus(**raw.pop("engine")), watches=watches, documents=documents, **raw)
+        recent = [RecentDocument(**one) for one in raw.pop("recent", [])]
+        engine = EngineStatus(**raw.pop("engine"))
+        return cls(engine=engine, watches=watches, documents=documents, recent=recent, **raw)
 
 
 def _watch(raw: dict[str, Any]) -> WatchStatus:
@@ -209,6 +237,8 @@ class StatusBoard:
         self._engine = EngineStatus(config.engine.kind)
         self._watches: dict[str, WatchStatus] = {}
         self._documents: dict[str, DocumentStatus] = {}
+        self._recent = deque[RecentDocument](maxlen=RECENT)
+        self._outboxes: dict[str, Path] = {}
         self._pages = deque[float]()
         self._tokens = deque[tuple[float, int]](maxlen=60)
         self._busy_since: float | None = None
@@ -227,6 +257,7 @@ class StatusBoard:
         }
         for watch in config.watches:
             self._watches[watch.name].inbox = shown(watch.inbox)
+        self._outboxes |= {watch.name: watch.outbox for watch in config.watches}
 
     def hear(self, event: Event) -> None:
         """Take in what happened."""
@@ -267,6 +298,7 @@ class StatusBoard:
             case Ended():
                 self._documents.pop(event.job, None)
                 _count_end(watch, event)
+                self._recent.extendleft(_recent(event, self._outboxes.get(event.watch)))
             case Paused():
                 watch.paused = Pause(event.what, event.remedy, time.time())
             case Resumed():
@@ -332,6 +364,7 @@ class StatusBoard:
             complaint=self.complaint,
             watches=list(self._watches.values()),
             documents=begun[:SHOWN_DOCUMENTS],
+            recent=list(self._recent),
         )
 
     def data(self) -> bytes:
@@ -367,6 +400,25 @@ def _count_end(watch: WatchStatus, event: Ended) -> None:
             watch.returned += 1
         case _:
             pass  # reruns deliver nothing new
+
+
+def _recent(event: Ended, outbox: Path | None) -> Iterator[RecentDocument]:
+    """Note of a document that ended what a person may want to look at; of some, nothing."""
+    if event.kind not in ("delivered", "refused", "reread"):
+        return
+    refused, path = event.kind == "refused", event.path
+    sidecar = path.relative_to(outbox) if outbox and outbox in path.parents else path
+    yield RecentDocument(
+        event.watch,
+        shown(event.source),
+        time.time(),
+        event.kind if refused else event.status or "complete",
+        "" if refused else shown(sidecar),
+        event.pages,
+        dict(event.verdicts),
+        [result.index + 1 for result in islice(event.problems, SHOWN_DOCUMENTS)],
+        event.reason,
+    )
 
 
 def line(status: Status) -> str:

@@ -12,19 +12,30 @@ needs_browser = pytest.mark.skipif(not BROWSER, reason="no Chromium is installed
 _ALONE = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run")
 
 
-def _browse(page: Path, *options: str, dark: bool = False) -> str:
+def _run(address: str, folder: Path, *options: str, dark: bool = False) -> subprocess.CompletedProcess[str]:
     assert BROWSER
     done = subprocess.run(
         [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", *_ALONE,
-            f"--user-data-dir={page.parent / 'browser'}",
+            f"--user-data-dir={folder / 'browser'}",
             *(["--blink-settings=preferredColorScheme=0"] if dark else []),
-            *options, page.as_uri(),
+            *options, address,
         ],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
+
+
+def _browse(page: Path, *options: str, dark: bool = False) -> str:
+    return _run(page.as_uri(), page.parent, *options, dark=dark).stdout
+
+
+def visited(address: str, folder: Path, seconds: float) -> tuple[str, list[str]]:
+    """Return what the browser made of a page so many seconds of its clock after it came, and what its scripts said."""
+    options = ("--dump-dom", "--enable-logging=stderr", f"--virtual-time-budget={round(seconds * 1000)}")
+    done = _run(address, folder, *options)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 def screenshot(page: Path, size: tuple[int, int], *, dark: bool = False) -> Image.Image:

@@ -26,7 +26,7 @@ from ocrd.config.profile import Profile
 from ocrd.config.schema import Options, Watch
 from ocrd.model import Verdict
 from ocrd.telemetry.metrics import Metrics
-from ocrd.telemetry.status import DocumentStatus, EngineStatus, Status, StatusBoard, WatchStatus
+from ocrd.telemetry.status import DocumentStatus, EngineStatus, RecentDocument, Status, StatusBoard, WatchStatus
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -447,6 +447,7 @@ def test_the_tables_have_a_row_for_each_that_there_is(page: str, heading: str, k
         ("| field of `engine` |", EngineStatus),
         ("| field of one of `watches` |", WatchStatus),
         ("| field of one of `documents` |", DocumentStatus),
+        ("| field of one of `recent` |", RecentDocument),
     ],
 )
 def test_every_field_of_the_status_is_explained(heading: str, kind: type) -> None:
