@@ -1,5 +1,6 @@
 # make venv   the environment, .venv/bin/ocrd with the cpu engine
 # make demo   the real daemon on the samples
+# make dist   the wheel and the sdist, in dist/
 # make quick  lint, types and the unit tests
 # make test   lint, types and every test
 # make test-all  the same, with every case where `make test` draws a sample: an hour and more
@@ -20,7 +21,7 @@ WORKERS := 2
 SPREAD = --numprocesses $(WORKERS) --no-loadscope-reorder
 PYTEST = $(BIN)/pytest $(SPREAD) --dist loadfile
 
-.PHONY: venv demo docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean
+.PHONY: venv demo dist docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean
 
 venv: .venv/ready
 
@@ -32,7 +33,12 @@ venv: .venv/ready
 	touch $@
 
 demo: venv
-	$(BIN)/python samples/demo.py
+	rm -rf demo
+	$(BIN)/ocrd demo demo
+
+dist: venv
+	rm -rf dist
+	$(BIN)/hatchling build
 
 bench: venv
 	$(BIN)/python bench/daemon/cpu.py --json bench.json
@@ -99,4 +105,4 @@ docs: venv
 	$(BIN)/python -c 'from ocrd.config.example import reference; print(reference(), end="")' > docs/configuration.md
 
 clean:
-	rm -rf .venv .venv-vllm demo
+	rm -rf .venv .venv-vllm demo dist

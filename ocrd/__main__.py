@@ -1,6 +1,6 @@
 """`python -m ocrd`, the same as the command `ocrd`."""
 
-from ocrd.cli import main
+from ocr_inbox import main
 
 if __name__ == "__main__":
     main()

@@ -19,7 +19,6 @@ from ocrd.output.split import Separator
 if TYPE_CHECKING:  # the commands import what they need: `ocrd --help` must be there at once
     from collections import Counter
 
-    from ocrd.commands.systemd_install import Place, Plan
     from ocrd.config.schema import Config
 
 app = typer.Typer(
@@ -196,6 +195,17 @@ def convert(  # noqa: PLR0913 - as many wishes as the command line has
 
 
 @app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for it.")] = Path("demo"),
+) -> None:
+    """Show the service at work: it reads the scans that come with ocrd, without a GPU."""
+    from ocrd.commands import demo as demonstration
+
+    if not demonstration.run(folder):
+        raise typer.Exit(1)
+
+
+@app.command()
 def check(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Check configuration, folders and engine. Each line is OK, or says what to do."""
     from ocrd.commands import check as checks
@@ -238,25 +248,12 @@ def history(  # noqa: PLR0913 - as many wishes as the command line has
     as_json: Annotated[bool, typer.Option("--json", help="A line each.")] = False,
 ) -> None:
     """Tell what was delivered, skipped and linked, oldest first."""
-    import json
-    from dataclasses import asdict
-
     from ocrd.commands import history as histories
     from ocrd.config import loader
 
     watches = histories.of_name(loader.load(config).watches, watch)
-    wide = max(len(one.name) for one in watches)
-    for of in histories.being_made_anew(watches):
-        print(f"The ledger of {of} is being made anew: not all that was delivered is listed yet.", file=sys.stderr)
-    broken: list[MachineError] = []
     wanted = histories.Wanted(histories.moment(since, histories.now()) if since else None, status, name)
-    for of, one in histories.entries(watches, wanted, broken):
-        if as_json:
-            print(json.dumps({"watch": of} | asdict(one), ensure_ascii=False))
-        else:
-            print(f"{one.date}  {of:{wide}}  {one.kind:9}  {one.pages:5} p.  {one.source} -> {one.sidecar}")
-    if broken:
-        raise broken[0]
+    histories.show(watches, wanted, as_json=as_json)
 
 
 @app.command()
@@ -356,20 +353,8 @@ def tidy(
     """Show what lies about: old sidecars that reruns kept (.bak), their pictures, notes without their file."""
     from ocrd.commands import tidy as tidying
     from ocrd.config import loader
-    from ocrd.display import counted, shown
 
-    watches = loader.load(config).watches
-    lying = tidying.found(watches)
-    if folder is None:
-        for leftover in lying:
-            print(f"{shown(leftover.path)}  ({leftover.why})")
-        if lying:
-            print(f"{counted(len(lying), 'file')}. To move all of it away: ocrd tidy --to FOLDER")
-    else:
-        for path in tidying.move(lying, folder, watches):
-            print(shown(path))
-    if not lying:
-        print("Nothing lies about.")
+    tidying.run(loader.load(config).watches, folder)
 
 
 @app.command("split-sheet")
@@ -412,7 +397,8 @@ def service_install(
 
     settings = loader.load(config)
     place = systemd_install.Place(user)
-    _carry_out(systemd_install.install(settings, config, place), place, yes=yes, dry_run=dry_run)
+    plan = systemd_install.install(settings, config, place)
+    systemd_install.carry_out(plan, place, dry_run=dry_run, sure=None if yes else _sure)
 
 
 @service_app.command("uninstall")
@@ -421,32 +407,27 @@ def service_uninstall(*, user: User = False, yes: Yes = False, dry_run: DryRun =
     from ocrd.commands import systemd_install
 
     place = systemd_install.Place(user)
-    _carry_out(systemd_install.uninstall(place), place, yes=yes, dry_run=dry_run)
+    systemd_install.carry_out(systemd_install.uninstall(place), place, dry_run=dry_run, sure=None if yes else _sure)
 
 
-def _carry_out(plan: "Plan", place: "Place", *, yes: bool, dry_run: bool) -> None:
-    for step in plan.steps:
-        print(f"  - {step.text}")
-    for note in plan.notes:
-        print(f"note: {note}")
-    if not plan.steps:
-        print("There is nothing to do.")
-    elif not dry_run:
-        if not place.user and os.geteuid():
-            raise MachineError("This changes the system, and needs root.", "Run it with sudo, or with --user.")
-        if not yes:
-            typer.confirm("Go on?", abort=True)
-        for step in plan.steps:
-            step.do()
-        print("Done.")
+def _sure() -> None:
+    typer.confirm("Go on?", abort=True)
 
 
 @config_app.command("init")
 def config_init() -> None:
-    """Write a configuration with every setting. Each has its meaning and its default."""
+    """Print a configuration with every setting, its meaning and its default."""
     from ocrd.config import example
 
     print(example.example(), end="")
+
+
+@config_app.command("dashboard")
+def config_dashboard() -> None:
+    """Print a dashboard for Grafana, of the numbers that `metrics.listen` tells."""
+    from ocrd.commands.shipped import shipped
+
+    print(shipped("monitoring/grafana.json"), end="")
 
 
 @config_app.command("schema")

@@ -1,5 +1,7 @@
 """Paths, names and times as they are shown to a person."""
 
+import importlib.util
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -18,8 +20,15 @@ def _escaped(char: str) -> str:
 
 
 def pip(*packages: str) -> str:
-    """Return the command that installs packages where this very ocrd runs; on PyPI `ocrd` is another project."""
-    return f"{sys.prefix}/bin/pip install {shlex.join(packages)}"
+    """Return the command that installs packages where this very ocrd runs, also where a tool made that place."""
+    script = os.path.join(sys.prefix, "bin/pip")
+    if os.path.exists(script):
+        how = [script, "install"]
+    elif importlib.util.find_spec("pip"):  # pipx lends its own
+        how = [sys.executable, "-m", "pip", "install"]
+    else:
+        how = ["uv", "pip", "install", "--python", sys.executable]
+    return shlex.join([*how, *packages])
 
 
 def counted(number: int, noun: str) -> str:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+SAMPLES = HERE.parent / "ocrd/samples"
 EXPECTED = HERE / "expected"
 CONFIG = """\
 engine: {kind: cpu, cpu: {languages: [eng, rus]}}
@@ -29,7 +30,7 @@ def main() -> int:
         folder = Path(scratch)
         (folder / "inbox").mkdir()
         (folder / "ocrd.yaml").write_text(CONFIG)
-        for sample in HERE.iterdir():
+        for sample in SAMPLES.iterdir():
             if sample.suffix in {".pdf", ".jpg", ".tif"}:
                 shutil.copy(sample, folder / "inbox")
         code = subprocess.run([ocrd, "once", "-c", folder / "ocrd.yaml"], check=False).returncode

@@ -1,4 +1,4 @@
-"""Make the sample scans: `python samples/make.py` prints each `NAME.txt` beside it and scans the sheets.
+"""Make the sample scans: `python samples/make.py` prints each `NAME.txt` of `ocrd/samples/` and scans the sheets.
 
 The text files are written by hand and are the truth: plain text in reading order, a form feed between pages, an empty
 line between paragraphs, tabs between the cells of a table; a page whose first paragraph is a single line has it as its
@@ -15,7 +15,7 @@ from pathlib import Path
 import pymupdf
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-HERE = Path(__file__).parent
+SAMPLES = Path(__file__).resolve().parents[1] / "ocrd/samples"
 DPI = 200
 SHEET = pymupdf.paper_rect("a4")
 BODY = pymupdf.Rect(72, 72, 523, 770)
@@ -39,14 +39,14 @@ def main() -> None:
     save_pdf("columns", scans("columns", COLUMNS))
     save_pdf("turned", (scan.transpose(Image.Transpose.ROTATE_90) for scan in scans("turned", [BODY])))
     first, *others = [scan.point(BLACK_AND_WHITE, "1") for scan in scans("fax", [BODY])]
-    first.save(HERE / "fax.tif", compression="group4", dpi=(DPI, DPI), save_all=True, append_images=others)
+    first.save(SAMPLES / "fax.tif", compression="group4", dpi=(DPI, DPI), save_all=True, append_images=others)
     (letter,) = scans("letter", [BODY])
-    photograph(letter).save(HERE / "letter.jpg", quality=60)
+    photograph(letter).save(SAMPLES / "letter.jpg", quality=60)
 
 
 def scans(name: str, boxes: list[pymupdf.Rect]) -> Iterator[Image.Image]:
     """Scan the pages of `NAME.txt`; where there are several `boxes` (points), the text below the heading fills them."""
-    for number, text in enumerate((HERE / f"{name}.txt").read_text(encoding="utf-8").split("\f")):
+    for number, text in enumerate((SAMPLES / f"{name}.txt").read_text(encoding="utf-8").split("\f")):
         yield scan(printed(text, boxes), random.Random(f"{name} {number}"))  # noqa: S311 - the same noise each time
 
 
@@ -106,7 +106,7 @@ def save_pdf(name: str, pages: Iterator[Image.Image]) -> None:
         image.save(jpeg, "JPEG", quality=30, dpi=(DPI, DPI))
         page = document.new_page(width=image.width * 72 / DPI, height=image.height * 72 / DPI)
         page.insert_image(page.rect, stream=jpeg.getvalue())
-    document.save(HERE / f"{name}.pdf", garbage=4, no_new_id=True)
+    document.save(SAMPLES / f"{name}.pdf", garbage=4, no_new_id=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ DPI = 155
 SHEET = pymupdf.paper_rect("a4")
 
 _TEXTS = {
-    name: (ROOT / f"samples/{name}.txt").read_text(encoding="utf-8") for name in ("english", "russian", "columns")
+    name: (ROOT / f"ocrd/samples/{name}.txt").read_text(encoding="utf-8") for name in ("english", "russian", "columns")
 }
 _GERMAN = """
 Der Dampfer legte kurz nach sechs Uhr ab, und wer jetzt noch auf der Brücke stand, winkte nur den Möwen. Im

@@ -29,7 +29,7 @@ from ocrd.model import PageResult
 from ocrd.pipeline.page_reader import PageReader
 from ocrd.rendering.renderer import Renderer
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[2] / "ocrd/samples"
 NAMES = ("english", "russian", "table", "columns")
 WAYS = {
     "straight": (0, 0.0),

@@ -1,8 +1,10 @@
 """`ocrd history`: what came to its end, as the ledgers of the watches tell."""
 
+import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from heapq import merge
@@ -33,6 +35,21 @@ class Wanted:
             and self.status in {"", entry.status, entry.kind}
             and any(_is_like(path, self.name) for path in (entry.source, entry.sidecar))
         )
+
+
+def show(watches: Sequence[Watch], wanted: Wanted, *, as_json: bool) -> None:
+    """Print a line for each entry, of all watches that can tell. Raises MachineError at the end if one can't."""
+    for name in being_made_anew(watches):
+        print(f"The ledger of {name} is being made anew: not all that was delivered is listed yet.", file=sys.stderr)
+    wide = max(len(watch.name) for watch in watches)
+    broken: list[MachineError] = []
+    for name, one in entries(watches, wanted, broken):
+        if as_json:
+            print(json.dumps({"watch": name} | asdict(one), ensure_ascii=False))
+        else:
+            print(f"{one.date}  {name:{wide}}  {one.kind:9}  {one.pages:5} p.  {one.source} -> {one.sidecar}")
+    if broken:
+        raise broken[0]
 
 
 def entries(

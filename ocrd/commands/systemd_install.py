@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ocrd.commands.shipped import shipped
 from ocrd.config.schema import Config, Watch
 from ocrd.display import shown
 from ocrd.errors import ConfigError, MachineError
@@ -71,13 +72,6 @@ class Place:
         return ("systemctl", "--user") if self.user else ("systemctl",)
 
 
-def shipped(name: str) -> str:
-    """Return one of the files in systemd/: beside the package when it is installed, else in the checkout."""
-    package = Path(__file__).parents[1]
-    folder = package / "systemd" if (package / "systemd").is_dir() else package.parent / "systemd"
-    return (folder / name).read_text()
-
-
 def install(config: Config, path: Path, place: Place) -> Plan:
     """Plan an installation for a configuration and the file that it came from. Raises ConfigError."""
     if place.user:
@@ -86,9 +80,9 @@ def install(config: Config, path: Path, place: Place) -> Plan:
     else:
         files = {
             place.units / "ocrd.service": unit(config, path, place),
-            place.units / "ocrd.slice": shipped("ocrd.slice"),
-            place.root / "etc/sysusers.d/ocrd.conf": shipped("sysusers.d/ocrd.conf"),
-            place.root / "usr/local/lib/systemd/catalog/ocrd.catalog": shipped("ocrd.catalog"),
+            place.units / "ocrd.slice": shipped("systemd/ocrd.slice"),
+            place.root / "etc/sysusers.d/ocrd.conf": shipped("systemd/sysusers.d/ocrd.conf"),
+            place.root / "usr/local/lib/systemd/catalog/ocrd.catalog": shipped("systemd/ocrd.catalog"),
         }
         folders = [folder for folder in roots(config) if not _within(place.root, folder).exists()]
     steps, notes = [], list(_warnings(path, place))
@@ -100,13 +94,34 @@ def install(config: Config, path: Path, place: Place) -> Plan:
     return Plan(tuple(steps), tuple(notes))
 
 
+def carry_out(plan: Plan, place: Place, *, dry_run: bool, sure: Callable[[], None] | None) -> None:
+    """Print a plan and do it, unless this is a dry run; `sure` is called before, and may raise.
+
+    Raises MachineError where a step fails, or who runs this may not do it.
+    """
+    for step in plan.steps:
+        print(f"  - {step.text}")
+    for note in plan.notes:
+        print(f"note: {note}")
+    if not plan.steps:
+        print("There is nothing to do.")
+    elif not dry_run:
+        if not place.user and os.geteuid():
+            raise MachineError("This changes the system, and needs root.", "Run it with sudo, or with --user.")
+        if sure:
+            sure()
+        for step in plan.steps:
+            step.do()
+        print("Done.")
+
+
 def _commands(files: list[Step], folders: list[Path], place: Place) -> Iterator[Step]:
     """Yield what follows once the files are there."""
     if files and not place.user:
         yield _command("create the user ocrd", "systemd-sysusers", "ocrd.conf")
         yield _command("let journalctl -x explain ocrd's messages", "journalctl", "--update-catalog")
     for folder in folders:
-        yield Step(f"make the folder {folder}, for the group ocrd", lambda folder=folder: _make(folder))  # type: ignore[misc]
+        yield Step(f"make {folder} a folder of the group ocrd", lambda folder=folder: _make(folder))  # type: ignore[misc]
     if files:
         yield _command("tell systemd of the changes", *place.systemctl, "daemon-reload")
     if files or not _answers(*place.systemctl, "is-active", "ocrd"):
@@ -150,7 +165,7 @@ def unit(config: Config, path: Path, place: Place) -> str:
     if place.user:
         settings |= {"EnvironmentFile": "-%E/ocrd/environment", "WantedBy": "default.target"}
     lines = []
-    for line in _without(_FOR_SYSTEM_ONLY if place.user else (), shipped("ocrd.service").splitlines()):
+    for line in _without(_FOR_SYSTEM_ONLY if place.user else (), shipped("systemd/ocrd.service").splitlines()):
         key = line.partition("=")[0]
         lines.append(f"{key}={settings[key]}" if key in settings else line)
     return "\n".join(lines) + "\n"

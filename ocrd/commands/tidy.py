@@ -1,17 +1,31 @@
 """`ocrd tidy`: what lies about in outboxes and error folders; shown, and moved to a folder only when told."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ocrd.config.schema import Watch
-from ocrd.display import shown
+from ocrd.display import counted, shown
 from ocrd.errors import DocumentError
 from ocrd.storage import durable, leftovers, naming
 from ocrd.storage.durable import NotAsSeenError
 from ocrd.storage.leftovers import Leftover
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import beneath
+
+
+def run(watches: Sequence[Watch], folder: Path | None) -> None:
+    """Print what lies about; move it to the folder, if there is one, and print where it lies then."""
+    lying = found(watches)
+    if folder:
+        for path in move(lying, folder, watches):
+            print(shown(path))
+    elif lying:
+        for leftover in lying:
+            print(f"{shown(leftover.path)}  ({leftover.why})")
+        print(f"{counted(len(lying), 'file')}. To move all of it away: ocrd tidy --to FOLDER")
+    if not lying:
+        print("Nothing lies about.")
 
 
 def found(watches: Iterable[Watch]) -> list[Leftover]:

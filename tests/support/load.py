@@ -95,8 +95,8 @@ def drop_at_once(house: House, daemon: Daemon, number: int) -> None:
 
 
 def samples() -> Iterator[tuple[str, bytes]]:
-    """Give sources of every kind in turn, without end: those of samples/, and bad ones."""
-    kinds = sorted(path for path in (Path(__file__).parents[2] / "samples").iterdir() if path.suffix in _SUFFIXES)
+    """Give sources of every kind in turn, without end: those of ocrd/samples/, and bad ones."""
+    kinds = sorted(path for path in (Path(__file__).parents[2] / "ocrd/samples").iterdir() if path.suffix in _SUFFIXES)
     chance, pdfs = random.Random(1), one_page_pdfs()  # noqa: S311
     for number in count():
         path = kinds[number % len(kinds)]

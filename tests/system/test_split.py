@@ -32,7 +32,7 @@ from ocrd.rendering.renderer import Renderer
 
 TEXTS = View(separators=("PATCHT",))
 SAYS_WHERE = "<|ref|>text<|/ref|><|det|>[[80, 50, 900, 100]]<|/det|>\n"
-ENGLISH = (Path(__file__).parents[2] / "samples/english.txt").read_text(encoding="utf-8").partition("\f")[0]
+ENGLISH = (Path(__file__).parents[2] / "ocrd/samples/english.txt").read_text(encoding="utf-8").partition("\f")[0]
 
 
 def document(pages: str) -> Document:

@@ -28,7 +28,7 @@ OCRD = Path("/opt/ocrd/.venv/bin/ocrd")
 PROGRAM = f"""\
 #!{OCRD.with_name("python3")}
 import sys
-from ocrd.cli import main
+from ocr_inbox import main
 if __name__ == "__main__":
     sys.exit(main())
 """

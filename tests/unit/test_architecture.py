@@ -31,6 +31,7 @@ ROOMS = (
 
 DOORS = {
     "httpx": {"telemetry.webhook"},
+    "ocr_inbox": {"__main__"},
     "watchdog": {"intake.inotify"},
     "zxingcpp": {"rendering.barcodes"},
     "pymupdf": {"rendering", "engines.cpu"},

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocrd.commands import systemd_install
+from ocrd.commands.shipped import shipped
 from ocrd.commands.systemd_install import Place
 from ocrd.config import loader, schema
 from ocrd.errors import ConfigError
@@ -112,7 +113,7 @@ def test_a_users_own_service_asks_for_nothing_that_needs_root(tmp_path: Path) ->
 
 
 def test_the_template_is_the_unit_for_any_instance() -> None:
-    unit, template = (systemd_install.shipped(name).splitlines() for name in ("ocrd.service", "ocrd@.service"))
+    unit, template = (shipped(f"systemd/{name}").splitlines() for name in ("ocrd.service", "ocrd@.service"))
     assert [other for one, other in zip(unit, template, strict=True) if one != other] == [
         "Description=ocrd, scans to Markdown (%i)",
         "ExecStart=/opt/ocrd/.venv/bin/ocrd run -c /etc/ocrd/%i.yaml",

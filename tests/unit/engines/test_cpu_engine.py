@@ -24,7 +24,7 @@ from ocrd.model import PageImage, PixelSize
 from ocrd.rendering.page_layout import Word
 
 ROOT = Path(__file__).parents[3]
-SAMPLES = ROOT / "samples"
+SAMPLES = ROOT / "ocrd/samples"
 sys.path.append(str(ROOT / "bench/quality"))
 
 from cer import cer  # noqa: E402 - a script, no package

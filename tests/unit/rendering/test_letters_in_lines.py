@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ocrd.model import Placement
 from ocrd.rendering import page_analysis
 
-ENGLISH = (Path(__file__).parents[3] / "samples/english.txt").read_text(encoding="utf-8").split("\f")[0]
+ENGLISH = (Path(__file__).parents[3] / "ocrd/samples/english.txt").read_text(encoding="utf-8").split("\f")[0]
 SIZE = (1240, 1754)
 PLACEMENT = Placement(595, 842)
 

@@ -15,7 +15,7 @@ from ocrd.model import Opening, PageResult, PixelSize, Verdict, View
 from ocrd.rendering import source, tasks
 
 FILES = Path(__file__).parents[2] / "files"
-SAMPLES = Path(__file__).parents[3] / "samples"
+SAMPLES = Path(__file__).parents[3] / "ocrd/samples"
 MakePdf = Callable[..., Path]
 
 

@@ -21,7 +21,7 @@ from ocrd.model import Opening, PageImage, PixelSize, SourceFacts, View
 from ocrd.rendering import sources, tasks
 
 MakePdf = Callable[..., Path]
-SAMPLES = Path(__file__).parents[3] / "samples"
+SAMPLES = Path(__file__).parents[3] / "ocrd/samples"
 
 
 def odd(_width: float, _height: float) -> PixelSize:

@@ -15,7 +15,7 @@ from ocrd.model import Placement, TextLayer, View
 from ocrd.rendering import tasks, text_layer
 from ocrd.rendering.renderer import Renderer
 
-SAMPLES = Path(__file__).parents[3] / "samples"
+SAMPLES = Path(__file__).parents[3] / "ocrd/samples"
 ENGLISH, RUSSIAN = (
     (SAMPLES / f"{name}.txt").read_text(encoding="utf-8").partition("\f")[0] for name in ("english", "russian")
 )

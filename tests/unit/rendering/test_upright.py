@@ -14,7 +14,7 @@ from ocrd.engines.vllm.deepseek import page_size
 from ocrd.model import PageImage, View
 from ocrd.rendering.renderer import Renderer
 
-ENGLISH = (Path(__file__).parents[3] / "samples/english.txt").read_text(encoding="utf-8")
+ENGLISH = (Path(__file__).parents[3] / "ocrd/samples/english.txt").read_text(encoding="utf-8")
 SPOT = (430.0, 120.0)
 """Points: the middle of a red square on the page that stands upright."""
 

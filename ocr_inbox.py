@@ -1,0 +1,45 @@
+"""The commands `ocrd` and `ocr-inbox`, which are the same.
+
+On PyPI `ocrd` is OCR-D's, another project whose package and command bear the same names. Where both are installed in
+one environment, each has overwritten files of the other. So this module stands beside the package, and looks for OCR-D
+before anything is imported from there.
+"""
+
+import os
+import sys
+from importlib import metadata
+from typing import NoReturn
+
+OURS = "ocrd.cli:main"
+"""Where the command `ocrd` led when this distribution, too, was called `ocrd`: such an installation is no OCR-D."""
+
+
+def main() -> NoReturn:
+    """Run a command; where OCR-D is in its way, say so and end with the exit code of a wrong configuration."""
+    if found := ocr_d():
+        where = found.locate_file("")
+        print(
+            f"ocrd: OCR-D (`ocrd` {found.version} of PyPI) is installed in {where}, too: one overwrites the other.\n"
+            "Install ocr-inbox in an environment of its own, as pipx and `uv tool install` do, and OCR-D here again.",
+            file=sys.stderr,
+        )
+        sys.exit(os.EX_CONFIG)
+    from ocrd.cli import main as run
+
+    run()
+
+
+def ocr_d() -> metadata.Distribution | None:
+    """Find OCR-D where it would be imported instead of ours, or as a mixture of both."""
+    ours = os.path.dirname(os.path.realpath(__file__))
+    for folder in sys.path:
+        for found in metadata.distributions(name="ocrd", path=[folder]):
+            if any(one.name == "ocrd" and one.value != OURS for one in found.entry_points):
+                return found
+        if os.path.realpath(folder) == ours:
+            break  # what comes later is not imported
+    return None
+
+
+if __name__ == "__main__":
+    main()
