@@ -195,6 +195,45 @@ def convert(  # noqa: PLR0913 - as many wishes as the command line has
 
 
 @app.command()
+def init(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", readable=False, help="The configuration file to write.")
+    ] = _DEFAULT_CONFIG,
+    *,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where inbox, outbox, archive and error are.", show_default=False)
+    ] = None,
+    inbox: Annotated[
+        Path | None, typer.Option("--inbox", help="Where scans are dropped, if that is elsewhere.", show_default=False)
+    ] = None,
+    outbox: Annotated[
+        Path | None, typer.Option("--outbox", help="Where texts are delivered, the same.", show_default=False)
+    ] = None,
+    gpu: Annotated[
+        bool | None, typer.Option("--gpu/--no-gpu", help="Read with a GPU, or with Tesseract.", show_default=False)
+    ] = None,
+) -> None:
+    """Set up a first watch: write a short configuration, make its folders, and check all of it.
+
+    Asks for what is not given. `ocrd config init` only prints a configuration, with every setting.
+    """
+    from ocrd.commands import initial
+
+    initial.must_be_new(config)
+    missing = ["--folder"] * (folder is None) + ["--gpu or --no-gpu"] * (gpu is None)
+    if missing and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise typer.BadParameter(f"there is no terminal to ask on; give {' and '.join(missing)}.")
+    if folder is None:
+        folder = Path(typer.prompt("Folder for inbox, outbox, archive and error", default=initial.usual_folder()))
+    if gpu is None:
+        gpu = typer.confirm("Read with a GPU?", default=initial.has_card())
+    folders = {role: folder / role for role in initial.ROLES}
+    folders |= {role: path for role, path in (("inbox", inbox), ("outbox", outbox)) if path}
+    if code := initial.run(config, folders, gpu=gpu):
+        raise typer.Exit(code)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for it.")] = Path("demo"),
 ) -> None:
@@ -416,7 +455,7 @@ def _sure() -> None:
 
 @config_app.command("init")
 def config_init() -> None:
-    """Print a configuration with every setting, its meaning and its default."""
+    """Print a configuration with every setting, its meaning and its default; `ocrd init` writes a short one."""
     from ocrd.config import example
 
     print(example.example(), end="")

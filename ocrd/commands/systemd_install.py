@@ -8,10 +8,12 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from ocrd.commands.shipped import shipped
@@ -84,7 +86,7 @@ def install(config: Config, path: Path, place: Place) -> Plan:
             place.root / "etc/sysusers.d/ocrd.conf": shipped("systemd/sysusers.d/ocrd.conf"),
             place.root / "usr/local/lib/systemd/catalog/ocrd.catalog": shipped("systemd/ocrd.catalog"),
         }
-        folders = [folder for folder in roots(config) if not _within(place.root, folder).exists()]
+        folders = [folder for folder in roots(config) if _is_new(_within(place.root, folder))]
     steps, notes = [], list(_warnings(path, place))
     for target, text in files.items():
         step, note = _file(target, text)
@@ -266,11 +268,18 @@ def _write(target: Path, text: str) -> None:
         part.rename(target)
 
 
+def _is_new(folder: Path) -> bool:
+    """Whether a folder is not there, or as `ocrd init` made it for root: nothing in it but folders of root."""
+    inside = chain([folder], folder.rglob("*")) if folder.exists() else ()
+    return all(stat.S_ISDIR(one.st_mode) and one.st_uid == one.st_gid == 0 for one in map(os.lstat, inside))
+
+
 def _make(folder: Path) -> None:
     with machine_faults("make the folder", folder):
-        folder.mkdir(parents=True)
-        shutil.chown(folder, "ocrd", "ocrd")
-        folder.chmod(0o2775)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in reversed((folder, *folder.rglob("*"))):  # a folder is root's until all in it is given
+            shutil.chown(path, "ocrd", "ocrd")
+            path.chmod(0o2775)
 
 
 def _delete(file: Path) -> None:

@@ -79,6 +79,12 @@ def schema() -> dict[str, Any]:
     return head | Config.model_json_schema(mode="serialization")
 
 
+def short(settings: Mapping[str, object]) -> str:
+    """Write a configuration of these settings alone."""
+    head = "# Every other setting has its default: ocrd config show -c FILE, ocrd help configuration\n"
+    return head + yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, width=math.inf)
+
+
 def example() -> str:
     """Write config.example.yaml: every setting with its description and default."""
     watch = {name: f"/srv/ocr/{name}" for name in ("inbox", "outbox", "archive", "error")} | {"name": "scans"}
@@ -146,7 +152,7 @@ This page is made of the program's own descriptions: `make docs` writes it, and 
 from `ocrd help configuration`, and as an example file from `ocrd config init`
 ([config.example.yaml](../config.example.yaml)).
 
-The configuration is one YAML file. Only `watches` must be given, so a short file is enough:
+The configuration is one YAML file. Only `watches` must be given, so a short file is enough, such as `ocrd init` writes:
 
 ```yaml
 engine:

@@ -46,7 +46,7 @@ def load(path: Path) -> Config:
 
     Raises ConfigError that names every problem with its line, key, value and what is allowed.
     """
-    text = _text(path, "configuration", "Give the right one with -c, or write one with: ocrd config init > ocrd.yaml")
+    text = _text(path, "configuration", "Give the right one with -c, or make one with: ocrd init")
     return parse(text, path)
 
 

@@ -352,10 +352,10 @@ def test_a_wrong_configuration_ends_with_78_and_its_line(config: Path) -> None:
     assert "settle.quit: unknown key; did you mean 'quiet'?" in told.stderr
 
 
-def test_a_configuration_that_is_not_there_says_how_to_write_one(tmp_path: Path) -> None:
+def test_a_configuration_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
     told = ocrd("run", "-c", tmp_path / "none.yaml")
     assert told.returncode == os.EX_CONFIG
-    assert "ocrd config init > ocrd.yaml" in told.stderr
+    assert "make one with: ocrd init" in told.stderr
 
 
 def test_what_init_writes_can_be_shown_and_read(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ LONGEST = 130
 _CHANGES = "it changes the machine"
 _SYSTEMD = "tests/system/test_systemd.py does it on a real systemd"
 _JOURNAL = "needs the journal of a running service; tests/system/test_systemd.py looks at its fields"
+_ASKS = "tests/system/test_init.py answers its questions"
 _HOURS = "takes minutes to hours, by itself"
 _US = "it is what runs this test"
 NOT_RUN = {
@@ -46,8 +47,8 @@ NOT_RUN = {
     "sudo git clone . /opt/ocrd": _CHANGES,
     "sudo make -C /opt/ocrd venv": _CHANGES,
     "sudo /opt/ocrd/.venv/bin/pip install -e '/opt/ocrd[vllm]'": _CHANGES,
-    "sudo mkdir -p /etc/ocrd": _CHANGES,
-    "sudo sh -c '/opt/ocrd/.venv/bin/ocrd config init > /etc/ocrd/ocrd.yaml'": _CHANGES,
+    "sudo ocrd init -c /etc/ocrd/ocrd.yaml": _ASKS,
+    ".venv/bin/ocrd init": _ASKS,
     "make dist": "tests/system/test_installed.py builds what it builds",
     'pipx install "$(echo dist/*.whl)[cpu]"': _CHANGES,
     "ocrd demo": "tests/system/test_samples.py runs it",
@@ -239,7 +240,7 @@ def unknown(command: Any, words: list[str]) -> list[str]:
         if words[0] not in command.commands:
             return words[:1]
         command, words = command.commands[words[0]], words[1:]
-    options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    options = {option for one in command.params for option in (*one.opts, *one.secondary_opts)} | {"--help"}
     return [word for word in words if re.match(r"--?[a-z]", word) and word not in options]
 
 

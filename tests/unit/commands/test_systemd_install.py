@@ -137,3 +137,20 @@ def test_without_root_the_plan_is_shown_and_nothing_is_done(tmp_path: Path) -> N
     assert "  - write /etc/systemd/system/ocrd.service\n" in told.stdout
     assert "enable --now ocrd.service" in told.stdout
     assert not Path("/etc/systemd/system/ocrd.service").exists()
+
+
+def test_folders_that_root_has_just_made_are_given_to_the_group_and_no_others(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root makes folders of root")
+    place = Place(user=False, root=tmp_path)
+
+    def given(name: str) -> bool:
+        plan = systemd_install.install(settings(f"/srv/{name}"), FILE, place)
+        return f"make /srv/{name} a folder of the group ocrd" in [step.text for step in plan.steps]
+
+    for name in ("new", "used", "shared", "linked"):
+        (tmp_path / "srv" / name / "in").mkdir(parents=True)
+    (tmp_path / "srv/used/in/scan.pdf").touch()
+    os.chown(tmp_path / "srv/shared/in", 0, 1)
+    (tmp_path / "srv/linked/out").symlink_to("/etc")
+    assert [name for name in ("absent", "new", "used", "shared", "linked") if given(name)] == ["absent", "new"]

@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path, latin):
         with pytest.raises(ConfigError, match=f"{re.escape(str(path))} can't be read") as caught:
             loader.load(path)
-        assert "ocrd config init" in caught.value.remedy
+        assert "ocrd init" in caught.value.remedy
 
 
 def test_relative_folders_start_at_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
