@@ -1,6 +1,5 @@
 """Paths, names and times as they are shown to a person."""
 
-import importlib.util
 import os
 import shlex
 import sys
@@ -22,10 +21,10 @@ def _escaped(char: str) -> str:
 def pip(*packages: str) -> str:
     """Return the command that installs packages where this very ocrd runs, also where a tool made that place."""
     script = os.path.join(sys.prefix, "bin/pip")
-    if os.path.exists(script):
+    if os.path.exists(os.path.join(sys.prefix, "pipx_metadata.json")):
+        how = ["pipx", "inject", os.path.basename(sys.prefix)]
+    elif os.path.exists(script):
         how = [script, "install"]
-    elif importlib.util.find_spec("pip"):  # pipx lends its own
-        how = [sys.executable, "-m", "pip", "install"]
     else:
         how = ["uv", "pip", "install", "--python", sys.executable]
     return shlex.join([*how, *packages])
