@@ -341,7 +341,7 @@ def test_a_new_user_installs_the_service_and_takes_it_away_again(host: Host) -> 
     host.shell("rm /etc/systemd/system/ocrd.service /etc/systemd/system/ocrd.slice /etc/sysusers.d/ocrd.conf")
     host.shell("rm /usr/local/lib/systemd/catalog/ocrd.catalog; systemctl daemon-reload")
     ours = f"PYTHONPATH={PYTHONPATH} PYTHONDONTWRITEBYTECODE=1 {OCRD}"
-    host.shell("rm -rf /srv/ocr")
+    host.shell("rm -rf /srv/ocr; cd /; mkdir -p srv/ocr/scans/{inbox,outbox,archive,error}")  # as `ocrd init` does
     told = host.shell(f"{ours} service install --yes -c {CONFIG}")
     assert "write /etc/systemd/system/ocrd.service" in told
     host.drop("letter.pdf")
