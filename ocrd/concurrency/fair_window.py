@@ -1,6 +1,7 @@
 """A bounded window, of pages in flight or pages in the render workers, and `FairQueue` says whose is next."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -19,6 +20,8 @@ class Turn:
     """That are left."""
     wave: int = 0
     """With which others it came; later ones have higher numbers."""
+    priority: int = 1
+    """Of its group; the lowest number goes first."""
 
 
 FIRST = Turn()
@@ -84,46 +87,63 @@ K = TypeVar("K", bound=Hashable)
 class FairQueue(Generic[K]):
     """Decides whose turn is next among those that wait: pages for a place in the window, jobs, files to be looked at.
 
-    The groups take turns, so that a thousand files of one watch hold up no other watch. Within a group the fewest pages
-    go first, so that a single page does not wait for two thousand, and among equals those of the latest wave, so that
-    it does not wait for a thousand single pages either; but every fourth turn of a group is that of whoever has waited
-    longest: the nth in its group, of g groups, waits for no more than 4 n g turns. What was tried before and killed the
-    daemon comes after all others, however many come. A turn costs O(g + log n).
+    Higher priorities go first, but every fourth turn of one is left to those below it: while all three of high, normal
+    and low wait, twelve of sixteen turns are high's, three normal's and one low's. Within a priority the groups take
+    turns, so that a thousand files of one watch hold up no other watch. Within a group the fewest pages go first, so
+    that a single page does not wait for two thousand, and among equals those of the latest wave, so that it does not
+    wait for a thousand single pages either; but every fourth turn of a group is that of whoever has waited longest.
+
+    So the nth in its group, of g groups of its priority, waits for no more than 4 n g turns of its priority; and of
+    three priorities the lowest has a turn in every sixteen, whatever comes and goes above it. What was tried before and
+    killed the daemon comes after all others, however many come. A turn costs O(g + log n).
     """
 
     EVERY = 4
-    """One turn in this many goes to the longest waiting."""
+    """One turn in this many goes to the longest waiting, or to lower priorities."""
 
     def __init__(self) -> None:
-        self._lines: dict[Hashable, _Line[K]] = {}  # those that were served last stand last
-        self._of: dict[K, Hashable] = {}
+        self._lines: dict[tuple[int, Hashable], _Line[K]] = {}  # those that were served last stand last
+        self._of: dict[K, tuple[int, Hashable]] = {}
+        self._turns = Counter[int]()
+        """Of each priority, while a lower one waited."""
 
     def wait(self, who: K, turn: "Turn") -> None:
         """Enter who waits; who does already keeps its place."""
         if who not in self._of:
-            self._of[who] = turn.group
-            self._lines.setdefault(turn.group, _Line()).add(who, turn)
+            self._of[who] = line = (turn.priority, turn.group)
+            self._lines.setdefault(line, _Line()).add(who, turn)
 
     def leave(self, who: K) -> None:
         """Take one out, if it is in."""
         if who in self._of:
-            group = self._of.pop(who)
-            line = self._lines[group]
+            key = self._of.pop(who)
+            line = self._lines[key]
             line.remove(who)
             if not line:
-                del self._lines[group]
+                del self._lines[key]
 
     def next(self) -> K | None:
         """Choose who goes next, and take it out; None if nobody waits."""
         if not self._lines:
             return None
-        group = min(self._lines, key=lambda group: self._lines[group].attempts)  # the first of equals
-        line = self._lines.pop(group)
+        fewest = min(line.attempts for line in self._lines.values())
+        ready = [key for key, line in self._lines.items() if line.attempts == fewest]
+        priority = self._next_priority({priority for priority, _ in ready})
+        key = next(key for key in ready if key[0] == priority)
+        line = self._lines.pop(key)
         chosen = line.next()
         del self._of[chosen]
         if line:
-            self._lines[group] = line
+            self._lines[key] = line
         return chosen
+
+    def _next_priority(self, waiting: set[int]) -> int:
+        *higher, last = sorted(waiting)
+        for priority in higher:
+            self._turns[priority] += 1
+            if self._turns[priority] % self.EVERY:
+                return priority
+        return last
 
     def __len__(self) -> int:
         return len(self._of)

@@ -379,6 +379,11 @@ class Watch(Section):
         "PDF's own text has it there.",
     )
 
+    priority: Literal["high", "normal", "low"] = Field(
+        default="normal",
+        description="Which pages go first to the engine, of watches that wait for it. While all three wait, twelve of "
+        "sixteen pages are of high, three of normal and one of low, so that none waits for ever.",
+    )
     pages: Pages = Field(default=Pages(), description=Pages.__doc__)
     partial: Literal["archive", "error"] = Field(
         default="archive",
@@ -416,6 +421,11 @@ class Watch(Section):
     def keeps_ledger(self) -> bool:
         """Whether what is delivered is entered in the ledger."""
         return self.history or self.duplicates != "process"
+
+    @property
+    def rank(self) -> int:
+        """Its priority as a number, of which the lowest goes first."""
+        return ("high", "normal", "low").index(self.priority)
 
     @property
     def sheets(self) -> tuple[str, ...]:

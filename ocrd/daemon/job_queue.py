@@ -90,7 +90,8 @@ class JobQueue:
                 await self._places.acquire()  # before it is chosen whose place it is
                 queued = self._next()
                 report = _Report(self._its, queued.job, self._progress)
-                task = group.create_task(self._run(queued.job, replace(tools, progress=report, turn=queued.turn)))
+                turn = replace(queued.turn, priority=self._its.watch.rank)
+                task = group.create_task(self._run(queued.job, replace(tools, progress=report, turn=turn)))
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
         finally:

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from house import House, stop, wait_for
 
 BACKLOG = 400
+EACH = 120
+"""Documents of two priorities."""
 AHEAD = 100
 """So many documents may come out between the drop of a lone file and its delivery: what is rendered and read already,
 and what is claimed and examined while it settles."""
@@ -35,4 +38,21 @@ def test_a_lone_file_goes_before_a_backlog(house: House, watch: str) -> None:
     house.drop("lone.pdf", watch=watch)
     wait_for(lambda: "lone.pdf" in delivered(house), 120)
     assert delivered(house).index("lone.pdf") - before <= AHEAD
+    assert stop(daemon) == 0
+
+
+def test_a_high_priority_goes_before_a_low_one_which_comes_on_all_the_same(house: House) -> None:
+    config = yaml.safe_load((house.root / "ocrd.yaml").read_text())
+    for watch, priority in zip(config["watches"], ("low", "high"), strict=True):
+        watch["priority"] = priority
+    (house.root / "ocrd.yaml").write_text(yaml.safe_dump(config))
+    for number in range(EACH):
+        for watch in ("full", "other"):
+            house.drop(f"{watch}-{number}.pdf", watch=watch)
+    daemon = house.start()
+    wait_for(lambda: len(house.told("delivered", "other")) == EACH, 180)
+    low = [name.startswith("full") for name in delivered(house)]
+    while low[-1]:
+        low.pop()  # behind the last high one
+    assert EACH / 10 < sum(low) < EACH * 2 / 3, f"{sum(low)} of low came before the last of {EACH} of high"
     assert stop(daemon) == 0

@@ -44,13 +44,16 @@ SETTINGS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "dehyphenate": ({"dehyphenate": True},),
     "join_paragraphs": ({"join_paragraphs": True},),
     "front_matter": ({"front_matter": False},),
+    "priority": ({"priority": "high"}, {"priority": "low"}),
     "shared": ({},),
     "url": ({},),
 }
 """What a watch can be set to, by feature; `companions`, `shared` and `url` are no settings of a watch."""
 WHILE_IT_RUNS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     feature: ({}, *SETTINGS[feature])
-    for feature in ("outputs", "split", "join", "duplicates", "partial", "running", "dehyphenate", "join_paragraphs")
+    for feature in (
+        *("outputs", "split", "join", "duplicates", "partial", "running", "dehyphenate", "join_paragraphs", "priority"),
+    )
 }
 """What a reload changes a feature's settings to; nothing of which a test must know by which of them a scan was read."""
 PAIRS = list(combinations(SETTINGS, 2))

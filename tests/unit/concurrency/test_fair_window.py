@@ -1,12 +1,16 @@
 """The window of pages in flight is bounded, and no place in it is ever lost."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
+from itertools import count
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ocrd.concurrency.fair_window import Turn, Window
+from ocrd.concurrency.fair_window import FairQueue, Turn, Window
 
 
 async def settle() -> None:
@@ -213,3 +217,65 @@ def test_a_note_does_not_wait_behind_a_book_that_fills_the_window_while_renderin
         await book
 
     asyncio.run(life())
+
+
+HIGH, NORMAL, LOW = range(3)
+
+
+def served(queue: FairQueue[Any], turns: int, *always: int) -> list[Any]:
+    """Take turns while these priorities never run dry; returns who had them, newcomers as their priorities."""
+    numbers, order = count(), []
+    for _ in range(turns):
+        for priority in always:
+            queue.wait((priority, next(numbers)), Turn("others", priority=priority))
+        who = queue.next()
+        order.append(who[0] if isinstance(who, tuple) else who)
+    return order
+
+
+def test_of_sixteen_turns_twelve_are_high_three_normal_and_one_low() -> None:
+    order = served(FairQueue(), 16 * 50, HIGH, NORMAL, LOW)
+    for begin in range(len(order) - 16):
+        assert Counter(order[begin : begin + 16]) == {HIGH: 12, NORMAL: 3, LOW: 1}
+    assert Counter(served(FairQueue(), 400, HIGH, LOW)) == {HIGH: 300, LOW: 100}
+    assert Counter(served(FairQueue(), 400, NORMAL, LOW)) == {NORMAL: 300, LOW: 100}
+
+
+def test_a_priority_alone_has_every_turn() -> None:
+    assert set(served(FairQueue(), 40, LOW)) == {LOW}
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=200, max_size=400))
+def test_low_has_a_turn_in_every_sixteen_whatever_comes_and_goes_above_it(above: list[tuple[bool, bool]]) -> None:
+    queue, numbers, order = FairQueue[tuple[int, int]](), count(), list[int]()
+    for high, normal in above:
+        for priority, comes in ((HIGH, high), (NORMAL, normal), (LOW, True)):
+            if comes:
+                queue.wait((priority, next(numbers)), Turn(priority, priority=priority))
+        who = queue.next()
+        assert who
+        order.append(who[0])
+    assert all(LOW in order[begin : begin + 16] for begin in range(len(order) - 15))
+
+
+@pytest.mark.parametrize(("places", "groups"), [(1, 1), (3, 1), (1, 4), (5, 3)])
+def test_the_nth_of_low_waits_for_no_more_than_64_turns_for_each_before_it(places: int, groups: int) -> None:
+    queue: FairQueue[Any] = FairQueue()
+    for group in range(groups):
+        for number in range(places):
+            queue.wait(f"{group} {number}", Turn(group, pages=10**6, priority=LOW))
+    numbers, order = count(), []
+    for _ in range(64 * places * groups):
+        for priority in (HIGH, NORMAL):
+            queue.wait((priority, next(numbers)), Turn("others", priority=priority))
+        for group in range(groups):  # and smaller ones of low itself
+            queue.wait((LOW, next(numbers)), Turn(group, priority=LOW))
+        order.append(queue.next())
+    assert all(f"{group} {number}" in order for group in range(groups) for number in range(places))
+
+
+def test_what_killed_the_daemon_comes_after_all_others_whatever_its_priority() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.wait("poison", Turn("a", attempts=1, priority=HIGH))
+    queue.wait("low", Turn("b", priority=LOW))
+    assert [queue.next(), queue.next(), queue.next()] == ["low", "poison", None]

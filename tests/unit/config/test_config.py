@@ -83,6 +83,11 @@ def test_a_wrong_setting_is_told_with_line_key_value_and_what_is_allowed(
         ("name: a, inbox: /, outbox: /o, archive: /a, error: /e", "watches.0.inbox", ["not the root", "not '/'"]),
         ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, include: x", "watches.0.include", ["must be a list"]),
         ("name: a, inbox: ~nobody-here/i, outbox: /o, archive: /a, error: /e", "watches.0.inbox", ["~nobody-here/i"]),
+        (
+            "name: a, inbox: /i, outbox: /o, archive: /a, error: /e, priority: 1",
+            "watches.0.priority",
+            ["'low'", "not 1"],
+        ),
         ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, eror: 1", "watches.0.eror", ["mean 'error'"]),
         ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, front_matter: 1", "watches.0.front_matter", [" 1"]),
     ],
