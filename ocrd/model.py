@@ -146,6 +146,8 @@ class View:
     """Whether to look at the text layer, too."""
     separators: tuple[str, ...] = ()
     """Texts of barcodes to look for; none, and nobody looks."""
+    any_barcode: bool = False
+    """Whether to look for any barcode."""
     coarse: bool = False
     """Whether to draw it at half the size that is wanted, and enlarge that."""
 
@@ -233,6 +235,8 @@ class PageFacts:
     """The page's own text; None if it has none, or nobody asked."""
     separator: str = ""
     """The text of the barcode by which it begins a new document; empty for any other page."""
+    barcode: str = ""
+    """The text of the topmost barcode on it; empty where there is none, or nobody looked for any."""
     spread: tuple[int, ...] = ()
     """Of these letters, those in lines in each cell of the upright page, 8 across, 12 down; empty if nobody looked."""
 

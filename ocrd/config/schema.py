@@ -20,7 +20,7 @@ from ocrd.config.secret_file import SecretFile
 from ocrd.config.units import Duration, Names, Section, Size, Word, at_least
 from ocrd.config.vllm import VllmSettings
 from ocrd.model import Join
-from ocrd.output import kinds
+from ocrd.output import document_name, kinds
 from ocrd.output.markdown import Style
 from ocrd.output.split import Separator
 
@@ -340,6 +340,13 @@ class Watch(Section):
         description="File with passwords, one a line, that are tried on PDFs that ask for one. Nobody but ocrd's user "
         "may read it (chmod 600). credential:NAME is a credential that systemd hands over (LoadCredential=NAME:PATH).",
     )
+    file_name: Annotated[str, AfterValidator(document_name.check)] = Field(
+        default=document_name.AS_DROPPED,
+        description='What the files of a document are called in outbox and archive, such as "{date:%Y-%m-%d} {stem}". '
+        "Fields: stem of the scan's name; date of its last change; watch; folder below the inbox, or else the watch; "
+        "barcode, the text of the first one, or else no-barcode; pages, their number; sha, the scan's digest. "
+        "{stem} alone leaves names as they are; else they are made safe for any file system.",
+    )
     mode: FileMode | None = Field(
         default=None,
         description="Permissions of the files made in outbox and error, such as 0664; folders made there fit. "
@@ -421,6 +428,16 @@ class Watch(Section):
     def keeps_ledger(self) -> bool:
         """Whether what is delivered is entered in the ledger."""
         return self.history or self.duplicates != "process"
+
+    @property
+    def renames(self) -> bool:
+        """Whether files go out under another name than that of their scan."""
+        return self.file_name != document_name.AS_DROPPED
+
+    @property
+    def looks_for_barcodes(self) -> bool:
+        """Whether the text of any barcode is wanted."""
+        return document_name.uses_barcode(self.file_name)
 
     @property
     def rank(self) -> int:

@@ -87,6 +87,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     keep: Callable[[PageResult, Figures], Awaitable[None]],
     settings: Pages,
     separators: tuple[str, ...] = (),
+    any_barcode: bool = False,
     illustrate: bool = True,
     approach: Approach = DEFAULT_APPROACH,
 ) -> Document:
@@ -96,7 +97,7 @@ async def read_document(  # noqa: PLR0913 - a job has more to say than a file on
     """
     began = time.monotonic()
     pages = dict(kept or {})
-    reader = PageReader(tools.engine, tools.renderer, settings, separators, approach)
+    reader = PageReader(tools.engine, tools.renderer, settings, separators, any_barcode, approach)
     tools.progress.opened(name, facts.pages, len(pages))
 
     async def read(index: int, turn: Turn) -> None:
@@ -165,8 +166,9 @@ def approach_of(options: Options, engine: Engine, where: str) -> Approach:
 def provenance(facts: SourceFacts, watch: Watch, approach: Approach, tools: Tools) -> str:
     """Name all that a reading depends on: a page that was kept counts only for the same."""
     sheets = f" {watch.sheets}" if watch.sheets else ""
+    barcode = " barcode" if watch.looks_for_barcodes else ""
     own = f" {approach}" if approach != DEFAULT_APPROACH else ""
-    return f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}{sheets}{own}"
+    return f"{facts.sha256} {tools.engine.info.fingerprint} {watch.pages.model_dump_json()}{sheets}{barcode}{own}"
 
 
 async def _illustrated(path: Path, page: PageResult, tools: Tools) -> tuple[PageResult, Figures]:

@@ -16,7 +16,8 @@ from ocrd.config.schema import Options, Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError
 from ocrd.model import Document, PageResult
-from ocrd.output import front_matter, kinds, markdown
+from ocrd.output import document_name, front_matter, kinds, markdown
+from ocrd.output.document_name import NameFacts
 from ocrd.output.kinds import Materials
 from ocrd.pipeline import ledger_upkeep, output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
@@ -81,7 +82,8 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
                 stream = output_files.streaming(job.folder, tools.on_disk)
                 materials = Materials(watch.style, Result(job.folder).figure, job.source, tools.renderer, stream)
                 files = await output_files.make(result, watch, materials, tools.on_disk)
-                await tools.on_disk(job.update, partial=result.status == "partial")
+                given = _given(job, watch, result.facts.sha256, result.facts.pages, _barcode(result, watch))
+                await tools.on_disk(job.update, partial=result.status == "partial", given=given)
                 figures = output_files.figures_beside(result, files)
                 await tools.on_disk(job.keep_result, files, figures, ledger.facts(result))
     if job.record.refusal is not None:
@@ -140,10 +142,31 @@ async def _read(job: Job, watch: Watch, options: Options, spool: Spool, tools: T
         keep=keep,
         settings=watch.pages,
         separators=watch.sheets,
+        any_barcode=watch.looks_for_barcodes,
         illustrate=watch.illustrated,
         approach=approach,
     )
     return replace(document, settings=overrides.as_facts(options))
+
+
+def _given(job: Job, watch: Watch, sha256: str, pages: int, barcode: str) -> str:
+    """Return the path, without an ending, that the watch wants for what comes of a source; empty: as it was dropped."""
+    if not watch.renames:
+        return ""
+    path = Path(job.record.name if job.record.members else job.record.stem)
+    try:
+        date = datetime.fromtimestamp(job.record.changed).astimezone()
+    except (ValueError, OverflowError, OSError):  # far off any calendar, as anybody can set it
+        date = datetime.fromtimestamp(job.claimed).astimezone()
+    folder = "" if path.parent == Path() else str(path.parent)
+    facts = NameFacts(path.name, date, watch.name, folder, barcode, pages, sha256)
+    return str(path.with_name(document_name.made(watch.file_name, facts)))
+
+
+def _barcode(document: Document, watch: Watch) -> str:
+    """Return the text of the first barcode, but for one that does nothing but separate."""
+    found = (page.facts.barcode for page in document.pages if page.facts)
+    return next((text for text in found if text and text not in watch.sheets), "")
 
 
 def _is_finished(job: Job) -> bool:
@@ -204,6 +227,7 @@ def _move_to_error(job: Job, watch: Watch, spool: Spool, note: str, before: Call
 
 def _keep_link(job: Job, watch: Watch, duplicate: Duplicate) -> None:
     """Make a file the result that points to the earlier delivery: Markdown, or text where only that is wanted."""
+    job.update(given=_given(job, watch, duplicate.facts["sha256"], duplicate.facts["pages"], ""))
     job.keep_result(_link(job, watch, duplicate), (), duplicate.facts)
 
 

@@ -27,6 +27,8 @@ class PageReader:
     settings: Pages
     separators: tuple[str, ...] = ()
     """Texts of the barcodes that make a page a separator sheet, which is not read."""
+    any_barcode: bool = False
+    """Whether the text of any barcode is wanted."""
     approach: Approach = DEFAULT_APPROACH
     """What is wanted of the engine on every rung that does not ask for something else."""
 
@@ -81,6 +83,7 @@ class _Attempt:
             turn=None if settings.orientation == "auto" else 0,
             layer=settings.text_layer != "ignore",
             separators=self.by.separators,
+            any_barcode=self.by.any_barcode,
         )
         image = await self._image(view)
         self.facts = image.facts
@@ -128,8 +131,9 @@ class _Attempt:
         facts = self.facts or PageFacts()
         layer = facts.layer is not None
         if self.rung is Rung.TURN:
-            return View(turn=facts.other_turn, layer=layer)
-        return View(turn=facts.placement.turn, skew=facts.placement.skew, layer=layer)
+            return View(turn=facts.other_turn, layer=layer, any_barcode=self.by.any_barcode)
+        turn, skew = facts.placement.turn, facts.placement.skew
+        return View(turn=turn, skew=skew, layer=layer, any_barcode=self.by.any_barcode)
 
     async def _image(self, view: View) -> PageImage:
         engine = self.by.engine

@@ -1,7 +1,7 @@
 """Barcodes of separator sheets: read in the render workers, and put on a sheet to print. The only user of zxingcpp."""
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,25 @@ _LONGEST = 40
 """Characters that a sheet can hold as bars."""
 
 
-def found(page: "Image.Image", texts: Collection[str]) -> str:
-    """Return the text of a barcode on the page, however it lies, that is one of these or fits one as a pattern.
-
-    A pattern is one of a shell: `DOC-*`. Empty if there is none.
-    """
+def on(page: "Image.Image") -> list[str]:
+    """Return the texts of the barcodes on a page, however they lie, from top to bottom."""
     import numpy as np
     import zxingcpp
 
     kinds = zxingcpp.BarcodeFormat
     formats = kinds.QRCode | kinds.DataMatrix | kinds.Code128 | kinds.Code39
     grey = np.asarray(page.convert("L"))
-    read = [code.text.strip() for code in zxingcpp.read_barcodes(grey, formats=formats, try_invert=False)]
-    return next((text for text in read if text in texts or any(fnmatchcase(text, one) for one in texts)), "")
+    read = zxingcpp.read_barcodes(grey, formats=formats, try_invert=False)
+    read.sort(key=lambda code: (code.position.top_left.y, code.position.top_left.x))
+    return [code.text.strip() for code in read]
+
+
+def separator(found: Iterable[str], wanted: Collection[str]) -> str:
+    """Return the first of the texts that is one of those wanted, or fits one as a pattern of a shell: `DOC-*`.
+
+    Empty if there is none.
+    """
+    return next((text for text in found if text in wanted or any(fnmatchcase(text, one) for one in wanted)), "")
 
 
 def sheet(text: str) -> bytes:

@@ -47,6 +47,8 @@ _FIGURE_DPI = 300
 """At which a page is rendered to crop figures from it."""
 _SHEET_DPI = 200
 """At which a page is rendered to find a barcode on it: bars of 0.25 mm are two pixels wide."""
+_LONGEST_BARCODE = 200
+"""Characters of its text that are kept, of some thousands that it can hold."""
 _MOST_PIXELS = 40_000_000
 """Of these two renderings."""
 _FIGURE_SIDE = 2000
@@ -131,9 +133,11 @@ def _rendered(path: Path, index: int, sizer: PageSizer, view: View) -> tuple[Pag
             image, size = _drawn(source, index, sizer, facts.placement, coarse=view.coarse)
             pixels = np.asarray(image)
         facts = _in_doubt(source, index, facts, pixels)
-        if view.separators and not facts.blank:
+        if (view.separators or view.any_barcode) and not facts.blank:
             sheet, _ = _drawn(source, index, partial(_at, _SHEET_DPI), Placement(width, height))
-            facts = replace(facts, separator=barcodes.found(sheet, view.separators))
+            texts = barcodes.on(sheet)
+            barcode = next(filter(None, texts), "")[:_LONGEST_BARCODE] if view.any_barcode else ""
+            facts = replace(facts, separator=barcodes.separator(texts, view.separators), barcode=barcode)
         if view.layer:
             facts = replace(facts, layer=source.layer(index))
         dpi = round(POINTS_PER_INCH * size.width / facts.placement.upright[0], 1)

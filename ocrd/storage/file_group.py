@@ -40,9 +40,18 @@ def _put(source: Path, target: Path, tag: str) -> None:
     try:
         durable.move_new(source, target, tag=tag)
     except FileExistsError:
-        if not durable.same_file(source, target):
+        if not _is_copied(source, target):
             raise
         durable.remove(source)  # a move that copies died before its last step
+
+
+def _is_copied(source: Path, target: Path) -> bool:
+    """Whether the target is a copy of this very file: the same bytes alone can be those of another scan."""
+    try:
+        stamps = [FileStamp.of(path.lstat()) for path in (source, target)]
+    except FileNotFoundError:  # gone meanwhile
+        return False
+    return alike(*stamps) and durable.same_file(source, target)
 
 
 def _take_back(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Path, tag: str) -> None:

@@ -79,6 +79,8 @@ class JobRecord:
     settings: dict[str, str | None] = field(default_factory=dict)
     """Settings for this source as they were when it was claimed, unchecked: by the path of their file below the inbox,
     what that held; None where it could not be read. The later ones go before the earlier."""
+    given: str = ""
+    """The path, relative to outbox and archive, that a template made for it, without an ending; empty: as dropped."""
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -99,7 +101,7 @@ class JobRecord:
             companion=FileStamp(**companion) if companion else None,
             **known,
         )
-        paths = (record.name, *record.names.values(), *record.paths)
+        paths = (record.name, record.given or record.name, *record.names.values(), *record.paths)
         if not all(map(_leads_down, paths)) or not isinstance(record.attempts, int):
             raise ValueError(data)
         return record
@@ -118,7 +120,17 @@ class JobRecord:
     @property
     def stem(self) -> str:
         """The path, relative to inbox and outbox, by which what comes of the source is called, but for the endings."""
-        return self.name if self.members else str(Path(self.name).with_suffix(""))
+        return self.given or (self.name if self.members else str(Path(self.name).with_suffix("")))
+
+    @property
+    def archived(self) -> str:
+        """The path, relative to the archive, that is wanted there; of a group, what its files' paths begin with."""
+        return self.given + ("" if self.members else Path(self.name).suffix) if self.given else self.name
+
+    @property
+    def changed(self) -> float:
+        """When its first file was last changed before it was taken, seconds since 1970."""
+        return next(iter(self.stamps.values())).mtime_ns / 1e9
 
 
 def _leads_down(name: object) -> bool:

@@ -71,10 +71,14 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
     files = facts.get("files")
     members = [str(file) for file in files] if isinstance(files, list) else []
     digest = facts.get("sha256")
+    names = list(
+        dict.fromkeys([Path(named).name, Path(sidecar).with_suffix("").name])
+    )  # a template can call both alike
     others: list[Path] = []
     for folder in (watch.archive, watch.error):
         with machine_faults("look for the original in", folder):
             candidates = list(_at_its_place(folder, named, members))
+            candidates += _called_as_its_sidecar(folder, named, members, sidecar) if digest else []
         if digest is None and candidates:
             return candidates[0] if len(candidates) == 1 else None
         with machine_faults("look for the original in", folder):
@@ -84,9 +88,9 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
                 others.append(candidate.path)
     for folder in (watch.archive, watch.error) if digest else ():
         if members:
-            moved = _moved_groups(folder, named, members)
+            moved = _moved_groups(folder, [file.removeprefix(named) for file in members], names)
         else:
-            moved = chain(_moved_files(folder, named, str(digest)), _unlisted_groups(folder, named))
+            moved = chain(_moved_files(folder, named, str(digest)), _unlisted_groups(folder, names))
         with machine_faults("look for the original in", folder):
             for candidate in moved:
                 if _digest(candidate) == digest:
@@ -183,6 +187,14 @@ def _at_its_place(folder: Path, named: str, members: list[str]) -> Iterator[Orig
         )
 
 
+def _called_as_its_sidecar(folder: Path, named: str, members: list[str], sidecar: str) -> Iterator[Original]:
+    """List what lies where a template of names put original and sidecar alike."""
+    stem = str(Path(sidecar).with_suffix(""))
+    called = stem if members else stem + Path(named).suffix
+    if called != named:
+        yield from _at_its_place(folder, called, [stem + file.removeprefix(named) for file in members])
+
+
 def _like(folder: Path, named: Path) -> Iterator[str]:
     """List the files in a folder with a document's name, or with a number in it since it was taken."""
     known = is_source_name(named.name)
@@ -231,25 +243,24 @@ def _moved_files(folder: Path, named: str, digest: str) -> Iterator[Original]:
         yield from (Original(folder, (name,)) for name in there if known.get(name) == digest and name not in alike)
 
 
-def _moved_groups(folder: Path, named: str, members: list[str]) -> Iterator[Original]:
-    """List the groups in the folders below a folder: all files of one, under whatever name, or some with its name."""
-    endings = [file.removeprefix(named) for file in members]
+def _moved_groups(folder: Path, endings: list[str], called: list[str]) -> Iterator[Original]:
+    """List the groups in the folders below a folder: all files of one, under whatever name, or some with its names."""
     for around in sorted({path.parent for path in _walked(folder)}):
         place = str(around.relative_to(folder))
         if not endings[0].startswith("/"):
-            yield from _groups_like(folder, place, Path(named).name, endings)
+            yield from chain.from_iterable(_groups_like(folder, place, name, endings) for name in called)
             continue
         names = [_really_called(folder, f"{place}{ending}") for ending in endings]
         if all(names):
             yield Original(folder, tuple(name or "" for name in names), group=True)
 
 
-def _unlisted_groups(folder: Path, named: str) -> Iterator[Original]:
-    """List the groups below a folder with a document's name, where the document does not tell which files they had."""
-    name = Path(named).name
+def _unlisted_groups(folder: Path, called: list[str]) -> Iterator[Original]:
+    """List the groups below a folder with a document's names, where the document does not tell which files they had."""
     for around in sorted({path.parent for path in _walked(folder)}):
         inside = sorted(filter(_is_image, _names(around)), key=in_order)
-        groups = [inside] if shown(around.name) == name else [[one for one in inside if shown(one).startswith(name)]]
+        groups = [[one for one in inside if shown(one).startswith(name)] for name in called]
+        groups = [inside] if shown(around.name) in called else groups
         for group in filter(None, groups):
             yield Original(folder, tuple(str(around.relative_to(folder) / one) for one in group), group=True)
 

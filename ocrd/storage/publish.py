@@ -34,7 +34,8 @@ def publish(  # noqa: PLR0913 - what, where, and the memory of the name
     last = pieces[-1].ending
 
     def put(path: Path) -> None:
-        _put_all(pieces, path.with_name(path.name.removesuffix(last)), tag)
+        before = recorded is not None and path.name == Path(recorded).name
+        _put_all(pieces, path.with_name(path.name.removesuffix(last)), tag, before=before)
 
     return naming.place(
         outbox,
@@ -50,14 +51,15 @@ def publish(  # noqa: PLR0913 - what, where, and the memory of the name
     )
 
 
-def _put_all(pieces: tuple[Piece, ...], stem: Path, tag: str) -> None:
+def _put_all(pieces: tuple[Piece, ...], stem: Path, tag: str, *, before: bool) -> None:
+    """Put all or none; those that lie there are ours only if they may have been put there `before`."""
     for number, piece in enumerate(pieces):
         target = stem.with_name(stem.name + piece.ending)
         try:
             piece.put(target, tag)
         except FileExistsError:
             with os_errors.machine_faults("read", target):
-                if piece.lies_at(target):
+                if before and piece.lies_at(target):
                     continue
             for ours in reversed(pieces[:number]):
                 ours.withdraw(stem.with_name(stem.name + ours.ending))

@@ -269,7 +269,8 @@ class Spool:
                 before()
             _put(job, path)
 
-        return self._move_out(job, "archive", folder, put=put, beside=_taken_by(job), access=access)
+        wanted = job.record.archived
+        return self._move_out(job, "archive", folder, put=put, beside=_taken_by(job), access=access, wanted=wanted)
 
     def refuse(
         self,
@@ -331,13 +332,14 @@ class Spool:
         put: Callable[[Path], None],
         beside: Iterable[str] = (),
         access: Access = DEFAULT_ACCESS,
+        wanted: str | None = None,
     ) -> Path:
         """Move the source to a free name in another folder, which is the end of the job."""
         self.check_mount(folder)
         try:
             naming.place(
                 folder,
-                job.record.name,
+                wanted or job.record.name,
                 put,
                 is_ours=lambda _: False,  # what is ours was found by `put`
                 recorded=job.record.names.get(role),

@@ -44,6 +44,7 @@ SETTINGS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "dehyphenate": ({"dehyphenate": True},),
     "join_paragraphs": ({"join_paragraphs": True},),
     "front_matter": ({"front_matter": False},),
+    "file_name": ({"file_name": "{pages} {stem}"}, {"file_name": "{date:%Y} {sha:.6}"}, {"file_name": "{barcode}"}),
     "priority": ({"priority": "high"}, {"priority": "low"}),
     "shared": ({},),
     "url": ({},),

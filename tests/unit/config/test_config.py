@@ -88,6 +88,16 @@ def test_a_wrong_setting_is_told_with_line_key_value_and_what_is_allowed(
             "watches.0.priority",
             ["'low'", "not 1"],
         ),
+        (
+            "name: a, inbox: /i, outbox: /o, archive: /a, error: /e, file_name: '{dat} x'",
+            "watches.0.file_name",
+            ["{dat}", "{stem}, {date}, {watch}, {folder}, {barcode}, {pages}, {sha}", "not '{dat} x'"],
+        ),
+        (
+            "name: a, inbox: /i, outbox: /o, archive: /a, error: /e, file_name: '{date:%x}'",
+            "watches.0.file_name",
+            ["{date:%x}", "%Y %y %m %d"],
+        ),
         ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, eror: 1", "watches.0.eror", ["mean 'error'"]),
         ("name: a, inbox: /i, outbox: /o, archive: /a, error: /e, front_matter: 1", "watches.0.front_matter", [" 1"]),
     ],

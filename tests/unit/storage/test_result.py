@@ -118,6 +118,22 @@ def test_where_a_stranger_takes_a_part_meanwhile_ours_is_withdrawn(result: Resul
     assert files(outbox) == {taken: b"a stranger's", **whole("scan (2)", "scan%20%282%29")}
 
 
+def test_another_document_that_is_the_same_and_comes_in_between_stays_another(result: Result, outbox: Path) -> None:
+    """A template can call both alike, and both can be on their way at the same time."""
+    result.finish(FILES, [FIGURE])
+
+    class Late(Names):
+        def record(self, name: str) -> None:
+            if not self.history:
+                Names().publish(result, outbox)
+            super().record(name)
+
+    late = Late()
+    assert late.publish(result, outbox) == outbox / "scan (2).md"
+    assert late.publish(result, outbox) == outbox / "scan (2).md", "what was put there before is found"
+    assert files(outbox) == {**whole("scan", "scan"), **whole("scan (2)", "scan%20%282%29")}
+
+
 def test_a_strangers_file_in_our_folder_stays_when_we_withdraw(result: Result, outbox: Path) -> None:
     result.finish(FILES, [FIGURE])
     Names("scan.md").publish(result, outbox)

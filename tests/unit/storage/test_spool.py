@@ -703,3 +703,12 @@ def test_an_end_is_told_again_where_a_fault_came_between_or_a_stranger_takes_its
     ended = house.run(job)
     assert told == [house.archive / name for name in ("scan.pdf", "scan.pdf", "scan (2).pdf")]
     assert told[-1] == ended.original
+
+
+def test_the_same_bytes_of_another_scan_are_not_taken_for_what_a_move_left(house: House) -> None:
+    """A template can call both alike, and both can be on their way at the same time."""
+    (house.archive / "scan.pdf").write_bytes(SCAN)
+    os.utime(house.archive / "scan.pdf", (1, 1))
+    house.run(house.left(names={"archive": "scan.pdf"}))
+    names = [name for name in house.lies() if name.startswith("archive/")]
+    assert names == ["archive/scan (2).pdf", "archive/scan.pdf"]
