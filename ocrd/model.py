@@ -513,11 +513,26 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerState:
+    """How one of the servers is that an engine reads with."""
+
+    name: str
+    """Its address."""
+    up: bool
+    """Whether it gets pages."""
+    pages: int = 0
+    """That are with it."""
+    why: str = ""
+    """Why it gets none, in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineState:
     """How a running engine is. An engine may have a property `state` that tells it; it is asked every second."""
 
     doing: str = "ready"
-    """`ready`, `loading` (being built anew), or `resting` (the device is free until the next page)."""
+    """`ready`, `loading` (being built anew), `resting` (the device is free until the next page), or `away` (none of its
+    servers answers; pages wait)."""
     restarts: int = 0
     """How often it was built anew because it had died."""
     memory: int | None = None
@@ -530,3 +545,5 @@ class EngineState:
     """While it loads: what it does and how long that takes, in words."""
     engines: int = 1
     """How many engines read side by side."""
+    servers: tuple[ServerState, ...] = ()
+    """Those that it reads with, if it does not read itself."""

@@ -97,12 +97,18 @@ def exit_code(status: Status) -> int:
     if status.state in _SICK:
         return _SICK[status.state]
     well = status.state == "ready" and not status.complaint and not any(one.paused for one in status.watches)
+    well = well and status.engine.doing != "away"
     return OK if well else ATTENTION
 
 
 def page(status: Status, now: float) -> RenderableType:
     """Lay it out for a terminal, at `now` seconds since the epoch."""
-    parts: list[RenderableType] = [_head(status, now), _engine(status.engine), *_card(status.engine)]
+    parts: list[RenderableType] = [
+        _head(status, now),
+        _engine(status.engine),
+        *_card(status.engine),
+        *_servers(status.engine),
+    ]
     if status.state not in _SICK:
         parts.append(Text(f"backlog  {backlog(status)}"))
     parts += [Text(), _watches(status)]
@@ -156,7 +162,7 @@ def _engine(engine: EngineStatus) -> Text:
     facts = [f"{engine.kind} {engine.model}".strip(), engine.doing]
     if engine.engines > 1:
         facts[1] = f"{engine.engines} engines {engine.doing}"
-    if engine.progress:
+    if engine.progress and engine.doing != "away":  # the servers' own lines say that
         facts.append(engine.progress)
     if engine.inside:
         facts.append(f"{counted(engine.inside, 'page')} inside")
@@ -171,6 +177,14 @@ def _card(engine: EngineStatus) -> Iterator[Text]:
     if engine.memory_used is not None and engine.memory_total:
         text = f"GPU      {_gib(engine.memory_used)} of {_gib(engine.memory_total)} GiB in use"
         yield Text(text if engine.memory is None else f"{text}, {_gib(engine.memory)} by the engine")
+
+
+def _servers(engine: EngineStatus) -> Iterator[Text]:
+    for server in engine.servers:
+        if server.up:
+            yield Text(f"server   {server.name}, {counted(server.pages, 'page')} inside")
+        else:
+            yield Text(f"server   {server.name} is out: {server.why}", "bold yellow")
 
 
 def _gib(count: int) -> str:

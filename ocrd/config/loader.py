@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from ocrd.config.schema import Config, Engine, Options, Watch
-from ocrd.config.units import Section
+from ocrd.config.units import HiddenValueError, Section
 from ocrd.display import counted
 from ocrd.errors import ConfigError
 
@@ -192,6 +192,8 @@ def _explained(section: type[Section], error: dict[str, Any]) -> str:
             return "this key must be given"
         case kind if kind in _IN_WORDS:
             return f"{_IN_WORDS[kind]}, not {value!r}"
+        case "value_error" if isinstance(error["ctx"]["error"], HiddenValueError):
+            return str(error["ctx"]["error"])
         case "value_error":
             return f"{error['ctx']['error']}, not {value!r}"
         case _:

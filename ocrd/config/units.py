@@ -73,6 +73,10 @@ Word = BeforeValidator(_word)
 """For a setting of words, one of which is `off` or `on`."""
 
 
+class HiddenValueError(ValueError):
+    """A value is wrong, and holds what no message may show."""
+
+
 class Section(BaseModel):
     """One mapping of the file: strict, frozen, and closed to keys that it does not know."""
 

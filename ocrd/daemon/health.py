@@ -145,8 +145,10 @@ class Health:
         return None
 
     def _engine_answers(self, _now: float) -> str | None:
-        patience, silent = self._config.service, self._engine.silence()
-        if silent > (patience.loading if self._engine.state.doing == "loading" else patience.silence):
+        patience, silent, doing = self._config.service, self._engine.silence(), self._engine.state.doing
+        if doing == "away":  # a person was told, and a restart mends nothing
+            return None
+        if silent > (patience.loading if doing == "loading" else patience.silence):
             return (
                 f"the engine has had {counted(self._engine.inside, 'page')} for {silent:.0f} s without answering to any"
             )

@@ -22,6 +22,10 @@ def load(settings: schema.Engine) -> Engine:
             from ocrd.engines.vllm.engine import VllmEngine
 
             return VllmEngine(settings.vllm, profile=resolving.find(settings.profile))
+        case "openai":
+            from ocrd.engines.openai.engine import OpenAiEngine
+
+            return OpenAiEngine(settings.openai, resolving.find(settings.profile))
         case other:
             return _made_by(other, settings.options)
 

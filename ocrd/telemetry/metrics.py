@@ -102,6 +102,7 @@ class _Standing:
         yield CounterMetricFamily("ocrd_engine_restarts", "Engines built anew", engine.restarts)
         yield GaugeMetricFamily("ocrd_start_time_seconds", "When the daemon began, since the epoch", status.since)
         yield from _memory(engine)
+        yield from _servers(engine)
         for name, text, value in _OF_WATCHES:
             family = GaugeMetricFamily(f"ocrd_{name}", text, labels=["watch"])
             for watch in status.watches:
@@ -124,6 +125,18 @@ def _memory(engine: EngineStatus) -> Iterator["Metric"]:
     ):
         if value is not None:
             yield GaugeMetricFamily(f"ocrd_{name}", text, value)
+
+
+def _servers(engine: EngineStatus) -> Iterator["Metric"]:
+    """Yield how the servers are that the engine reads with; where it reads itself, nothing."""
+    if not engine.servers:
+        return
+    up = GaugeMetricFamily("ocrd_server_up", "Whether a server gets pages", labels=["server"])
+    pages = GaugeMetricFamily("ocrd_server_pages", "Pages with a server", labels=["server"])
+    for server in engine.servers:
+        up.add_metric([server.name], float(server.up))
+        pages.add_metric([server.name], server.pages)
+    yield from (up, pages)
 
 
 _OF_WATCHES: tuple[tuple[str, str, Callable[[WatchStatus], float]], ...] = (

@@ -142,13 +142,25 @@ class RecentDocument:
 
 
 @dataclass(slots=True)
+class ServerStatus:
+    """One of the servers that an engine reads with."""
+
+    name: str
+    up: bool
+    pages: int = 0
+    """With it now."""
+    why: str = ""
+    """Why it gets none."""
+
+
+@dataclass(slots=True)
 class EngineStatus:
     """The engine."""
 
     kind: str
     model: str = ""
     doing: str = "loading"
-    """`loading`, `ready`, `resting`."""
+    """`loading`, `ready`, `resting`, `away`."""
     restarts: int = 0
     inside: int = 0
     """Pages with the engine now."""
@@ -163,6 +175,8 @@ class EngineStatus:
     """While it loads: what it does and how long that takes."""
     engines: int = 1
     """How many engines read side by side."""
+    servers: list[ServerStatus] = field(default_factory=list)
+    """Those that it reads with; none where it reads itself."""
 
 
 @dataclass(slots=True)
@@ -198,8 +212,12 @@ class Status:
         watches = [_watch(one) for one in raw.pop("watches")]
         documents = [DocumentStatus(**one) for one in raw.pop("documents")]
         recent = [RecentDocument(**one) for one in raw.pop("recent", [])]
-        engine = EngineStatus(**raw.pop("engine"))
-        return cls(engine=engine, watches=watches, documents=documents, recent=recent, **raw)
+        return cls(engine=_engine(raw.pop("engine")), watches=watches, documents=documents, recent=recent, **raw)
+
+
+def _engine(raw: dict[str, Any]) -> EngineStatus:
+    servers = [ServerStatus(**one) for one in raw.pop("servers", [])]
+    return EngineStatus(**raw, servers=servers)
 
 
 def _watch(raw: dict[str, Any]) -> WatchStatus:
@@ -315,9 +333,11 @@ class StatusBoard:
         self._engine.memory, self._engine.memory_used = state.memory, state.memory_used
         self._engine.memory_total = state.memory_total
         self._engine.progress, self._engine.engines = state.progress, state.engines
+        self._engine.servers = [ServerStatus(one.name, one.up, one.pages, one.why) for one in state.servers]
         self.complaint = complaint or ""
         self._now = now
-        observed = (self.state, self.complaint, self._engine.doing, state.restarts, engine.inside, state.progress)
+        up = [one.up for one in state.servers]
+        observed = (self.state, self.complaint, self._engine.doing, state.restarts, engine.inside, state.progress, up)
         self.news |= bool(self._documents) or observed != self._observed
         self._observed = observed
         if not self._documents:
@@ -430,7 +450,10 @@ def line(status: Status) -> str:
         progress = f": {engine.progress}" if engine.progress else ""
         doing = f", engine {engine.kind} loading{progress}" if engine.doing == "loading" else ""
         return f"{status.state.capitalize()}{doing}; {backlog(status)}"
-    parts = [f"Engine {engine.doing}", backlog(status)]
+    away = f": {engine.progress}" if engine.doing == "away" else ""
+    parts = [f"Engine {engine.doing}{away}", backlog(status)]
+    if out := sum(not one.up for one in engine.servers):
+        parts[0] += f", {out} of {counted(len(engine.servers), 'server')} out" if not away else ""
     parts += [f"watch {watch.name} paused: {watch.paused.what}" for watch in status.watches if watch.paused]
     return "; ".join(parts)
 

@@ -26,7 +26,7 @@ from ocrd.config.profile import Profile
 from ocrd.config.schema import Options, Watch
 from ocrd.model import Verdict
 from ocrd.telemetry.metrics import Metrics
-from ocrd.telemetry.status import DocumentStatus, EngineStatus, RecentDocument, Status, StatusBoard, WatchStatus
+from ocrd.telemetry.status import DocumentStatus, EngineStatus, RecentDocument, ServerStatus, Status, StatusBoard, WatchStatus
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -41,6 +41,11 @@ _JOURNAL = "needs the journal of a running service; tests/system/test_systemd.py
 _ASKS = "tests/system/test_init.py answers its questions"
 _HOURS = "takes minutes to hours, by itself"
 _US = "it is what runs this test"
+_SERVE = next(
+    line
+    for line in (ROOT / "docs/scaling.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("vllm serve")
+)
 NOT_RUN = {
     "sudo apt-get install git make python3-venv": _CHANGES,
     "sudo apt-get install git make python3-venv python3-dev libsystemd-dev gcc pkg-config": _CHANGES,
@@ -63,6 +68,9 @@ NOT_RUN = {
     "journalctl OCRD_VERDICT=repeated": _JOURNAL,
     ".venv/bin/pip install -e '.[vllm]'": "fetches gigabytes, and wants a GPU",
     "hf download deepseek-ai/DeepSeek-OCR": "fetches gigabytes",
+    _SERVE: "a server of vLLM's on a GPU; tests/vllm/test_openai.py starts it for the CPU",
+    "sudo cp systemd/ocrd-vllm@.service /etc/systemd/system/": _CHANGES,
+    "sudo systemctl enable --now ocrd-vllm@0 ocrd-vllm@1": _CHANGES,
     "export HF_HUB_OFFLINE=1": "changes nothing but the shell",
     "git clone . my-ocrd && cd my-ocrd": "this is such a clone",
     "make venv": "it made the environment that this test runs in",
@@ -458,6 +466,7 @@ def test_every_field_of_the_status_is_explained(heading: str, kind: type) -> Non
 def test_every_number_for_prometheus_is_explained() -> None:
     board = StatusBoard(loader.parse(block("configuration.md", "yaml"), Path("/ocrd.yaml")))
     board._engine.memory = board._engine.memory_used = board._engine.memory_total = 1
+    board._engine.servers = [ServerStatus("http://gpu1:8000/v1", up=True)]
     there = generate_latest(Metrics(board.snapshot).registry).decode()
     names = {name for name in re.findall(r"^# TYPE (ocrd_\w+)", there, re.MULTILINE) if not name.endswith("_created")}
     told = set().union(*first_cells("operations.md", "| number |"))

@@ -40,6 +40,8 @@ DOORS = {
     "cv2": {"rendering.page_analysis", "rendering.damage"},
     "onnxruntime": {"rendering.page_analysis", "rendering.page_layout"},
     "vllm": {"engines.vllm"},
+    "openai": {"engines.openai.client"},
+    "httpx2": {"engines.openai.client"},
     "nh3": {"output.sanitize"},
     "markdown_it": {"output.commonmark", "output.plain_text"},
     "pillow_heif": {"rendering.image_source"},
@@ -61,7 +63,12 @@ DOORS = {
 INSIDE_VLLM = "engines.vllm.worker_extension"
 """Imported by vLLM alone, in vLLM's own processes."""
 
+PURE = {"engines.vllm.deepseek", "engines.vllm.image_size", "engines.vllm.ngram"}
+"""What models see of a page, and what n-gram processors ban: arithmetic, which other engines need, too."""
+
 HEAVY = {
+    "openai",
+    "httpx2",
     "pymupdf",
     "pymupdf4llm",
     "pydantic",
@@ -126,9 +133,12 @@ def test_the_engines_do_not_import_each_other() -> None:
     engines = {name: {t for t in inner(name) if room(t) == "engines"} for name in FILES if room(name) == "engines"}
     common = {"engines.base", "engines.probe_page"}
     assert engines["engines.cpu"] <= common
-    ours = {name for name in engines if name.startswith("engines.vllm.")}
-    assert all(engines[name] <= common | ours for name in ours)
-    settings = {"config.vllm", "config.units", "config.profile", "config.resolving"}
+    for package in ("engines.vllm.", "engines.openai."):
+        ours = {name for name in engines if name.startswith(package)}
+        assert ours
+        assert all(engines[name] <= common | ours | PURE for name in ours)
+    settings = {"config.vllm", "config.openai", "config.secret_file", "config.units", "config.profile"}
+    settings |= {"config.resolving"}
     assert all(
         {t for t in inner(name) if room(t) == "config"} <= settings for name in engines if "__init__" not in name
     )

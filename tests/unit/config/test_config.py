@@ -56,7 +56,9 @@ def test_the_smallest_configuration_is_its_watches() -> None:
         ("batch:\n  max_pages: '7'", 2, "batch.max_pages", ["not '7'", "integer"]),
         ("max_attempts: yes", 1, "max_attempts", ["not True", "integer"]),
         ("log:\n  level: loud", 2, "log.level", ["not 'loud'", "'debug', 'info', 'warning' or 'error'"]),
-        ("engine:\n  kind: gpu", 2, "engine.kind", ["not 'gpu'", "vllm|cpu"]),
+        ("engine:\n  kind: gpu", 2, "engine.kind", ["not 'gpu'", "vllm|openai|cpu"]),
+        ("engine:\n  openai:\n    endpoints: [gpu1]", 3, "engine.openai.endpoints.0", ["not 'gpu1'", "http://gpu1"]),
+        ("engine:\n  openai:\n    concurrency: 0", 3, "engine.openai.concurrency", ["not 0", "auto, or a"]),
         ("engine:\n  kind: [cpu]", 2, "engine.kind", ["not ['cpu']", "string"]),
         ("engine:\n  cpu:\n    languages: [eng, 5]", 3, "engine.cpu.languages.1", ["not 5", "string"]),
         ("engine:\n  cpu:\n    languages: eng", 3, "engine.cpu.languages", ["not 'eng'"]),
@@ -398,6 +400,12 @@ def test_the_schema_is_json_and_knows_every_key(run_python: Callable[..., Any]) 
     quiet = schema["$defs"]["Settle"]["properties"]["quiet"]
     assert re.search(quiet["pattern"], "10min")
     assert quiet["default"] == "3s"
+
+
+def test_what_may_be_a_password_in_an_address_is_not_told() -> None:
+    what = problems(f"engine:\n  openai:\n    endpoints: ['http://me:sesame@gpu1/v1']\n{GOOD}")
+    assert "line 3: engine.openai.endpoints.0: must not hold a name or password" in what
+    assert "sesame" not in what
 
 
 def test_without_a_file_there_is_an_engine_and_no_watch() -> None:

@@ -1,0 +1,54 @@
+"""The address of a server, taken apart: where to connect, and whom that trusts. Pure, but for looking a name up."""
+
+import asyncio
+import ipaddress
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+LOOK_UP_SECONDS = 5.0
+"""The most that looking a name up may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is."""
+
+    url: str
+    """The base of its requests, with `/v1` as a rule."""
+    host: str
+    """Name or number of the host; empty for a socket."""
+    socket: str | None = None
+    """Path of the Unix socket that it listens at."""
+
+    @property
+    def root(self) -> str:
+        """Where vLLM tells its version: beside `/v1`, not below it."""
+        return self.url.removesuffix("/v1")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is on this machine, where there is no certificate and nobody listens in."""
+        if self.socket or self.host == "localhost":
+            return True
+        with suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_loopback
+        return False
+
+    async def is_open_to_the_world(self) -> bool:
+        """Whether pages would go unencrypted to a host on the Internet. One that can't be looked up counts as none."""
+        if self.is_loopback or self.url.startswith("https:"):
+            return False
+        with suppress(OSError, TimeoutError, UnicodeError, ValueError):
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                found = await asyncio.get_running_loop().getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
+            return any(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_global for one in found)
+        return False
+
+
+def parse(endpoint: str) -> Address:
+    """Take an address apart as the configuration has it: `http://gpu1:8000/v1` or `unix:/run/vllm.sock`."""
+    if endpoint.startswith("unix:"):
+        return Address("http://localhost/v1", "", endpoint.removeprefix("unix:"))
+    return Address(endpoint, urlsplit(endpoint).hostname or "")

@@ -1,0 +1,97 @@
+"""What a server sends back, read with suspicion: whatever is not an answer to a page is the server's fault."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ocrd.config.profile import Profile
+from ocrd.engines.openai import requests
+from ocrd.engines.openai.faults import ServerFault
+from ocrd.engines.openai.requests import Model
+from ocrd.engines.vllm import ngram
+from ocrd.markup import dialects
+from ocrd.model import Approach, PageImage, Reading
+
+FINISHED = {"stop": "stop", "length": "length", "repetition": "repetition"}
+"""Why a model stops, as the protocol and vLLM call it, and as a Reading has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said."""
+
+    text: str
+    finish_reason: str
+    tokens: int
+    """Generated; characters where the server doesn't count."""
+    token_ids: tuple[int, ...] = ()
+    """Where the server tells them."""
+
+
+def answer(data: bytes) -> Answer:
+    """Read the answer to a page. Raises ServerFault for anything else."""
+    try:
+        raw = json.loads(data)
+        choice = raw["choices"][0]
+        text, reason = choice["message"]["content"], choice["finish_reason"]
+        ids = choice.get("token_ids") or ()
+        tokens = (raw.get("usage") or {}).get("completion_tokens")
+        if not (isinstance(text, str) or text is None) or not all(type(one) is int for one in ids):
+            raise TypeError  # noqa: TRY301 - all that is wrong with it is said in one place
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ServerFault(f"it answered what is no answer to a page: {_beginning(data)}") from error
+    if reason not in FINISHED:
+        raise ServerFault(f"it gave the page up, with the reason {str(reason)[:40]!r}")
+    text = (text or "").encode(errors="replace").decode()  # JSON can hold halves of characters, and no file can
+    return Answer(text, FINISHED[reason], tokens if type(tokens) is int else len(ids) or len(text), tuple(ids))
+
+
+def reading(page: PageImage, said: Answer, profile: Profile, approach: Approach, seconds: float) -> Reading:
+    """Make what a model said of a page into a reading, in ocrd's own form."""
+    asked = requests.bans(profile, approach)
+    limits = ngram.Limits(
+        asked.get("ngram_size", 1), asked.get("window_size", 100), frozenset(asked.get("whitelist_token_ids", ()))
+    )
+    text, missed = dialects.normalise(said.text, requests.dialect(profile, approach), page.size)
+    banned = ngram.bans(said.token_ids, limits)
+    return Reading(page.index, text, said.finish_reason, said.tokens, seconds, bans=banned, missed_dialect=missed)
+
+
+def models(data: bytes) -> tuple[Model, ...]:
+    """Read the list of a server's models. Raises ValueError for anything else."""
+    try:
+        listed = json.loads(data)["data"]
+        return tuple(_model(one) for one in listed)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(_beginning(data)) from error
+
+
+def version(data: bytes) -> str:
+    """Read what vLLM answers at `/version`; empty for anything else."""
+    try:
+        found = json.loads(data)["version"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return found[:40] if isinstance(found, str) and found.isprintable() else ""
+
+
+def complaint(data: bytes) -> str:
+    """Read why a server refused something, in its own words, on one line."""
+    try:
+        raw: Any = json.loads(data)
+        raw = raw.get("error", raw)
+        message = raw.get("message") if isinstance(raw, dict) else raw
+    except (ValueError, AttributeError, RecursionError):
+        message = None
+    return " ".join(message.split())[:300] if isinstance(message, str) else _beginning(data)
+
+
+def _model(raw: dict[str, Any]) -> Model:
+    name, longest = raw["id"], raw.get("max_model_len")
+    if not isinstance(name, str):
+        raise TypeError(name)
+    return Model(name, raw.get("owned_by") == "vllm", longest if type(longest) is int and longest > 0 else None)
+
+
+def _beginning(data: bytes) -> str:
+    return repr(" ".join(data[:200].decode(errors="replace").split())[:80]) if data else "nothing"

@@ -1,0 +1,152 @@
+"""Finds out whether a server is one that reads: by its list of models, its n-gram processor, and the test page."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from ocrd.config.profile import Profile
+from ocrd.engines.openai import answers, page_png, requests
+from ocrd.engines.openai.answers import Answer
+from ocrd.engines.openai.faults import Lost, Misconfigured, Refusal, RefusesAll, ServerFault
+from ocrd.engines.openai.requests import Model
+from ocrd.engines.probe_page import TEST_TEXT, test_page
+from ocrd.markup import dialects, layout_blocks
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer
+
+TEST_TOKENS = 64
+"""Enough for the text of the test page, and few for a model that doesn't stop."""
+LIST_SECONDS = 15.0
+"""That a server may take for its list of models, which costs it nothing."""
+_NEVER = Approach(ngram_size=-1)
+"""What no n-gram processor takes, neither ocrd's nor vLLM's; without one nobody looks at it."""
+
+
+class Asked(Protocol):
+    """What is asked of a server; see `client.Client`."""
+
+    async def models(self) -> bytes: ...
+    async def version(self) -> bytes: ...
+    async def chat(self, pieces: Iterator[bytes], length: int) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a server has shown of itself."""
+
+    model: Model
+    version: str
+    """Of vLLM; empty for another server."""
+    bans: bool | None
+    """Whether its n-gram processor answers; None where that was not asked."""
+    said: str
+    """What it read on the test page."""
+    seconds: float
+    """That this took."""
+
+    @property
+    def server(self) -> str:
+        """What it is, in words."""
+        return f"vLLM {self.version}".strip() if self.model.is_vllm else "a server that is not vLLM"
+
+    def in_words(self) -> str:
+        """Say all of it."""
+        tokens = f", {self.model.longest} tokens" if self.model.longest else ""
+        bans = {
+            True: "; its n-gram processor answers",
+            False: f"; {NO_BANS}",
+            None: "" if self.model.is_vllm else "; what only vLLM knows is not asked of it (n-grams, special tokens)",
+        }[self.bans]
+        return (
+            f"{self.server}, model {self.model.name}{tokens}; read {self.said[:60]!r} for {TEST_TEXT!r} "
+            f"in {self.seconds:.1f} s{bans}"
+        )
+
+
+NO_BANS = "it has no n-gram processor, and the model may repeat itself without end (docs/scaling.md)"
+
+
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """Asks servers that are to run one model."""
+
+    profile: Profile
+    sizer: PageSizer
+    wanted: str
+    """The model as the servers call it; empty: the only one that each lists."""
+    timeout: float
+    """Seconds for the test page."""
+
+    async def prove(self, client: Asked) -> Proof:
+        """Find out what a server is, and let it read the test page. Raises ServerFault where it can't."""
+        model = await self.model(client)
+        version = answers.version(await _soon(client.version())) if model.is_vllm else ""
+        try:
+            async with asyncio.timeout(self.timeout):
+                page = test_page(lambda *_: self.sizer(595, 842))  # an A4 page, as most that will come
+                bans = await self._bans(client, model, page)
+                began = time.monotonic()
+                said = await self._read(client, model, page)
+        except TimeoutError:
+            raise ServerFault(f"it did not read the test page within {self.timeout:g} s") from None
+        except Refusal as error:
+            raise RefusesAll(f"it refuses the test page: {error}") from error
+        text, _ = dialects.normalise(said.text, self.profile.dialect, page.size)
+        words = " ".join(block.text.strip() for block in layout_blocks.parse(text))
+        return Proof(model, version, bans, words, time.monotonic() - began)
+
+    async def model(self, client: Asked) -> Model:
+        """Ask for the list of models, and find the one that is wanted."""
+        try:
+            known = answers.models(await _soon(client.models()))
+        except Refusal as error:
+            raise ServerFault(f"it refuses to list its models: {error}") from error
+        except ValueError as error:
+            raise Misconfigured(
+                f"It is no server of OpenAI's protocol: asked for its models, it answered {error}.",
+                "Mend engine.openai.endpoints: an address ends in /v1, as a rule.",
+            ) from error
+        names = [one.name for one in known]
+        listed = ", ".join(names[:10]) or "none"
+        if self.wanted and self.wanted not in names:
+            raise Misconfigured(
+                f"It has no model {self.wanted}; it lists {listed}.",
+                "Set engine.openai.model to one of these, or leave it empty where there is one.",
+            )
+        if not self.wanted and len(names) != 1:
+            raise Misconfigured(f"It lists {listed}.", "Set engine.openai.model to the one that is to read.")
+        return next(one for one in known if one.name == (self.wanted or names[0]))
+
+    async def _bans(self, client: Asked, model: Model, page: PageImage) -> bool | None:
+        """Find out whether the n-gram processor is there: it refuses what it can't take, and nobody else does."""
+        if not model.is_vllm:
+            return None
+        try:
+            await self._read(client, model, page, _NEVER, 1)
+        except (Refusal, RefusesAll, ServerFault) as error:
+            if "ngram_size" not in str(error):
+                raise
+            return True
+        return False
+
+    async def _read(
+        self,
+        client: Asked,
+        model: Model,
+        page: PageImage,
+        approach: Approach = DEFAULT_APPROACH,
+        max_tokens: int = TEST_TOKENS,
+    ) -> Answer:
+        body = requests.body(model, self.profile, page.size, approach, max_tokens)
+        image = memoryview(await asyncio.to_thread(page_png.of_page, page, self.profile.image))
+        return answers.answer(await client.chat(body.pieces(image), body.length(len(image))))
+
+
+async def _soon(answer: Awaitable[bytes]) -> bytes:
+    """Wait for an answer that costs a server nothing."""
+    try:
+        async with asyncio.timeout(LIST_SECONDS):
+            return await answer
+    except TimeoutError:
+        raise Lost(f"it gives no sign of life for {LIST_SECONDS:g} s") from None
