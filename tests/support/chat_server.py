@@ -1,11 +1,12 @@
 """A server of OpenAI's protocol that fails as it is told to, and can't read: for faults that no real one has at will.
 
-Run as a program it answers at once, and prints what it was asked: `python chat_server.py PORT`.
+Run as a program it prints its address, and behaves in one of the ways of HOWS: `python chat_server.py good`.
 """
 
 import asyncio
 import base64
 import io
+import itertools
 import json
 import ssl
 import sys
@@ -166,12 +167,34 @@ class ChatServer:
             await (self.page if request.is_page else self.test_page)(self, request, writer)
 
 
-async def main(port: int) -> None:
-    server = ChatServer()
-    await server.start(port=port)
-    print("ready", flush=True)
+def in_turn(*replies: Reply) -> Reply:
+    """Do one after the other, and then the first again."""
+    turns = itertools.cycle(replies)
+
+    async def reply(server: ChatServer, request: Request, writer: asyncio.StreamWriter) -> None:
+        await next(turns)(server, request, writer)
+
+    return reply
+
+
+async def slow(_server: ChatServer, _request: Request, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(0.3)
+    await send(writer, 200, answer())
+
+
+HOWS: dict[str, Reply] = {
+    "good": reads,
+    "slow": slow,
+    "busy": in_turn(fails(429, headers={"Retry-After": "0"}), says(b"<html>"), reads, fails(503), reads),
+    "cuts": in_turn(reads, says(answer(), cut=9), reads),
+}
+
+
+async def main(how: str) -> None:
+    server = ChatServer(page=HOWS[how])
+    print(await server.start(), flush=True)
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(sys.argv[1]))

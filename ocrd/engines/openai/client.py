@@ -7,6 +7,8 @@ a balancer before several servers can spread them.
 """
 
 import asyncio
+import os
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -132,8 +134,14 @@ def _lost(error: Exception) -> ServerFault:
                 "Name the host as its certificate does, and add who signed that to the system's certificates, or name "
                 "their file in SSL_CERT_FILE.",
             )
-    said = next((str(one) for one in reversed(chain) if str(one)), type(error).__name__)
-    return Lost(said)
+    return Lost(next(filter(None, map(_said, reversed(chain))), type(error).__name__))
+
+
+def _said(error: BaseException) -> str:
+    """Say it in the system's words, where it is the system's error; Python's own are longer."""
+    if isinstance(error, socket.gaierror):
+        return f"its name is not known: {error.strerror}"
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
 
 
 def _seconds(retry_after: str, now: float) -> float | None:

@@ -23,6 +23,9 @@ LONGEST_WAIT = 60.0
 LONGEST_ASKED_FOR = 3600.0
 """The most seconds for which a server may ask to be left alone (Retry-After)."""
 
+MOMENT = 5.0
+"""Seconds for which a server that wants no pages is not said to be away."""
+
 
 class State(StrEnum):
     """Of a server."""
@@ -63,6 +66,13 @@ class Endpoint:
         """Whether it may be given another page."""
         return self.state is State.UP and self.inside < self.limiter.limit and now >= self.rests_until
 
+    def away(self, now: float) -> str:
+        """Say why it gets no pages for a while; empty if it does, or will in a moment."""
+        if self.state is not State.UP:
+            return self.why or "it was not asked yet"
+        rest = self.rests_until - now
+        return f"it asks to be left alone for {rest:.0f} s" if rest > MOMENT else ""
+
     @property
     def load(self) -> float:
         """Share of its places that are taken."""
@@ -87,16 +97,19 @@ class Endpoint:
         if self.state is State.OUT and now < self.rests_until:
             return  # one failure, of many pages
         self.state, self.why = State.OUT, why
-        self._failures += 1
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (self._failures - 1))
-        self.rests_until = now + wait * (0.5 + self.chance() / 2)
+        self.rests_until = now + self._rest()
 
     def overloaded(self, wait: float | None, began: float, now: float) -> None:
-        """Take in that it has too much to do; `wait` seconds, if it said so, it gets nothing."""
+        """Take in that it has too much to do: it gets nothing for a while, of `wait` seconds if it asks for more."""
         self.limiter.overloaded(began, now)
         self.last_sign = now
-        asked = min(wait, LONGEST_ASKED_FOR) if wait is not None else FIRST_WAIT * (0.5 + self.chance() / 2)
-        self.rests_until = max(self.rests_until, now + asked)
+        rest = self._rest() if now >= self.rests_until else 0.0  # else it is one overload, of many pages
+        self.rests_until = max(self.rests_until, now + max(rest, min(wait or 0.0, LONGEST_ASKED_FOR)))
+
+    def _rest(self) -> float:
+        """Say for how many seconds it is left alone after one failure more."""
+        self._failures += 1
+        return min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (self._failures - 1)) * (0.5 + self.chance() / 2)
 
     def refused(self, now: float) -> None:
         """Take in that it would not have a page; if that was not the first since it read one, it is in doubt."""

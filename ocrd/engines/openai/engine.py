@@ -27,16 +27,7 @@ from ocrd.engines.openai.servers import Known, Servers
 from ocrd.engines.openai.visit import Visit
 from ocrd.engines.vllm import deepseek, image_size
 from ocrd.errors import ConfigError, DocumentError, MachineError
-from ocrd.model import (
-    DEFAULT_APPROACH,
-    Approach,
-    EngineState,
-    PageImage,
-    PageSizer,
-    Reading,
-    Rung,
-    ServerState,
-)
+from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageSizer, Reading, Rung
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +105,8 @@ class OpenAiEngine(Engine):
         """Away while no server answers."""
         if self._servers is None:
             return EngineState("loading")
-        servers = tuple(
-            ServerState(one.endpoint.name, one.endpoint.state is State.UP, one.endpoint.inside, one.endpoint.why)
-            for one in self._servers.known
-        )
-        if any(one.up for one in servers):
+        servers = self._servers.states()
+        if any(one.up or one.pages for one in servers):
             return EngineState(servers=servers)
         doing = "away" if self._servers.model else "loading"
         return EngineState(doing, progress=f"no server answers: {self._servers.why_none()}", servers=servers)

@@ -117,7 +117,7 @@ class Pool:
     def _for_failed(self, visit: Visit, now: float, held: set[Endpoint]) -> Endpoint | None:
         """Choose a server that the page has not failed at, if one of these is up; or have one held free."""
         up = [one for one in self.endpoints if one.state is State.UP]
-        among = [one for one in up if one not in visit.tried] or up
+        among = [one for one in up if one not in visit.tried and now >= one.rests_until] or up
         free = [one for one in among if one not in held]
         if chosen := _least_loaded(one for one in free if self._takes(one, visit.room, now)):
             return chosen

@@ -84,7 +84,7 @@ class Prover:
         version = answers.version(await _soon(client.version())) if model.is_vllm else ""
         try:
             async with asyncio.timeout(self.timeout):
-                page = test_page(lambda *_: self.sizer(595, 842))  # an A4 page, as most that will come
+                page = await asyncio.to_thread(test_page, lambda *_: self.sizer(595, 842))  # A4, as most that will come
                 bans = await self._bans(client, model, page)
                 began = time.monotonic()
                 said = await self._read(client, model, page)

@@ -13,6 +13,7 @@ from ocrd.engines.openai.pool import Pool
 from ocrd.engines.openai.prover import NO_BANS, Asked, Proof, Prover
 from ocrd.engines.openai.visit import Visit
 from ocrd.errors import ConfigError, EngineError
+from ocrd.model import ServerState
 
 log = logging.getLogger(__name__)
 
@@ -95,11 +96,14 @@ class Servers:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(one.client.close() for one in self.known))
 
+    def states(self) -> tuple[ServerState, ...]:
+        """Say how each server is."""
+        away = [(one.endpoint, one.endpoint.away(self._loop.time())) for one in self.known]
+        return tuple(ServerState(one.name, not why, one.inside, why) for one, why in away)
+
     def why_none(self) -> str:
-        """Say of each server that is not up what is wrong with it."""
-        return " ".join(
-            f"{one.endpoint.name}: {one.endpoint.why.rstrip('.')}." for one in self.known if one.endpoint.why
-        )
+        """Say of each server that gets no pages why."""
+        return " ".join(f"{one.name}: {one.why.rstrip('.')}." for one in self.states() if one.why)
 
     # -- what pages do there --------------------------------------------------------------------------------------
 

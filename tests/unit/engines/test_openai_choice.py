@@ -140,6 +140,21 @@ def test_an_overloaded_server_gets_nothing_for_as_long_as_it_asks_and_is_not_out
     assert (its.has_room(30.9), its.has_room(31.0)) == (False, True)
     its.overloaded(1e9, 31.0, 32.0)
     assert its.rests_until == 32.0 + LONGEST_ASKED_FOR
+    assert "left alone for 3600 s" in its.away(32.0)
+
+
+def test_an_overloaded_server_is_left_alone_for_longer_each_time_also_if_it_asks_for_less() -> None:
+    its = endpoint()
+    now, rests = 0.0, []
+    for wait in (None, 0.0, None, 0.0):
+        for _ in range(5):  # pages of one overload
+            its.overloaded(wait, now, now)
+        rests.append(its.rests_until - now)
+        now = its.rests_until
+    assert rests == [1, 2, 4, 8]
+    its.read(now, now)
+    its.overloaded(0.0, now, now)
+    assert its.rests_until == now + 1
 
 
 def test_a_server_that_refuses_page_after_page_is_in_doubt() -> None:

@@ -184,7 +184,7 @@ FAULTS: dict[str, Reply] = {
     "503": fails(503),
     "503, and to come again": fails(503, headers={"Retry-After": "1"}),
     "429": fails(429, headers={"Retry-After": "1"}),
-    "429, by a date": fails(429, headers={"Retry-After": "Fri, 01 Jan 2027 00:00:00 GMT"}),
+    "429, by a date": fails(429, headers={"Retry-After": "Wed, 01 Jan 2020 00:00:00 GMT"}),
     "429, by nonsense": fails(429, headers={"Retry-After": "soon"}),
     "401": fails(401),
     "403": fails(403),
