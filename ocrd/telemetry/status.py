@@ -450,12 +450,16 @@ def line(status: Status) -> str:
         progress = f": {engine.progress}" if engine.progress else ""
         doing = f", engine {engine.kind} loading{progress}" if engine.doing == "loading" else ""
         return f"{status.state.capitalize()}{doing}; {backlog(status)}"
-    away = f": {engine.progress}" if engine.doing == "away" else ""
-    parts = [f"Engine {engine.doing}{away}", backlog(status)]
-    if out := sum(not one.up for one in engine.servers):
-        parts[0] += f", {out} of {counted(len(engine.servers), 'server')} out" if not away else ""
+    parts = [f"Engine {engine.doing}{_without_servers(engine)}", backlog(status)]
     parts += [f"watch {watch.name} paused: {watch.paused.what}" for watch in status.watches if watch.paused]
     return "; ".join(parts)
+
+
+def _without_servers(engine: EngineStatus) -> str:
+    if engine.doing == "away":
+        return f": {engine.progress}"
+    out = sum(not one.up for one in engine.servers)
+    return f", {out} of {counted(len(engine.servers), 'server')} out" if out else ""
 
 
 def backlog(status: Status) -> str:

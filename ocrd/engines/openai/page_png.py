@@ -4,6 +4,7 @@ The render workers make it (`PngPages`), so that it costs the daemon's process n
 """
 
 import io
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ from ocrd.model import PageImage
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LEVEL = 1
-"""Of compression: higher ones take several times as long to spare a tenth."""
+QUICK: dict[str, int] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+"""How it is packed: looking for runs only is quicker than for any repetition, and makes a scan smaller, too; higher
+levels take several times as long to spare a tenth."""
 
 
 def most_pixels(rule: ImageRule) -> int | None:
@@ -59,7 +61,7 @@ def png(image: "Image", rule: ImageRule) -> bytes:
     if rule.scheme == "deepseek":
         image = deepseek.survivable(image, tile=rule.tile)
     file = io.BytesIO()
-    (image.getchannel(0) if _is_grey(image) else image).save(file, "png", compress_level=LEVEL)
+    (image.getchannel(0) if _is_grey(image) else image).save(file, "png", **QUICK)
     return file.getvalue()
 
 

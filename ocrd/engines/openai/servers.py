@@ -55,6 +55,7 @@ class Servers:
         self._of = {one.endpoint: one for one in known}
         self._watching: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
+        self._closed = False
         self.model = ""
         """That all run, as they call it; empty before the first reads."""
         self.pool = Pool(tuple(self._of), self._loop.time)
@@ -69,10 +70,10 @@ class Servers:
     async def start(self, patience: float) -> None:
         """Ask all of them, and wait so many seconds for the first. Raises ConfigError, EngineError."""
         await asyncio.gather(*(self._ask(one) for one in self.known))
-        mistakes = [one for one in self.known if one.mistake]
-        for one in mistakes:
-            if len(mistakes) == len(self.known) or isinstance(one.mistake, Disagreement):
-                raise _mistake(one)
+        mistakes = [(one, one.mistake) for one in self.known if one.mistake]
+        for one, mistake in mistakes:
+            if len(mistakes) == len(self.known) or isinstance(mistake, Disagreement):
+                raise _unusable(one, mistake)
         self._watching = asyncio.create_task(self._watch())
         out = [one for one in self.known if one.endpoint.state is State.OUT]
         for one in out:
@@ -89,6 +90,7 @@ class Servers:
 
     async def close(self) -> None:
         """Stop asking, and close all connections."""
+        self._closed = True
         self.pool.close()
         tasks = [task for task in (self._watching, *(one.task for one in self.known)) if task]
         for task in tasks:
@@ -139,7 +141,7 @@ class Servers:
                 visit.failed(endpoint, fault)
                 endpoint.failed(str(fault), visit.began, now)
         log.debug("page %d at %s: %s", visit.index + 1, endpoint.name, fault)
-        if was_up and endpoint.state is State.OUT:
+        if was_up and endpoint.state is State.OUT and not self._closed:
             self._tell_out([server])
             if server.task is None or server.task.done():
                 server.task = asyncio.create_task(self._revive(server))
@@ -176,9 +178,9 @@ class Servers:
             self._check_model(proof)
         except Misconfigured as fault:
             server.mistake = fault
+            if endpoint.state is State.OUT and str(said) != str(fault):  # of one that was never up, the start tells
+                log.error("%s", _unusable(server, fault))  # noqa: TRY400 - its sentences tell all
             endpoint.failed(str(fault), began, self._loop.time())
-            if said and str(said) != str(fault):
-                log.error("%s", _mistake(server))  # noqa: TRY400 - its sentences tell all
         except ServerFault as fault:
             endpoint.refused_tests += isinstance(fault, RefusesAll)
             endpoint.failed(str(fault), began, self._loop.time())
@@ -225,6 +227,5 @@ class Servers:
             server.endpoint.last_sign = self._loop.time()
 
 
-def _mistake(server: Known) -> ConfigError:
-    error = server.mistake.error if server.mistake else ConfigError("Nothing is wrong.", "")
-    return ConfigError(f"The server {server.endpoint.name} can't be used. {error.what}", error.remedy)
+def _unusable(server: Known, mistake: Misconfigured) -> ConfigError:
+    return ConfigError(f"The server {server.endpoint.name} can't be used. {mistake.error.what}", mistake.error.remedy)

@@ -215,6 +215,28 @@ def test_a_page_that_failed_goes_elsewhere_and_before_the_others() -> None:
     run(work())
 
 
+def test_a_page_goes_to_another_server_also_if_that_has_more_to_do_but_waits_for_none_that_rests() -> None:
+    async def work() -> None:
+        clock = Clock()
+        a, b = endpoint("a", 9), endpoint("b", 9)
+        pool = Pool((a, b), clock)
+        others = [visit(number) for number in range(8)]
+        for one in others:
+            if await pool.enter(one) is a:
+                pool.leave(one, a)
+        page = visit(9)
+        assert await pool.enter(page) is a
+        page.refused(a, "too long")
+        a.refused(clock.now)
+        pool.leave(page, a)
+        assert await pool.enter(page) is b
+        pool.leave(page, b)
+        b.overloaded(60.0, clock.now, clock.now)
+        assert await pool.enter(page) is a
+
+    run(work())
+
+
 def test_a_page_goes_back_to_the_only_server_that_is_up() -> None:
     async def work() -> None:
         a, b = endpoint("a"), endpoint("b", up=False)

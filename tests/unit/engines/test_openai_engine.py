@@ -292,6 +292,22 @@ def test_a_page_that_is_given_up_is_given_up_at_the_server() -> None:
     run(work())
 
 
+def test_the_end_gives_up_what_is_with_the_servers_and_leaves_nothing_running() -> None:
+    async def work() -> None:
+        server = ChatServer()
+        async with reading(server, concurrency=1) as made:
+            server.page = hangs
+            tasks = [asyncio.create_task(made.read(replace(PAGE, index=number))) for number in range(3)]
+            await until(lambda: server.pages)
+            await made.close()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(one) for one in ends] == [EngineError] * 3
+            running = {getattr(task.get_coro(), "__name__", "") for task in asyncio.all_tasks()}
+            assert not running & {"read", "_revive", "_watch"}
+
+    run(work())
+
+
 def test_an_image_is_freed_once_it_is_sent_and_made_again_for_the_next_server() -> None:
     freed: list[int] = []
     drawn: list[int] = []

@@ -18,7 +18,7 @@ from ocrd import display
 from ocrd.commands import status_view
 from ocrd.config import loader
 from ocrd.engines.instrumented import InstrumentedEngine
-from ocrd.model import EngineState, PageResult, Verdict
+from ocrd.model import EngineState, PageResult, ServerState, Verdict
 from ocrd.telemetry import status
 from ocrd.telemetry.events import (
     Accepted,
@@ -302,3 +302,36 @@ def test_the_cards_memory_is_told_as_far_as_it_is_known(memory: EngineState, sho
     metrics = generate_latest(Metrics(heard.snapshot).registry).decode()
     assert ("ocrd_engine_memory_bytes" in metrics) == (memory.memory is not None)
     assert ("ocrd_card_memory_used_bytes" in metrics) == (memory.memory_used is not None)
+
+
+def test_servers_are_told_and_which_of_them_are_out() -> None:
+    engine, heard = InstrumentedEngine(SimulatedEngine()), board(EngineReady("openai", "model", "1", 0.1))
+    heard.state = "ready"
+    servers = (
+        ServerState("http://a/v1", up=True, pages=3),
+        ServerState("http://b/v1", up=False, why="it failed (500)"),
+    )
+    engine._engine.state = EngineState(servers=servers)  # type: ignore[attr-defined]
+    heard.observe(engine, None, 0.0)
+    read = status.Status.parse(heard.data())
+    assert [(one.name, one.up, one.pages) for one in read.engine.servers] == [
+        ("http://a/v1", True, 3),
+        ("http://b/v1", False, 0),
+    ]
+    text = _shown(status_view.page(read, time.time()))
+    assert "server   http://a/v1, 3 pages inside\n" in text
+    assert "server   http://b/v1 is out: it failed (500)\n" in text
+    assert status.line(read) == "Engine ready, 1 of 2 servers out; nothing to read"
+    assert status_view.exit_code(read) == status_view.OK
+    metrics = generate_latest(Metrics(heard.snapshot).registry).decode()
+    assert 'ocrd_server_up{server="http://a/v1"} 1.0' in metrics
+    assert 'ocrd_server_up{server="http://b/v1"} 0.0' in metrics
+    assert 'ocrd_server_pages{server="http://a/v1"} 3.0' in metrics
+
+    engine._engine.state = EngineState("away", progress="no server answers", servers=servers[1:])  # type: ignore[attr-defined]
+    heard.news = False
+    heard.observe(engine, None, 1.0)
+    assert heard.news, "it is written at once"
+    read = status.Status.parse(heard.data())
+    assert status.line(read) == "Engine away: no server answers; nothing to read"
+    assert status_view.exit_code(read) == status_view.ATTENTION
