@@ -26,7 +26,15 @@ from ocrd.config.profile import Profile
 from ocrd.config.schema import Options, Watch
 from ocrd.model import Verdict
 from ocrd.telemetry.metrics import Metrics
-from ocrd.telemetry.status import DocumentStatus, EngineStatus, RecentDocument, ServerStatus, Status, StatusBoard, WatchStatus
+from ocrd.telemetry.status import (
+    DocumentStatus,
+    EngineStatus,
+    RecentDocument,
+    ServerStatus,
+    Status,
+    StatusBoard,
+    WatchStatus,
+)
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
