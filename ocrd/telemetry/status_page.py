@@ -70,6 +70,9 @@ def _parts(status: Status, minutes: Sequence[Minute], now: float, review: FindRe
 def _notices(status: Status) -> Iterator[str]:
     if status.complaint:
         yield _notice("bad", "ocrd hangs", status.complaint)
+    for server in status.engine.servers:
+        if not server.up:
+            yield _notice("look", f"Server {server.name} is out", server.why)
     for watch in status.watches:
         if watch.paused:
             yield _notice("look", f"{watch.name} is paused", f"{watch.paused.what} {watch.paused.remedy}")
@@ -97,6 +100,8 @@ def _facts(status: Status) -> str:
         facts.append(("time left", duration(status.eta)))
     doing = f"{engine.engines} engines {engine.doing}" if engine.engines > 1 else engine.doing
     facts.append((f"engine, {engine.kind} {engine.model}".strip(), f"{doing}, {engine.progress}".rstrip(", ")))
+    if engine.servers:
+        facts.append(("servers", f"{sum(server.up for server in engine.servers)} of {len(engine.servers)}"))
     if engine.inside:
         facts.append(("with the engine", counted(engine.inside, "page")))
     if engine.tokens_per_second:

@@ -20,6 +20,7 @@ from ocrd.telemetry.status import (
     EngineStatus,
     Pause,
     RecentDocument,
+    ServerStatus,
     Status,
     WatchStatus,
 )
@@ -41,6 +42,7 @@ def everything(name: str = "a.pdf") -> Status:
         RecentDocument("scans", "worse " + name, NOW - 30, "refused", reason=name),
     ]
     engine = EngineStatus(name, name, "ready", 1, 5, 99.0, 2**30, 2**31, 2**32, name, 2)
+    engine.servers = [ServerStatus("http://gpu1:8000", up=True), ServerStatus(name, up=False, why=name)]
     documents = [DocumentStatus(name, name, 10, 4, 1)]
     return Status("ready", name, 1, 1, NOW - 3600, NOW, engine, 40, 2.0, 20.0, name, [watch], documents, recent)
 
@@ -53,7 +55,8 @@ def test_it_tells_what_the_status_tells() -> None:
     text = words(status_page.html(everything(), [Minute(5, 70), Minute(8, 40)], NOW))
     for told in (
         "ready for 1 h", "to read 40 pages", "pages a second 2", "time left 20 s", "2 engines ready",
-        "with the engine 5 pages", "memory of the card 2.0 of 4.0 GiB", "pages a minute: 8 now, at most 8",
+        "with the engine 5 pages", "servers 1 of 2", "Server a.pdf is out : a.pdf",
+        "memory of the card 2.0 of 4.0 GiB", "pages a minute: 8 now, at most 8",
         "pages to read: 40 now, at most 70", "a.pdf paused 1 2 3 40 50 6 7",
         "a.pdf, 30 s ago", "4/10 1 to look at", "bad a.pdf scans 7 ok, 2 failed pages 3, 9 20 s ago", "refused : a.pdf",
         "a.pdf is paused : a.pdf a.pdf", "8 of your programs failed",
