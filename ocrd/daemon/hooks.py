@@ -81,7 +81,7 @@ class Hooks:
             else:
                 await self._its.on_disk(durable.remove, path)
         for message in wanted:
-            self._urls[_SETTINGS[message.facts["event"]]].resume(message)
+            self._urls[_SETTINGS[message.facts["event"]]].send(message)
 
     async def leave(self) -> None:
         """Send nothing more: another may have the work folder soon. Programs go on to their end."""

@@ -149,10 +149,10 @@ class Notifications:
 
     def add(self, known: Facts) -> None:
         """Send what is known of a document that has ended: as it was written down, if it was."""
-        self.resume(self._written.pop(known["job"], Message(known, time.time())))
+        self.send(self._written.pop(known["job"], Message(known, time.time())))
 
-    def resume(self, message: Message) -> None:
-        """Send what was written down before."""
+    def send(self, message: Message) -> None:
+        """Send what was written down, until it is taken."""
         self._backlog.add(message)
         self._news.set()
         if self._task is None and not self._closing:
@@ -177,7 +177,7 @@ class Notifications:
             while not self._closing and (due := self._backlog.due()) is not None:
                 self._news.clear()
                 if due <= time.monotonic():
-                    await self._send(self._backlog.take())
+                    await self._try(self._backlog.take())
                 else:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._news.wait(), due - time.monotonic())
@@ -185,7 +185,7 @@ class Notifications:
             self._task = None
             self._idle()
 
-    async def _send(self, message: Message) -> None:
+    async def _try(self, message: Message) -> None:
         """Try once, and do what follows from that."""
         hook, watch = self._hook, self._its.watch
         about = self._its.log.bind(job=message.job, source=shown(message.facts["source"]))

@@ -155,7 +155,7 @@ def _given(job: Job, watch: Watch, sha256: str, pages: int, barcode: str) -> str
         return ""
     path = Path(job.record.name if job.record.members else job.record.stem)
     try:
-        date = datetime.fromtimestamp(job.record.changed).astimezone()
+        date = datetime.fromtimestamp(job.record.modified).astimezone()
     except (ValueError, OverflowError, OSError):  # far off any calendar, as anybody can set it
         date = datetime.fromtimestamp(job.claimed).astimezone()
     folder = "" if path.parent == Path() else str(path.parent)

@@ -128,7 +128,7 @@ class JobRecord:
         return self.given + ("" if self.members else Path(self.name).suffix) if self.given else self.name
 
     @property
-    def changed(self) -> float:
+    def modified(self) -> float:
         """When its first file was last changed before it was taken, seconds since 1970."""
         return next(iter(self.stamps.values())).mtime_ns / 1e9
 

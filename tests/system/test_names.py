@@ -30,7 +30,7 @@ def drop(house: House, name: str, pages: int = 1) -> None:
 
 
 def once(house: House) -> None:
-    assert house.start("once").wait(60) == 0, house.log.read_text()
+    assert house.start("once").wait(120) == 0, house.log.read_text()
 
 
 def test_the_files_of_a_scan_are_called_by_the_template_and_taken_names_get_a_number(house: House) -> None:
@@ -81,7 +81,7 @@ def test_a_scan_without_a_barcode_and_a_refused_one_have_stated_names(house: Hou
     configure(house, "{barcode} {pages} {folder}")
     house.drop("scan.pdf", pages=2)
     house.path("inbox/bad.pdf").write_bytes(b"no PDF, whatever it is called\n")
-    assert house.start("once").wait(60) == 65
+    assert house.start("once").wait(120) == 65
     assert house.files("archive") == ["no-barcode 2 scans.pdf"]
     assert house.files("error") == ["bad.pdf", "bad.pdf.error.md"]
 
