@@ -1,6 +1,7 @@
 # make venv   the environment, .venv/bin/ocrd with the cpu engine
 # make demo   the real daemon on the samples
 # make dist   the wheel and the sdist, in dist/
+# make deb    a package for this very Debian, in dist/
 # make quick  lint, types and the unit tests
 # make test   lint, types and every test
 # make test-all  the same, with every case where `make test` draws a sample: an hour and more
@@ -21,7 +22,7 @@ WORKERS := 2
 SPREAD = --numprocesses $(WORKERS) --no-loadscope-reorder
 PYTEST = $(BIN)/pytest $(SPREAD) --dist loadfile
 
-.PHONY: venv demo dist docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean
+.PHONY: venv demo dist deb docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean
 
 venv: .venv/ready
 
@@ -39,6 +40,10 @@ demo: venv
 dist: venv
 	rm -rf dist
 	$(BIN)/hatchling build
+
+deb: dist
+	debian/rules clean binary
+	debian/rules clean
 
 bench: venv
 	$(BIN)/python bench/daemon/cpu.py --json bench.json

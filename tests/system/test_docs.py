@@ -62,6 +62,7 @@ NOT_RUN = {
     "sudo /opt/ocrd/.venv/bin/pip install -e '/opt/ocrd[vllm]'": _CHANGES,
     "sudo ocrd init -c /etc/ocrd/ocrd.yaml": _ASKS,
     ".venv/bin/ocrd init": _ASKS,
+    "make deb": "it takes minutes, and the packages that debian/control names",
     "make dist": "tests/system/test_installed.py builds what it builds",
     'pipx install "$(echo dist/*.whl)[cpu]"': _CHANGES,
     "ocrd demo": "tests/system/test_samples.py runs it",

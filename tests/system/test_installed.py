@@ -1,13 +1,16 @@
 """ocrd installed from a wheel: whole in an environment of its own, and with a word to say beside OCR-D."""
 
 import os
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from installed import ROOT, Environment, build, wheel_of
 
 import ocrd
+from ocrd.config import loader
 
 OCR_D = {
     "ocrd/__init__.py": "raise ImportError('this is OCR-D')\n",
@@ -106,3 +109,20 @@ def test_an_installation_of_ours_under_its_former_name_is_no_ocr_d(
     environment.lend()
     told = environment.run("ocrd", "--version")
     assert (told.returncode, told.stdout) == (0, f"ocrd {ocrd.__version__}\n"), told.stderr
+
+
+def test_what_packages_are_made_of_fits_together() -> None:
+    assert (ROOT / "debian/changelog").read_text().startswith(f"ocr-inbox ({ocrd.__version__}-")
+    [watch] = loader.load(ROOT / "debian/ocrd.yaml").watches
+    units = (ROOT / "systemd/ocrd.service").read_text()
+    place = re.search(r"^PLACE := (\S+)$", (ROOT / "debian/rules").read_text(), re.MULTILINE)
+    assert place
+    assert f"ExecStart={place[1]}/bin/ocrd run -c /etc/ocrd/ocrd.yaml\n" in units
+    assert f"ReadWritePaths=-{watch.inbox.parent}\n" in units
+    recipe = (ROOT / "Containerfile").read_text()
+    targets = set(re.findall(r"^FROM \S+ AS (\w+)$", recipe, re.MULTILINE))
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()
+    assert {"cpu", "vllm"} == {service["build"]["target"] for service in services} <= targets
+    assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in services)
+    copied = {line.removeprefix("!") for line in (ROOT / ".containerignore").read_text().splitlines() if line[0] == "!"}
+    assert all((ROOT / path).exists() for path in copied)
