@@ -7,6 +7,7 @@ before anything is imported from there.
 
 import os
 import sys
+from contextlib import suppress
 from importlib import metadata
 from typing import NoReturn
 
@@ -18,11 +19,10 @@ def main() -> NoReturn:
     """Run a command; where OCR-D is in its way, say so and end with the exit code of a wrong configuration."""
     if found := ocr_d():
         where = found.locate_file("")
-        print(
-            f"ocrd: OCR-D (`ocrd` {found.version} of PyPI) is installed in {where}, too: one overwrites the other.\n"
-            "Install ocr-inbox in an environment of its own, as pipx and `uv tool install` do, and OCR-D here again.",
-            file=sys.stderr,
-        )
+        what = f"OCR-D (`ocrd` {found.version} of PyPI) is installed in {where}, too: they overwrite each other."
+        remedy = "Install ocr-inbox in an environment of its own, as pipx or `uv tool install` does, and OCR-D anew."
+        with suppress(OSError):  # nobody can be told, as where stderr is a full disk
+            print(f"ocrd: {what}\n{remedy}", file=sys.stderr)
         sys.exit(os.EX_CONFIG)
     from ocrd.cli import main as run
 
