@@ -9,7 +9,7 @@ import importlib
 import itertools
 import logging
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 
 from ocrd.config import profile as profiles
@@ -229,10 +229,9 @@ class OpenAiEngine(Engine):
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            with closing(_sent(body.pieces(image), page)) as pieces:
-                visit.given_up = None
-                async with asyncio.timeout(self._settings.timeout) as visit.limit:
-                    data = await server.client.chat(pieces, body.length(len(image)))
+            visit.given_up = None
+            async with asyncio.timeout(self._settings.timeout) as visit.limit:
+                data = await _send(server, page, body, image)
         except TimeoutError:
             seconds = self._settings.timeout
             raise visit.given_up or ServerFault(f"it did not answer within {seconds:g} s") from None
@@ -246,11 +245,28 @@ class OpenAiEngine(Engine):
             await self._servers.close()
 
 
-def _sent(pieces: Iterator[bytes], page: PageImage) -> Generator[bytes]:
-    """Free the image of a page once all of it is sent, if it can be had again."""
-    yield from pieces
-    if page.again:
-        page.free()
+async def _send(server: Known, page: PageImage, body: requests.Body, image: memoryview) -> bytes:
+    """Send a request and return the answer. The image is freed once it is sent, if it can be had again."""
+    on_its_way = True
+
+    def sent() -> None:
+        nonlocal on_its_way
+        if on_its_way:
+            on_its_way = False
+            server.sending.release()
+            if page.again:
+                page.free()
+
+    def pieces() -> Generator[bytes]:
+        yield from body.pieces(image)
+        sent()
+
+    await server.sending.acquire()
+    try:
+        with closing(pieces()) as going:
+            return await server.client.chat(going, body.length(len(image)))
+    finally:
+        sent()
 
 
 def _in_words(server: Known) -> str:

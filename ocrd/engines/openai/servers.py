@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ocrd.engines.openai.address import Address
@@ -17,6 +17,8 @@ from ocrd.model import ServerState
 
 log = logging.getLogger(__name__)
 
+SENDING = 8
+"""Pages that are sent to one server at the same time."""
 LOOKS = 6
 """In the time after which a silent server is asked for a sign of life."""
 
@@ -36,6 +38,8 @@ class Known:
     endpoint: Endpoint
     address: Address
     client: Server
+    sending: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SENDING))
+    """Held while a page is on its way there: with all of them at once, none would arrive in time."""
     proof: Proof | None = None
     """What it has shown of itself; None until it did."""
     mistake: Misconfigured | None = None
