@@ -1,16 +1,26 @@
 """What an owner wants at the end of a document: a program that runs, a URL that is told, or both."""
 
 import ipaddress
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from ocrd.config.secret_file import SecretFile
-from ocrd.config.units import Names, Section
+from ocrd.config.units import HiddenValueError, Names, Section
 
 
 def _web_address(value: str, info: ValidationInfo) -> str:
+    """Check a URL. Raises HiddenValueError, since its path, and a password in it, can be secrets."""
+    try:
+        _check(value, info.data.get("private_hosts", ()))
+    except ValueError as error:
+        raise HiddenValueError(str(error)) from None
+    return value
+
+
+def _check(value: str, private_hosts: Iterable[str]) -> None:
     parts = urlsplit(value)
     if not (value.isascii() and value.isprintable() and " " not in value and parts.hostname):
         raise ValueError("must be a web address such as https://example.org/scans, in ASCII and without spaces")
@@ -18,12 +28,11 @@ def _web_address(value: str, info: ValidationInfo) -> str:
         raise ValueError("must begin with https://, and have a port from 1 to 65535 if it has one")
     if parts.username is not None:
         raise ValueError("must hold no user and no password; secret_file shows the receiver who sends")
-    if parts.hostname not in map(str.lower, info.data.get("private_hosts", ())):
+    if parts.hostname not in map(str.lower, private_hosts):
         if parts.scheme == "http":
             raise ValueError("must begin with https://; http is for hosts that private_hosts names")
         if not _may_be_public(parts.hostname):
             raise ValueError("leads to this machine or a private network; name its host in private_hosts, too")
-    return value
 
 
 def _may_be_public(host: str) -> bool:

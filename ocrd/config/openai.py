@@ -21,7 +21,8 @@ def _address(value: str) -> str:
     if found and found["user"]:
         raise HiddenValueError("must not hold a name or password; engine.openai.api_key_file takes the key")
     if not found:
-        raise ValueError("must be an address such as http://gpu1:8000/v1, or unix:/path/of/a/socket")
+        wrong = "must be an address such as http://gpu1:8000/v1, or unix:/path/of/a/socket"
+        raise HiddenValueError(wrong) if {"@", "?"} & set(value) else ValueError(wrong)  # which a password can follow
     return value.rstrip("/")
 
 

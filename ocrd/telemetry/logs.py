@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 Format = Literal["auto", "console", "json", "journald"]
 
-_TALKATIVE = ("httpx", "httpx2")
-"""Libraries that tell of each request as other things are told that a person wants to know."""
+_TALKATIVE, _INDISCREET = "httpx2", "httpx"
+"""Libraries that tell of each request as other things are told that a person wants to know: one of those to engines,
+one of those to the URLs of hooks, whose paths can be secrets."""
 
 
 def configure(level: str = "info", form: Format = "auto", stream: TextIO | None = None) -> None:
@@ -64,8 +65,8 @@ def configure(level: str = "info", form: Format = "auto", stream: TextIO | None 
 def set_level(level: str) -> None:
     """Show only lines of this level and above; counts at once."""
     logging.getLogger().setLevel(level.upper())
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+    logging.getLogger(_TALKATIVE).setLevel(logging.NOTSET if level == "debug" else logging.WARNING)
+    logging.getLogger(_INDISCREET).setLevel(logging.WARNING)
 
 
 def _best_format(stream: TextIO) -> Format:

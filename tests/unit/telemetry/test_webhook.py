@@ -202,3 +202,20 @@ def test_a_host_that_nobody_knows_is_one_sentence(monkeypatch: pytest.MonkeyPatc
 
 def test_only_the_host_of_a_url_is_shown() -> None:
     assert webhook.host_of("https://hook.test:8443/services/T0/secret?token=x") == "hook.test"
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_the_path_of_a_url_comes_into_no_log(level: str, run_python: Callable[..., Any]) -> None:
+    program = f"""
+import asyncio, sys
+from ocrd.config.hooks import Hook
+from ocrd.telemetry import logs, webhook
+logs.configure("{level}", "json")
+hook = Hook(url=sys.argv[1], private_hosts=("127.0.0.1",))
+asyncio.run(webhook.send(webhook.find(hook), "job", b"{{}}", 0))
+"""
+    with Receiver(200) as receiver:
+        done = run_python("-c", program, f"http://127.0.0.1:{receiver.port}/sesame")
+    assert done.returncode == 0, done.stderr
+    assert [request.path for request in receiver.requests] == ["/sesame"]
+    assert "sesame" not in done.stdout + done.stderr
