@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocrd.config.profile import Profile
+from ocrd.display import shown
 from ocrd.engines.openai import requests
 from ocrd.engines.openai.faults import ServerFault
 from ocrd.engines.openai.requests import Model
@@ -14,6 +15,8 @@ from ocrd.model import Approach, PageImage, Reading
 
 FINISHED = {"stop": "stop", "length": "length", "repetition": "repetition"}
 """Why a model stops, as the protocol and vLLM call it, and as a Reading has it."""
+MOST_TOKENS = 2**31
+"""More than any model takes or says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,15 @@ def answer(data: bytes) -> Answer:
         choice = raw["choices"][0]
         text, reason = choice["message"]["content"], choice["finish_reason"]
         ids = choice.get("token_ids") or ()
-        tokens = (raw.get("usage") or {}).get("completion_tokens")
+        tokens = _count((raw.get("usage") or {}).get("completion_tokens"))
         if not (isinstance(text, str) or text is None) or not all(type(one) is int for one in ids):
             raise TypeError  # noqa: TRY301 - all that is wrong with it is said in one place
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ServerFault(f"it answered what is no answer to a page: {_beginning(data)}") from error
-    if reason not in FINISHED:
+    if not isinstance(reason, str) or reason not in FINISHED:
         raise ServerFault(f"it gave the page up, with the reason {str(reason)[:40]!r}")
     text = (text or "").encode(errors="replace").decode()  # JSON can hold halves of characters, and no file can
-    return Answer(text, FINISHED[reason], tokens if type(tokens) is int else len(ids) or len(text), tuple(ids))
+    return Answer(text, FINISHED[reason], len(ids) or len(text) if tokens is None else tokens, tuple(ids))
 
 
 def reading(page: PageImage, said: Answer, profile: Profile, approach: Approach, seconds: float) -> Reading:
@@ -83,14 +86,19 @@ def complaint(data: bytes) -> str:
         message = raw.get("message") if isinstance(raw, dict) else raw
     except (ValueError, AttributeError, RecursionError):
         message = None
-    return " ".join(message.split())[:300] if isinstance(message, str) else _beginning(data)
+    return shown(" ".join(message.split())[:300]) if isinstance(message, str) else _beginning(data)
 
 
 def _model(raw: dict[str, Any]) -> Model:
     name, longest = raw["id"], raw.get("max_model_len")
-    if not isinstance(name, str):
+    if not (isinstance(name, str) and name.isprintable()):
         raise TypeError(name)
-    return Model(name, raw.get("owned_by") == "vllm", longest if type(longest) is int and longest > 0 else None)
+    return Model(name, raw.get("owned_by") == "vllm", _count(longest) or None)
+
+
+def _count(number: object) -> int | None:
+    """Return how many tokens a server says; None if that can't be."""
+    return number if type(number) is int and 0 <= number <= MOST_TOKENS else None
 
 
 def _beginning(data: bytes) -> str:
