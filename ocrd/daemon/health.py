@@ -6,6 +6,7 @@ A look at how things stand, about once a second. The heart beats only while all 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -217,7 +218,9 @@ class Health:
 def _review(folder: Path | None, sidecar: str) -> str:
     """Name the review page of a sidecar, if it is there."""
     name = result_names.review_of(str(Path(sidecar).with_suffix("")))
-    return name if folder and (folder / name).is_file() else ""
+    with suppress(OSError):  # a name that is too long, a folder that may not be looked into: the page goes on without
+        return name if folder and (folder / name).is_file() else ""
+    return ""
 
 
 Sign = Callable[[float], str | None]

@@ -8,6 +8,7 @@ import pytest
 from simulated import small_page
 
 from ocrd.config import loader
+from ocrd.daemon import health
 from ocrd.daemon.health import Health
 from ocrd.engines.base import Engine, EngineInfo
 from ocrd.engines.instrumented import InstrumentedEngine
@@ -62,3 +63,9 @@ def test_an_engine_that_answers_to_nothing_is_given_time_by_what_it_does(
         await health.close()
 
     asyncio.run(work())
+
+
+def test_a_review_whose_name_no_folder_holds_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "2026 - scan.review.html").touch()
+    assert health._review(tmp_path, "2026/scan.md") == "2026 - scan.review.html"
+    assert health._review(tmp_path, f"{'2026/' * 100}scan.md") == ""
