@@ -6,6 +6,7 @@ what is in them is claimed. So what comes later need not wait until all that cam
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -84,6 +85,8 @@ class Admission:
         self._closing = False
         self._how = ""
         self._first_seen: dict[Path, float] = {}
+        self._met: defaultdict[str, set[str]] = defaultdict(set)
+        """Steps at which looks, examinations and claims failed since the last one that came to its end."""
 
     @property
     def busy(self) -> bool:
@@ -118,12 +121,12 @@ class Admission:
                     await self._look()
             except MachineError as error:
                 self.inbox.was_away()
-                await self._its.pause.turn(self._its.failed(error, _LOOK))
+                await self._its.pause.turn(self._failed(error, _LOOK))
                 continue
             self._settling = self.inbox.tracker.settling > 0
-            self._its.pause.succeeded(_LOOK)
+            self._passed(_LOOK)
             if not (self._settling or self._news or self._examining):  # what could not be examined is there no more
-                self._its.pause.succeeded(_EXAMINE)
+                self._passed(_EXAMINE)
             self._idle()
             await _until(self.wake, self.inbox.tracker.next_due(), longest=self.inbox.rest)
             await asyncio.sleep(self.inbox.gap)
@@ -152,11 +155,11 @@ class Admission:
             try:
                 with self._its.own_defects():
                     await self._examine_all([found for found in news if self._is_there(found)], count_pages)
-                self._its.pause.succeeded(_EXAMINE)
+                self._passed(_EXAMINE)
             except MachineError as error:
                 for found in news:
                     self.inbox.tracker.forget(found.settled.path)  # so that a later look finds it again
-                await self._its.pause.turn(self._its.failed(error, _EXAMINE))
+                await self._its.pause.turn(self._failed(error, _EXAMINE))
                 self._look_again()
             self._examining = False
             self._idle()
@@ -224,14 +227,14 @@ class Admission:
                 with self._its.own_defects():
                     job = await self._its.on_disk(self._claimed, settled) if self._is_there(found) else None
             except MachineError as error:
-                await self._its.pause.turn(self._its.failed(error, _CLAIM))
+                await self._its.pause.turn(self._failed(error, _CLAIM))
                 continue
             except DocumentError as error:
-                self._its.pause.succeeded(_CLAIM)
+                self._passed(_CLAIM)
                 source = shown(settled.path.relative_to(self.inbox.folder))
                 self._its.log.warning("left alone", source=source, reason=error.what, remedy=error.remedy)
                 return
-            self._its.pause.succeeded(_CLAIM)
+            self._passed(_CLAIM)
             if job is None:  # gone or changed: if it is there it settles anew
                 self.inbox.tracker.forget(settled.path)
                 self._look_again()
@@ -240,6 +243,17 @@ class Admission:
                 seen = (first for path in settled.files if (first := self._first_seen.pop(path, None)))
                 self._jobs.add(job, seen=min(seen, default=None), pages=found.pages, wave=found.wave)
             return
+
+    def _failed(self, error: MachineError, kind: str) -> str:
+        """Note a fault of the machine at a look, an examination or a claim; returns the step that it is known by."""
+        step = self._its.failed(error, kind)
+        self._met[kind].add(step)
+        return step
+
+    def _passed(self, kind: str) -> None:
+        """Note that one of these came to its end: nobody may want the steps any more at which it had failed."""
+        for step in {kind, *self._met.pop(kind, ())}:
+            self._its.pause.succeeded(step)
 
     def _is_there(self, found: _Found) -> bool:
         """Whether it is still what settled, as far as looks have shown since: more of a group may have come."""

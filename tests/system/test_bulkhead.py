@@ -33,6 +33,8 @@ from ocrd.telemetry import status
 HANGS = int(os.environ.get("OCRD_BULKHEAD_HANGS", "10"))
 """Calls of each life that are let hang and fail, of some 700; 0: all."""
 
+TAKEN_BACK = min(HANGS, 40) if HANGS else 0
+"""The same, where a call fails once and its file is taken back."""
 RELOADS = int(os.environ.get("OCRD_BULKHEAD_RELOADS", "30"))
 """Random sequences of configurations."""
 STRANGERS = int(os.environ.get("OCRD_BULKHEAD_STRANGERS", "150"))
@@ -82,6 +84,17 @@ def test_whatever_hangs_or_fails_once_stops_no_other_watch_and_leaves_nothing_be
     print(f"{life.name}: {calls} calls, {tally}")
     assert not tally.failures, "\n".join(tally.failures)
     assert tally.told + tally.failed > tally.untold
+
+
+def test_what_fails_at_a_file_that_is_taken_back_then_holds_up_no_other_file(processes: Executor) -> None:
+    life = Life("taken back", {"a.pdf": b"source a", "sub/1.jpg": b"page 1"})
+    calls, _ = processes.submit(count_calls, life).result()
+    chance = generator("taken back")
+    numbers = chance.sample(range(1, calls + 1), TAKEN_BACK) if TAKEN_BACK else range(1, calls + 1)
+    tally = processes.submit(let_hang, life, [(number, "is not wanted") for number in numbers]).result()
+    print(f"{life.name}: {calls} calls, {tally}")
+    assert not tally.failures, "\n".join(tally.failures)
+    assert tally.failed > 0
 
 
 def test_no_sequence_of_configurations_loses_doubles_or_refuses_a_scan(processes: Executor) -> None:

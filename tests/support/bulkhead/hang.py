@@ -19,18 +19,22 @@ from bulkhead.calls import Call, Calls, in_event_loop, unseen
 from bulkhead.daemon import LET_GO, SOON, Lodgers, until
 from ocrd.concurrency import threads
 from ocrd.config.schema import Config
+from ocrd.daemon import pause
 from ocrd.model import FileStamp, Settled
 from ocrd.storage.job import JobRecord, Rerun
 from ocrd.storage.spool import Spool, ask_for_rerun
 
-Kind = Literal["comes back", "is left", "fails once"]
+Kind = Literal["comes back", "is left", "fails once", "is not wanted"]
 KINDS: tuple[Kind, ...] = ("comes back", "is left", "fails once")
+"""Those of which all must be delivered; `is not wanted` fails once, and then what was in the inbox is taken away."""
 GROUP = "root"
 """Of the watch that suffers; the other one has none."""
 USUAL = 3.0
 """Seconds in which the other watch delivers a page, on a machine that has other things to do."""
 TOLD = 3.0
 """Seconds within which the daemon tells what hangs."""
+LATER = 0.3
+"""Seconds until what failed is tried again, where meanwhile others are to see that it is not wanted any more."""
 UNNAMED = "come to the end of a step"
 """What is told where nobody said what was going on."""
 STOPS = 4 * LET_GO + 3.0
@@ -100,8 +104,8 @@ class Explorer:
                 case.cure()
             tally.cases += 1
             tally.told += case.told
-            tally.untold += bool(case.struck) and kind != "fails once" and not case.told
-            tally.failed += bool(case.struck) and kind == "fails once"
+            tally.untold += bool(case.struck) and not case._fails and not case.told
+            tally.failed += bool(case.struck) and case._fails
         return tally
 
 
@@ -140,7 +144,7 @@ class _Case:
             return
         if (step := threads._here.step) and not self._named_in(step.doing(), call):
             self.unnamed.append(f"{call} while it is told to {step.doing()}")
-        if self._kind == "fails once":
+        if self._fails:
             if self.met == self._number and self.struck is call:
                 raise OSError(5, "Input/output error", call.path)
         elif hangs:
@@ -166,6 +170,7 @@ class _Case:
 
     def cure(self) -> None:
         """Let the disk answer again, and see that all that hung is over: no thread outlives a real daemon's end."""
+        pause.RETRY_SECONDS = SOON
         self._well.set()
         deadline = time.monotonic() + 10
         while self._blocked and time.monotonic() < deadline:
@@ -180,6 +185,8 @@ class _Case:
     def live(self) -> None:
         """Live it, and check all that must hold."""
         self._prepare()
+        if self._kind == "is not wanted":
+            pause.RETRY_SECONDS = LATER
         self._calls.decide = self._decide
         self._lodgers.run(self._config(), self._story, SimulatedEngine(behave=illustrated))
         if self.struck and self._kind == "is left":
@@ -191,7 +198,8 @@ class _Case:
             assert self._kind != "comes back", f"left in work: {self._left()}"
             self._lodgers.run(self._config(reloaded=self._life.reload), self._finish)
             self._lodgers.free_folders()
-        self._check_end()
+        if self._kind != "is not wanted":
+            self._check_end()
 
     async def _story(self) -> None:
         if self._life.reload:
@@ -204,12 +212,26 @@ class _Case:
         self._told_to_end = time.monotonic()
         if not self.struck:
             return
-        if self._kind != "fails once":
+        if self._kind == "is not wanted":
+            await self._take_away()
+        elif self._kind != "fails once":
             await self._suffer()
         self._told_to_end = time.monotonic()
         if self._kind != "is left":
             self._well.set()
             await self._finish()
+
+    @property
+    def _fails(self) -> bool:
+        return self._kind in {"fails once", "is not wanted"}
+
+    async def _take_away(self) -> None:
+        """Let a person take back what is in the inbox as soon as it can't be taken in, and bring something else."""
+        with unseen():
+            for path in (self._lodgers.root / "a/inbox").rglob("*.*"):
+                path.unlink(missing_ok=True)
+        self._lodgers.drop("later.pdf", b"later", "a")
+        await until(lambda: "later.pdf" in self._lodgers.files("a", "archive"), "what comes later is delivered")
 
     async def _suffer(self) -> None:
         """See what others notice, and what a person is told."""
@@ -287,7 +309,7 @@ class _Case:
         outbox = [name for role in ("outbox", "other/outbox") for name in lodgers.files("a", role)]
         sidecars = sorted(name for name in outbox if name.endswith(".md"))
         stems = {"sub" if name.startswith("sub/") else Path(name).stem for name in good | before}
-        if life.reload and self._kind == "is left":  # one that was being delivered has a new outbox
+        if life.reload and self._kind != "comes back":  # one that was being delivered has a new outbox
             sidecars = sorted(set(sidecars))
         assert sidecars == sorted(f"{stem}.md" for stem in stems), f"delivered: {sidecars}"
         assert not life.rerun or "a.md.bak" in outbox
