@@ -70,17 +70,21 @@ class Hooks:
             self._urls[_SETTINGS[event.kind]].add(known)
 
     async def resume(self) -> None:
-        """Do what the last run left to be done. Raises MachineError."""
-        for path, known in await self._its.on_disk(_left_waiting, self._its.watch.work_folder):
-            if not known or not self._begin(known | {"watch": self._its.name}, written=path):
-                await self._its.on_disk(durable.remove, path)
-        wanted = []
-        for path, message in await self._its.on_disk(notifications.left_waiting, self._its.watch.work_folder):
-            if message and _wanted(self._its.watch, message.facts["event"]).url:
-                wanted.append(message)
+        """Do what the last run left to be done; nothing is begun before all of it is known. Raises MachineError."""
+        its, programs, messages = self._its, [], []
+        for path, known in await its.on_disk(_left_waiting, its.watch.work_folder):
+            if known and _wanted(its.watch, known["event"]).program:
+                programs.append((path, known))
             else:
-                await self._its.on_disk(durable.remove, path)
-        for message in wanted:
+                await its.on_disk(durable.remove, path)
+        for path, message in await its.on_disk(notifications.left_waiting, its.watch.work_folder):
+            if message and _wanted(its.watch, message.facts["event"]).url:
+                messages.append(message)
+            else:
+                await its.on_disk(durable.remove, path)
+        for path, known in programs:
+            self._begin(known | {"watch": its.name}, written=path)
+        for message in messages:
             self._urls[_SETTINGS[message.facts["event"]]].send(message)
 
     async def leave(self) -> None:
@@ -105,17 +109,16 @@ class Hooks:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _begin(self, known: Facts, written: Path | None = None) -> bool:
-        """Start the program that the watch wants now that this is known. Returns False if it wants none."""
+    def _begin(self, known: Facts, written: Path | None = None) -> None:
+        """Start the program that the watch wants now that this is known, if it wants one."""
         watch = self._its.watch
         command = _wanted(watch, known["event"]).program
         if not command:
-            return False
+            return
         program = Program(command, known, watch.hook_timeout)
         task = asyncio.get_running_loop().create_task(self._attend(program, known, written))
         self._running.add(task)
         task.add_done_callback(self._done)
-        return True
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -1,5 +1,6 @@
 """The owner's commands at the end of a document: what they know, and that they can't harm it."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,6 +11,13 @@ from typing import Any
 import pytest
 import yaml
 from house import House, stop, wait_for
+
+from ocrd.config import loader
+from ocrd.daemon.compartment import Compartment
+from ocrd.daemon.hooks import AT_ONCE, Hooks
+from ocrd.errors import MachineError
+from ocrd.storage.roles import Roles
+from ocrd.telemetry.events import Events
 
 
 def hook(house: House, **settings: Any) -> None:
@@ -152,3 +160,33 @@ def test_what_was_written_down_of_a_hook_and_is_damaged_stops_nobody(house: Hous
     assert house.start("once").wait(30) == 0
     assert [facts["source"] for facts in said(house)] == ["good.pdf"]
     assert len(house.events("hook lost")) == 1
+
+
+def test_what_was_left_runs_once_though_the_disk_fails_while_it_is_looked_for(tmp_path: Path) -> None:
+    script = 'until [ -e "$0" ]; do sleep 0.1; done; echo ran >> "$1"'
+    go, done = tmp_path / "go", tmp_path / "done"
+    command = json.dumps(["sh", "-c", script, str(go), str(done)])
+    folders = ", ".join(f"{role}: {role}" for role in ("inbox", "outbox", "archive", "error", "work"))
+    text = f"watches: [{{name: scans, {folders}, on_delivered: {command}}}]"
+    [watch] = loader.parse(text, tmp_path / "ocrd.yaml").watches
+    work = watch.work_folder
+    work.mkdir()
+    count = AT_ONCE + 3
+    for number in range(count):
+        facts = {"event": "delivered", "job": str(number), "source": "a.pdf"}
+        (work / f"hook-{number}.json").write_text(json.dumps(facts))
+    obstacle = work / "notify-0.json"
+    obstacle.mkdir()
+
+    async def resumed() -> None:
+        hooks = Hooks(Compartment(watch, Events(), Roles()), lambda: None)
+        with pytest.raises(MachineError):
+            await hooks.resume()
+        obstacle.rmdir()
+        await hooks.resume()
+        go.touch()
+        await hooks.close(50)
+
+    asyncio.run(resumed())
+    assert done.read_text().split() == ["ran"] * count
+    assert not list(work.iterdir())
