@@ -114,13 +114,13 @@ class House:
             daemon.wait()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
 
 
-def stop(daemon: Daemon, seconds: float = 20) -> int:
+def stop(daemon: Daemon, seconds: float = 60) -> int:
     daemon.terminate()
     return daemon.wait(timeout=seconds)

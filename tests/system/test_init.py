@@ -153,7 +153,7 @@ def test_on_a_terminal_it_asks(tmp_path: Path) -> None:
         wait_for(shows(b"Read with a GPU?"), 120)
         os.write(terminal, b"n\n")
         wait_for(shows(b"Next: ocrd run"), 120)
-        assert program.wait(30) == 0
+        assert program.wait(120) == 0
     finally:
         program.kill()
         program.wait()

@@ -39,7 +39,7 @@ def test_each_end_runs_its_hook_with_the_facts(house: House) -> None:
     hook(house, on_delivered=[sys.executable, "-c", TELL], on_refused=[sys.executable, "-c", TELL])
     house.drop("good.pdf", pages=2)
     house.path("inbox/empty.pdf").touch()
-    assert house.start("once").wait(30) == 65
+    assert house.start("once").wait(120) == 65
     told = {facts["OCRD_EVENT"]: facts for facts in said(house)}
     delivered, refused = told["delivered"], told["refused"]
     assert (delivered["OCRD_SOURCE"], delivered["OCRD_PAGES"], delivered["OCRD_STATUS"]) == (
@@ -63,7 +63,7 @@ def test_each_end_runs_its_hook_with_the_facts(house: House) -> None:
 def test_a_hook_that_fails_harms_nobody(house: House, command: list[str], reason: str) -> None:
     hook(house, on_delivered=command, hook_timeout="500ms")
     house.drop("good.pdf")
-    assert house.start("once").wait(30) == os.EX_UNAVAILABLE
+    assert house.start("once").wait(120) == os.EX_UNAVAILABLE
     assert house.files("archive") == ["good.pdf"]
     [line] = house.events("hook failed")
     assert reason in str(line["reason"])
@@ -73,7 +73,7 @@ def test_a_hook_that_fails_harms_nobody(house: House, command: list[str], reason
 def test_a_hook_that_prints_without_end_does_not_fill_the_log(house: House) -> None:
     hook(house, on_delivered=[sys.executable, "-c", "print('x' * 999); print('y\\n' * 2_000_000)"])
     house.drop("good.pdf")
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert house.log.stat().st_size < 3_000_000
     assert house.events("hook says")[0]["line"] == "x" * 999
 
@@ -99,7 +99,7 @@ def test_a_hook_reads_all_that_was_delivered_from_its_standard_input(house: Hous
     hook(house, on_delivered=[sys.executable, "-c", READ], outputs=["markdown", "json", "text"])
     house.path("inbox/good.pdf.ocrd.yaml").write_text("outputs: [markdown, text, html]\n")
     house.drop("good.pdf", pages=2)
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     [facts] = said(house)
     assert facts["files"] == [str(house.path(f"outbox/good{ending}")) for ending in (".html", ".txt", ".md")]
     assert facts["originals"] == [str(house.path(f"archive/good.pdf{ending}")) for ending in ("", ".ocrd.yaml")]
@@ -110,9 +110,9 @@ def test_a_hook_reads_all_that_was_delivered_from_its_standard_input(house: Hous
 def test_a_linked_duplicate_is_told_to_a_hook_as_such(house: House) -> None:
     hook(house, on_delivered=[sys.executable, "-c", READ], duplicates="link")
     house.drop("good.pdf", pages=2)
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     shutil.copy(house.path("archive/good.pdf"), house.path("inbox/again.pdf"))
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert [(facts["source"], facts["pages"], facts["status"]) for facts in said(house)] == [
         ("good.pdf", 2, "complete"),
         ("again.pdf", 2, "duplicate"),
@@ -125,7 +125,7 @@ def test_once_ends_when_every_hook_has_run(house: House) -> None:
     hook(house, on_delivered=["sh", "-c", "sleep 0.3; echo $OCRD_SOURCE"])
     for number in range(9):
         house.drop(f"{number}.pdf")
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert sorted(str(line["line"]) for line in house.events("hook says")) == [f"{number}.pdf" for number in range(9)]
     assert not list(house.path(".inbox.ocrd-work").glob("hook-*"))
 
@@ -147,7 +147,7 @@ def test_hooks_that_wait_at_a_stop_run_after_the_next_start(house: House) -> Non
     assert (len(house.events("hook failed")), len(house.events("hook left for the next start"))) == (4, 3)
     ended = {line["source"] for line in house.events("hook failed")}
     go.touch()
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert {line["line"] for line in house.events("hook says")} == {f"{number}.pdf" for number in range(7)} - ended
     assert not list(house.path(".inbox.ocrd-work").glob("hook-*"))
 
@@ -157,7 +157,7 @@ def test_what_was_written_down_of_a_hook_and_is_damaged_stops_nobody(house: Hous
     house.path(".inbox.ocrd-work").mkdir()
     house.path(".inbox.ocrd-work/hook-20260101T000000-abcdef.json").write_text('{"event": 3}')
     house.drop("good.pdf")
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert [facts["source"] for facts in said(house)] == ["good.pdf"]
     assert len(house.events("hook lost")) == 1
 

@@ -104,7 +104,7 @@ def test_it_is_told_all_that_a_program_is_told(house: House) -> None:
         (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw))
         house.drop("sub/good.pdf", pages=2)
         house.path("inbox/empty.pdf").touch()
-        assert house.start("once").wait(30) == 65
+        assert house.start("once").wait(120) == 65
     told = {facts["event"]: facts for facts in (json.loads(request.body) for request in receiver.requests)}
     for event in ("delivered", "refused"):
         seconds = {"seconds": told[event]["seconds"]}  # known a moment before the end
@@ -146,7 +146,7 @@ def test_a_url_that_hangs_is_given_up_for_now_after_its_time(house: House) -> No
     with Receiver("hang") as receiver:
         configure(house, receiver, hook_timeout="300ms", hook_patience="0s")
         house.drop("good.pdf")
-        assert house.start("once").wait(30) == os.EX_UNAVAILABLE
+        assert house.start("once").wait(120) == os.EX_UNAVAILABLE
     assert "No answer within 0.3 s." in str(house.events("hook failed")[0]["reason"])
 
 
@@ -157,7 +157,7 @@ def test_after_its_patience_it_is_told_no_more_and_the_document_is_there(house: 
             receiver.close()
         configure(house, receiver, hook_patience="0s")
         house.drop("good.pdf")
-        assert house.start("once").wait(30) == os.EX_UNAVAILABLE
+        assert house.start("once").wait(120) == os.EX_UNAVAILABLE
     [line] = house.events("hook failed")
     assert (line["source"], line["hook"]) == ("good.pdf", "127.0.0.1")
     assert "/scans" not in json.dumps(line), "the path of a URL may be a secret"
@@ -169,9 +169,9 @@ def test_once_tries_once_and_leaves_the_rest_to_the_next_start(house: House) -> 
     with Receiver(503, 200) as receiver:
         configure(house, receiver)
         house.drop("good.pdf")
-        assert house.start("once").wait(30) == os.EX_UNAVAILABLE
+        assert house.start("once").wait(120) == os.EX_UNAVAILABLE
         assert len(left(house)) == 1
-        assert house.start("once").wait(30) == 0
+        assert house.start("once").wait(120) == 0
     assert len({request.body for request in receiver.requests}) == 1
     assert (len(receiver.requests), left(house)) == (2, [])
 
@@ -185,7 +185,7 @@ def test_what_was_sent_and_not_answered_when_the_daemon_was_killed_is_sent_again
         assert house.files("archive") == ["good.pdf"]
         daemon.kill()
         daemon.wait()
-        assert house.start("once").wait(30) == 0
+        assert house.start("once").wait(120) == 0
     first, second = receiver.requests
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
     assert (is_signed(second), left(house)) == (True, [])
@@ -201,7 +201,7 @@ def test_at_a_stop_what_waits_is_left_for_the_next_start(house: House) -> None:
     assert [line["waiting"] for line in house.events("notifications left for the next start")] == [1]
     with Receiver(200) as receiver:
         configure(house, receiver)
-        assert house.start("once").wait(30) == 0
+        assert house.start("once").wait(120) == 0
         assert [json.loads(request.body)["source"] for request in receiver.requests] == ["good.pdf"]
 
 
@@ -216,7 +216,7 @@ def test_what_was_written_down_and_is_damaged_or_not_wanted_any_more_stops_nobod
         (work / f"notify-{number}.json").write_text(text)
     with Receiver(200) as receiver:
         configure(house, receiver, on_delivered=[])
-        assert house.start("once").wait(30) == 0
+        assert house.start("once").wait(120) == 0
     assert len(house.events("hook lost")) == 4
     assert [json.loads(request.body) for request in receiver.requests] == [refused]
     assert left(house) == []
