@@ -25,6 +25,8 @@ from ocrd.errors import MachineError
 if TYPE_CHECKING:
     import httpx
 
+CONNECT_SECONDS = 5.0
+"""That an address may take to be reached while there is another one; one of IPv6 that leads nowhere is common."""
 _PREFIX = b"whsec_"
 """Before a secret that is written in base64."""
 
@@ -111,7 +113,7 @@ async def send(receiver: Receiver, message: str, body: bytes, now: float) -> Non
     """Send a message once. Its whole time is for the caller to bound. Raises NotTakenError."""
     import httpx
 
-    url = httpx.URL(receiver.url)
+    url, last = httpx.URL(receiver.url), receiver.addresses[-1]
     known = headers(message, body, receiver.key, now) | {"Host": url.netloc.decode()}
     try:
         async with httpx.AsyncClient(verify=receiver.tls or False, trust_env=False, timeout=None) as client:  # noqa: S113 - see above
@@ -122,6 +124,7 @@ async def send(receiver: Receiver, message: str, body: bytes, now: float) -> Non
                     content=body,
                     headers=known,
                     extensions={"sni_hostname": url.host},  # its certificate is that of the name
+                    timeout=httpx.Timeout(None, connect=None if address == last else CONNECT_SECONDS),
                 )
                 for address in receiver.addresses
             ]
@@ -140,7 +143,7 @@ async def _status(client: "httpx.AsyncClient", requests: list["httpx.Request"]) 
 
     *others, last = requests
     for request in others:
-        with suppress(httpx.ConnectError):
+        with suppress(httpx.ConnectError, httpx.ConnectTimeout):
             return await _answer(client, request)
     return await _answer(client, last)
 

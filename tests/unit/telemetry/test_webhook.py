@@ -5,7 +5,8 @@ import base64
 import hashlib
 import hmac
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,28 @@ def test_an_address_that_can_not_be_reached_leaves_it_to_the_next(lead: Lead) ->
     with Receiver(200, host="127.0.0.2") as receiver:
         sent(Hook(url=f"http://hook.test:{receiver.port}/", private_hosts=("hook.test",)))
     assert len(receiver.requests) == 1
+
+
+def test_an_address_that_leads_nowhere_leaves_it_to_the_next(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook, "CONNECT_SECONDS", 0.1)
+    lead("127.0.0.3", "127.0.0.2")
+    with Receiver(200, host="127.0.0.2") as receiver, no_answer("127.0.0.3", receiver.port):
+        hook = Hook(url=f"http://hook.test:{receiver.port}/", private_hosts=("hook.test",))
+        asyncio.run(asyncio.wait_for(webhook.send(webhook.find(hook), "job", b"{}", 0), 60))
+    assert len(receiver.requests) == 1
+
+
+@contextmanager
+def no_answer(host: str, port: int) -> Iterator[None]:
+    """Let attempts to connect there hang: who listens has a full queue, and takes nobody out of it."""
+    with socket.socket() as listener, ExitStack() as callers:
+        listener.bind((host, port))
+        listener.listen(0)
+        for _ in range(8):
+            caller = callers.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex((host, port))
+        yield
 
 
 def test_by_https_the_certificate_must_be_that_of_the_name(lead: Lead, monkeypatch: pytest.MonkeyPatch) -> None:
