@@ -64,6 +64,9 @@ class Server:
         self._metrics = metrics
         self._shown = shown
         self._by_path = listen.startswith("/")
+        self._looks = threading.BoundedSemaphore(
+            MOST_CALLERS // 2
+        )  # the other places are left to /healthz and /metrics
         self._server = _opened(listen)
         self._server.set_app(self._answer)
         self.address = self._server.server_address
@@ -82,13 +85,22 @@ class Server:
             return _told(start_response, *refusal)
         if path == "/metrics":
             return self._metrics.answer(environ, start_response)
-        if path == "/" and shown.page:
-            page = shown.page().encode()
-            start_response("200 OK", [("Content-Type", "text/html; charset=utf-8"), *_HARMLESS])
-            return [page]
-        if path.startswith(REVIEWS) and shown.reviews:
-            return _review(shown.reviews, path.removeprefix(REVIEWS), start_response)
+        if (path == "/" and shown.page) or (path.startswith(REVIEWS) and shown.reviews):
+            return self._from_disk(path, start_response)
         return _told(start_response, *self._word_on(path))
+
+    def _from_disk(self, path: str, start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer what needs a look into the folder of reviews, as long as not too many of these looks hang."""
+        if not self._looks.acquire(blocking=False):
+            return _told(start_response, HTTPStatus.SERVICE_UNAVAILABLE, "too many ask, or a disk does not answer")
+        try:
+            if path != "/" and self._shown.reviews:
+                return _review(self._shown.reviews, path.removeprefix(REVIEWS), start_response)
+            page = self._shown.page().encode() if self._shown.page else b""
+        finally:
+            self._looks.release()
+        start_response("200 OK", [("Content-Type", "text/html; charset=utf-8"), *_HARMLESS])
+        return [page]
 
     def _refusal(self, environ: "WSGIEnvironment") -> tuple[Any, ...]:
         """Say why a caller gets no answer; empty if that may be."""

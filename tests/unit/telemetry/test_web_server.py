@@ -4,6 +4,7 @@ import base64
 import http.client
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -224,3 +225,29 @@ def test_callers_who_hold_the_line_are_let_go_and_too_many_are_sent_away(
                 break
             except (ConnectionError, http.client.HTTPException):
                 assert time.monotonic() < deadline
+
+
+def test_looks_at_a_disk_that_hang_leave_room_for_who_asks_for_health(
+    board: StatusBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_server, "MOST_CALLERS", 4)
+    looking, back = threading.Semaphore(0), threading.Event()
+
+    def page() -> str:
+        looking.release()
+        back.wait(60)
+        return "page"
+
+    with serving(board, Shown(page)) as server, ExitStack() as held:
+        held.callback(back.set)
+        callers = [held.enter_context(socket.create_connection(server.address[:2], timeout=60)) for _ in range(2)]
+        for caller in callers:
+            caller.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert looking.acquire(timeout=60)
+        assert ask(server, "/") == (503, '{"status": "too many ask, or a disk does not answer"}\n')
+        assert ask(server, "/healthz")[0] == 200
+        back.set()
+        for caller in callers:
+            with caller.makefile("rb") as answered:
+                assert answered.read().endswith(b"page")
+        assert ask(server, "/") == (200, "page")
