@@ -170,8 +170,9 @@ def look_at_a_document(world: World) -> None:
     document, path = world.dice.choice(found)
     written = review.write(str(path), world.config, world.root / f"review-{next(world.number)}.html")
     text = written.read_text()
-    pages = text.count('<section id="p')
-    assert text.count("data:image/webp") == pages, "a page is not shown"
+    pages, shown = text.count('<section id="p'), text.count("data:image/webp")
+    tells_nothing = not document.watch.front_matter  # and may have been moved: then nobody knows its scan
+    assert shown == pages or (tells_nothing and not shown), "a page is not shown"
     assert 0 < pages <= len(document.pages)
 
 
