@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +17,13 @@ def _escaped(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # how Python spells a byte of a name that is not UTF-8 (PEP 383)
         return f"\\x{ord(char) - 0xDC00:02x}"
     return char.encode("unicode_escape").decode()
+
+
+def command() -> str:
+    """Return what this program is called by, where it is typed: by its name if the shell finds it by that."""
+    script = os.path.join(sys.prefix, "bin/ocrd")
+    found = shutil.which("ocrd")
+    return "ocrd" if found and os.path.realpath(found) == os.path.realpath(script) else shlex.quote(script)
 
 
 def pip(*packages: str) -> str:

@@ -111,8 +111,8 @@ def _profiles() -> str:
         if (told := resolving.shipped(name)).restriction
     )
     intro = _wrapped(
-        "engine.profile names one of these, or a YAML file of your own with the keys below. What engine.vllm sets wins "
-        "over the profile.",
+        "engine.profile names one of these, or a YAML file of your own with the keys below. With kind: vllm, what "
+        "engine.vllm sets wins over the profile.",
         "",
     )
     keys = "".join(

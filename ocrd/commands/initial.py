@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ocrd.commands import check
 from ocrd.config import example, loader
-from ocrd.display import shown
+from ocrd.display import command, shown
 from ocrd.errors import ConfigError, MachineError
 from ocrd.storage import durable
 from ocrd.storage.os_errors import machine_faults
@@ -52,11 +52,11 @@ def run(config: Path, folders: Mapping[str, Path], *, gpu: bool) -> int:
     print(f"{shown(config)} is written:\n\n{text}")
     _tell_what_lies_in(watch.inbox)
     code = check.run(config)
-    file = shlex.quote(str(config))
+    file, ocrd = shlex.quote(str(config)), command()
     if code:
-        print(f"\nMend what is wrong, and look again: ocrd check -c {file}")
+        print(f"\nMend what is wrong, and look again: {ocrd} check -c {file}")
     else:
-        print(f"\nNext: ocrd run -c {file}    (as a service of systemd: sudo ocrd service install -c {file})")
+        print(f"\nNext: {ocrd} run -c {file}    (as a service of systemd: sudo {ocrd} service install -c {file})")
         print(f"Drop a scan into {shown(watch.inbox)}; its text comes to {shown(watch.outbox)}.")
     return code
 

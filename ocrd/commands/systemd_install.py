@@ -87,7 +87,7 @@ def install(config: Config, path: Path, place: Place) -> Plan:
             place.root / "usr/local/lib/systemd/catalog/ocrd.catalog": shipped("systemd/ocrd.catalog"),
         }
         folders = [folder for folder in roots(config) if _is_new(_within(place.root, folder))]
-    steps, notes = [], list(_warnings(path, place))
+    steps, notes = [], list(_warnings(config, path, place))
     for target, text in files.items():
         step, note = _file(target, text)
         steps += step
@@ -225,14 +225,17 @@ def _within(root: Path, path: Path) -> Path:
     return root / path.relative_to("/")
 
 
-def _warnings(path: Path, place: Place) -> Iterator[str]:
+def _warnings(config: Config, path: Path, place: Place) -> Iterator[str]:
     if place.user:
         yield "to run also while you are logged out: loginctl enable-linger"
         return
-    for needed in dict.fromkeys((path.absolute(), Path(sys.executable), Path(sys.base_prefix))):
-        closed = [one for one in (needed, *needed.resolve().parents) if one.exists() and not one.stat().st_mode & 0o005]
+    needed = (path.absolute(), Path(sys.executable), Path(sys.base_prefix))
+    within = {one: (one, *one.resolve().parents) for one in needed}
+    within |= {one: tuple(one.parents) for one in (_within(place.root, folder) for folder in roots(config))}
+    for one, on_the_way in within.items():
+        closed = [folder for folder in on_the_way if folder.exists() and not folder.stat().st_mode & 0o005]
         if closed:
-            yield f"the user ocrd can't reach {needed}, since {closed[-1]} is closed to others; chmod o+rx, or move it"
+            yield f"the user ocrd can't reach {one}, since {closed[-1]} is closed to others; chmod o+rx, or move it"
 
 
 # -- one file, one command ------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from ocrd.engines.openai.address import Address
 from ocrd.engines.openai.faults import Lost, Misconfigured, Overloaded, Refusal, ServerFault
 
 CONNECT_SECONDS = 10.0
-LARGEST = 8 * 2**20
+LARGEST = 2 * 2**20
 """Bytes of an answer; the text of a page has some thousands."""
 
 _KEY = "Put the key that it wants into a file, and that into engine.openai.api_key_file."

@@ -16,6 +16,7 @@ from ocrd.config import profile as profiles
 from ocrd.config import secret_file
 from ocrd.config.openai import OpenAiSettings
 from ocrd.config.profile import Profile
+from ocrd.display import pip
 from ocrd.engines.base import Engine, EngineInfo, Finding
 from ocrd.engines.openai import address, answers, page_png, requests
 from ocrd.engines.openai.endpoint import Endpoint, State
@@ -161,7 +162,7 @@ class OpenAiEngine(Engine):
         except ImportError as error:
             raise ConfigError(
                 f"engine.kind is openai, and its client can't be loaded: {error}.",
-                "Install it: .venv/bin/pip install -e '.[openai]'",
+                f"Run `{pip('openai>=3.57')}`.",
             ) from error
         places = {name: address.parse(name) for name in self._settings.endpoints}
         return [

@@ -46,6 +46,18 @@ def test_an_installation_comes_to_an_end(place: Place) -> None:
     assert not [path for path in place.root.rglob("*") if path.is_file()]
 
 
+def test_folders_that_the_service_can_not_reach_are_named(place: Place) -> None:
+    home = place.root / "home/anna"
+    (home / "ocr").mkdir(parents=True)
+    home.chmod(0o700)
+    notes = systemd_install.install(settings("/home/anna/ocr", "/srv/ocr"), FILE, place).notes
+    told = [note for note in notes if "closed to others" in note]
+    assert any(note.startswith(f"the user ocrd can't reach {home}/ocr") and str(home) in note for note in told), notes
+    home.chmod(0o755)
+    notes = systemd_install.install(settings("/home/anna/ocr"), FILE, place).notes
+    assert not any(f"since {home} is closed" in note for note in notes)
+
+
 def test_an_edited_file_is_neither_overwritten_nor_deleted(place: Place) -> None:
     for step in files(systemd_install.install(settings("/srv/ocr"), FILE, place)):
         step.do()
