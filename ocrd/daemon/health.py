@@ -74,9 +74,10 @@ class Health:
 
     async def ready(self) -> None:
         """Say that we are ready: in the status first, so that whoever hears of it finds it there."""
-        self._board.state, self._ready = "ready", True
+        self._board.state = "ready"
         self._tell(time.monotonic())
         await self._write_in_time()
+        self._ready = True  # only now, since the heart would beat before systemd hears that it may
         self._manager.notify(sd_notify.READY)
 
     def reloading(self) -> None:
