@@ -14,6 +14,7 @@ from pathlib import Path
 from ocrd.display import pip, shown
 from ocrd.engines.cpu import installed_languages
 from ocrd.errors import ConfigError, MachineError
+from ocrd.output import kinds
 from ocrd.storage import durable
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -72,7 +73,7 @@ def _readable() -> list[Path]:
     """Choose the samples whose language is installed, and say what would bring the others."""
     installed = installed_languages()
     samples = []
-    for sample in sorted(path for path in SAMPLES.iterdir() if path.suffix != ".txt"):
+    for sample in sorted(set(SAMPLES.iterdir()) - set(SAMPLES.glob(f"*{kinds.TEXT.ending}"))):
         language = LANGUAGES.get(sample.name, "eng")
         if language in installed:
             samples.append(sample)
@@ -117,12 +118,12 @@ def _read(samples: list[Path], outbox: Path, daemon: "subprocess.Popen[bytes]") 
     deadline = time.monotonic() + PATIENCE
     while waiting and time.monotonic() < deadline and daemon.poll() is None:
         for sample in waiting:
-            sidecar = outbox / f"{sample.stem}.md"
-            if sidecar.exists() and sidecar.with_suffix(".json").exists():
+            sidecar = outbox / f"{sample.stem}{kinds.MARKDOWN.ending}"
+            if sidecar.exists() and sidecar.with_suffix(kinds.JSON.ending).exists():
                 waiting.remove(sample)
                 print(f"{'=' * 8} {shown(sidecar)}\n{sidecar.read_text(encoding='utf-8')}\n", flush=True)
-                pages = json.loads(sidecar.with_suffix(".json").read_text(encoding="utf-8"))["pages"]
-                truth = sample.with_suffix(".txt").read_text(encoding="utf-8")
+                pages = json.loads(sidecar.with_suffix(kinds.JSON.ending).read_text(encoding="utf-8"))["pages"]
+                truth = sample.with_suffix(kinds.TEXT.ending).read_text(encoding="utf-8")
                 yield sample.name, wrong_share(truth, " ".join(page["text"] for page in pages))
                 break
         else:

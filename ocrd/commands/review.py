@@ -60,7 +60,7 @@ def write(name: str, settings: Config, output: Path | None) -> Path:
         bars.opened(delivered.stem, len(document.pages), 0)
         pages = asyncio.run(_shown_pages(delivered, document, settings, lambda: bars.next_page(delivered.stem)))
     stem = Path(delivered.stem).name
-    target = Path(f"{stem}.review.html")
+    target = Path(result_names.review_of(stem))
     if output:
         target = output / target if output.is_dir() else output
     return _written(target, html(stem, _facts(document), pages))

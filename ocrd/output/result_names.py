@@ -7,6 +7,8 @@ STEM = "\x1a"
 """Stands in Markdown for the name that the files go out under: ASCII's own `substitute`, which no page's text has."""
 ASSETS = ".assets"
 """Ending of the folder of figures."""
+REVIEW = ".review.html"
+"""Ending of a review page."""
 
 
 def with_stem(text: str, stem: str) -> str:
@@ -16,4 +18,4 @@ def with_stem(text: str, stem: str) -> str:
 
 def review_of(stem: str) -> str:
     """Name the review page of a document, by its path in the outbox without ending; all pages lie in one folder."""
-    return f"{stem.replace('/', ' - ')}.review.html"
+    return f"{stem.replace('/', ' - ')}{REVIEW}"

@@ -22,6 +22,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.util import FileWrapper
 
 from ocrd.errors import ConfigError
+from ocrd.output import result_names
 from ocrd.storage.safe_paths import NotRegularError, regular
 from ocrd.telemetry.metrics import Look, Metrics
 from ocrd.telemetry.status import STALE, Status
@@ -154,7 +155,7 @@ def _told(start_response: "StartResponse", code: HTTPStatus, reason: str, *heade
 def _review(folder: Path, name: str, start_response: "StartResponse") -> Iterable[bytes]:
     """Send a review page: a plain file of this very folder, and no other."""
     name = os.fsdecode(name.encode("latin-1"))  # how WSGI spells the bytes of a path (PEP 3333)
-    if name.endswith(".html") and "/" not in name and "\0" not in name:
+    if name.endswith(result_names.REVIEW) and "/" not in name and "\0" not in name:
         with suppress(OSError, NotRegularError), regular(folder / name) as held:
             file = held.open("rb")
             start_response("200 OK", [("Content-Type", "text/html; charset=utf-8"), _NO_SCRIPT, *_HARMLESS])

@@ -14,6 +14,8 @@ import yaml
 from house import MODULES, OCRD
 from PIL import Image
 
+from ocrd.display import pip
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -379,7 +381,7 @@ def test_asking_for_journald_without_its_package_is_one_clear_error(config: Path
         check=False,
     )
     assert told.returncode == os.EX_CONFIG
-    assert "/bin/pip install systemd-python" in told.stderr
+    assert pip("systemd-python") in told.stderr
 
 
 def test_under_systemd_without_its_package_the_log_is_json(config: Path) -> None:

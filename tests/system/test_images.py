@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 from real_renderer import Sync, as_image, dark
 
 from ocrd.concurrency.threads import Threads
+from ocrd.display import pip
 from ocrd.errors import PageError
 from ocrd.pipeline import output_files
 
@@ -116,7 +117,7 @@ def test_heic_without_its_reader_says_what_to_install(tmp_path: Path, monkeypatc
     monkeypatch.setattr(image_source, "_plugins", tuple)
     with pytest.raises(DocumentError) as caught:
         sources._open(tmp_path / "photo.heic")
-    assert "/bin/pip install pillow-heif" in caught.value.remedy
+    assert pip("pillow-heif") in caught.value.remedy
 
 
 def group(folder: Path) -> Path:

@@ -39,7 +39,7 @@ def archive_before_publish() -> None:
         durable.move_new(job.source, watch.archive / job.record.name, tag="x")
         return real(job, watch, of)
 
-    def archive(_: spool.Spool, job: Job, folder: Path, access: object) -> Path:  # noqa: ARG001
+    def archive(_: spool.Spool, job: Job, folder: Path, *_more: object) -> Path:
         job.record = replace(job.record, names={**job.record.names, "archive": job.record.name})
         durable.remove_folder(job.folder)
         return folder / job.record.name

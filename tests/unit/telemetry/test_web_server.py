@@ -193,18 +193,19 @@ def test_nothing_can_be_changed_there(board: StatusBoard) -> None:
 def test_only_plain_html_files_of_the_folder_of_reviews_are_sent(board: StatusBoard, tmp_path: Path) -> None:
     folder = tmp_path / "reviews"
     folder.mkdir()
-    (tmp_path / "secret.html").write_text("secret")
+    (tmp_path / "secret.review.html").write_text("secret")
     (folder / "ä b.review.html").write_text("review")
     (folder / "notes.txt").write_text("secret")
-    (folder / "link.html").symlink_to(tmp_path / "secret.html")
-    (folder / "folder.html").mkdir()
-    os.mkfifo(folder / "fifo.html")
+    (folder / "link.review.html").symlink_to(tmp_path / "secret.review.html")
+    (folder / "folder.review.html").mkdir()
+    os.mkfifo(folder / "fifo.review.html")
     with serving(board, Shown(lambda: "page", folder)) as server:
         code, headers, text = answer(server, "/reviews/%C3%A4%20b.review.html")
         assert (code, text) == (200, "review")
         assert "sandbox" in headers["Content-Security-Policy"]
-        for name in ("notes.txt", "link.html", "folder.html", "fifo.html", "../secret.html", "..%2fsecret.html",
-                     "%2fetc%2fpasswd.html", "a%00.html", "none.html", ""):  # fmt: skip
+        for name in ("notes.txt", "link.review.html", "folder.review.html", "fifo.review.html",
+                     "../secret.review.html", "..%2fsecret.review.html",
+                     "%2fetc%2fpasswd.review.html", "a%00.review.html", "none.review.html", ""):  # fmt: skip
             assert ask(server, f"/reviews/{name}")[0] == 404, name
 
 
