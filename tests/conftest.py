@@ -32,6 +32,7 @@ FIRST = (
     "test_crash",  # takes longest, and what both cores have
     *("test_faults", "test_systemd", "test_arrival", "test_bulkhead"),  # mostly wait
     *("test_quality", "test_load", "test_killing", "test_samples", "test_rerun", "test_split"),
+    *("test_notifications", "test_openai", "test_fairness", "test_names", "test_init"),
     *("test_engine", "test_two_engines", "test_random_kills", "test_whole_daemon"),  # of vllm/
 )
 """Files with which the workers begin, in this order, so that neither is left alone with a long one at the end."""
