@@ -104,7 +104,7 @@ def _is_safe(char: str) -> bool:
 def _safe(name: str) -> str:
     """Make a name that every file system takes, and no program hides."""
     name = "".join(char if _is_safe(char) else "_" for char in name)
-    name = _cut(" ".join(name.split()).lstrip(". "), LONGEST).rstrip(". ")
+    name = _cut(" ".join(name.split()).lstrip(". ~"), LONGEST).rstrip(". ")
     return f"_{name}" if not name or _RESERVED.fullmatch(name) else name
 
 

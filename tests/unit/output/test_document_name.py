@@ -76,7 +76,7 @@ def is_safe(name: str) -> bool:
         0 < len(os.fsencode(name)) <= 181
         and not set(name) & set('<>:"/\\|?*\0')
         and not any(unicodedata.category(char)[0] == "C" for char in name)
-        and not name.startswith((".", " "))
+        and not name.startswith((".", " ", "~"))
         and not name.endswith((".", " "))
         and first not in {"con", "prn", "aux", "nul", "conin$", "conout$"}
         and not (len(first) == 4 and first[:3] in {"com", "lpt"} and first[3].isdigit())
@@ -89,6 +89,7 @@ def is_safe(name: str) -> bool:
 @example("CON", "", "", "stem")
 @example("com¹.pdf", "", "", "stem")
 @example("", "", "../../x\x00\r\n\x1b[31m", "barcode")
+@example("~$letter", "", "", "stem")
 @example("\u202egpj.exe", "..", "", "stem")
 @example("ü" * 400, "", "", "stem")
 @example("\udcff\udcfe", "", "", "stem")
