@@ -8,8 +8,10 @@ before anything is imported from there.
 import os
 import sys
 from contextlib import suppress
-from importlib import metadata
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 OURS = "ocrd.cli:main"
 """Where the command `ocrd` led when this distribution, too, was called `ocrd`: such an installation is no OCR-D."""
@@ -29,16 +31,26 @@ def main() -> NoReturn:
     run()
 
 
-def ocr_d() -> metadata.Distribution | None:
+def ocr_d() -> "Distribution | None":
     """Find OCR-D where it would be imported instead of ours, or as a mixture of both."""
     ours = os.path.dirname(os.path.realpath(__file__))
     for folder in sys.path:
-        for found in metadata.distributions(name="ocrd", path=[folder]):
-            if any(one.name == "ocrd" and one.value != OURS for one in found.entry_points):
-                return found
+        if _names_it(folder):
+            from importlib import metadata  # takes as long as all else that a short command imports
+
+            for found in metadata.distributions(name="ocrd", path=[folder]):
+                if any(one.name == "ocrd" and one.value != OURS for one in found.entry_points):
+                    return found
         if os.path.realpath(folder) == ours:
             break  # what comes later is not imported
     return None
+
+
+def _names_it(folder: str) -> bool:
+    """Whether something called `ocrd` says in a folder of packages that it was installed there."""
+    with suppress(OSError):  # no folder: an archive, or nothing at all
+        return any(name.lower().startswith("ocrd-") for name in os.listdir(folder or os.curdir))
+    return False
 
 
 if __name__ == "__main__":
