@@ -187,7 +187,7 @@ def test_the_daemon_takes_a_request_at_once_and_a_taken_name_is_left(house: Hous
     house.path("outbox/a.md.bak").write_text("mine")
     told = ocrd("rerun", "a", "--pages", "1")
     assert (told.returncode, "No ocrd runs" in told.stdout) == (0, False)
-    wait_for(lambda: house.events("reread"), 10)
+    wait_for(lambda: house.events("reread"), 50)  # before the next look through the work folder, a minute later
     assert house.files("outbox") == ["a.md", "a.md (2).bak", "a.md.bak"]
     assert house.path("outbox/a.md.bak").read_text() == "mine"
     wait_for(lambda: (house.root / "hook").read_text().split() == ["delivered", "2", "reread", "1"])

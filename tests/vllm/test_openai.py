@@ -188,7 +188,7 @@ def status(house: House) -> dict[str, Any]:
         [OCRD, "status", "--json", "-c", house.root / "ocrd.yaml"],
         capture_output=True,
         check=False,
-        env={**os.environ, "XDG_RUNTIME_DIR": str(house.root / "run")},
+        env={"XDG_RUNTIME_DIR": str(house.root / "run"), **os.environ},  # as the daemon has it
     )
     read: dict[str, Any] = json.loads(told.stdout)
     return read

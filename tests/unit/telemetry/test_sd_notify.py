@@ -115,7 +115,7 @@ def hear(systemd: socket.socket, *words: str) -> list[str]:
                 word = next(wanted, None)
         return word is None
 
-    wait_for(came, 20)
+    wait_for(came)
     return told
 
 
