@@ -192,7 +192,7 @@ class Health:
     # -- for whoever asks -----------------------------------------------------------------------------------------
 
     async def serve(self) -> Callable[[], None]:
-        """Serve numbers and page, if the owner wants them. Returns what ends that. Raises ConfigError."""
+        """Serve numbers and page, if the owner wants them. Returns what ends that. Raises ConfigError, MachineError."""
         wanted = self._config.metrics
         if not wanted.listen:
             return lambda: None
@@ -201,14 +201,13 @@ class Health:
         token = await self._disk.run(secret_file.token, wanted.token_file) if wanted.token_file else ""
         numbers = metrics.Metrics(self._standing)
         self._events.listen(numbers.hear)
-        shown = web_server.Shown(self._page if wanted.page else None, wanted.reviews, token)
+        shown = web_server.Shown(partial(self._page, wanted.reviews) if wanted.page else None, wanted.reviews, token)
         return web_server.Server(numbers, self._standing, wanted.listen, shown).close
 
-    def _page(self) -> str:
-        """Write the page for a browser, in another thread."""
+    def _page(self, reviews: Path | None) -> str:
+        """Write the page for a browser, in another thread; the folder of reviews is that of the start."""
         from ocrd.telemetry import status_page
 
-        reviews = self._config.metrics.reviews
         return status_page.html(self._seen, self._trend.minutes, time.time(), partial(_review, reviews))
 
     def _standing(self) -> status.Status:

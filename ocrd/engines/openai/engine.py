@@ -17,6 +17,7 @@ from ocrd.config import secret_file
 from ocrd.config.openai import OpenAiSettings
 from ocrd.config.profile import Profile
 from ocrd.display import pip
+from ocrd.engines import vision_model
 from ocrd.engines.base import Engine, EngineInfo, Finding
 from ocrd.engines.openai import address, answers, page_png, requests
 from ocrd.engines.openai.endpoint import Endpoint, State
@@ -27,13 +28,11 @@ from ocrd.engines.openai.prover import Prover
 from ocrd.engines.openai.servers import Known, Servers
 from ocrd.engines.openai.visit import Visit
 from ocrd.engines.vllm import deepseek, image_size
-from ocrd.errors import ConfigError, DocumentError, MachineError
+from ocrd.errors import ConfigError, MachineError
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageSizer, Reading, Rung
 
 log = logging.getLogger(__name__)
 
-WARM = Approach(temperature=0.3, ngram_size=20, window_size=400)
-"""As with the vllm engine."""
 SILENCE = 30.0
 """Seconds without an answer of a server with pages, after which it is asked for a sign of life."""
 START_SECONDS = 180.0
@@ -96,10 +95,7 @@ class OpenAiEngine(Engine):
     @property
     def rungs(self) -> dict[Rung, Approach]:
         """Every way; the other prompt only where it is another one."""
-        rungs = {Rung.WARM: WARM, Rung.HALVES: DEFAULT_APPROACH}
-        if self._profile.other_prompt not in ("", self._profile.prompt):
-            rungs[Rung.PROMPT] = Approach(prompt=self._profile.other_prompt)
-        return rungs
+        return vision_model.rungs(self._profile.prompt, self._profile.other_prompt)
 
     @property
     def state(self) -> EngineState:
@@ -114,11 +110,7 @@ class OpenAiEngine(Engine):
 
     def accept(self, approach: Approach) -> None:
         """Raise DocumentError for languages: the model finds out by itself what it reads."""
-        if approach.languages:
-            raise DocumentError(
-                f"The model reads every language by itself, and can't be told {', '.join(approach.languages)}.",
-                "Take `languages` out of the scan's settings.",
-            )
+        vision_model.refuse_languages(approach)
 
     def preflight(self) -> Iterable[Finding]:
         """Ask each server what it is, and let it read the test page."""
@@ -211,9 +203,7 @@ class OpenAiEngine(Engine):
                     return reading
                 finally:
                     servers.leave(visit, server)
-                if (
-                    page.again
-                ):  # before it waits for another server: whoever waits for an image must hold no place there
+                if page.again:  # whoever waits for another server holds no place of an image meanwhile
                     page.free()
                     page = await page.again()
         finally:

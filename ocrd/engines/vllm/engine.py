@@ -21,19 +21,18 @@ from ocrd.config import profile as profiles
 from ocrd.config.profile import Profile
 from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
+from ocrd.engines import vision_model
 from ocrd.engines.base import Engine, EngineInfo, Finding
 from ocrd.engines.vllm import card_sharing, deepseek, image_size, model_fetch, mps, preflight, process_guard, setup
 from ocrd.engines.vllm.card_sharing import Sharing
 from ocrd.engines.vllm.gpu_memory import Card
 from ocrd.engines.vllm.replica import Means, Replica
 from ocrd.engines.vllm.start_progress import StartProgress, default_file
-from ocrd.errors import ConfigError, DocumentError, EngineError
+from ocrd.errors import ConfigError, EngineError
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageSizer, Reading, Rung
 
 log = logging.getLogger(__name__)
 
-WARM = Approach(temperature=0.3, ngram_size=20, window_size=400)
-"""A loop that greedy decoding falls into has likely ways out: let it take one, and forbid longer loops."""
 
 Result = TypeVar("Result")
 
@@ -101,10 +100,7 @@ class VllmEngine(Engine):
     @property
     def rungs(self) -> dict[Rung, Approach]:
         """Every way; the other prompt only where it is another one."""
-        rungs = {Rung.WARM: WARM, Rung.HALVES: DEFAULT_APPROACH}
-        if self._settings.other_prompt not in ("", self._settings.prompt):
-            rungs[Rung.PROMPT] = Approach(prompt=self._settings.other_prompt)
-        return rungs
+        return vision_model.rungs(self._settings.prompt, self._settings.other_prompt)
 
     @property
     def state(self) -> EngineState:
@@ -236,11 +232,7 @@ class VllmEngine(Engine):
 
     def accept(self, approach: Approach) -> None:
         """Raise DocumentError for languages: the model finds out by itself what it reads."""
-        if approach.languages:
-            raise DocumentError(
-                f"The model reads every language by itself, and can't be told {', '.join(approach.languages)}.",
-                "Take `languages` out of the scan's settings.",
-            )
+        vision_model.refuse_languages(approach)
 
     async def close(self) -> None:
         """Stop and free everything."""
