@@ -527,6 +527,24 @@ class ServerState:
 
 
 @dataclass(frozen=True, slots=True)
+class CardState:
+    """How one of the cards is that an engine reads on."""
+
+    name: str
+    """As the driver numbers it."""
+    doing: str
+    """As of `EngineState`."""
+    engines: int
+    """That read on it."""
+    pages: int
+    """That are with them."""
+    memory_used: int | None = None
+    """Bytes of its memory that anyone holds; None where nobody knows."""
+    memory_total: int | None = None
+    """Bytes of memory that it has."""
+
+
+@dataclass(frozen=True, slots=True)
 class EngineState:
     """How a running engine is. An engine may have a property `state` that tells it; it is asked every second."""
 
@@ -547,3 +565,5 @@ class EngineState:
     """How many engines read side by side."""
     servers: tuple[ServerState, ...] = ()
     """Those that it reads with, if it does not read itself."""
+    cards: tuple[CardState, ...] = ()
+    """Those that it reads on, where there are several."""

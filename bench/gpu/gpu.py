@@ -3,11 +3,12 @@
     python3 bench/gpu/gpu.py [--parts daemon,memory,upstream] [--pages 1024] [--tokens 800] [--seconds 500] [--json FILE]
 
 The model has DeepSeek-OCR's real size and random weights: the speed is the real model's at equal token counts, and the
-text is noise. One engine is started and serves every part:
+text is noise. The engines are started once, as the service starts them, and serve every part:
 
     daemon    PDFs in an inbox, sidecars in the outbox, as configured for work
-    single    as daemon, but on the first engine alone, where there are several: `--devices 0,0 --mps` starts two engines
-              that share a card under CUDA MPS, each with half of its memory
+    single    as daemon, but on the first engine alone, where there are several
+    card      as daemon, but on the engines of the first card alone, where there are several
+    spread    as daemon, but on the first engine of each card alone, where there are several on it
     memory    the engine alone, on views of pages that lie ready in memory; `memory:256` keeps 256 pages in flight
     launched  as memory, but the vision towers' kernels are launched one by one, as vLLM does by default
     crowded   as daemon, but torch in EngineCore spreads over all cores, as it does by default
@@ -30,7 +31,6 @@ import logging
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -49,6 +49,7 @@ from ocrd.config.vllm import VllmSettings  # noqa: E402
 from ocrd.daemon.supervisor import Daemon  # noqa: E402
 from ocrd.engines.vllm import deepseek, setup  # noqa: E402
 from ocrd.engines.vllm.engine import VllmEngine  # noqa: E402
+from ocrd.engines.vllm.replica import Replica  # noqa: E402
 from ocrd.model import PageImage, PixelSize, Reading  # noqa: E402
 
 BEGAN = time.monotonic()
@@ -73,10 +74,9 @@ def tell(what: str, value: object) -> None:
 class Stopwatch:
     """The engine as the daemon has it: resident already, and timed page by page."""
 
-    def __init__(self, engines: list[VllmEngine], window: int | None = None) -> None:
-        engine = self._engine = engines[0]
-        self._inside = dict.fromkeys(engines, 0)
-        self.window = window or sum(one.window for one in engines)
+    def __init__(self, engine: VllmEngine, window: int | None = None) -> None:
+        self._engine = engine
+        self.window = window or engine.window
         self.page_size = engine.page_size
         self.prepare = engine.prepare
         self.info = engine.info
@@ -94,12 +94,7 @@ class Stopwatch:
 
     async def read(self, page: PageImage, **how: Any) -> Reading:  # noqa: ANN401 - as the engine takes it
         """Read a page; noise would look like a page to be read again, so a made-up text stands for it."""
-        engine = min(self._inside, key=lambda one: self._inside[one])
-        self._inside[engine] += 1
-        try:
-            reading = await engine.read(page, **how)
-        finally:
-            self._inside[engine] -= 1
+        reading = await self._engine.read(page, **how)
         self.ends.append(time.monotonic())
         self.tokens.append(reading.tokens)
         return replace(reading, text=drawn.text(page.index), finish_reason="stop")
@@ -257,17 +252,15 @@ class Bench:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.devices = options.devices.split(",")
-        self.mps = Mps() if options.mps else None
         self.root = Path(tempfile.mkdtemp(prefix="ocrd-gpu-"))
         self.part = ""
         self.watch: Stopwatch
-        self.engines: list[VllmEngine] = []
+        self.engine = VllmEngine(self.settings(), self.root / "engines")
 
     def settings(self) -> VllmSettings:
         from tiny_model import REAL, TINY, make
 
-        tiny = self.options.tiny
+        tiny, devices = self.options.tiny, self.options.devices
         return VllmSettings(
             model=str(make(self.root / "model", TINY if tiny else REAL)),
             max_tokens=self.options.tokens,
@@ -275,8 +268,9 @@ class Bench:
             max_num_batched_tokens=self.options.batched,
             max_model_len=2048 if tiny else 8192,
             renderer_num_workers=8,
-            gpu_memory_utilization=(0.3 if tiny else 0.9) / max(map(self.devices.count, self.devices)),
-            engines_per_card=1,  # --devices and --mps say how many
+            gpu_memory_utilization=0.3 if tiny else 0.9,
+            devices=devices if devices == "auto" else tuple(map(int, devices.split(","))),
+            engines_per_card=self.options.engines_per_card,
             runner=self.options.runner,
             kv_cache_dtype=self.options.kv_cache_dtype,
             extra={"load_format": "dummy", "dtype": "float32" if tiny else "bfloat16"}
@@ -285,21 +279,20 @@ class Bench:
         )
 
     async def start(self) -> None:
-        """Start an engine on each device named, one after the other."""
-        for number, device in enumerate(self.devices):
-            began = time.monotonic()
-            os.environ["CUDA_VISIBLE_DEVICES"] = device
-            engine = VllmEngine(self.settings(), self.root / f"engine-{number}")
-            await engine.start()
-            self.engines.append(engine)
-            tell(f"start to ready, on device {device}", f"{time.monotonic() - began:.0f} s")
-            tell("phases of the start, seconds", engine.replicas[0].phases)
-            tell("engine", engine.info.facts)
-            self._end_by_lot(engine)
+        """Start the engines, all of them."""
+        began = time.monotonic()
+        await self.engine.start()
+        tell("start until the first reads", f"{time.monotonic() - began:.0f} s")
+        tell("phases of the start, seconds", self.engine.replicas[0].phases)
+        await self.engine._growing
+        tell("start until all read", f"{time.monotonic() - began:.0f} s, {len(self.engine.replicas)} engines")
+        tell("engine", self.engine.info.facts)
+        for one in self.engine.replicas:
+            self._end_by_lot(one)
 
-    def _end_by_lot(self, engine: VllmEngine) -> None:
-        core = engine.replicas[0].core
-        settings, dice, tokens = engine._settings, random.Random(1), self.options.tokens  # noqa: S311 - no secret
+    def _end_by_lot(self, replica: Replica) -> None:
+        core = replica.core
+        settings, dice, tokens = self.engine._settings, random.Random(1), self.options.tokens  # noqa: S311 - no secret
         core._params = lambda *_: core._sampling(
             max_tokens=dice.randint(tokens // 2, tokens + tokens // 2),
             ignore_eos=True,
@@ -309,6 +302,28 @@ class Bench:
                 "whitelist_token_ids": list(settings.whitelist_token_ids),
             },
         )
+
+    def reading(self, part: str) -> list[Replica]:
+        """List the engines that read in a part."""
+        replicas = self.engine.replicas
+        cards = [one.home.cards for one in replicas]
+        return {
+            "single": replicas[:1],
+            "card": [one for one in replicas if one.home.cards == cards[0]],
+            "spread": [one for number, one in enumerate(replicas) if one.home.cards not in cards[:number]],
+        }.get(part, replicas)
+
+    @contextlib.contextmanager
+    def only(self, part: str) -> Iterator[None]:
+        """Let only the engines of a part read."""
+        all_of_them, self.engine.replicas = self.engine.replicas, self.reading(part)
+        try:
+            yield
+        finally:
+            self.engine.replicas = all_of_them
+
+    def cores(self) -> list[int | None]:
+        return [one.home.pid for one in self.engine.replicas]
 
     def report(self, began: float, flight: int) -> None:
         """Tell the speed of the part, as far as it came."""
@@ -326,7 +341,7 @@ class Bench:
     async def memory(self, count: int, flight: int) -> None:
         """Read pages that lie ready in memory."""
         pages = await asyncio.to_thread(self.ready_pages, 32)
-        watch = self.watch = Stopwatch(self.engines)
+        watch = self.watch = Stopwatch(self.engine)
         places = asyncio.Semaphore(flight)
 
         async def one(page: PageImage) -> None:
@@ -335,7 +350,7 @@ class Bench:
 
         began = time.monotonic()
         try:
-            async with Watcher([engine.replicas[0].home.pid for engine in self.engines], self.part).watch():
+            async with Watcher(self.cores(), self.part).watch():
                 await asyncio.gather(*map(one, itertools.islice(itertools.cycle(pages), count)))
         finally:
             self.report(began, flight)
@@ -370,11 +385,11 @@ class Bench:
         )
         for number in range(count // DOCUMENT):
             shutil.copy(self.sources[number % len(self.sources)], folder / "inbox" / f"{number}.pdf")
-        self.watch = Stopwatch(self.engines, flight * len(self.engines) + 16)
+        self.watch = Stopwatch(self.engine, flight * len(self.engine.replicas) + 16)
         daemon = Daemon(loader.load(folder / "ocrd.yaml"), self.watch, once=True)
         began = time.monotonic()
         try:
-            async with Watcher([engine.replicas[0].home.pid for engine in self.engines], self.part).watch():
+            async with Watcher(self.cores(), self.part).watch():
                 await daemon.run()
         finally:
             self.report(began, flight)
@@ -386,12 +401,16 @@ class Bench:
         )
 
     async def single(self, count: int, flight: int) -> None:
-        engines = self.engines
-        self.engines = engines[:1]
-        try:
+        with self.only("single"):
             await self.daemon(count, flight)
-        finally:
-            self.engines = engines
+
+    async def card(self, count: int, flight: int) -> None:
+        with self.only("card"):
+            await self.daemon(count, flight)
+
+    async def spread(self, count: int, flight: int) -> None:
+        with self.only("spread"):
+            await self.daemon(count, flight)
 
     async def launched(self, count: int, flight: int) -> None:
         await self._inside(use_graphs, use=False)
@@ -408,11 +427,11 @@ class Bench:
             await self._inside(use_threads, count=1)
 
     async def _inside(self, what: Callable[..., None], **how: Any) -> None:  # noqa: ANN401 - as `what` takes it
-        for engine in self.engines:
-            await engine.replicas[0].core._llm.collective_rpc(what, kwargs=how)
+        for one in self.engine.replicas:
+            await one.core._llm.collective_rpc(what, kwargs=how)
 
     async def upstream(self, count: int, flight: int) -> None:
-        views = self.engines[0].replicas[0].views
+        views = self.engine.replicas[0].views
         self._take_views(None)
         try:
             await self.daemon(count, flight)
@@ -420,21 +439,22 @@ class Bench:
             self._take_views(views)
 
     def _take_views(self, views: deepseek.Views | None) -> None:
-        for engine in self.engines:
-            engine.replicas[0].core.views = engine.replicas[0].views = views
+        for one in self.engine.replicas:
+            one.core.views = one.views = views
 
     async def main(self) -> None:
         """Go through the parts."""
         self.sources = [drawn.pdf(self.root / f"{seed}.pdf", DOCUMENT, seed) for seed in range(4)]
         await self.start()
         self.part = "warm-up"
-        await self.memory(min(64 * len(self.engines), self.options.pages // 4), self.engines[0].window)
+        await self.memory(min(64 * len(self.engine.replicas), self.options.pages // 4), self.engine.window)
         for part in self.options.parts.split(","):
             name, _, flight = part.partition(":")
             work: Callable[[int, int], Awaitable[None]] = getattr(self, name)
-            count = self.options.pages // (2 if name in ("upstream", "launched", "crowded") else 1)
+            engines = len(self.reading(name))
+            count = engines * self.options.pages // (2 if name in ("upstream", "launched", "crowded") else 1)
             left = self.options.seconds - (time.monotonic() - BEGAN)
-            if left < count / PLANNED:
+            if left < count / engines / PLANNED:
                 tell(part, f"left out: {left:.0f} s are left")
                 continue
             self.part = part
@@ -446,30 +466,7 @@ class Bench:
             except Exception as error:  # the next part may still tell something
                 tell(f"{part}: failed", repr(error))
                 logging.getLogger("bench").exception(part)
-        for engine in self.engines:
-            await engine.close()
-        if self.mps:
-            self.mps.stop()
-
-
-class Mps:
-    """NVIDIA's multi-process service, by which the kernels of several processes run on a card at the same time."""
-
-    CONTROL = shutil.which("nvidia-cuda-mps-control", path=f"{os.environ['PATH']}:/usr/local/nvidia/bin:/usr/bin")
-
-    def __init__(self) -> None:
-        if self.CONTROL is None:
-            raise SystemExit("nvidia-cuda-mps-control is not here: --mps needs it.")
-        for name in ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"):
-            os.environ[name] = tempfile.mkdtemp(prefix="mps-")
-        done = subprocess.run([self.CONTROL, "-d"], capture_output=True, text=True, check=False, timeout=20)
-        tell("MPS", done.stdout + done.stderr or "started")
-
-    def stop(self) -> None:
-        """End it, and tell what it logged."""
-        subprocess.run([str(self.CONTROL)], input="quit\n", text=True, check=False, timeout=20)
-        for log in Path(os.environ["CUDA_MPS_LOG_DIRECTORY"]).glob("*.log"):
-            tell(f"MPS's {log.name}", log.read_text()[-600:])
+        await self.engine.close()
 
 
 def use_graphs(worker: Any, *, use: bool) -> None:  # noqa: ANN401 - vLLM's
@@ -511,13 +508,15 @@ if __name__ == "__main__":  # vLLM's processes import this file
     logging.basicConfig(level=logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default="daemon,memory,launched,daemon:256")
-    parser.add_argument("--pages", type=int, default=1024)
+    parser.add_argument("--pages", type=int, default=1024, help="of a part, for each engine that reads")
     parser.add_argument("--tokens", type=int, default=800)
     parser.add_argument("--seqs", type=int, default=512)
     parser.add_argument("--batched", type=int, default=16384)
     parser.add_argument("--seconds", type=float, default=500)
-    parser.add_argument("--devices", default="0", help="an engine on each; 0,0: two that share the card")
-    parser.add_argument("--mps", action="store_true", help="start CUDA MPS first")
+    parser.add_argument(
+        "--devices", default="auto", help="engine.vllm.devices: auto, or numbers with commas between them"
+    )
+    parser.add_argument("--engines-per-card", default=1, type=int, choices=(1, 2), help="2: under CUDA MPS")
     parser.add_argument("--runner", default="auto", choices=("auto", "v1", "v2"))
     parser.add_argument("--kv-cache-dtype", default="auto", choices=("auto", "fp8"))
     parser.add_argument("--extra", default="{}", help="further engine arguments of vLLM, as JSON")

@@ -174,6 +174,13 @@ def _engine(engine: EngineStatus) -> Text:
 
 
 def _card(engine: EngineStatus) -> Iterator[Text]:
+    for card in engine.cards:
+        facts = [f"{counted(card.engines, 'engine')} {card.doing}", f"{counted(card.pages, 'page')} inside"]
+        if card.memory_used is not None and card.memory_total:
+            facts.append(f"{_gib(card.memory_used)} of {_gib(card.memory_total)} GiB in use")
+        yield Text(f"GPU {card.name:<5}{', '.join(facts)}")
+    if engine.cards:
+        return
     if engine.memory_used is not None and engine.memory_total:
         text = f"GPU      {_gib(engine.memory_used)} of {_gib(engine.memory_total)} GiB in use"
         yield Text(text if engine.memory is None else f"{text}, {_gib(engine.memory)} by the engine")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from ocrd.config.units import Duration, Section, Size, at_least
 
@@ -37,6 +37,17 @@ def leaves_ours_alone(arguments: dict[str, Any]) -> dict[str, Any]:
     for name in arguments.keys() & NAMED.keys():
         raise ValueError(f"must not set {name}, which has a setting of its own, engine.vllm.{NAMED[name]}")
     return arguments
+
+
+def _once_each(cards: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(cards)) < len(cards):
+        raise ValueError("must name each card once; engines_per_card lets engines share one")
+    return cards
+
+
+Cards = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), AfterValidator(_once_each)
+]
 
 
 class Idle(Section):
@@ -113,6 +124,11 @@ class VllmSettings(Section):
     renderer_num_workers: int = Field(default=4, ge=1, description="Threads that turn page images into tensors.")
     gpu_memory_utilization: float = Field(
         default=0.9, gt=0, le=1, description="Share of the card's memory that is taken, 0 to 1, by all engines on it."
+    )
+    devices: Literal["auto"] | Cards = Field(
+        default="auto",
+        description="Cards to read on, each with engines of its own: their numbers in nvidia-smi, or among those of "
+        "CUDA_VISIBLE_DEVICES where that is set. auto: all that are fit for it.",
     )
     engines_per_card: Literal["auto", 1, 2] = Field(
         default="auto",

@@ -103,6 +103,7 @@ class _Standing:
         yield GaugeMetricFamily("ocrd_start_time_seconds", "When the daemon began, since the epoch", status.since)
         yield from _memory(engine)
         yield from _servers(engine)
+        yield from _cards(engine)
         for name, text, value in _OF_WATCHES:
             family = GaugeMetricFamily(f"ocrd_{name}", text, labels=["watch"])
             for watch in status.watches:
@@ -125,6 +126,21 @@ def _memory(engine: EngineStatus) -> Iterator["Metric"]:
     ):
         if value is not None:
             yield GaugeMetricFamily(f"ocrd_{name}", text, value)
+
+
+def _cards(engine: EngineStatus) -> Iterator["Metric"]:
+    """Yield how each card is, where there are several."""
+    if not engine.cards:
+        return
+    ready = GaugeMetricFamily("ocrd_card_ready", "Whether a card gets pages", labels=["card"])
+    pages = GaugeMetricFamily("ocrd_card_pages", "Pages with the engines of a card", labels=["card"])
+    used = GaugeMetricFamily("ocrd_card_used_bytes", "Memory of each card that anyone holds", labels=["card"])
+    for card in engine.cards:
+        ready.add_metric([card.name], float(card.doing != "loading"))
+        pages.add_metric([card.name], card.pages)
+        if card.memory_used is not None:
+            used.add_metric([card.name], card.memory_used)
+    yield from (ready, pages, used)
 
 
 def _servers(engine: EngineStatus) -> Iterator["Metric"]:

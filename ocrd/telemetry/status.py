@@ -154,6 +154,22 @@ class ServerStatus:
 
 
 @dataclass(slots=True)
+class CardStatus:
+    """One of several cards that the engine reads on."""
+
+    name: str
+    doing: str
+    """As of `EngineStatus`."""
+    engines: int
+    pages: int
+    """With them now."""
+    memory_used: int | None
+    """Bytes that anyone holds; None, as in the next, where nobody knows."""
+    memory_total: int | None
+    """Bytes that there are."""
+
+
+@dataclass(slots=True)
 class EngineStatus:
     """The engine."""
 
@@ -177,6 +193,8 @@ class EngineStatus:
     """How many engines read side by side."""
     servers: list[ServerStatus] = field(default_factory=list)
     """Those that it reads with; none where it reads itself."""
+    cards: list[CardStatus] = field(default_factory=list)
+    """Those that it reads on, where there are several."""
 
 
 @dataclass(slots=True)
@@ -217,7 +235,8 @@ class Status:
 
 def _engine(raw: dict[str, Any]) -> EngineStatus:
     servers = [ServerStatus(**one) for one in raw.pop("servers", [])]
-    return EngineStatus(**raw, servers=servers)
+    cards = [CardStatus(**one) for one in raw.pop("cards", [])]
+    return EngineStatus(**raw, servers=servers, cards=cards)
 
 
 def _watch(raw: dict[str, Any]) -> WatchStatus:
@@ -334,10 +353,16 @@ class StatusBoard:
         self._engine.memory_total = state.memory_total
         self._engine.progress, self._engine.engines = state.progress, state.engines
         self._engine.servers = [ServerStatus(one.name, one.up, one.pages, one.why) for one in state.servers]
+        self._engine.cards = [
+            CardStatus(one.name, one.doing, one.engines, one.pages, one.memory_used, one.memory_total)
+            for one in state.cards
+        ]
         self.complaint = complaint or ""
         self._now = now
-        up = [one.up for one in state.servers]
-        observed = (self.state, self.complaint, self._engine.doing, state.restarts, engine.inside, state.progress, up)
+        parts = [one.up for one in state.servers], [one.doing for one in state.cards]
+        observed = (
+            self.state, self.complaint, self._engine.doing, state.restarts, engine.inside, state.progress, parts,
+        )  # fmt: skip
         self.news |= bool(self._documents) or observed != self._observed
         self._observed = observed
         if not self._documents:

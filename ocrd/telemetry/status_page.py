@@ -113,13 +113,24 @@ def _facts(status: Status) -> str:
 
 
 def _card(engine: EngineStatus) -> str:
+    if engine.cards:
+        return "".join(
+            f"<li>GPU {escape(card.name)}, {escape(card.doing)}<b>{counted(card.pages, 'page')}</b>"
+            f"{_meter(card.memory_used, card.memory_total, f'memory of GPU {card.name} in use')}</li>"
+            for card in engine.cards
+        )
     if engine.memory_used is None or not engine.memory_total:
         return ""
     used, total = engine.memory_used / 2**30, engine.memory_total / 2**30
-    return (
-        f"<li>memory of the card<b>{used:.1f} of {total:.1f} GiB</b>"
-        f'<meter max="{total:.1f}" value="{used:.1f}" aria-label="memory of the card in use"></meter></li>'
-    )
+    meter = _meter(engine.memory_used, engine.memory_total, "memory of the card in use")
+    return f"<li>memory of the card<b>{used:.1f} of {total:.1f} GiB</b>{meter}</li>"
+
+
+def _meter(used: int | None, total: int | None, label: str) -> str:
+    """Draw how much of a card's memory is in use, bytes; nothing where that is not known."""
+    if used is None or not total:
+        return ""
+    return f'<meter max="{total / 2**30:.1f}" value="{used / 2**30:.1f}" aria-label="{escape(label)}"></meter>'
 
 
 def _plots(minutes: Sequence[Minute]) -> str:

@@ -12,14 +12,14 @@ from conftest import page, until
 from sampling import generator
 
 from ocrd.config.vllm import VllmSettings
-from ocrd.engines.vllm.card_sharing import Sharing
 from ocrd.engines.vllm.engine import VllmEngine
+from ocrd.engines.vllm.placement import Device, Placement
 
 
 class Two(VllmEngine):
-    async def _share(self, cards: list[int]) -> None:
-        assert cards == [], "vLLM for the CPU asks for no card"
-        self._sharing = Sharing(2)
+    async def _place(self, devices: list[Device]) -> None:
+        assert devices == [], "vLLM for the CPU asks for no card"
+        self._placement = Placement(per_card=2)
 
 
 def run(settings: VllmSettings, folder: Path, work: Callable[[VllmEngine], Any]) -> None:

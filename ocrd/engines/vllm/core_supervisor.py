@@ -133,6 +133,8 @@ class CoreSupervisor:
     """Whether the core has grown so large that it should be built anew; asked now and then."""
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     """Waits before a rebuild; tests pass their own."""
+    name: str = "the engine"
+    """What it is called in the log."""
 
     restarts: int = field(default=0, init=False)
     """Cores built because the one before had died."""
@@ -260,7 +262,7 @@ class CoreSupervisor:
         if now - self._weighed >= WEIGH_EVERY and self._core and self._core.alive and not self._asleep:
             self._weighed = now
             if self.worn() and not self._retiring:
-                log.warning("the engine has grown too large, and is built anew once the pages in it are read")
+                log.warning("%s has grown too large, and is built anew once the pages in it are read", self.name)
                 self._retiring = True
         if self._retiring and not self._inside:
             self._retiring = False
@@ -312,7 +314,7 @@ class CoreSupervisor:
             visit.room = max(1, math.ceil(len(died_together) / PARTS))
         if core is self._core and died_together:
             self._setbacks += 1
-            log.error("the engine died with %d pages in it; each of them is read again", len(died_together))
+            log.error("%s died with %d pages in it; each of them is read again", self.name, len(died_together))
 
     # -- the core's lives ---------------------------------------------------------------------------------------
 
@@ -363,7 +365,7 @@ class CoreSupervisor:
                 core = await self._take(await self.build())
             except EngineError as error:
                 self._setbacks += 1
-                log.warning("the engine did not start: %s", error)
+                log.warning("%s did not start: %s", self.name, error)
             else:
                 self.restarts += died
                 return core
@@ -388,7 +390,9 @@ class CoreSupervisor:
             silent_since = max(core.last_sign, self._work_since) if reading else loop.time()
             left = silent_since + self.hang_after - loop.time()
             if left <= 0:
-                log.error("the engine gave no token for %.0f seconds with pages in it, and is killed", self.hang_after)
+                log.error(
+                    "%s gave no token for %.0f seconds with pages in it, and is killed", self.name, self.hang_after
+                )
                 core.kill()
                 return
             await asyncio.sleep(left)
@@ -410,7 +414,7 @@ class CoreSupervisor:
         async with self._change:
             if self._inside or self._waiting or not self._core or self._asleep:
                 return
-            log.info("no page for %.0f seconds: the engine is to %s", self.rest.after, self.rest.how)
+            log.info("no page for %.0f seconds: %s is to %s", self.rest.after, self.name, self.rest.how)
             if self.rest.how == "sleep" and self._core.alive:
                 self._asleep = True
                 with contextlib.suppress(CoreDied):

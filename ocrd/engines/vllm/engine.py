@@ -1,7 +1,7 @@
 """The resident engine: a model in vLLM's `AsyncLLM`, as its profile says, its caches off, built once and kept.
 
 Importing this module is cheap: vLLM comes in when an engine is started, through `setup`. `replica` is one engine with a
-process of its own, of which a large card gets two (`card_sharing`, `mps`); `core` is one life of it.
+process of its own, of which each card gets one or two (`placement`, `mps`); `core` is one life of it.
 
 Works with vLLM 0.24 to 0.33.
 """
@@ -11,7 +11,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +21,16 @@ from ocrd.config import profile as profiles
 from ocrd.config.profile import Profile
 from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
+from ocrd.display import counted
 from ocrd.engines import vision_model
 from ocrd.engines.base import Engine, EngineInfo, Finding
-from ocrd.engines.vllm import card_sharing, deepseek, image_size, model_fetch, mps, preflight, process_guard, setup
-from ocrd.engines.vllm.card_sharing import Sharing
+from ocrd.engines.vllm import deepseek, image_size, model_fetch, mps, placement, preflight, process_guard, setup
 from ocrd.engines.vllm.gpu_memory import Card
+from ocrd.engines.vllm.placement import Device, Placement
 from ocrd.engines.vllm.replica import Means, Replica
 from ocrd.engines.vllm.start_progress import StartProgress, default_file
 from ocrd.errors import ConfigError, EngineError
-from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageSizer, Reading, Rung
+from ocrd.model import DEFAULT_APPROACH, Approach, CardState, EngineState, PageImage, PageSizer, Reading, Rung
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +56,11 @@ class VllmEngine(Engine):
         self._folder = folder or process_guard.default_folder()
         self.replicas: list[Replica] = []
         """The engines that read, or are started; at least one once this is started."""
-        self._sharing = Sharing()
+        self._placement = Placement()
+        self._lost = 0
+        """Engines of the placement that did not start, or were given up."""
         self._mps: mps.Mps | None = None
-        self._card = Card(lambda: {pid for one in self.replicas for pid in one.home.processes()})
+        self._card = Card(self._processes)
         self._info: EngineInfo | None = None
         self._progress = StartProgress(default_file() if folder is None else folder / "start.json")
         self._growing: asyncio.Task[None] | None = None
@@ -72,18 +75,36 @@ class VllmEngine(Engine):
             raise RuntimeError("the engine is not started")
         facts = self.replicas[0].facts if self.replicas else ()
         named = () if self._profile.name == profiles.DEFAULT else (f"profile {self._profile.name}",)
-        return replace(self._info, facts=(*named, *facts, *self._facts_of_sharing()))
+        return replace(self._info, facts=(*named, *facts, *self._facts_of_placement()))
 
-    def _facts_of_sharing(self) -> Iterable[str]:
-        if self._sharing.engines > 1:
-            yield f"{self._sharing.engines} engines on the card, {'under CUDA MPS' if self._mps else 'by turns'}"
-        elif self._sharing.why_not:
-            yield f"one engine on the card, since {self._sharing.why_not}"
+    def _facts_of_placement(self) -> Iterable[str]:
+        """Say how many engines there are, or are to be, where that is not simply one on the card."""
+        cards = len(self._placement.cards)
+        if self._expected > 1 or cards > 1:
+            on = "the card" if cards == 1 else f"the cards {' and '.join(self._placement.cards)}"
+            how = (", under CUDA MPS" if self._mps else ", by turns") if self._placement.per_card > 1 else ""
+            yield f"{counted(self._expected, 'engine')} on {on}{how}"
+        if self._placement.why_not:
+            yield f"one engine on a card, since {self._placement.why_not}"
+        if self._lost:
+            yield f"{counted(self._lost, 'engine')} less than there could be, see the log"
+
+    @property
+    def _expected(self) -> int:
+        """How many engines read, or will soon."""
+        return len(self._placement.engines) - self._lost
+
+    def _processes(self) -> dict[str, set[int]]:
+        """List the process ids of the engines by their cards."""
+        found: dict[str, set[int]] = {}
+        for one in self.replicas:
+            found.setdefault(one.home.cards, set()).update(one.home.processes())
+        return found
 
     @property
     def window(self) -> int:
         """As many pages as decode at once, and a few more that are being made ready. Grows with the start."""
-        return self._sharing.engines * (self._settings.max_num_seqs + 2 * self._settings.renderer_num_workers)
+        return self._expected * (self._settings.max_num_seqs + 2 * self._settings.renderer_num_workers)
 
     @property
     def page_size(self) -> PageSizer:
@@ -111,13 +132,24 @@ class VllmEngine(Engine):
             state = replace(state, memory=memory.engine, memory_used=memory.used, memory_total=memory.total)
         if not self.replicas:
             return replace(state, doing="loading")
-        doing = {one.supervisor.doing for one in self.replicas if one.pages}
-        doing = doing or {one.supervisor.doing for one in self.replicas}
         return replace(
             state,
-            doing=next(one for one in ("ready", "loading", "resting") if one in doing),
+            doing=_together(self.replicas),
             restarts=sum(one.supervisor.restarts for one in self.replicas),
             engines=len(self.replicas),
+            cards=tuple(map(self._card_state, self._placement.cards)) if len(self._placement.cards) > 1 else (),
+        )
+
+    def _card_state(self, name: str) -> CardState:
+        on = [one for one in self.replicas if one.home.cards == name]
+        memory = self._card.by_card.get(name)
+        return CardState(
+            name=name,
+            doing=_together(on),
+            engines=len(on),
+            pages=sum(one.pages for one in on),
+            memory_used=memory.used if memory else None,
+            memory_total=memory.total if memory else None,
         )
 
     def preflight(self) -> Iterable[Finding]:
@@ -127,29 +159,45 @@ class VllmEngine(Engine):
     async def start(self) -> None:
         """Build the engine and let it read a test page; 30 seconds to some minutes.
 
-        Where two are to share the card, this returns with the first; the other joins it.
+        Where there are to be several, this returns with the first; the others join it one by one.
         """
         version = setup.check_version(self._profile)
-        cards = await asyncio.to_thread(preflight.require_card, self._settings)
+        devices = await asyncio.to_thread(preflight.require_cards, self._settings)
         process_guard.Home(self._folder).open()
-        await self._share(cards)
+        await self._place(devices)
         self._card.watch()
         model = await self._in_builder(lambda: setup.locate(self._settings.model, self._settings.revision))
         await self._in_builder(lambda: setup.check_architecture(self._settings))
         self._warn()
         await model_fetch.fetch(self._settings.model, self._settings.revision, self._progress)
         self._info = EngineInfo("vllm", model, version, setup.fingerprint(self._settings, model, version))
-        share = {"gpu_memory_utilization": self._settings.gpu_memory_utilization / self._sharing.engines}
+        others = await self._start_first(self._make(version))
+        self._growing = asyncio.create_task(self._grow(others))
+
+    def _make(self, version: str) -> list[Replica]:
+        """Make the engines, which are started later, each with its share of its card and of the machine's memory."""
+        share = {"gpu_memory_utilization": self._settings.gpu_memory_utilization / self._placement.per_card}
         settings = self._settings.model_copy(update=share)
-        memory = (self._settings.recycle_at or physical_memory() // 2) // self._sharing.engines
+        memory = (self._settings.recycle_at or physical_memory() // 2) // self._expected
         means = Means(self._in_builder, version, memory, self._progress, self._prepare_build)
-        made = [
-            Replica(settings, process_guard.Home(self._folder, number), means)
-            for number in range(self._sharing.engines)
+        return [
+            Replica(settings, process_guard.Home(self._folder, number, cards), means)
+            for number, cards in enumerate(self._placement.engines)
         ]
-        self.replicas = made[:1]
-        await self.replicas[0].start()
-        self._growing = asyncio.create_task(self._grow(made[1:]))
+
+    async def _start_first(self, made: list[Replica]) -> list[Replica]:
+        """Start the first engine that can be; return those behind it. Raises ConfigError, or the last EngineError."""
+        for number, one in enumerate(made):
+            self.replicas = [one]
+            try:
+                await one.start()
+            except EngineError as error:
+                if number + 1 == len(self._placement.cards):
+                    raise
+                await self._lose(one, error)
+            else:
+                return made[number + 1 :]
+        raise AssertionError("each card has an engine")
 
     def _warn(self) -> None:
         """Say in the log what an owner should know of the model."""
@@ -158,20 +206,22 @@ class VllmEngine(Engine):
         if setup.runs_its_code(self._settings):
             log.warning("Python code that comes with %s is run (trust_remote_code)", self._settings.model)
 
-    async def _share(self, cards: list[int]) -> None:
-        """Find out how many engines the card gets, and let them share it. Raises ConfigError."""
-        sharing = card_sharing.choose(self._settings, cards) if cards else Sharing()
-        if sharing.engines > 1:
+    async def _place(self, devices: list[Device]) -> None:
+        """Find out where engines are to be, and let them share a card. Raises ConfigError."""
+        where = placement.choose(self._settings, devices) if devices else Placement()
+        if where.per_card > 1:
             pipes = self._folder / f"{os.getpid()}-mps"
             try:
                 self._mps = await self._in_builder(lambda: mps.begin(pipes))
             except mps.NoMps as error:
-                sharing = Sharing(1, str(error))
-        if sharing.why_not and self._settings.engines_per_card == 2:  # noqa: PLR2004 - the setting's own number
-            raise ConfigError(f"engine.vllm.engines_per_card is 2, but {sharing.why_not}.", "Set it to auto, or to 1.")
-        self._sharing = sharing
-        if sharing.why_not:
-            log.info("one engine reads on the card, since %s", sharing.why_not)
+                where = Placement(where.cards, 1, str(error))
+        if where.why_not and self._settings.engines_per_card == 2:  # noqa: PLR2004 - the setting's own number
+            raise ConfigError(f"engine.vllm.engines_per_card is 2, but {where.why_not}.", "Set it to auto, or to 1.")
+        self._placement = where
+        if len(where.cards) > 1:
+            log.info("engines are started on the cards %s", " and ".join(where.cards))
+        if where.why_not:
+            log.info("one engine reads on a card, since %s", where.why_not)
 
     async def _prepare_build(self) -> None:
         """Put an engine that is built now under MPS, if that still runs."""
@@ -197,16 +247,20 @@ class VllmEngine(Engine):
             one.views = self.replicas[0].views
             try:
                 await one.start()
-            except Exception as error:  # noqa: BLE001 - whatever it was, one engine reads
-                self._sharing = Sharing(len(self.replicas), f"another did not start: {error}")
-                log.warning("the card's second engine did not start, and one reads alone: %s", error)
-                await one.close()
-                return
+            except Exception as error:  # noqa: BLE001 - whatever it was, others read
+                await self._lose(one, error)
             except asyncio.CancelledError:
                 await one.close()
                 raise
-            self.replicas.append(one)
-            log.info("%d engines read on the card", len(self.replicas))
+            else:
+                self.replicas.append(one)
+                log.info("%d engines read, the newest is %s", len(self.replicas), one.name)
+
+    async def _lose(self, gone: Replica, error: Exception) -> None:
+        """Go on without an engine."""
+        self._lost += 1
+        log.error("%s was given up, and the others read without it until ocrd is started again: %s", gone.name, error)
+        await gone.close()
 
     async def read(self, page: PageImage, *, priority: int = 0, approach: Approach = DEFAULT_APPROACH) -> Reading:
         """Read one page; see `Engine.read`. It goes to the engine that has the fewest."""
@@ -225,9 +279,7 @@ class VllmEngine(Engine):
         """Go on without an engine that was given up, if there is another."""
         if gone in self.replicas and len(self.replicas) > 1 and not self._closing:
             self.replicas.remove(gone)
-            self._sharing = Sharing(len(self.replicas), "another was given up")
-            log.error("one of the card's engines was given up, and the others read its pages: %s", error)
-            await gone.close()
+            await self._lose(gone, error)
         return gone not in self.replicas
 
     def accept(self, approach: Approach) -> None:
@@ -249,3 +301,9 @@ class VllmEngine(Engine):
 
     async def _in_builder(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._builder, work)
+
+
+def _together(replicas: Sequence[Replica]) -> str:
+    """Say in a word how engines are: loading while all that have pages are; so are those that are not there yet."""
+    doing = {one.supervisor.doing for one in replicas if one.pages} or {one.supervisor.doing for one in replicas}
+    return next((one for one in ("ready", "loading", "resting") if one in doing), "loading")

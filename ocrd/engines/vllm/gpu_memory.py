@@ -188,21 +188,28 @@ class Card:
 
     def __init__(
         self,
-        processes: Callable[[], set[int]],
+        processes: Callable[[], dict[str, set[int]]],
         load: Callable[[], Nvml] = load,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take what lists the engine's processes, what opens the library, and a clock in seconds."""
+        """Take what lists the engine's processes by their cards, what opens the library, and a clock in seconds."""
         self._processes, self._load, self._clock = processes, load, clock
         self._nvml: Nvml | None = None
-        self._told: tuple[float, CardMemory] | None = None
+        self._told: tuple[float, CardMemory | None, dict[str, CardMemory]] | None = None
         self._closed = threading.Event()
 
     @property
     def memory(self) -> CardMemory | None:
-        """What the card said last, if that is fresh."""
-        known = self._told
-        return known[1] if known and self._clock() - known[0] <= FRESH else None
+        """What the card said last, or all of them together, if that is fresh."""
+        return self._told[1] if self._told and self._fresh() else None
+
+    @property
+    def by_card(self) -> dict[str, CardMemory]:
+        """What each card said last, as far as it is known and fresh."""
+        return self._told[2] if self._told and self._fresh() else {}
+
+    def _fresh(self) -> bool:
+        return self._told is not None and self._clock() - self._told[0] <= FRESH
 
     def watch(self) -> None:
         """Begin to ask."""
@@ -225,8 +232,9 @@ class Card:
     def look(self) -> None:
         """Ask once. Raises OSError where there is no driver, and NoAnswer; then the library is opened anew."""
         nvml, self._nvml = self._nvml or self._load(), None
-        memory = _of_engine(list(nvml.cards()), self._processes())
-        self._nvml, self._told = nvml, (self._clock(), memory) if memory else None
+        taken, ours = list(nvml.cards()), self._processes()
+        each = {name: memory for name, pids in ours.items() if (memory := _of_engine(taken, pids))}
+        self._nvml, self._told = nvml, (self._clock(), _of_engine(taken, set().union(*ours.values())), each)
 
 
 def _of_engine(cards: list[tuple[int, int, dict[int, int]]], engine: set[int]) -> CardMemory | None:

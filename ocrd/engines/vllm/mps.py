@@ -123,7 +123,8 @@ def guard(program: str, pipes: Path) -> None:
     """Start the control daemon, say `started` or what went wrong, and end it once standard input ends."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # it ends by its input, after all that share the card
-    environment = os.environ | {PIPES: str(pipes), LOGS: str(pipes)}
+    environment = os.environ | {PIPES: str(pipes), LOGS: str(pipes), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)  # of these the server would make numbers of its own
     log = pipes / "ocrd.log"
     try:
         with log.open("w") as file:

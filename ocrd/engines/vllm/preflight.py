@@ -15,8 +15,9 @@ from pathlib import Path
 from ocrd.config.resolving import ResolvedSettings
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import Finding
-from ocrd.engines.vllm import card_sharing, gpu_memory, model_fetch, setup
+from ocrd.engines.vllm import gpu_memory, model_fetch, placement, setup
 from ocrd.engines.vllm.gpu_memory import CardProperties, Driver
+from ocrd.engines.vllm.placement import Device, Placement
 from ocrd.errors import ConfigError, EngineError, OcrdError
 
 OLDEST_CAPABILITY = (8, 0)
@@ -43,7 +44,7 @@ def findings(settings: ResolvedSettings) -> Iterator[Finding]:
         version = None
         yield Finding("vLLM", error)
     if not setup.is_cpu_build():
-        yield from _of_the_card(settings)
+        yield from _of_the_cards(settings)
     if version:
         yield _versions(version)
         yield _model(settings)
@@ -52,18 +53,31 @@ def findings(settings: ResolvedSettings) -> Iterator[Finding]:
         yield Finding(f"code of {settings.model}", "Python code that comes with the model is run (trust_remote_code)")
 
 
-def require_card(settings: VllmSettings) -> list[int]:
-    """Return the bytes of memory of each card. Raises ConfigError or EngineError where there is none to be used.
+def require_cards(settings: VllmSettings) -> list[Device]:
+    """Return the cards to read on. Raises ConfigError or EngineError where there is none to be used.
 
     Returns none for a vLLM that is built for a machine without a GPU.
     """
     if setup.is_cpu_build():
+        if settings.devices != "auto":
+            raise ConfigError(
+                "engine.vllm.devices names cards, and the installed vLLM is built for a machine without a GPU.",
+                f"Leave it out, or install vLLM for a GPU: {setup.install()}.",
+            )
         return []
     driver, cards = _look()
-    for error in (_unfit(settings, cards), _too_old(driver)):
-        if error:
-            raise error
-    return [card.total for card in cards]
+    if error := _too_old(driver):
+        raise error
+    return _fit(settings, placement.devices(settings, cards))
+
+
+def _fit(settings: VllmSettings, devices: list[Device]) -> list[Device]:
+    """Leave out the cards that can't be used; one that the owner named must be fit. Raises ConfigError."""
+    unfit = {device: error for device in devices if (error := _unfit(settings, device.card))}
+    fit = [device for device in devices if device not in unfit]
+    if unfit and (not fit or settings.devices != "auto"):
+        raise next(iter(unfit.values()))
+    return fit
 
 
 def _look() -> tuple[Driver, list[CardProperties]]:
@@ -132,7 +146,7 @@ def _cards_on_the_bus(root: Path) -> bool:
     return any(vendor.read_text().strip() == NVIDIA for vendor in vendors)
 
 
-def _of_the_card(settings: VllmSettings) -> Iterator[Finding]:
+def _of_the_cards(settings: VllmSettings) -> Iterator[Finding]:
     try:
         driver, cards = _look()
     except OcrdError as error:
@@ -140,27 +154,35 @@ def _of_the_card(settings: VllmSettings) -> Iterator[Finding]:
         return
     named = ", ".join(f"{card.name} ({card.total / 2**30:.0f} GiB, {card.free / 2**30:.0f} free)" for card in cards)
     yield Finding("driver and card", _too_old(driver) or f"driver {driver.version}; {named}")
-    capability = ".".join(map(str, min(card.capability for card in cards)))
-    yield Finding("compute capability and memory", _unfit(settings, cards) or f"{capability}, which is enough")
-    sharing = card_sharing.choose(settings, [card.total for card in cards])
-    two = (
-        "two under CUDA MPS" if sharing.engines > 1 else "one" + (f", since {sharing.why_not}" * bool(sharing.why_not))
-    )
-    yield Finding("engines on the card", two)
+    what = "compute capability and memory"
+    try:
+        fit = _fit(settings, placement.devices(settings, cards))
+        capability = ".".join(map(str, min(device.card.capability for device in fit)))
+        yield Finding(what, f"{capability}, which is enough")
+        what = "engines"
+        yield Finding(what, _in_words(placement.choose(settings, fit), len(cards)))
+    except OcrdError as error:
+        yield Finding(what, error)
 
 
-def _unfit(settings: VllmSettings, cards: list[CardProperties]) -> OcrdError | None:
-    oldest = min(cards, key=lambda card: card.capability)
-    if oldest.capability < OLDEST_CAPABILITY and "dtype" not in settings.extra:
+def _in_words(where: Placement, cards: int) -> str:
+    """Say where engines will be, of so many cards."""
+    each = "two under CUDA MPS" if where.per_card > 1 else "one"
+    one = "the card" if cards == 1 else f"card {where.cards[0]}"
+    on = one if len(where.cards) == 1 else f"each of the cards {' and '.join(where.cards)}"
+    return f"{each} on {on}" + (f", since {where.why_not}" * bool(where.why_not))
+
+
+def _unfit(settings: VllmSettings, card: CardProperties) -> OcrdError | None:
+    if card.capability < OLDEST_CAPABILITY and "dtype" not in settings.extra:
         return ConfigError(
-            f"The {oldest.name} has compute capability {'.'.join(map(str, oldest.capability))}, "
+            f"The {card.name} has compute capability {'.'.join(map(str, card.capability))}, "
             "and does not reckon in bfloat16, which comes with 8.0.",
             f"Use a newer card, try `extra: {{dtype: float16}}` in engine.vllm, {WITHOUT}.",
         )
-    smallest = min(cards, key=lambda card: card.total)
-    if smallest.total * settings.gpu_memory_utilization < LEAST_ROOM and "load_format" not in settings.extra:
+    if card.total * settings.gpu_memory_utilization < LEAST_ROOM and "load_format" not in settings.extra:
         return ConfigError(
-            f"The {smallest.name} has {smallest.total / 2**30:.0f} GiB of memory, of which the engine may take "
+            f"The {card.name} has {card.total / 2**30:.0f} GiB of memory, of which the engine may take "
             f"{settings.gpu_memory_utilization:.0%}; it needs {LEAST_ROOM >> 30} GiB.",
             f"Raise engine.vllm.gpu_memory_utilization, use a larger card, {WITHOUT}.",
         )

@@ -43,9 +43,14 @@ def default_folder() -> Path:
 
 
 class Home:
-    """The folder of one of a daemon's engines, among those of all daemons: its record and messages."""
+    """The folder of one of a daemon's engines, among those of all daemons: its record and messages; and its cards."""
 
-    def __init__(self, among: Path, number: int = 0) -> None:
+    def __init__(self, among: Path, number: int = 0, cards: str = "") -> None:
+        """Take the folder of all daemons, the engine's number, and its cards as CUDA_VISIBLE_DEVICES names them.
+
+        Without cards the engine takes those that it finds.
+        """
+        self.cards = cards
         self.folder = among / (f"{os.getpid()}-{number}" if number else str(os.getpid()))
         self.record = self.folder / "engine.pid"
         self.log = self.folder / "engine.log"
@@ -64,13 +69,16 @@ class Home:
             ) from error
 
     def announce(self) -> None:
-        """Tell an engine that is started from now on whom to tie itself to, and begin a new page of messages."""
+        """Tell an engine that is started from now on its cards and whom to tie itself to, and begin its messages."""
         self.record.unlink(missing_ok=True)
         self.log.write_text("")
         self.phase_file.write_text("")
         os.environ[PARENT] = str(os.getpid())
         os.environ[RECORD] = str(self.record)
         os.environ[PHASES] = str(self.phase_file)
+        if self.cards:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.cards
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts them
 
     @property
     def pid(self) -> int | None:

@@ -58,8 +58,13 @@ class Replica:
         self._mode = USUAL
         rest = Rest(settings.idle.after, settings.idle.do)
         self.supervisor = CoreSupervisor(
-            self._build, settings.hang_after, rest, worn=lambda: self.home.memory() > means.memory
+            self._build, settings.hang_after, rest, worn=lambda: self.home.memory() > means.memory, name=self.name
         )
+
+    @property
+    def name(self) -> str:
+        """What it is called in the log."""
+        return f"the engine on GPU {self.home.cards}" if self.home.cards else "the engine"
 
     @property
     def core(self) -> VllmCore | None:
@@ -107,7 +112,7 @@ class Replica:
                     raise
                 if slower is None:
                     raise setup.no_way_left(self._means.version, self._mode, error) from error
-                log.warning("the engine did not start, and is started %s, which is slower: %s", slower, error)
+                log.warning("%s did not start, and is started %s, which is slower: %s", self.name, slower, error)
                 self._mode = slower
 
     async def _build_once(self) -> VllmCore:

@@ -50,7 +50,7 @@ class FakeNvml:
 
 
 def looking(library: FakeNvml, *engine: int, clock: Callable[[], float] = lambda: 0.0) -> Card:
-    return Card(lambda: set(engine), lambda: Nvml(library), clock)
+    return Card(lambda: {"": set(engine)}, lambda: Nvml(library), clock)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_driver_without_what_is_asked_for_is_no_defect() -> None:
 
 
 def test_without_a_driver_the_thread_goes_away() -> None:
-    asked = Card(set, lambda: Nvml(ctypes.CDLL("libno-such-driver.so.1")))
+    asked = Card(dict, lambda: Nvml(ctypes.CDLL("libno-such-driver.so.1")))
     asked.watch()
     deadline = time.monotonic() + 10
     while any(thread.name == "card" for thread in threading.enumerate()):
@@ -121,7 +121,7 @@ def test_a_driver_that_hangs_holds_nobody_up() -> None:
         hangs.wait()
         return Nvml(FakeNvml((70, 80, {})))
 
-    asked = Card(set, load)
+    asked = Card(dict, load)
     asked.watch()
     assert asked_once.wait(10)
     assert asked.memory is None

@@ -10,6 +10,7 @@ from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm import gpu_memory, model_fetch, preflight, setup
 from ocrd.engines.vllm.gpu_memory import CardProperties, Driver, NoAnswer
+from ocrd.engines.vllm.placement import Device
 from ocrd.errors import ConfigError, EngineError, OcrdError
 
 H100 = CardProperties("NVIDIA H100", 80 << 30, 79 << 30, (9, 0))
@@ -34,8 +35,8 @@ def answer(monkeypatch: pytest.MonkeyPatch, told: "tuple[Driver, list[CardProper
 
 
 def test_a_fit_card_is_told_with_its_memory() -> None:
-    assert preflight.require_card(VllmSettings()) == [80 << 30]
-    found = {one.what: one.found for one in preflight._of_the_card(VllmSettings())}
+    assert preflight.require_cards(VllmSettings()) == [Device("0", H100)]
+    found = {one.what: one.found for one in preflight._of_the_cards(VllmSettings())}
     assert found["driver and card"] == "driver 580.65; NVIDIA H100 (80 GiB, 79 free)"
     assert found["compute capability and memory"] == "9.0, which is enough"
 
@@ -100,26 +101,46 @@ def test_the_start_refuses_a_card_that_cannot_do(
 ) -> None:
     answer(monkeypatch, told)
     with pytest.raises((ConfigError, EngineError)) as refused:
-        preflight.require_card(VllmSettings(**settings))
+        preflight.require_cards(VllmSettings(**settings))
     assert why in refused.value.what
-    assert any(isinstance(one.found, OcrdError) for one in preflight._of_the_card(VllmSettings(**settings)))
+    assert any(isinstance(one.found, OcrdError) for one in preflight._of_the_cards(VllmSettings(**settings)))
 
 
 def test_cards_that_are_hidden_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES is '', which hides them all"):
-        preflight.require_card(VllmSettings())
+        preflight.require_cards(VllmSettings())
 
 
 def test_an_owner_who_chose_another_type_may_use_an_older_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer(monkeypatch, (NEW, [CardProperties("Quadro RTX 8000", 48 << 30, 48 << 30, (7, 5))]))
-    assert preflight.require_card(VllmSettings(extra={"dtype": "float16"})) == [48 << 30]
+    quadro = CardProperties("Quadro RTX 8000", 48 << 30, 48 << 30, (7, 5))
+    answer(monkeypatch, (NEW, [quadro]))
+    assert preflight.require_cards(VllmSettings(extra={"dtype": "float16"})) == [Device("0", quadro)]
+
+
+def test_a_card_that_is_unfit_is_left_out_where_another_is_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    display = CardProperties("GT 710", 2 << 30, 1 << 30, (3, 5))
+    answer(monkeypatch, (NEW, [display, H100]))
+    assert preflight.require_cards(VllmSettings()) == [Device("1", H100)]
+    found = {one.what: one.found for one in preflight._of_the_cards(VllmSettings(engines_per_card=1))}
+    assert found["engines"] == "one on card 1"
+    with pytest.raises(ConfigError, match="The GT 710 has compute capability"):
+        preflight.require_cards(VllmSettings(devices=(0, 1)))
+    answer(monkeypatch, (NEW, [display, display]))
+    with pytest.raises(ConfigError, match="The GT 710 has compute capability"):
+        preflight.require_cards(VllmSettings())
+
+
+def test_cards_named_for_a_vllm_without_a_gpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "is_cpu_build", lambda: True)
+    with pytest.raises(ConfigError, match="devices names cards, and the installed vLLM is built for a machine without"):
+        preflight.require_cards(VllmSettings(devices=(0,)))
 
 
 def test_a_vllm_for_the_cpu_asks_for_no_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "is_cpu_build", lambda: True)
     answer(monkeypatch, OSError())
-    assert preflight.require_card(VllmSettings()) == []
+    assert preflight.require_cards(VllmSettings()) == []
 
 
 def test_the_order_is_that_of_setting_a_machine_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +149,7 @@ def test_the_order_is_that_of_setting_a_machine_up(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(preflight, "_model", lambda settings: preflight.Finding("model", settings.model))
     told = [one.what for one in preflight.findings(resolve(VllmSettings()))]
     assert told == [
-        "driver and card", "compute capability and memory", "engines on the card", "versions", "model",
+        "driver and card", "compute capability and memory", "engines", "versions", "model",
         "licence of deepseek-ai/DeepSeek-OCR",
     ]  # fmt: skip
 

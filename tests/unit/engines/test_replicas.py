@@ -14,14 +14,14 @@ from ocrd.config.resolving import ResolvedSettings, resolve
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import EngineInfo
 from ocrd.engines.vllm import mps, setup
-from ocrd.engines.vllm.card_sharing import Sharing
 from ocrd.engines.vllm.core_supervisor import CoreDied
 from ocrd.engines.vllm.engine import VllmEngine
+from ocrd.engines.vllm.placement import Placement
 from ocrd.engines.vllm.process_guard import Home
 from ocrd.engines.vllm.replica import Means, Replica
 from ocrd.engines.vllm.start_progress import StartProgress
 from ocrd.errors import EngineError
-from ocrd.model import Approach, PageImage, PixelSize, Reading
+from ocrd.model import Approach, CardState, PageImage, PixelSize, Reading
 
 
 @dataclass
@@ -84,14 +84,17 @@ def page(index: int) -> PageImage:
     return PageImage(index, PixelSize(1, 1), b"\0\0\0", dpi=0, again=again)
 
 
-async def engine_of(tmp_path: Path, count: int) -> VllmEngine:
+async def engine_of(tmp_path: Path, count: int, cards: tuple[str, ...] = ("",)) -> VllmEngine:
     settings = VllmSettings(max_num_seqs=8)
     engine = VllmEngine(settings, tmp_path)
     progress = StartProgress(tmp_path / "start.json")
     means = Means(engine._in_builder, "0.33.0", 1 << 60, progress, engine._prepare_build)
     engine._info = EngineInfo("vllm", "m", "0.33.0", "f")
-    engine._sharing = Sharing(count)
-    engine.replicas = [FakeReplica(resolve(settings), Home(tmp_path, number), means) for number in range(count)]
+    engine._placement = Placement(cards, count // len(cards))
+    engine.replicas = [
+        FakeReplica(resolve(settings), Home(tmp_path, number, card), means)
+        for number, card in enumerate(engine._placement.engines)
+    ]
     for one in engine.replicas:
         one.supervisor.pause = _at_once
         await one.start()
@@ -163,7 +166,7 @@ def test_an_engine_that_is_given_up_hands_its_pages_to_the_other(tmp_path: Path)
         first.cores[0].kill()
         assert sorted(reading.index for reading in await asyncio.gather(*tasks)) == [0, 1, 2, 3]
         assert engine.replicas == [second]
-        assert "one engine on the card, since another was given up" in engine.info.facts
+        assert "1 engine less than there could be, see the log" in engine.info.facts
         await engine.close()
 
     run(give_up)
@@ -217,6 +220,70 @@ def test_a_second_engine_that_does_not_start_leaves_the_first_reading(
         await engine.close()
 
     run(grow)
+
+
+def test_each_card_is_told_of_and_one_that_is_given_up_leaves_the_other_reading(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def two_cards() -> None:
+        engine = await engine_of(tmp_path, 4, ("0", "1"))
+        assert "4 engines on the cards 0 and 1, by turns" in engine.info.facts
+        tasks = [asyncio.create_task(engine.read(page(index))) for index in range(8)]
+        await until(lambda: all(one.pages == 2 for one in engine.replicas))
+        assert engine.state.cards == (CardState("0", "ready", 2, 4), CardState("1", "ready", 2, 4))
+        first, second, third, fourth = engine.replicas
+        for one in (second, fourth):
+            one.cores[0].gate.set()
+        for one in (first, third):
+            one.fails = 100
+            one.cores[0].kill()
+        assert sorted(reading.index for reading in await asyncio.gather(*tasks)) == list(range(8))
+        assert engine.replicas == [second, fourth]
+        assert engine.state.cards == (CardState("0", "loading", 0, 0), CardState("1", "ready", 2, 0))
+        assert "the engine on GPU 0 died with 2 pages in it" in caplog.text
+        assert "the engine on GPU 0 was given up" in caplog.text
+        assert "the engine on GPU 1 died" not in caplog.text
+        await engine.close()
+
+    run(two_cards)
+
+
+@pytest.mark.parametrize("broken", [1, 2, 3])
+def test_a_card_on_which_nothing_starts_is_left_out_and_the_others_start(broken: int, tmp_path: Path) -> None:
+    async def start() -> None:
+        engine = await engine_of(tmp_path, 3, ("0", "1", "2"))
+        made: list[Replica] = list(engine.replicas)
+        for one in engine.replicas[:broken]:
+            await one.close()
+        fresh = [
+            FakeReplica(engine._settings, Home(tmp_path, 9 + n, one.home.cards), one._means)
+            for n, one in enumerate(made)
+        ]
+        for one in fresh[:broken]:
+            one.fails = 1
+        if broken == len(fresh):
+            with pytest.raises(EngineError, match="The card is full"):
+                await engine._start_first(list(fresh))
+        else:
+            await engine._grow(await engine._start_first(list(fresh)))
+            assert engine.replicas == fresh[broken:]
+            assert f"{broken} engine{'s' * (broken > 1)} less than there could be, see the log" in engine.info.facts
+        for one in made[broken:]:
+            await one.close()
+        await engine.close()
+
+    run(start)
+
+
+def test_an_engine_sees_only_its_own_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    for home, seen in ((Home(tmp_path / "a"), "2,3"), (Home(tmp_path / "a", 1, "3"), "3")):
+        home.folder.mkdir(parents=True)
+        home.announce()
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 def test_once_mps_has_ended_the_engines_are_built_without_it_and_that_is_said_once(
