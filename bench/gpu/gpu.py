@@ -8,6 +8,7 @@ text is noise. The engines are started once, as the service starts them, and ser
     daemon    PDFs in an inbox, sidecars in the outbox, as configured for work
     single    as daemon, but on the first engine alone, where there are several
     card      as daemon, but on the engines of the first card alone, where there are several
+    pair      as daemon, but on the first engines of two cards alone, where there are more
     spread    as daemon, but on the first engine of each card alone, where there are several on it
     memory    the engine alone, on views of pages that lie ready in memory; `memory:256` keeps 256 pages in flight
     launched  as memory, but the vision towers' kernels are launched one by one, as vLLM does by default
@@ -307,11 +308,9 @@ class Bench:
         """List the engines that read in a part."""
         replicas = self.engine.replicas
         cards = [one.home.cards for one in replicas]
-        return {
-            "single": replicas[:1],
-            "card": [one for one in replicas if one.home.cards == cards[0]],
-            "spread": [one for number, one in enumerate(replicas) if one.home.cards not in cards[:number]],
-        }.get(part, replicas)
+        spread = [one for number, one in enumerate(replicas) if one.home.cards not in cards[:number]]
+        card = [one for one in replicas if one.home.cards == cards[0]]
+        return {"single": replicas[:1], "card": card, "pair": spread[:2], "spread": spread}.get(part, replicas)
 
     @contextlib.contextmanager
     def only(self, part: str) -> Iterator[None]:
@@ -406,6 +405,10 @@ class Bench:
 
     async def card(self, count: int, flight: int) -> None:
         with self.only("card"):
+            await self.daemon(count, flight)
+
+    async def pair(self, count: int, flight: int) -> None:
+        with self.only("pair"):
             await self.daemon(count, flight)
 
     async def spread(self, count: int, flight: int) -> None:
