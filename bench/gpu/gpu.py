@@ -379,7 +379,7 @@ class Bench:
             (folder / role).mkdir(parents=True)
         roles = "".join(f"    {role}: {folder}/{role}\n" for role in ("inbox", "outbox", "archive", "error"))
         (folder / "ocrd.yaml").write_text(
-            f"settle: {{quiet: 200ms}}\nbatch: {{quiet: 100ms}}\nwatches:\n  - name: gpu\n{roles}"
+            f"settle: {{quiet: 200ms}}\nbatch: {{quiet: 100ms}}\nrender: {{{self.options.render}}}\nwatches:\n  - name: gpu\n{roles}"
             "    pages: {second_readings: [], text_layer: ignore}\n"  # noise would be read again and again
         )
         for number in range(count // DOCUMENT):
@@ -520,6 +520,7 @@ if __name__ == "__main__":  # vLLM's processes import this file
         "--devices", default="auto", help="engine.vllm.devices: auto, or numbers with commas between them"
     )
     parser.add_argument("--engines-per-card", default=1, type=int, choices=(1, 2), help="2: under CUDA MPS")
+    parser.add_argument("--render", default="", help="settings of the section render, as `workers: 24, images: 2GiB`")
     parser.add_argument("--runner", default="auto", choices=("auto", "v1", "v2"))
     parser.add_argument("--kv-cache-dtype", default="auto", choices=("auto", "fp8"))
     parser.add_argument("--extra", default="{}", help="further engine arguments of vLLM, as JSON")

@@ -170,7 +170,11 @@ class Batch(Section):
 class Render(Section):
     """The worker processes that turn sources into page images."""
 
-    workers: int = Field(default=0, ge=0, description="How many; 0: one for each core, at most 8.")
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="How many; 0: one for each core, at most 8, or half of the cores where that is more, at most 32.",
+    )
     page_timeout: Annotated[Duration, at_least(0.1, "100ms")] = Field(
         default=60.0,
         description="A page that takes more processor time is given up; a share that stalls is waited for.",
@@ -185,7 +189,8 @@ class Render(Section):
     @property
     def count(self) -> int:
         """How many workers there will be."""
-        return self.workers or min(8, len(os.sched_getaffinity(0)))
+        cores = len(os.sched_getaffinity(0))
+        return self.workers or min(cores, max(8, cores // 2), 32)
 
 
 class Log(Section):

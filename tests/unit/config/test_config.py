@@ -1,6 +1,7 @@
 """The configuration is read strictly, and every error says where, what, and what would be right."""
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -457,3 +458,12 @@ def test_each_folder_is_followed_once_however_many_watches_there_are(
     assert len(read.watches) == 40
     assert len(followed) >= 5 * 40
     assert max(followed.values()) <= 2
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (8, 8), (12, 8), (16, 8), (32, 16), (128, 32)])
+def test_render_workers_are_as_many_as_the_cores_can_carry(
+    cores: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert config.Render().count == workers
+    assert config.Render(workers=3).count == 3

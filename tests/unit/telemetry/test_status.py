@@ -18,7 +18,7 @@ from ocrd import display
 from ocrd.commands import status_view
 from ocrd.config import loader
 from ocrd.engines.instrumented import InstrumentedEngine
-from ocrd.model import EngineState, PageResult, ServerState, Verdict
+from ocrd.model import CardState, EngineState, PageResult, ServerState, Verdict
 from ocrd.telemetry import status
 from ocrd.telemetry.events import (
     Accepted,
@@ -302,6 +302,27 @@ def test_the_cards_memory_is_told_as_far_as_it_is_known(memory: EngineState, sho
     metrics = generate_latest(Metrics(heard.snapshot).registry).decode()
     assert ("ocrd_engine_memory_bytes" in metrics) == (memory.memory is not None)
     assert ("ocrd_card_memory_used_bytes" in metrics) == (memory.memory_used is not None)
+
+
+def test_each_of_several_cards_is_told_in_the_status_the_metrics_and_to_the_eye() -> None:
+    engine, heard = InstrumentedEngine(SimulatedEngine()), board(EngineReady("vllm", "model", "1", 0.1))
+    cards = (CardState("0", "ready", 2, 120, 70 << 30, 80 << 30), CardState("1", "loading", 0, 0))
+    engine._engine.state = EngineState(engines=2, cards=cards, memory_used=70 << 30, memory_total=160 << 30)  # type: ignore[attr-defined]
+    heard.observe(engine, None, 0.0)
+    read = status.Status.parse(heard.data())
+    assert [(one.name, one.doing, one.pages, one.memory_used) for one in read.engine.cards] == [
+        ("0", "ready", 120, 70 << 30),
+        ("1", "loading", 0, None),
+    ]
+    metrics = generate_latest(Metrics(heard.snapshot).registry).decode()
+    assert 'ocrd_card_ready{card="0"} 1.0' in metrics
+    assert 'ocrd_card_ready{card="1"} 0.0' in metrics
+    assert 'ocrd_card_pages{card="0"} 120.0' in metrics
+    assert metrics.count("ocrd_card_used_bytes{") == 1
+    assert [line.plain for line in status_view._card(read.engine)] == [
+        "GPU 0    2 engines ready, 120 pages inside, 70.0 of 80.0 GiB in use",
+        "GPU 1    0 engines loading, 0 pages inside",
+    ]
 
 
 def test_servers_are_told_and_which_of_them_are_out() -> None:
