@@ -25,6 +25,10 @@ SOURCE_SUFFIXES = IMAGE_SUFFIXES | {".pdf"}
 """What is taken for a source, by its name; what it really is shows only when it is opened."""
 
 
+DUPLEX_FOLDER = ".duplex"
+"""How the name of a folder ends that holds a duplex scan: a file of fronts, and one of backs, last first."""
+
+
 _SUFFIXES = frozenset(suffix.removeprefix(".") for suffix in SOURCE_SUFFIXES)
 
 

@@ -47,6 +47,16 @@ class Group:
     """By name: temporary files that will be members when they are whole."""
     companion: FileStamp | None = None
     """Of the file with the settings for these alone."""
+    duplex: bool = False
+    """Whether it is of two files: the first has the fronts of the sheets, the second their backs, last first."""
+    names: dict[str, str] = field(default_factory=dict)
+    """The names of members, by ending, that are not what they have in common and their ending."""
+    lacks: str = ""
+    """Of one side of a duplex scan alone: what it waits for, in words."""
+
+    def path_of(self, path: Path, ending: str) -> Path:
+        """Return where a member lies, of a group of this path."""
+        return path.with_name(self.names[ending]) if ending in self.names else Path(f"{path}{ending}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,8 @@ class Settled:
     @property
     def sources(self) -> dict[Path, FileStamp]:
         """Every file that has pages, with its stamp."""
-        return {Path(f"{self.path}{ending}"): stamp for ending, stamp in self.group.members.items()}
+        group = self.group
+        return {group.path_of(self.path, ending): stamp for ending, stamp in group.members.items()}
 
     @property
     def files(self) -> dict[Path, FileStamp]:
@@ -459,19 +470,31 @@ class SourceFacts:
     """What is known of a source once a worker has opened it."""
 
     kind: str
-    """`pdf`, or the name of the image format in lower case, by content and not by name; `group` for several files."""
+    """`pdf`, or the name of the image format in lower case, by content and not by name; `group` for several files,
+    `duplex` for one of fronts and one of backs."""
     pages: int
     """Number of pages, at least 1."""
     sha256: str
     """Of the whole file, in hexadecimal; of a group, over the digests of its files in their order."""
     files: tuple[str, ...] = ()
     """Of a group, its files' paths relative to the inbox, as they were dropped."""
+    dropped_as: tuple[str, ...] = ()
+    """The same where they were given names that show that they belong together, which `files` has then."""
     attachments: tuple[str, ...] = ()
     """Names of files that are attached to a PDF, which are not read."""
     problems: tuple[str, ...] = ()
     """Why its pages may not be all that it holds, each a sentence."""
     parts: tuple[int, ...] = ()
     """Indices of the pages with which another document in it begins."""
+
+
+def duplex_place(index: int, pages: int) -> tuple[int, int]:
+    """Say of a page of a duplex scan of so many pages in which of its files it is, and which page of that; from 0.
+
+    The first file has the fronts, the second the backs, of which the last comes first.
+    """
+    sheet, side = divmod(index, 2)
+    return side, pages // 2 - 1 - sheet if side else sheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,6 +523,8 @@ class Document:
     """Why a file that was wanted of it could not be made, each a sentence."""
     not_in_pdf: tuple[int, ...] = ()
     """Numbers of the separator pages, from 1 in the source, that its PDF is to lack."""
+    blank_backs: tuple[int, ...] = ()
+    """Numbers of the pages, from 1 in the source, that are left out of all files, as blank backs of a duplex scan."""
 
     @property
     def problems(self) -> tuple[PageResult, ...]:

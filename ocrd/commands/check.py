@@ -65,6 +65,9 @@ def _table(settings: schema.Config) -> Table:
 def _documents(watch: schema.Watch) -> str:
     """Say what becomes one document."""
     joined = {"none": "each file", "subfolder": "the images of a folder", "sequence": "images with a number at the end"}
+    joined["duplex"] = f"fronts and backs, {watch.duplex.fronts} and {watch.duplex.backs}" + (
+        ", or two files in a row" if watch.duplex.pairs == "in_a_row" else ""
+    )
     separators = {"none": "", "blank": "blank pages", "barcode": f"sheets with {', '.join(watch.separators)}"}
     apart = separators[watch.split]
     return joined[watch.join] + (f", taken apart at {apart}" if apart else "")

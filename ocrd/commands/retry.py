@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
-from ocrd.config.schema import Watch
+from ocrd.config.schema import Duplex, Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError
 from ocrd.intake import grouping
@@ -63,8 +63,11 @@ def _units(watch: Watch, delivered: AbstractSet[Identity]) -> list[Settled]:
     there = scan(watch.error, closed=frozenset(delivered))
     alone = {path: stamp for path, stamp in there.files.items() if os.path.lexists(f"{path}{NOTE_SUFFIX}")}
     others = {path: stamp for path, stamp in there.files.items() if path not in alone}
+    joins = watch.joins
+    if isinstance(joins, Duplex):
+        joins = joins.model_copy(update={"pairs": "names"})  # which pairs have here, however they were found
     found = grouping.units(watch.error, "none", alone, {}, there.companions)
-    found |= grouping.units(watch.error, watch.join, others, {}, there.companions)
+    found |= grouping.units(watch.error, joins, others, {}, there.companions)
     units = [Settled(path, stamp) for path, stamp in sorted(found.items())]
     if delivered.isdisjoint(_identities(watch.error)):
         return units

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -292,6 +293,72 @@ class Service(Section):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Which side of a duplex scan a file has, by its name."""
+
+    document: str
+    """The name of the scan."""
+    is_back: bool
+
+
+def _side(value: str) -> str:
+    if not re.fullmatch(r"\*[^*?\[\]/\0]{1,32}", value) or value != value.strip():
+        raise ValueError("must be * for the name of the scan, with up to 32 characters behind it, such as *-front")
+    return value
+
+
+def _other_side(value: str, info: ValidationInfo) -> str:
+    fronts, backs = (one.removeprefix("*").casefold() for one in (info.data.get("fronts", ""), value))
+    if fronts and (fronts.endswith(backs) or backs.endswith(fronts)):
+        raise ValueError("must tell backs from fronts")
+    return value
+
+
+class Duplex(Section):
+    """With `join: duplex`: which two files are fronts and backs, the last back first, and how long one waits alone."""
+
+    pairs: Literal["names", "in_a_row"] = Field(
+        default="names",
+        description="names: those whose names say so, as fronts and backs have it; in_a_row: also any two of one "
+        "folder of which one was written after the other, at most wait later. The first has the fronts.",
+    )
+    fronts: Annotated[str, AfterValidator(_side)] = Field(
+        default="*-front",
+        description="How a file of fronts is called, without its ending; * is the name of the scan. Upper and lower "
+        "case are the same.",
+    )
+    backs: Annotated[str, AfterValidator(_side), AfterValidator(_other_side)] = Field(
+        default="*-back", validate_default=True, description="The same of a file of backs."
+    )
+    wait: Duration = Field(default=600.0, description="One side alone waits for the other for this long.")
+    alone: Literal["refuse", "read"] = Field(
+        default="refuse", description="What happens with one side alone after that: it is refused, or read by itself."
+    )
+    blank_backs: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="drop: backs with nothing on them are in no output; the front matter says which. The others keep "
+        "their numbers.",
+    )
+
+    def side_of(self, stem: str) -> Side | None:
+        """Say which side a file of this name, without its ending, has; None if the name does not say."""
+        for pattern, is_back in ((self.fronts, False), (self.backs, True)):
+            if found := re.fullmatch(f"(.+){re.escape(pattern[1:])}", stem, re.IGNORECASE | re.DOTALL):
+                return Side(found[1], is_back)
+        return None
+
+
+def _apart(value: str, info: ValidationInfo) -> str:
+    duplex = info.data.get("duplex")
+    if value == "blank" and info.data.get("join") == "duplex" and duplex and duplex.blank_backs == "keep":
+        raise ValueError(
+            "must not be blank with join: duplex, where each blank back would end a document; set "
+            "duplex.blank_backs: drop, or split: barcode"
+        )
+    return value
+
+
 class Watch(Section):
     """One flow: an inbox with its outbox, archive and error folder."""
 
@@ -314,12 +381,14 @@ class Watch(Section):
         "empty: all.",
     )
     exclude: Names = Field(default=(), description="Leave alone what matches one of these, also whole folders.")
-    join: Join = Field(
+    join: Literal["none", "subfolder", "sequence", "duplex"] = Field(
         default="none",
-        description="Which images become one document, a page or more each. subfolder: those in one folder below the "
-        "inbox; sequence: those in one folder whose names differ in a number at the end (scan-001.jpg, page (1).jpg, "
-        "side1.jpg), which is no date and no camera's name (2026-11-01.jpg, IMG_0012.jpg).",
+        description="Which files become one document. subfolder: the images in one folder below the "
+        "inbox; sequence: images in one folder whose names differ in a number at the end (scan-001.jpg, page (1).jpg, "
+        "side1.jpg), which is no date and no camera's name (2026-11-01.jpg, IMG_0012.jpg); duplex: two files, PDFs or "
+        "images, of which one has the fronts of the sheets and the other their backs.",
     )
+    duplex: Duplex = Field(default=Duplex(), description=Duplex.__doc__)
     work: Folder | None = Field(
         default=None,
         description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount.",
@@ -327,7 +396,7 @@ class Watch(Section):
     outputs: Outputs = Field(
         default=("markdown",), description=f"What is delivered, under one name: {kinds.in_words()}."
     )
-    split: Separator = Field(
+    split: Annotated[Separator, AfterValidator(_apart)] = Field(
         default="none",
         description="Take a scan of several documents apart into NAME-1.md, NAME-2.md …, at blank pages or at sheets "
         "with a barcode. With either, each PDF in a portfolio is a part, too.",
@@ -419,6 +488,11 @@ class Watch(Section):
         description="What a URL does not take is sent again for this long since the document's end, after 1 s, 2 s, "
         "4 s … up to 5 min.",
     )
+
+    @property
+    def joins(self) -> Join | Duplex:
+        """Which files become one document, with the settings for that."""
+        return self.duplex if self.join == "duplex" else self.join
 
     @property
     def style(self) -> Style:

@@ -98,7 +98,7 @@ class Admission:
         """Take over the settings that are in force now; those of the watch come with its compartment."""
         watch = self._its.watch
         self.inbox.settle(config.settle)
-        self.inbox.choose(watch.include, watch.exclude, watch.join)
+        self.inbox.choose(watch)
         self._batch.policy = _policy(config, once=self._its.once)
         self.wake.set()
 
@@ -262,7 +262,7 @@ class Admission:
     def _claimed(self, settled: Settled) -> Job | None:
         """Claim, as the spool does."""
         begun = self._its.spool.begun
-        job = self._its.spool.claim(settled)
+        job = self._its.spool.claim(settled, self.inbox.refusal_of(settled))
         if begun:
             self.inbox.look_through()
             self.inbox.tracker.forget_all()  # it saw the inbox without what was given back to it now

@@ -7,21 +7,21 @@ else.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
 
 from ocrd.concurrency.threads import OnDisk
 from ocrd.config.schema import Settle, Watch
-from ocrd.display import shown
-from ocrd.errors import IncompleteError, MachineError
+from ocrd.display import duration, shown
+from ocrd.errors import DocumentError, IncompleteError, MachineError
 from ocrd.intake import grouping
 from ocrd.intake.inotify import FolderEvents
 from ocrd.intake.open_writers import unfinished
 from ocrd.intake.scanner import Scan, Wanted, refresh, scan
 from ocrd.intake.settling import SettleTracker
-from ocrd.model import COMPANION, Join, Settled
+from ocrd.model import COMPANION, Settled
 from ocrd.storage import mounts
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.roles import Identity
@@ -63,7 +63,7 @@ class Inbox:
         """Files that a scan found and no event had told of."""
         self._settle = settle
         self._wanted = Wanted(watch.include, watch.exclude)
-        self._join = watch.join
+        self._joins, self._duplex = watch.joins, watch.duplex
         self._event = wake
         self._on_disk = on_disk
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -120,7 +120,7 @@ class Inbox:
         found, looked = self._found, time.monotonic()
         self._looked = began
         self._count_what_came_without_events(set(found.files), before, whole=whole)
-        seen = grouping.units(self.folder, self._join, found.files, found.coming, found.companions)
+        seen = grouping.units(self.folder, self._joins, found.files, found.coming, found.companions)
         alone = {Path(f"{path}{COMPANION}"): path for path in found.companions if path not in seen}
         self._tell_odd(found.odd | {one: f"for {shown(path.name)}, which is not here" for one, path in alone.items()})
         self._tell_unread(found.unread)
@@ -137,25 +137,44 @@ class Inbox:
     async def examine(self, settled: Settled, count_pages: PageCounter) -> int | None:
         """Return the number of pages of a settled file or group; None if it is held back, since it looks unfinished.
 
-        It is held back as long as there is patience, and comes again from a later look. Raises MachineError.
+        It is held back as long as there is patience, and comes again from a later look. One side of a duplex scan is
+        held back until the other is there, or need not be waited for any more. Raises MachineError.
         """
+        if (lacks := settled.group.lacks) and await self._waits(settled, lacks, self._duplex.wait, alone=True):
+            return None
         why = await self._on_disk(self._unfinished, settled)
         if not why:
             try:
                 return await _count_all(settled, count_pages)
             except IncompleteError as error:
                 why = error.what
-                if self._once and not await self._on_disk(self._is_young, settled):
+                if self._once and not await self._on_disk(self._is_young, settled, self._settle.patience):
                     return 1
+        return None if await self._waits(settled, why, self._settle.patience) else 1
+
+    async def _waits(self, settled: Settled, why: str, longest: float, *, alone: bool = False) -> bool:
+        """Hold a source back that lacks something, as long as there is patience. Returns whether it waits."""
         if self._once:
+            if alone and not await self._on_disk(self._is_young, settled, longest):
+                return False
             self._log.warning("left for the next time", source=self._name(settled.path), reason=why)
-            return None
-        if not self.tracker.put_off(settled.path, time.monotonic()):
-            return 1
+            return True
+        if not self.tracker.put_off(settled.path, time.monotonic(), longest if alone else None):
+            return False
         if self._waiting.get(settled.path) != why:
             self._waiting[settled.path] = why
-            self._log.info("waiting", source=self._name(settled.path), reason=why, longest=self._settle.patience)
-        return None
+            self._log.info("waiting", source=self._name(settled.path), reason=why, longest=longest)
+        return True
+
+    def refusal_of(self, settled: Settled) -> DocumentError | None:
+        """Say why a source that has settled is not to be read: one side of a duplex scan, of which the other lacks."""
+        if not settled.group.lacks or self._duplex.alone == "read":
+            return None
+        return DocumentError(
+            f"It is one side of a duplex scan, and was not joined with the other within {duration(self._duplex.wait)}: "
+            f"{settled.group.lacks}.",
+            "Move it back into the inbox together with the other, or set duplex.alone: read to have it read by itself.",
+        )
 
     def settle(self, settle: Settle) -> None:
         """Take over other settings, without forgetting what was seen."""
@@ -180,9 +199,10 @@ class Inbox:
         self.tracker.forget(settled.path)
         self._taken |= settled.files.keys()
 
-    def choose(self, include: Iterable[str], exclude: Iterable[str], join: Join) -> None:
+    def choose(self, watch: Watch) -> None:
         """Take over another choice among the files, and of what belongs together."""
-        self._wanted, self._join = Wanted(include, exclude), join
+        self._wanted = Wanted(watch.include, watch.exclude)
+        self._joins, self._duplex = watch.joins, watch.duplex
         self.look_through()
 
     def close(self) -> None:
@@ -217,7 +237,7 @@ class Inbox:
         if not self._once:
             self._tend(now)
         heard = self._watching.heard() if self._watching else set()
-        began, coming = time.monotonic(), self._join != "none"
+        began, coming = time.monotonic(), self._joins != "none"
         whole = self._look_through or self.how != "events" or began >= self._scan_due
         if whole:
             self._look_through = False
@@ -248,15 +268,15 @@ class Inbox:
                 return why if path == settled.path else f"of {shown(path.name)}: {why}"
         return ""
 
-    def _is_young(self, settled: Settled) -> bool:
-        """Whether one of its files was written, or moved here, so lately that more of it may be on its way.
+    def _is_young(self, settled: Settled, longest: float) -> bool:
+        """Whether one of its files was written, or moved here, so few seconds ago that more of it may be on its way.
 
         By the time of its last change that nobody can set, since a copy can carry the mtime of its original.
         """
         now = time.time()
         with machine_faults("look at", settled.path):
             try:
-                return any(abs(now - path.lstat().st_ctime) < self._settle.patience for path in settled.files)
+                return any(abs(now - path.lstat().st_ctime) < longest for path in settled.files)
             except FileNotFoundError:
                 return True  # it is not there any more: the claim would find that out
 

@@ -47,17 +47,19 @@ class SettleTracker:
             known[path].reported = True
         return [Settled(path, known[path].stamp) for path in news]
 
-    def put_off(self, path: Path, now: float) -> bool:
+    def put_off(self, path: Path, now: float, longest: float | None = None) -> bool:
         """Let a settled file wait on, `quiet` seconds at a time. Returns False if its patience is used up.
 
-        One that was forgotten meanwhile settles anew, and so waits on, too.
+        With `longest` it has that patience in place of the usual one, and waits for all of it unless it changes. One
+        that was forgotten meanwhile settles anew, and so waits on, too.
         """
         file = self._known.get(path)
         if file is None:
             return True
-        if now - file.since >= self.patience:
+        end = file.since + (self.patience if longest is None else longest)
+        if now >= end:
             return False
-        file.due = min(now + max(self.quiet, 1.0), file.since + self.patience)
+        file.due = end if longest is not None else min(now + max(self.quiet, 1.0), end)
         file.reported = False
         return True
 

@@ -4,13 +4,14 @@ import codecs
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
 from ocrd.display import shown
 from ocrd.errors import DocumentError
-from ocrd.model import Document, PageResult
+from ocrd.model import Document, PageResult, duplex_place
 
 # libyaml's, where PyYAML was built with it: five times as fast, and ten times to read.
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -100,13 +101,16 @@ def facts(document: Document) -> dict[str, object]:
     return {
         "source": shown(document.source),
         **({"files": list(map(shown, document.facts.files))} if document.facts.files else {}),
+        **({"dropped_as": list(map(shown, document.facts.dropped_as))} if document.facts.dropped_as else {}),
         **({"missing_numbers": missing} if (missing := missing_numbers(document.source, document.facts.files)) else {}),
+        **({"duplex": _origins(document)} if document.facts.kind == "duplex" else {}),
         "sha256": document.facts.sha256,
         "pages": document.facts.pages,
         **({"attachments": list(map(shown, document.facts.attachments))} if document.facts.attachments else {}),
         **({"part": f"{document.part[0]} of {document.part[1]}"} if document.part else {}),
         **({"pages_of_scan": ranges(page.index + 1 for page in document.pages)} if document.part else {}),
         **({"not_in_pdf": list(document.not_in_pdf)} if document.not_in_pdf else {}),
+        **({"blank_backs_left_out": ranges(document.blank_backs)} if document.blank_backs else {}),
         **({"settings": dict(document.settings)} if document.settings else {}),
         "status": document.status,
         "engine": document.engine,
@@ -114,6 +118,13 @@ def facts(document: Document) -> dict[str, object]:
         "date": document.date.isoformat(timespec="seconds"),
         "seconds": round(document.seconds, 1),
     }
+
+
+def _origins(document: Document) -> dict[int, str]:
+    """Tell of each page of a duplex scan, by number, which page of which of its files it is."""
+    names = [shown(Path(file).name) for file in document.facts.files]
+    places = {page.index: duplex_place(page.index, document.facts.pages) for page in document.pages}
+    return {index + 1: f"{names[file]}, page {place + 1}" for index, (file, place) in places.items()}
 
 
 def ranges(numbers: Iterable[int]) -> str:

@@ -121,7 +121,7 @@ class ScanKind(OutputKind):
 
 async def _make_pdf(part: Document, given: Materials) -> Path:
     kept = [page.index for page in part.pages if page.index + 1 not in part.not_in_pdf]
-    only = kept if part.part or part.not_in_pdf else []
+    only = kept if len(kept) < part.facts.pages else []
     pages = _every_page(part.pages, part.facts.pages)
     return await given.stream(lambda pipe: given.workers.searchable(given.source, pages, only, pipe))
 

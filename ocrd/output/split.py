@@ -44,6 +44,15 @@ def parts(document: Document, separator: Separator) -> tuple[Document, ...]:
     )
 
 
+def without_blank_backs(document: Document) -> Document:
+    """Leave out the pages of a duplex scan that are backs with nothing on them."""
+    if document.facts.kind != "duplex":
+        return document
+    blank = [page for page in document.pages if page.index % 2 and page.verdict is Verdict.BLANK]
+    kept = tuple(page for page in document.pages if page not in blank)
+    return replace(document, pages=kept, blank_backs=tuple(page.index + 1 for page in blank))
+
+
 def separation(document: Document, separator: Separator) -> tuple[int, ...]:
     """List the pages without text that separate, and those that go with them, by their numbers from 1 in the source.
 

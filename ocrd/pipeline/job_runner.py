@@ -119,7 +119,8 @@ async def _read(job: Job, watch: Watch, options: Options, spool: Spool, tools: T
     """Read a job's source, but for the pages that were read before a restart, or find that it was delivered before."""
     earlier = earlier_attempts(job, tools)
     approach = approach_of(options, tools.engine, " and ".join(map(shown, job.record.settings)))
-    facts = replace(await tools.renderer.open(job.source), files=job.record.paths)
+    dropped_as = tuple(job.record.dropped.values())
+    facts = replace(await tools.renderer.open(job.source), files=job.record.paths, dropped_as=dropped_as)
     if watch.duplicates != "process":
         await tools.in_flight.turn((watch.name, facts.sha256), job.id)
         if known := await _earlier(watch, spool, facts.sha256, tools):

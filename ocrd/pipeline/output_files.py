@@ -30,6 +30,8 @@ async def make(document: Document, watch: Watch, materials: Materials, on_disk: 
     Where one can't be made of the scan, Markdown takes its place.
     """
     files: dict[str, Content] = {}
+    if watch.duplex.blank_backs == "drop":
+        document = split.without_blank_backs(document)
     for part in split.parts(document, watch.split):
         if kinds.PDF.name in watch.outputs and not watch.separators_in_pdf:
             part = replace(part, not_in_pdf=split.separation(part, watch.split))  # noqa: PLW2901 - what all are told

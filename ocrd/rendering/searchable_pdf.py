@@ -7,7 +7,7 @@ known to all readers, and add a few bytes each instead of a whole font (ISO 3200
 import contextlib
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ocrd.rendering.image_source import ORIENTATION, picture
@@ -76,16 +76,23 @@ class _Counted:
         raise io.UnsupportedOperation("a PDF is written from its beginning to its end")
 
 
-def of_images(places: Sequence[tuple["Path", int]], sizes: Sequence[tuple[float, float]]) -> "pymupdf.Document":
+def of_images(
+    places: Sequence[tuple["Path", int]],
+    sizes: Sequence[tuple[float, float]],
+    pdfs: "Mapping[Path, pymupdf.Document] | None" = None,
+) -> "pymupdf.Document":
     """Make a PDF of images, each given by its file and its place in that, on a page of its size in points.
 
-    JPEG stays as it is. Of several files, one that can't be read makes empty pages.
+    JPEG stays as it is. Files that are `pdfs`, which are open, give their own pages. Of several files, one that can't
+    be read makes empty pages.
     """
     import pymupdf
 
     document = pymupdf.open()
     alone = len({path for path, _ in places}) == 1
     for (path, place), (width, height) in zip(places, sizes, strict=True):
+        if pdfs and path in pdfs and _inserted(document, pdfs[path], place):
+            continue
         page = document.new_page(width=width, height=height)
         try:
             if _can_stay(path):
@@ -96,6 +103,14 @@ def of_images(places: Sequence[tuple["Path", int]], sizes: Sequence[tuple[float,
             if alone:
                 raise
     return document
+
+
+def _inserted(document: "pymupdf.Document", pdf: "pymupdf.Document", index: int) -> bool:
+    """Append a page of another PDF. Returns False if it is too damaged for that."""
+    before = document.page_count
+    with contextlib.suppress(Exception):  # MuPDF's errors have no common base but this
+        document.insert_pdf(pdf, from_page=index, to_page=index)
+    return bool(document.page_count > before)
 
 
 def _can_stay(path: "Path") -> bool:

@@ -1,17 +1,19 @@
 """A dropped file, or a group of them, opened by its content, whatever its name says. For the render workers alone."""
 
 import contextlib
+from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocrd.display import shown
+from ocrd.display import counted, shown
 from ocrd.errors import DocumentError, IncompleteError, PageError
-from ocrd.filetypes import IMAGE_SUFFIXES, in_order
-from ocrd.model import FileStamp, Opening, PixelSize, Placement, TextLayer
+from ocrd.filetypes import DUPLEX_FOLDER, IMAGE_SUFFIXES, SOURCE_SUFFIXES, in_order
+from ocrd.model import FileStamp, Opening, PixelSize, Placement, TextLayer, duplex_place
 from ocrd.rendering import djvu, truncation
 from ocrd.rendering.image_source import Djvu, Images
 from ocrd.rendering.pdf_source import Pdf
-from ocrd.rendering.source import TRANSFER, Source, how_opened
+from ocrd.rendering.source import TRANSFER, Source, how_opened, opening
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,7 +32,7 @@ def opened(path: Path) -> Source:
     """Open a source by its content, unless it is what was opened last. Raises DocumentError, IncompleteError."""
     global _opened, _looks  # noqa: PLW0603 - a cache of one in a process that serves one page at a time
     known = path, FileStamp.of(path.stat()), how_opened()
-    worn = _looks >= _MOST_LOOKS and _opened is not None and _opened[-1].kind == "pdf"
+    worn = _looks >= _MOST_LOOKS and _opened is not None and _opened[-1].kind in ("pdf", "duplex")
     if _opened is None or _opened[:-1] != known or worn:
         last, _opened, _looks = _opened, None, 0
         if last is not None:
@@ -41,16 +43,17 @@ def opened(path: Path) -> Source:
 
 
 def files_of(path: Path) -> list[Path]:
-    """List the files of a source in the order of their pages: itself, or the images in the folder of a group."""
+    """List the files of a source in their order: itself, the images of a group, or first fronts and then backs."""
     if not path.is_dir():
         return [path]
+    suffixes = SOURCE_SUFFIXES if path.suffix == DUPLEX_FOLDER else IMAGE_SUFFIXES
     inside = sorted(path.iterdir(), key=lambda file: in_order(file.name))
-    return [file for file in inside if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+    return [file for file in inside if file.suffix.lower() in suffixes and file.is_file()]
 
 
 def _open(path: Path) -> Source:
     if path.is_dir():
-        return _Several(path)
+        return Duplex(path) if path.suffix == DUPLEX_FOLDER else _Several(path)
     try:
         with path.open("rb") as file:
             head = file.read(1024)
@@ -73,25 +76,25 @@ def _open(path: Path) -> Source:
 
 
 def places(path: Path) -> list[tuple[Path, int]]:
-    """Tell of each page in which file it is, and which page of that."""
+    """Tell of each page in which file it is, and which page of that.
+
+    Raises DocumentError if that can't be told of a duplex scan.
+    """
+    if path.is_dir() and path.suffix == DUPLEX_FOLDER:
+        return Duplex(path).places
     return [place for file in files_of(path) for place in _places(file)]
 
 
-class _Several:
-    """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
+class _Joined(ABC):
+    """Files that are one document: each page is as its own file has it."""
 
-    kind = "group"
-    repaired = False
-    attachments = problems = parts = ()
+    def __init__(self, places: list[tuple[Path, int]]) -> None:
+        self.places = places
+        self.pages = len(places)
 
-    def __init__(self, folder: Path) -> None:
-        self._pages = places(folder)
-        self._current: tuple[Path, Source] | None = None
-        self.pages = len(self._pages)
-        if not self._pages:
-            raise DocumentError(
-                "There is no image in this folder.", "Put its pages there, as TIFF, JPEG, PNG, WebP or HEIC."
-            )
+    @abstractmethod
+    def _at(self, index: int) -> tuple[Source, int]:
+        """Give the source in which a page is, and which of its pages it is. Raises PageError."""
 
     def shape(self, index: int) -> tuple[float, float]:
         source, page = self._at(index)
@@ -117,9 +120,24 @@ class _Several:
         source, page = self._at(index)
         return source.layer_text(page, placement)
 
+
+class _Several(_Joined):
+    """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
+
+    kind = "group"
+    repaired = False
+    attachments = problems = parts = ()
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(places(folder))
+        self._current: tuple[Path, Source] | None = None
+        if not self.places:
+            raise DocumentError(
+                "There is no image in this folder.", "Put its pages there, as TIFF, JPEG, PNG, WebP or HEIC."
+            )
+
     def _at(self, index: int) -> tuple[Source, int]:
-        """Give the source in which a page is, and which of its pages it is. Raises PageError."""
-        path, page = self._pages[index]
+        path, page = self.places[index]
         if self._current is None or self._current[0] != path:
             self.close()  # one image in memory at a time
             self._current = (path, _opened_for_a_page(path))
@@ -129,6 +147,59 @@ class _Several:
         last, self._current = self._current, None
         if last is not None:
             last[1].close()
+
+
+class Duplex(_Joined):
+    """A file of fronts and one of backs, last first, which are one document. Both stay open, as pages alternate."""
+
+    kind = "duplex"
+    parts = ()
+
+    def __init__(self, folder: Path) -> None:
+        files = files_of(folder)
+        with opening(replace(how_opened(), embedded=False)):  # what is attached to them has no backs
+            self._sources = {file: _opened_side(file) for file in files}
+        self.attachments = tuple(name for source in self._sources.values() for name in source.attachments)
+        self.problems = tuple(problem for source in self._sources.values() for problem in source.problems)
+        self.repaired = any(source.repaired for source in self._sources.values())
+        counts = [source.pages for source in self._sources.values()]
+        if len(set(counts)) > 1:
+            fronts, backs = (
+                f"{_dropped_name(file)} has {counted(count, 'page')}" for file, count in zip(files, counts, strict=True)
+            )
+            raise DocumentError(
+                f"Fronts and backs must be as many, but {fronts}, and {backs}.",
+                "Each sheet has two sides, also where nothing is on one: scan those that lack, and move both files "
+                "back into the inbox together.",
+            )
+        total = sum(counts)
+        sides = (duplex_place(index, total) for index in range(total))
+        super().__init__([(files[side], page) for side, page in sides])
+
+    def _at(self, index: int) -> tuple[Source, int]:
+        path, page = self.places[index]
+        return self._sources[path], page
+
+    @property
+    def pdfs(self) -> list[Path]:
+        """Those of its files that are PDFs."""
+        return [path for path, source in self._sources.items() if source.kind == "pdf"]
+
+    def close(self) -> None:
+        for source in self._sources.values():
+            source.close()
+
+
+def _opened_side(path: Path) -> Source:
+    try:
+        return _open(path)
+    except DocumentError as error:
+        raise DocumentError(f"{_dropped_name(path)}: {error.what}", error.remedy) from error
+
+
+def _dropped_name(path: Path) -> str:
+    """Return the name of one side of a duplex scan, for a person, without the number that it has while it is ours."""
+    return shown(path.name.partition("-")[2])
 
 
 def _places(path: Path) -> list[tuple[Path, int]]:

@@ -4,8 +4,8 @@ import hashlib
 import io
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -31,7 +31,7 @@ from ocrd.model import (
 from ocrd.rendering import barcodes, page_analysis, source, truncation
 from ocrd.rendering.pdf_source import open_pdf
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, TRANSFER, Source, page_errors, plain
-from ocrd.rendering.sources import files_of, opened, places
+from ocrd.rendering.sources import Duplex, files_of, opened, places
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import regular
 
@@ -246,10 +246,9 @@ def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, 
     from ocrd.rendering import searchable_pdf
     from ocrd.rendering.text_placement import strips
 
-    pdf = opened(path).kind == "pdf"  # or it knows how to complain
+    opened(path)  # it knows how to complain
     try:
-        sizes = [_page_size(page) for page in pages]
-        with open_pdf(path).document if pdf else searchable_pdf.of_images(places(path), sizes) as document:
+        with _as_pdf(path, [_page_size(page) for page in pages]) as document:
             if only:
                 document.select(only)
             wanted = [pages[index] for index in only] or pages
@@ -258,6 +257,22 @@ def make_searchable(path: Path, pages: tuple[PageResult, ...], only: tuple[int, 
         raise
     except Exception as error:
         raise PageError(f"No PDF that can be searched can be made of this: {plain(error, path)}.", AGAIN) from error
+
+
+@contextmanager
+def _as_pdf(path: Path, sizes: Sequence[tuple[float, float]]) -> "Iterator[pymupdf.Document]":
+    """Give a source as a PDF, an image on a page of its size in points. Raises DocumentError."""
+    from ocrd.rendering import searchable_pdf
+
+    source = opened(path)
+    with ExitStack() as stack:
+        if source.kind == "pdf":
+            yield stack.enter_context(open_pdf(path).document)
+            return
+        pdfs = {}
+        if isinstance(source, Duplex):
+            pdfs = {file: stack.enter_context(open_pdf(file).document) for file in source.pdfs}
+        yield stack.enter_context(searchable_pdf.of_images(places(path), sizes, pdfs))
 
 
 def exchange_searchable(  # noqa: PLR0913, PLR0917 - a PDF, and what is to stand where in it

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ocrd.model import FileStamp
-from ocrd.storage import durable
+from ocrd.storage import durable, naming
 from ocrd.storage.os_errors import is_there
 from ocrd.storage.safe_paths import beneath
 
@@ -17,6 +17,11 @@ def beside(path: Path, endings: Iterable[str]) -> list[str]:
     """
     endings = list(endings)
     return [path.suffix + ending for ending in endings if ending] if "" in endings else endings
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Put a number before each name, so that they are in order by that, too: `1-letter-front.pdf`."""
+    return [naming.fitted(f"{number}-{Path(name).stem}", Path(name).suffix) for number, name in enumerate(names, 1)]
 
 
 def put_all(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Path, *, tag: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ocrd.errors import OcrdError
+from ocrd.filetypes import DUPLEX_FOLDER
 from ocrd.model import COMPANION, FileStamp, PageResult
 from ocrd.storage import durable, file_group
 from ocrd.storage.os_errors import machine_faults
@@ -64,6 +65,11 @@ class JobRecord:
     """Its stamp when it had settled; None for a group."""
     members: dict[str, FileStamp] = field(default_factory=dict)
     """The files of a group by ending, in the order of their pages, with their stamps when they had settled."""
+    duplex: bool = False
+    """Whether it is a duplex scan: the first file has the fronts, the second the backs, last first."""
+    dropped: dict[str, str] = field(default_factory=dict)
+    """Paths relative to the inbox, as they were dropped, of files that are called otherwise from the claim on; by
+    ending."""
     attempts: int = 0
     """Attempts charged: those under way, and those whose end nobody can explain."""
     refusal: Refusal | None = None
@@ -101,7 +107,13 @@ class JobRecord:
             companion=FileStamp(**companion) if companion else None,
             **known,
         )
-        paths = (record.name, record.given or record.name, *record.names.values(), *record.paths)
+        paths = (
+            record.name,
+            record.given or record.name,
+            *record.names.values(),
+            *record.paths,
+            *record.dropped.values(),
+        )
         if not all(map(_leads_down, paths)) or not isinstance(record.attempts, int):
             raise ValueError(data)
         return record
@@ -114,8 +126,12 @@ class JobRecord:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths of a group's files relative to the inbox, as they were dropped; none for a single one."""
+        """The paths of a group's files relative to the inbox, as they go out; none for a single one."""
         return tuple(self.name + ending for ending in self.members)
+
+    def dropped_as(self, ending: str) -> str:
+        """Return the path of a file relative to the inbox, as it was dropped."""
+        return self.dropped.get(ending, self.name + ending)
 
     @property
     def stem(self) -> str:
@@ -161,6 +177,8 @@ class Job:
     @property
     def source(self) -> Path:
         """Where the source lies while it is ours: a file, whose suffix is kept for people, or a group's folder."""
+        if self.record.duplex:
+            return self.folder / f"source{DUPLEX_FOLDER}"
         return self.folder / ("source" + ("" if self.record.members else Path(self.record.name).suffix.lower()))
 
     @property
@@ -168,7 +186,10 @@ class Job:
         """Where each file of the source lies while it is ours, by its ending."""
         files = {"": self.source}
         if self.record.members:
-            files = {ending: self.source / Path(self.record.name + ending).name for ending in self.record.members}
+            names = {ending: Path(self.record.name + ending).name for ending in self.record.members}
+            if self.record.duplex:
+                names = dict(zip(names, file_group.numbered(names.values()), strict=True))
+            files = {ending: self.source / name for ending, name in names.items()}
         return files | ({COMPANION: self.folder / COMPANION_FILE} if self.record.companion else {})
 
     @property

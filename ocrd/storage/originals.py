@@ -13,17 +13,18 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 from ocrd.config import overrides
-from ocrd.config.schema import Watch
+from ocrd.config.schema import Duplex, Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
-from ocrd.filetypes import IMAGE_SUFFIXES, in_order, is_source_name
+from ocrd.filetypes import DUPLEX_FOLDER, IMAGE_SUFFIXES, in_order, is_source_name
 from ocrd.model import COMPANION
 from ocrd.output import kinds
+from ocrd.storage import file_group
 from ocrd.storage.durable import copy_scratch, remove_folder, write_own
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regular
@@ -45,7 +46,9 @@ class Original:
     files: tuple[str, ...]
     """Paths below it, in the order of the pages."""
     group: bool = False
-    """Whether it is one of images that became one document, if only one of them."""
+    """Whether it is one of files that became one document, if only one of them."""
+    duplex: bool = False
+    """Whether these are fronts and backs."""
     others: tuple[Path, ...] = ()
     """What lies under its name in its stead, and is another file."""
 
@@ -84,17 +87,18 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
         with machine_faults("look for the original in", folder):
             for candidate in candidates:
                 if _digest(candidate) == digest:
-                    return replace(candidate, others=tuple(others))
+                    return replace(candidate, others=tuple(others), duplex=candidate.duplex or "duplex" in facts)
                 others.append(candidate.path)
     for folder in (watch.archive, watch.error) if digest else ():
         if members:
             moved = _moved_groups(folder, [file.removeprefix(named) for file in members], names)
         else:
-            moved = chain(_moved_files(folder, named, str(digest)), _unlisted_groups(folder, names))
+            unlisted = chain(_unlisted_groups(folder, names), _unlisted_duplex(folder, names, watch.duplex))
+            moved = chain(_moved_files(folder, named, str(digest)), unlisted)
         with machine_faults("look for the original in", folder):
             for candidate in moved:
                 if _digest(candidate) == digest:
-                    return replace(candidate, others=tuple(others))
+                    return replace(candidate, others=tuple(others), duplex=candidate.duplex or "duplex" in facts)
     return None
 
 
@@ -127,10 +131,13 @@ def opened(original: Original, scratch: Path) -> Iterator[Path]:
         if not original.group:
             yield for_children(stack.enter_context(opened_file(original.folder, original.files[0])))
             return
+        names = [Path(name).name for name in original.files]
+        if original.duplex:
+            names, scratch = file_group.numbered(names), scratch.with_name(scratch.name + DUPLEX_FOLDER)
         remove_folder(scratch)  # from before a crash
-        for name in original.files:
+        for name, target in zip(original.files, names, strict=True):
             with opened_file(original.folder, name) as file:
-                copy_scratch(file, scratch / Path(name).name)
+                copy_scratch(file, scratch / target)
         yield scratch
 
 
@@ -263,6 +270,18 @@ def _unlisted_groups(folder: Path, called: list[str]) -> Iterator[Original]:
         groups = [inside] if shown(around.name) in called else groups
         for group in filter(None, groups):
             yield Original(folder, tuple(str(around.relative_to(folder) / one) for one in group), group=True)
+
+
+def _unlisted_duplex(folder: Path, called: list[str], how: Duplex) -> Iterator[Original]:
+    """List the duplex scans below a folder with a document's names, where it does not tell which files they had."""
+    for around in sorted({path.parent for path in _walked(folder)}):
+        sides = [(how.side_of(Path(name).stem), name) for name in _names(around) if is_source_name(name)]
+        for document in called:
+            of_it = [(side, name) for side, name in sides if side and shown(side.document) == document]
+            fronts, backs = ([name for side, name in of_it if side.is_back == back] for back in (False, True))
+            for pair in product(fronts, backs):
+                files = tuple(str(around.relative_to(folder) / name) for name in pair)
+                yield Original(folder, files, group=True, duplex=True)
 
 
 def _is_image(name: str) -> bool:

@@ -3,6 +3,7 @@
     work/<id>/job.json        what the source was called, attempts, the names chosen for what goes out
     work/<id>/source.pdf      the source itself, from the claim until it is archived or refused
     work/<id>/source/         or, of a group, its files
+    work/<id>/source.duplex/  or, of a duplex scan, first the fronts, then the backs, with a number before their names
     work/<id>/source.ocrd.yaml its companion, if it has one, which goes wherever the source goes
     work/<id>/pages/0001.json each page's result, as soon as it is there
     work/<id>/figures/        the pictures cropped from it, before that page's result
@@ -55,7 +56,7 @@ import structlog
 
 from ocrd import display
 from ocrd.config import overrides
-from ocrd.errors import DocumentError, MachineError
+from ocrd.errors import DocumentError, MachineError, OcrdError
 from ocrd.model import COMPANION, DEFAULT_ACCESS, Access, FileStamp, Settled
 from ocrd.storage import durable, file_group, naming, os_errors
 from ocrd.storage.job import COMPANION_FILE, DAMAGE, RECORD, Job, JobRecord, refusal_of
@@ -68,7 +69,7 @@ log = structlog.get_logger("ocrd")
 _ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 _REQUEST = re.compile(rf"rerun-{_ID.pattern}\.json")
 _OURS = re.compile(
-    r"(.+/)?\.ocrd-.+\.tmp|(job|result|again)\.json|source|original(/.+)?"
+    r"(.+/)?\.ocrd-.+\.tmp|(job|result|again)\.json|(source|original)(\.duplex)?|original(\.duplex)?/.+"
     r"|pages(/\d+\.json)?|figures(/page-.+)?|result(/scan.+)?|again(/(old|new)\..+)?"
 )
 """What a job's folder holds of ours once its source is gone, by paths in it."""
@@ -126,8 +127,8 @@ class Spool:
         """Whether a claim broke off, and what it had taken could not be given back yet."""
         return bool(self._begun)
 
-    def claim(self, settled: Settled) -> Job | None:
-        """Take a settled source: from the rename on, of a group the last one, it is ours.
+    def claim(self, settled: Settled, refused: OcrdError | None = None) -> Job | None:
+        """Take a settled source: from the rename on, of a group the last one, it is ours; to be refused, if it is.
 
         Returns None if it is not there any more, or not what settled: then it is left, or put back, for the next scan.
         The same if a claim had broken off before, which is undone first. Raises DocumentError if this one source can't
@@ -141,8 +142,17 @@ class Spool:
         name = str(settled.path.relative_to(self._inbox))
         group = settled.group
         several = {} if settled.single else group.members
-        record = JobRecord(self.watch, name, group.members.get(""), several, companion=group.companion)
-        if any(self._stamp_in_inbox(name + ending) != stamp for ending, stamp in record.stamps.items()):
+        record = JobRecord(
+            self.watch,
+            name,
+            group.members.get(""),
+            several,
+            duplex=group.duplex,
+            dropped={ending: str(Path(name).with_name(one)) for ending, one in group.names.items()},
+            companion=group.companion,
+            refusal=refusal_of(refused) if refused else None,
+        )
+        if any(self._stamp_in_inbox(record.dropped_as(ending)) != stamp for ending, stamp in record.stamps.items()):
             return None
         return self._claim(replace(record, settings=self._settings_for(record)))
 
@@ -204,7 +214,7 @@ class Spool:
         """Move one file into its job. Raises NotAsSeenError, MachineError, DocumentError if it is not taken."""
         target = job.files[ending]
         try:
-            with beneath(self._inbox, job.record.name + ending) as held:
+            with beneath(self._inbox, job.record.dropped_as(ending)) as held:
                 try:
                     durable.move_new(held, target, tag=job.id)
                 except (durable.NotAsSeenError, MachineError) as error:
@@ -248,9 +258,30 @@ class Spool:
 
         Of a group, what was taken goes back to what was not: its folder may well be there.
         """
+        if job.record.dropped:
+            return self._give_back_apart(job)
         held = job.held
         beside = file_group.beside(Path(job.record.name), held)
         return self._move_out(job, "inbox", self._inbox, put=lambda path: _put(job, path, held), beside=beside)
+
+    def _give_back_apart(self, job: Job) -> Path:
+        """Put files back that had no name in common, each under its own. Returns where the first lies."""
+        self.check_mount(self._inbox)
+        job.name_for("inbox", job.record.name)  # from here on it is not to be run
+        for ending, held in job.held.items():
+            naming.place(
+                self._inbox,
+                job.record.dropped_as(ending),
+                lambda path, ending=ending, held=held: file_group.put_all(  # type: ignore[misc]
+                    {"": held}, {"": job.record.stamps[ending]}, path, tag=job.id
+                ),
+                is_ours=lambda _: False,
+                recorded=job.record.names.get(f"inbox{ending}"),
+                record=lambda name, ending=ending: job.name_for(f"inbox{ending}", name),  # type: ignore[misc]
+            )
+        with suppress(MachineError):  # what is left of a job without its source goes at the next start
+            clear(job.folder)
+        return self._inbox / job.record.dropped_as(next(iter(job.record.members)))
 
     def archive(
         self,
@@ -308,20 +339,15 @@ class Spool:
     def clear_note(self, job: Job, folder: Path, is_ours: Callable[[bytes], bool]) -> None:
         """Delete the note of an earlier refusal, once its source was brought back from `folder` to the inbox.
 
-        Only a note that `is_ours`, with no source beside it any more. Raises MachineError.
+        Of a duplex scan also those of one side alone. Only notes that are ours by `is_ours`, with no source beside
+        them any more. Raises MachineError.
         """
-        name = f"{job.record.name}{NOTE_SUFFIX}"
-        if "error" in job.record.names or len(os.fsencode(Path(name).name)) > naming.NAME_MAX:
-            return  # it may be the note of this very refusal, or can't be there
-        with os_errors.machine_faults("read", folder / name):
-            try:
-                with beneath(folder, name) as note, regular(note) as held:
-                    source = note.with_name(note.name.removesuffix(NOTE_SUFFIX))
-                    there = any(lies_at(f"{source}{ending}") for ending in job.record.stamps)
-                    if not there and is_ours(read_note(held)):  # else it is that of another file
-                        durable.remove(note)
-            except (FileNotFoundError, NotADirectoryError, NotRegularError):
-                return
+        record = job.record
+        if "error" in record.names:
+            return  # it may be the note of this very refusal
+        _clear_note(folder, record.name, record.stamps, is_ours)
+        for name in {*record.paths, *record.dropped.values()} if record.duplex else ():
+            _clear_note(folder, name, ("",), is_ours)
 
     def _move_out(  # noqa: PLR0913 - all that `place` wants to know
         self,
@@ -426,9 +452,9 @@ class Spool:
         """Delete the twin that a claim by copy or link leaves in the inbox when it dies just before its last step."""
         for ending, held in job.held.items():
             with (
-                os_errors.machine_faults("look at", self._inbox / (job.record.name + ending)),
+                os_errors.machine_faults("look at", self._inbox / job.record.dropped_as(ending)),
                 suppress(FileNotFoundError, NotADirectoryError),
-                beneath(self._inbox, job.record.name + ending) as twin,
+                beneath(self._inbox, job.record.dropped_as(ending)) as twin,
             ):
                 if _stamped(twin) == job.record.stamps[ending] and durable.same_file(twin, held):
                     durable.remove(twin)
@@ -458,6 +484,25 @@ class Spool:
             job.update(refusal=refusal_of(damage))
             return job
         return None
+
+
+def _clear_note(folder: Path, source: str, endings: Iterable[str], is_ours: Callable[[bytes], bool]) -> None:
+    """Delete the note on a source, by its path below a folder and the endings of its files, if none of them is there.
+
+    Raises MachineError.
+    """
+    name = f"{source}{NOTE_SUFFIX}"
+    if len(os.fsencode(Path(name).name)) > naming.NAME_MAX:
+        return  # it can't be there
+    with os_errors.machine_faults("read", folder / name):
+        try:
+            with beneath(folder, name) as note, regular(note) as held:
+                beside = note.with_name(note.name.removesuffix(NOTE_SUFFIX))
+                there = any(lies_at(f"{beside}{ending}") for ending in endings)
+                if not there and is_ours(read_note(held)):  # else it is that of another file
+                    durable.remove(note)
+        except (FileNotFoundError, NotADirectoryError, NotRegularError):
+            return
 
 
 def read_note(path: Path) -> bytes:

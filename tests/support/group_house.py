@@ -54,7 +54,7 @@ class House:
 
     def settled(self) -> list[Settled]:
         there = scan(self.watch.inbox)
-        found = units(self.watch.inbox, self.watch.join, there.files, {}, there.companions)
+        found = units(self.watch.inbox, self.watch.joins, there.files, {}, there.companions)
         return [Settled(*one) for one in sorted(found.items())]
 
     def claim(self) -> Job:

@@ -17,6 +17,7 @@ from crash.reaper import Step
 from mounts import why_not_private
 from sampling import generator
 
+from ocrd.config.schema import Duplex
 from ocrd.output import front_matter
 from ocrd.storage.job import Rerun
 
@@ -80,6 +81,29 @@ SCENARIOS = [
         later={"archive/f (2)/2.jpg": b"s2"},
         apart=("inbox", "archive"),
         join="subfolder",
+    ),
+    Scenario(
+        "duplex",
+        {"sub/a-front.pdf": b"illustrated", "sub/a-back.jpg": b"backs", "sub/a.ocrd.yaml": b"outputs: [markdown]\n"},
+        {"archive/sub/a-back.jpg": b"s1", "outbox/sub/a.md": b"s2"},
+        later={"archive/sub/a (2)-back.jpg": b"s3"},
+        apart=("inbox",),
+        join=Duplex(),
+    ),
+    Scenario(
+        "duplex in a row, refused",
+        {"1.pdf": b"bad fronts", "2.pdf": b"bad backs"},
+        {"error/1-back.pdf": b"s1"},
+        later={"error/1 (2).error.md": b"s2"},
+        join=Duplex(pairs="in_a_row"),
+    ),
+    Scenario(
+        "duplex in a row, apart",
+        {"1.pdf": b"fronts", "2.jpg": b"backs"},
+        {"archive/1-front.pdf": b"s1"},
+        later={"archive/1 (2)-back.jpg": b"s2"},
+        apart=("inbox", "archive"),
+        join=Duplex(pairs="in_a_row"),
     ),
     Scenario(
         "companion",
@@ -255,6 +279,10 @@ def test_a_fault_at_any_step_pauses_the_watch_until_it_is_mended(pool: Executor,
         (mutations.forget_half_a_group, "grouped"),
         (mutations.leave_half_a_group, "companion"),
         (mutations.forget_half_a_group, "companion"),
+        (mutations.run_half_a_group, "duplex"),
+        (mutations.leave_half_a_group, "duplex"),
+        (mutations.leave_half_a_group, "duplex in a row, apart"),
+        (mutations.forget_half_a_group, "duplex in a row, apart"),
     ],
 )
 def test_the_harness_catches_code_that_breaks_the_promises(pool: Executor, change: Change, name: str) -> None:

@@ -25,7 +25,7 @@ from simulated import SimulatedEngine
 from crash.reaper import Reaper, Step
 from crash.trees import TEMPORARY, fingerprint
 from ocrd.concurrency.fair_window import Window
-from ocrd.config.schema import Config, Watch
+from ocrd.config.schema import Config, Duplex, Watch
 from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.errors import DocumentError, MachineError
 from ocrd.intake.grouping import units
@@ -85,7 +85,7 @@ class Scenario:
     """What of that is to be read again."""
     split: str = "none"
     """How scans are taken apart; a source that begins with `several` has four pages, of which the second is blank."""
-    join: Join = "none"
+    join: Join | Duplex = "none"
     """Which of the sources belong together."""
     links: bool = False
     """The file system has no rename that refuses a taken name, so that links are used."""
@@ -295,13 +295,14 @@ class House:
 
     def _life(self) -> None:
         """Do what the daemon does from start to an empty inbox, one thing after the other."""
+        joins = self.scenario.join
         watch = Watch.model_construct(
             name="crash",
             **{role: self.folder(role) for role in ROLES},
             work=self.folder("work"),
             outputs=self.scenario.outputs,
             split=self.scenario.split,
-            join=self.scenario.join,
+            **({"join": "duplex", "duplex": joins} if isinstance(joins, Duplex) else {"join": joins}),
             history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
         flow = WatchRunner(watch, Config.model_construct(), Events(), Roles())
@@ -327,7 +328,7 @@ class House:
 
     def _settled(self, watch: Watch) -> list[Settled]:
         there = scan(watch.inbox)
-        found = units(watch.inbox, watch.join, there.files, {}, there.companions)
+        found = units(watch.inbox, watch.joins, there.files, {}, there.companions)
         return [Settled(path, found[path]) for path in sorted(found)]
 
     def _claimed(self, flow: WatchRunner, settled: Settled) -> Job | None:

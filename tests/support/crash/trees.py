@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ocrd.model import COMPANION, FileStamp
+from ocrd.storage.job import Job, JobRecord
 
 TEMPORARY = "/.ocrd-"
 _ID = re.compile(rb"\d{8}T\d{6}-[0-9a-f]{6}")
@@ -72,9 +73,9 @@ def _record(path: Path, inbox: Path) -> bytes:
     raw = json.loads(path.read_bytes())
     raw["attempts"] = bool(raw["attempts"])
     stamp, members, companion = raw.pop("stamp"), raw.get("members", {}), raw.pop("companion", None)
+    job = Job(path.parent, JobRecord.parse(path.read_bytes()))
     for ending, one in members.items():  # of a group
-        name = raw["name"] + ending
-        members[ending] = _compared(one, inbox / name, path.parent / "source" / Path(name).name)
+        members[ending] = _compared(one, inbox / job.record.dropped_as(ending), job.files[ending])
     beside = path.with_name(f"source{COMPANION}")
     if companion:
         raw["companion"] = _compared(companion, inbox / (raw["name"] + COMPANION), beside)

@@ -22,16 +22,42 @@ def bring_a_scan(world: World) -> None:
 
 def bring_images(world: World) -> None:
     watch = world.dice.choice(world.config.watches)
-    if watch.join == "none" or (watch.inbox / "pile").exists():
+    if watch.join in {"none", "duplex"} or (watch.inbox / "pile").exists():
         return
     for number in range(1, world.dice.randint(2, 4)):
         data = paper.scan(f"image {next(world.number)}", [_page(world, world.dice.choice("tfp"))])
         put(world, watch.inbox / f"pile/side-{number}.png", data)
 
 
+def bring_fronts_and_backs(world: World) -> None:
+    """Bring both sides of a stack, or only one, or the one that lacks."""
+    watch = world.dice.choice(world.config.watches)
+    if watch.join != "duplex":
+        return
+    count = world.dice.randint(1, 3)
+    for side in world.dice.choice([("front", "back"), ("front", "back"), ("front",), ("back",)]):
+        path = watch.inbox / f"stack-{side}.tif"
+        if not path.exists():
+            pages = [_page(world, world.dice.choice("ttfp_" if side == "back" else "tfp")) for _ in range(count)]
+            put(world, path, paper.scan(f"{side}s {next(world.number)}", pages))
+        if "shared" not in world.pair:  # where a refused pair has no note for each file, if it is a pair no longer
+            count = world.dice.choice([count, count, count + 1])
+
+
+def bring_two_in_a_row(world: World) -> None:
+    watch = world.dice.choice(world.config.watches)
+    if watch.join != "duplex" or watch.duplex.pairs != "in_a_row":
+        return
+    count = world.dice.randint(1, 3)
+    for side in ("fronts", "backs"):
+        number = next(world.number)
+        pages = [_page(world, world.dice.choice("tfp")) for _ in range(count)]
+        put(world, watch.inbox / f"row/{number:06}.tif", paper.scan(f"{side} {number}", pages))
+
+
 def bring_the_same_again(world: World) -> None:
     scans = [data for data in world.dropped if data.startswith(b"scan")]
-    if scans:
+    if scans and not any(watch.duplex.pairs == "in_a_row" for watch in world.config.watches):  # or both are one scan
         _bring(world, f"again-{next(world.number)}.pdf", world.dice.choice(scans))
 
 
@@ -89,7 +115,14 @@ def sort_an_original_away(world: World) -> None:
     watch = world.dice.choice(world.config.watches)
     found = sorted(path for path in watch.archive.rglob("*.pdf") if path.is_file()) if watch.archive.exists() else []
     piles = sorted(path for path in watch.archive.rglob("pile*") if path.is_dir()) if watch.archive.exists() else []
-    if found or piles:
+    stacks = sorted(watch.archive.rglob("*-front.tif")) if watch.archive.exists() else []
+    if stacks and world.dice.random() < 1 / 2:
+        path = world.dice.choice(stacks)
+        target = watch.archive / f"2026/{next(world.number)}"
+        target.mkdir(parents=True)
+        for one in (path, path.with_name(path.name.replace("-front", "-back"))):
+            one.rename(target / one.name)
+    elif found or piles:
         path = world.dice.choice(found + piles)
         target = watch.archive / f"2026/{next(world.number)}/{world.dice.choice([path.name, f'x{path.suffix}'])}"
         if path.is_dir() or target.suffix == path.suffix:
@@ -189,6 +222,8 @@ def tidy_up(world: World) -> None:
 DEEDS: dict[Deed, int] = {
     bring_a_scan: 6,
     bring_images: 2,
+    bring_fronts_and_backs: 3,
+    bring_two_in_a_row: 2,
     bring_the_same_again: 2,
     bring_what_is_no_scan: 1,
     wait: 4,

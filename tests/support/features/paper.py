@@ -14,6 +14,7 @@ from pathlib import Path
 from simulated import SimulatedEngine
 
 from ocrd.errors import DocumentError, PageError
+from ocrd.filetypes import DUPLEX_FOLDER
 from ocrd.model import (
     Box,
     PageFacts,
@@ -53,9 +54,14 @@ def scan(title: str, pages: Sequence[str]) -> bytes:
     return "\f".join([title, *pages]).encode()
 
 
-def pages_in(path: Path) -> list[str]:
-    """List the pages of a scan, or of all files of a group."""
-    return [text for file in files_of(path) for text in file.read_text().split("\f")[1:]]
+def pages_in(*paths: Path) -> list[str]:
+    """List the pages of a scan, or of all files of a group; where they are fronts and backs, in their order."""
+    files = [file for path in paths for file in files_of(path)]
+    texts = [file.read_text().split("\f")[1:] for file in files]
+    if [file.stem.rpartition("-")[2] for file in files] == ["front", "back"] and len(texts[0]) == len(texts[1]):
+        fronts, backs = texts
+        return [page for sheet in zip(fronts, reversed(backs), strict=True) for page in sheet]
+    return [page for pages in texts for page in pages]
 
 
 class Renderer:
@@ -75,9 +81,13 @@ class Renderer:
     async def open(self, path: Path) -> SourceFacts:
         if any(file.read_bytes().startswith(b"bad") for file in files_of(path)):
             raise DocumentError("This file is bad.", "Make it good.")
+        is_duplex = path.suffix == DUPLEX_FOLDER
+        if is_duplex and len({len(pages_in(file)) for file in files_of(path)}) > 1:
+            raise DocumentError("The counts do not fit.", "Scan more.")
         digests = [tasks._digest(file) for file in files_of(path)]
         digest = tasks.hashlib.sha256(" ".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
-        return SourceFacts("images" if path.is_dir() else "pdf", len(pages_in(path)), digest)
+        kind = "duplex" if is_duplex else "images" if path.is_dir() else "pdf"
+        return SourceFacts(kind, len(pages_in(path)), digest)
 
     async def count_pages(self, path: Path) -> int:
         return len(pages_in(path)) or 1

@@ -36,6 +36,11 @@ SETTINGS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
         {"split": "barcode", "separators_in_pdf": False, "outputs": ["markdown", "pdf"]},
     ),
     "join": ({"join": "sequence"}, {"join": "subfolder"}),
+    "duplex": (
+        {"join": "duplex"},
+        {"join": "duplex", "duplex": {"blank_backs": "drop"}},
+        {"join": "duplex", "duplex": {"pairs": "in_a_row"}},
+    ),
     "companions": ({},),
     "duplicates": ({"duplicates": "skip"}, {"duplicates": "link"}),
     "partial": ({"partial": "error"},),
@@ -136,6 +141,8 @@ class World:
             chosen |= settings
         self._outputs |= dict.fromkeys(chosen.get("outputs", ["markdown"]))
         chosen["outputs"] = list(self._outputs)
+        if chosen.get("join") == "duplex" and chosen.get("split") == "blank":
+            chosen["duplex"] = {"blank_backs": "drop"}
         if "front_matter" in chosen:  # nothing else tells a rerun which sheets the PDF lacks, so that it leaves it
             chosen.pop("separators_in_pdf", None)
         hook = ["sh", "-c", f'echo "$OCRD_EVENT $OCRD_JOB" >> {self.root}/hooks']
@@ -280,7 +287,7 @@ class World:
         return self._document(watch, event.source, scans, files)
 
     def _document(self, watch: Watch, source: str, scans: list[Path], files: list[Path]) -> Document:
-        pages = [page for path in scans for page in paper.pages_in(path)]
+        pages = paper.pages_in(*scans)
         document = Document(watch, source, pages, {path.read_bytes() for path in scans}, files)
         document.is_copy = any(b"The same file was read before" in path.read_bytes() for path in files)
         document.unread = {number for number in range(1, len(pages) + 1) if self._fails(document, number)}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ocrd.config.schema import Duplex
 from ocrd.filetypes import in_order, is_source_name
 from ocrd.intake.grouping import units
 from ocrd.intake.scanner import name_to_come
@@ -146,3 +147,81 @@ def test_a_copy_under_way_tells_the_name_that_it_will_have(name: str, later: str
 def test_a_settled_group_knows_its_files() -> None:
     assert Settled(INBOX / "a", Group({"-1.jpg": STAMP})).files == {INBOX / "a-1.jpg": STAMP}
     assert Settled(INBOX / "a.pdf", STAMP).files == {INBOX / "a.pdf": STAMP}
+
+
+def duplex(how: Duplex, *names: str, apart: float = 1.0, coming: str = "") -> dict[str, list[str] | str]:
+    """Return the names of the files of each pair, and what each file alone lacks, by their path below the inbox.
+
+    The files were written in this order, so many seconds apart.
+    """
+    files = {INBOX / name: replace(STAMP, mtime_ns=int(number * apart * 1e9)) for number, name in enumerate(names)}
+    found = units(INBOX, how, files, {INBOX / ".x": (INBOX / coming, STAMP)} if coming else {}, {})
+    return {
+        str(path.relative_to(INBOX)): [str(file.relative_to(INBOX)) for file in Settled(path, unit).sources]
+        if isinstance(unit, Group) and unit.duplex
+        else unit.lacks
+        if isinstance(unit, Group)
+        else ""
+        for path, unit in found.items()
+    }
+
+
+def test_fronts_and_backs_are_known_by_their_names_and_the_fronts_come_first() -> None:
+    names = ["s/a-back.pdf", "s/a-front.tif", "b.pdf", "C_FRONT.pdf", "c-Back.PDF", "C-front.pdf", "C-BACK.jpg"]
+    assert duplex(Duplex(), *names) == {
+        "s/a": ["s/a-front.tif", "s/a-back.pdf"],
+        "b.pdf": "",
+        "C_FRONT.pdf": "",
+        "c-Back.PDF": "the fronts, c-front, are not there",
+        "C": ["C-front.pdf", "C-BACK.jpg"],
+    }
+
+
+def test_other_names_can_be_set() -> None:
+    how = Duplex(fronts="*_A", backs="* (rück)")
+    assert duplex(how, "x_a.pdf", "x (RÜCK).pdf", "x-front.pdf") == {
+        "x": ["x_a.pdf", "x (RÜCK).pdf"],
+        "x-front.pdf": "",
+    }
+    assert duplex(how, "_A.pdf") == {"_A.pdf": ""}, "a scan has a name"
+
+
+def test_sides_in_different_folders_are_no_pair() -> None:
+    assert duplex(Duplex(), "s/a-front.pdf", "a-back.pdf") == {
+        "s/a-front.pdf": "the backs, a-back, are not there",
+        "a-back.pdf": "the fronts, a-front, are not there",
+    }
+
+
+def test_of_three_sides_none_is_chosen() -> None:
+    why = "these are not one file of fronts and one of backs: a-front.pdf, a-front.tif, a-back.pdf"
+    names = ["a-front.pdf", "a-back.pdf", "a-front.tif"]
+    assert duplex(Duplex(), *names) == dict.fromkeys(names, why)
+
+
+def test_two_in_a_row_are_a_pair_in_the_order_in_which_they_were_written() -> None:
+    how = Duplex(pairs="in_a_row")
+    names = ["9.pdf", "s/1.tif", "10.pdf", "a-back.pdf", "s/0.pdf", "a-front.pdf", "1.pdf"]
+    assert duplex(how, *names) == {
+        "9": ["9.pdf", "10.pdf"],
+        "s/1": ["s/1.tif", "s/0.pdf"],
+        "a": ["a-front.pdf", "a-back.pdf"],
+        "1.pdf": "the file with the other sides of its sheets is not there",
+    }
+    assert duplex(how, "a.pdf", "b.pdf", "a.tif", "c.pdf") == {"a": ["a.pdf", "b.pdf"], "a.tif": ["a.tif", "c.pdf"]}
+
+
+def test_what_was_written_long_after_is_no_other_side() -> None:
+    how = Duplex(pairs="in_a_row")
+    assert duplex(how, "1.pdf", "2.pdf", apart=600) == {"1": ["1.pdf", "2.pdf"]}
+    assert list(duplex(how, "1.pdf", "2.pdf", apart=601)) == ["1.pdf", "2.pdf"]
+
+
+def test_a_copy_under_way_keeps_one_side_waiting() -> None:
+    path = INBOX / "a-front.pdf"
+    tracker = SettleTracker(quiet=3.0)
+    for second, size in enumerate(range(4)):
+        grown = replace(STAMP, size=size)
+        seen = units(INBOX, Duplex(), {path: STAMP}, {INBOX / ".back.x": (INBOX / "a-back.pdf", grown)}, {})
+        tracker.observe(seen, float(second))
+    assert tracker.next_due() == 6.0

@@ -179,3 +179,14 @@ def test_a_temporary_or_foreign_name_is_no_source(name: str) -> None:
 def test_folders_of_programs_are_not_looked_into(name: str) -> None:
     assert scanner.is_hidden_folder(name)
     assert not scanner.is_hidden_folder("Invoices 2024")
+
+
+def test_a_file_with_a_limit_of_its_own_is_put_off_once_for_all_of_it() -> None:
+    tracker = SettleTracker(3.0, patience=8.0)
+    tracker.observe({A: STAMP}, 0.0)
+    assert tracker.observe({A: STAMP}, 3.0)
+    assert tracker.put_off(A, 3.0, 20.0)
+    assert tracker.next_due() == 20.0
+    assert tracker.observe({A: STAMP}, 19.9) == []
+    assert tracker.observe({A: STAMP}, 20.0) == [Settled(A, STAMP)]
+    assert not tracker.put_off(A, 20.0, 20.0)
