@@ -303,7 +303,7 @@ class Side:
 
 
 def _side(value: str) -> str:
-    if not re.fullmatch(r"\*[^*?\[\]/\0]{1,32}", value) or value != value.strip():
+    if not re.fullmatch(r"\*[^*?\[\]/]{1,32}", value) or value != value.strip() or not value.isprintable():
         raise ValueError("must be * for the name of the scan, with up to 32 characters behind it, such as *-front")
     return value
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from ocrd.config.schema import Duplex
+from ocrd.display import shown
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, Group, Join, Settled
 
@@ -138,6 +139,6 @@ def _lacking(document: Path, there: list[tuple[bool, Path]], how: Duplex) -> str
     backs = sum(is_back for is_back, _ in there)
     if len(there) == 1:
         wanted = (how.fronts if backs else how.backs).replace("*", document.name)
-        return f"the {'fronts' if backs else 'backs'}, {wanted}, are not there"
-    names = ", ".join(path.name for _, path in sorted(there))
+        return f"the {'fronts' if backs else 'backs'}, {shown(wanted)}, are not there"
+    names = ", ".join(shown(path.name) for _, path in sorted(there))
     return f"these are not one file of fronts and one of backs: {names}"

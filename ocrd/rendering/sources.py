@@ -53,7 +53,7 @@ def files_of(path: Path) -> list[Path]:
 
 def _open(path: Path) -> Source:
     if path.is_dir():
-        return Duplex(path) if path.suffix == DUPLEX_FOLDER else _Several(path)
+        return DuplexScan(path) if path.suffix == DUPLEX_FOLDER else _Several(path)
     try:
         with path.open("rb") as file:
             head = file.read(1024)
@@ -81,7 +81,7 @@ def places(path: Path) -> list[tuple[Path, int]]:
     Raises DocumentError if that can't be told of a duplex scan.
     """
     if path.is_dir() and path.suffix == DUPLEX_FOLDER:
-        return Duplex(path).places
+        return DuplexScan(path).places
     return [place for file in files_of(path) for place in _places(file)]
 
 
@@ -149,7 +149,7 @@ class _Several(_Joined):
             last[1].close()
 
 
-class Duplex(_Joined):
+class DuplexScan(_Joined):
     """A file of fronts and one of backs, last first, which are one document. Both stay open, as pages alternate."""
 
     kind = "duplex"

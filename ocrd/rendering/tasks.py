@@ -31,7 +31,7 @@ from ocrd.model import (
 from ocrd.rendering import barcodes, page_analysis, source, truncation
 from ocrd.rendering.pdf_source import open_pdf
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, TRANSFER, Source, page_errors, plain
-from ocrd.rendering.sources import Duplex, files_of, opened, places
+from ocrd.rendering.sources import DuplexScan, files_of, opened, places
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import regular
 
@@ -270,7 +270,7 @@ def _as_pdf(path: Path, sizes: Sequence[tuple[float, float]]) -> "Iterator[pymup
             yield stack.enter_context(open_pdf(path).document)
             return
         pdfs = {}
-        if isinstance(source, Duplex):
+        if isinstance(source, DuplexScan):
             pdfs = {file: stack.enter_context(open_pdf(file).document) for file in source.pdfs}
         yield stack.enter_context(searchable_pdf.of_images(places(path), sizes, pdfs))
 
