@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regu
 INDEX = ".ocrd-digests.json"
 _MOST = 1 << 28
 """Bytes of an index that is still read: some million files."""
+
+_NUMBER = re.compile(r" \(\d+\)$")
+"""What a name gets that was taken."""
 
 _Stamped = tuple[int, int, str]
 """Size in bytes, modification time in nanoseconds, digest."""
@@ -74,9 +78,7 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
     files = facts.get("files")
     members = [str(file) for file in files] if isinstance(files, list) else []
     digest = facts.get("sha256")
-    names = list(
-        dict.fromkeys([Path(named).name, Path(sidecar).with_suffix("").name])
-    )  # a template can call both alike
+    names = _names_of(named, sidecar)
     others: list[Path] = []
     for folder in (watch.archive, watch.error):
         with machine_faults("look for the original in", folder):
@@ -100,6 +102,16 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
                 if _digest(candidate) == digest:
                     return replace(candidate, others=tuple(others), duplex=candidate.duplex or "duplex" in facts)
     return None
+
+
+def _names_of(named: str, sidecar: str) -> list[str]:
+    """List what a document may be called in the archive: as it was dropped, or, by a template, as its sidecar is.
+
+    Also as a whole where that is of a part, and without the number that a taken name got, which may be another there.
+    """
+    stem = Path(sidecar).with_suffix("").name
+    whole = re.sub(r"-\d+$", "", stem)
+    return list(dict.fromkeys([Path(named).name, stem, whole, *(_NUMBER.sub("", name) for name in (stem, whole))]))
 
 
 def missing(watch: Watch, facts: Mapping[str, Any], sidecar: str, remedy: str) -> DocumentError:
@@ -275,13 +287,13 @@ def _unlisted_groups(folder: Path, called: list[str]) -> Iterator[Original]:
 def _unlisted_duplex(folder: Path, called: list[str], how: Duplex) -> Iterator[Original]:
     """List the duplex scans below a folder with a document's names, where it does not tell which files they had."""
     for around in sorted({path.parent for path in _walked(folder)}):
-        sides = [(how.side_of(Path(name).stem), name) for name in _names(around) if is_source_name(name)]
-        for document in called:
-            of_it = [(side, name) for side, name in sides if side and shown(side.document) == document]
-            fronts, backs = ([name for side, name in of_it if side.is_back == back] for back in (False, True))
-            for pair in product(fronts, backs):
-                files = tuple(str(around.relative_to(folder) / name) for name in pair)
-                yield Original(folder, files, group=True, duplex=True)
+        pairs: defaultdict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+        for name in filter(is_source_name, _names(around)):
+            side = how.side_of(Path(name).stem)
+            if side and _NUMBER.sub("", shown(side.document)) in called:
+                pairs[side.document][side.is_back].append(str(around.relative_to(folder) / name))
+        for fronts, backs in pairs.values():
+            yield from (Original(folder, files, group=True, duplex=True) for files in product(fronts, backs))
 
 
 def _is_image(name: str) -> bool:

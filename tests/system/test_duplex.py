@@ -1,5 +1,6 @@
 """Fronts in one file and backs in another, last first, become one document in the order of its pages."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ import pytest
 import yaml
 from house import House, stop, wait_for
 from PIL import Image
+
+from ocrd.config.schema import Watch
+from ocrd.storage import originals
 
 WIDE = 300
 """Points across the first page; each page is a point wider than the one before, by which it is known again."""
@@ -343,3 +347,16 @@ def test_settings_that_make_no_sense_are_named_with_their_line(
     assert f"watches.0.{told}" in checked.stderr
     configure(house, split="blank", duplex={"blank_backs": "drop"})
     assert ocrd("config", "show", "-c", house.root / "ocrd.yaml").returncode == 0
+
+
+def test_originals_are_found_under_the_name_of_a_template_with_another_number_than_their_sidecar(house: House) -> None:
+    watch = Watch(**{"name": "w"} | {role: str(house.path(role)) for role in ("inbox", "outbox", "archive", "error")})
+    names = ("sub/invoice-front.pdf", "sub/invoice-back.pdf")
+    digests = [hashlib.sha256(pdf(house.path(f"archive/{name}"), [300]).read_bytes()).hexdigest() for name in names]
+    facts = {"source": "a", "sha256": hashlib.sha256(" ".join(digests).encode()).hexdigest()}
+    files = ["a-front.pdf", "a-back.pdf"]
+    for more in ({"files": files, "duplex": {1: "a-front.pdf, page 1"}}, {}):
+        for sidecar in ("invoice (2).md", "invoice-3.md"):
+            found = originals.original(watch, facts | more, sidecar)
+            assert found, f"{sidecar}, {more}"
+            assert (found.files, found.duplex) == (names, True)
