@@ -43,6 +43,7 @@ mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 echo 00000000000000000000000000000001 > etc/machine-id
 rm -rf etc/systemd/system/*.wants var/log/journal
+mount --make-rshared .  # outside of a container systemd does so itself: a unit's credentials are mounted for it
 exec env -i container=ocrd-machine PATH="$PATH" chroot . /lib/systemd/systemd --system --unit=basic.target
 """
 
