@@ -5,6 +5,7 @@ that nothing speaks against a drawing.
 """
 
 import contextlib
+import io
 import os
 import re
 import zlib
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
     import pymupdf
+    from PIL import Image
 
 _HARMLESS = re.compile(
     r"""\.\.\.\ repeated | encountered\ syntax\ errors  # of what was said before
@@ -44,12 +46,32 @@ _OTHER_STREAMS = {"Thumb", "Metadata"}
 _STDERR = 2
 _SAID = 65_536
 """Bytes that are kept of what a library writes there."""
-_RUBBISH_BETWEEN = re.compile(rb"extraneous bytes before marker 0xe.|: \d{1,2} extraneous bytes before marker 0xd9")
-"""What libjpeg says of bytes before a JPEG's notes, or of a few behind all of its pixels, which are none of those."""
+_RUBBISH_BEFORE = re.compile(rb"extraneous bytes before marker 0x(?:e.|db|fe)")
+"""What libjpeg says of bytes before a JPEG's notes and tables, which are no pixels."""
+_RUBBISH_AFTER = re.compile(rb": (\d{1,2}) extraneous bytes before marker 0xd9")
+"""The same of a few behind all of its pixels, or of those that are left where damaged ones took less than they had."""
+_FILLING = b"\0\xff\r\n "
+"""Bytes that writers put there."""
 _LOSS = re.compile(rb"Decode|Read error|Corrupt JPEG data")
 _JPEG_END = b"\xff\xd9"
+_JPEG_PIXELS = b"\xff\xda"
+"""Behind which a JPEG's pixels are; those of its last pass, if it has several (ITU-T T.81, B.2.3)."""
+_MORE, _A_FEW = 1.5, 300
+"""How many times, and by how many bytes, data of a picture are longer than if it is encoded again."""
+_CELL, _EVERY = 16, 4
+"""Pixels of the side of a square in which noise is looked for, and in which row of such squares."""
+_NOISY = 0.05
+"""Share of a page."""
+_UNIFORM = 20
+"""Levels; a screened photograph has lighter and darker parts."""
+_LEAST_BITS = 0.5
+"""For each pixel of noise. True noise would take one."""
+_MOST_PIXELS = 100_000_000
+"""Of a picture that is."""
 _PIECE = 2**20
 """Bytes that are decompressed at once."""
+_ROWS = 10_000
+"""Bytes, one before each row at most, that say how it is compressed (ISO 32000-1, 7.4.4.4)."""
 _HOLE = bytes(8)
 """Zeros; the end of a strip may be filled up with a few."""
 _LONG_HOLE = bytes(256)
@@ -102,14 +124,72 @@ def _number(reference: str) -> int:
     return int(reference.partition(" ")[0])
 
 
-def of_jpeg(data: bytes) -> str:
-    """Decode a JPEG, an eighth of its size, and say whether its data end early or make no sense."""
+def of_jpeg(data: bytes, size: tuple[int, int] | None = None, *, closely: bool = False) -> str:
+    """Decode a JPEG, an eighth of its size, and say whether its data end early, make no sense, or are of another size.
+
+    `size` has the width and the height that are declared elsewhere. It takes a millisecond for 100 KiB; `closely`,
+    which compares also what its pixels need with the length of its data, thrice as long.
+    """
     import cv2
     import numpy as np
 
     with heard() as said:  # the mark of the end is all that some lack
-        image = cv2.imdecode(np.frombuffer(data + _JPEG_END, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    return UNDECODED if image is None else of_said(said)
+        how = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(data + _JPEG_END, np.uint8), how)
+    if image is None or (size and image.shape[::-1] != tuple(-(-side // 8) for side in size)):
+        return UNDECODED
+    return of_said(said, data) or (_of_jpeg_again(data) if closely else "")
+
+
+def _of_jpeg_again(data: bytes) -> str:
+    """Encode a JPEG's pixels as they were, and compare: where a changed bit made all of them white, they need less."""
+    from PIL import Image
+
+    again = io.BytesIO()
+    with contextlib.suppress(OSError, ValueError), Image.open(io.BytesIO(data + _JPEG_END), formats=["JPEG"]) as image:
+        if image.width * image.height <= _MOST_PIXELS:
+            image.save(again, "JPEG", quality="keep")
+            return _of_lengths(len(data) - data.rfind(_JPEG_PIXELS), len(again.getvalue()))
+    return ""
+
+
+def of_bilevel(length: int, image: "Image.Image", *, lines: bool = False) -> str:
+    """Encode a picture of black and white as a fax, and compare with the length of its data.
+
+    `lines`: as an old one does, each line by itself.
+    """
+    again = io.BytesIO()
+    if image.width * image.height > _MOST_PIXELS:
+        return ""
+    bilevel = image.convert("L").point(lambda level: 255 * (level > 127), "1")  # noqa: PLR2004 - half of it
+    bilevel.save(again, "TIFF", compression="group3" if lines else "group4")
+    return _of_lengths(length, len(again.getvalue()))
+
+
+def of_noise(page: "Image.Image", pixels: int, length: int) -> str:
+    """Look for noise on a drawn page of so many black and white pixels, that can't be in so many bytes.
+
+    It is what follows a changed bit of JBIG2, whose arithmetic codes (ITU-T T.88, annex E) all mean something.
+    """
+    import numpy as np
+
+    grey = np.asarray(page.convert("L"))
+    high, wide = (side // _CELL * _CELL for side in grey.shape)
+    if not high or not wide:
+        return ""
+    rows = grey[:high, :wide].reshape(high // _CELL, _CELL, wide // _CELL, _CELL)[::_EVERY]
+    cells = rows.swapaxes(1, 2).reshape(-1, _CELL * _CELL)
+    means, spreads = cells.mean(axis=1), cells.std(axis=1)
+    noisy = (abs(means - 128) < 40) & (spreads > 25) & (spreads < 75)  # noqa: PLR2004 - levels; print is on white
+    share = float(noisy.mean())
+    if share < _NOISY:
+        return ""
+    uniform = float(np.ptp(np.percentile(means[noisy], (25, 75)))) < _UNIFORM
+    return UNDECODED if uniform and 8 * length < _LEAST_BITS * share * pixels else ""
+
+
+def _of_lengths(data: int, again: int) -> str:
+    return UNDECODED if data > _MORE * again + _A_FEW else ""
 
 
 def decoded_jpeg(data: bytes, *, grey: bool) -> "np.ndarray[Any, Any]":
@@ -127,16 +207,22 @@ def decoded_jpeg(data: bytes, *, grey: bool) -> "np.ndarray[Any, Any]":
     return image
 
 
-def of_flate(data: bytes) -> str:
-    """Decompress all of a picture's data (RFC 1950), of which MuPDF reads no more than fills its rows."""
+def of_flate(data: bytes, declared: int) -> str:
+    """Decompress a picture's data (RFC 1950), of which MuPDF reads no more than the bytes that are declared."""
     inflate = zlib.decompressobj()
+    length = 0
     try:
-        while data and not inflate.eof:
-            inflate.decompress(data, _PIECE)
+        while data and not inflate.eof and not of_length(length, declared):
+            length += len(inflate.decompress(data, _PIECE))
             data = inflate.unconsumed_tail
     except zlib.error:
         return UNDECODED
-    return ""
+    return of_length(length, declared)
+
+
+def of_length(length: int, declared: int) -> str:
+    """Compare how many bytes a picture's pixels are with what its measures say: if more, not all of it is shown."""
+    return UNDECODED if length > declared * 9 // 8 + _ROWS else ""
 
 
 def of_jpx(data: bytes) -> str:
@@ -173,10 +259,15 @@ def of_fax(strips: Iterable[bytes]) -> str:
     return UNDECODED if any(_HOLE in strip for strip in strips) else ""
 
 
-def of_said(lines: Iterable[bytes]) -> str:
-    """Say what an image lacks by what libtiff or libjpeg wrote while it decoded it."""
-    losses = (line for line in lines if not _RUBBISH_BETWEEN.search(line))
+def of_said(lines: Iterable[bytes], jpeg: bytes = b"") -> str:
+    """Say what an image lacks by what libtiff or libjpeg wrote while it decoded it, of a `jpeg` with its data."""
+    losses = (line for line in lines if not _RUBBISH_BEFORE.search(line) and not _is_filling(line, jpeg))
     return UNDECODED if any(_LOSS.search(line) for line in losses) else ""
+
+
+def _is_filling(line: bytes, jpeg: bytes) -> bool:
+    rubbish = _RUBBISH_AFTER.search(line)
+    return rubbish is not None and not jpeg[: jpeg.rfind(_JPEG_END)][-int(rubbish[1]) :].strip(_FILLING)
 
 
 @contextlib.contextmanager

@@ -107,7 +107,8 @@ class Images:
                     with contextlib.suppress(Exception):
                         return decode(self._path, place), self._lost()
                 raise PageError(f"This image can't be decoded: {plain(error)}.", AGAIN) from error
-        return image, damage.of_said(said)
+        jpeg = self._path.read_bytes() if said and self.kind == "jpeg" else b""
+        return image, damage.of_said(said, jpeg)
 
     def _whole(self, place: int) -> "Image.Image":
         """Decode all of a picture. Raises what the libraries do."""
@@ -142,11 +143,14 @@ class Images:
             case "png":
                 return damage.of_png(self._path)
             case "jpeg" if closely:
-                return damage.of_jpeg(self._path.read_bytes())
+                return damage.of_jpeg(self._path.read_bytes(), closely=True)
             case "jp2":
                 return damage.of_jpx(self._path.read_bytes()) if closely else ""
             case "tiff" if self._image is not None and self._image.info.get("compression") == "group4":
-                return damage.of_fax(self._strips())
+                strips = list(self._strips())
+                return damage.of_fax(strips) or (
+                    damage.of_bilevel(sum(map(len, strips)), self._displayed) if closely else ""
+                )
         return ""
 
     def _strips(self) -> Iterator[bytes]:

@@ -179,6 +179,8 @@ def _pale(sight: Sight, pixels: "Array", placement: Placement) -> Sight | None:
     if not sight.pale:
         return None
     again = Sight.of(pixels, *placement.upright, gain=2 * STRONG / sight.strongest)
+    if again.pieces[_marks(again), 4].sum() < _PALE_LETTERS * LEAST_LETTER:
+        return None  # specks, which more contrast makes larger
     texts = (Text.of(again, turn) for turn in (0, 90))
     return again if any(text.letters >= _PALE_LETTERS and text.lines(0) >= _PALE_LINES for text in texts) else None
 

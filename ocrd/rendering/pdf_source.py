@@ -7,6 +7,7 @@ import contextlib
 import io
 import re
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +31,14 @@ _MOST_LINES = 100_000
 """In a block."""
 _MOST_NAMES = 20
 """Of attached files that are listed."""
+_LARGE_JPEG = 2**20
+"""Bytes of a JPEG that takes too long to be decoded once more, if nothing speaks for it."""
+_LARGE = 4 * 2**20
+"""Bytes of pixels that take too long to be decompressed once more."""
+_BILEVEL = ("CCITTFaxDecode", "JBIG2Decode")
+_CHANNELS = {"DeviceGray": 1, "CalGray": 1, "Indexed": 1, "DeviceRGB": 3, "CalRGB": 3}
+"""Of a picture's colours, by their space; of others it is not known."""
+_MOST_CHANNELS = 4
 _DEEPEST = 50
 """Nodes of a page tree that are climbed."""
 
@@ -172,6 +181,26 @@ def _append(document: "pymupdf.Document", data: bytes) -> bool:
         return True
 
 
+class _Picture(NamedTuple):
+    """A picture on a page, as MuPDF lists it."""
+
+    xref: int
+    mask: int
+    width: int
+    height: int
+    bits: int
+    space: str
+    alternate: str
+    name: str
+    kind: str
+    """The filter by which it was encoded."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes its pixels are; more of them if its colours are not known."""
+        return -(-self.width * self.bits * _CHANNELS.get(self.space, _MOST_CHANNELS) // 8) * self.height
+
+
 class Pdf:
     """One that MuPDF draws."""
 
@@ -183,6 +212,8 @@ class Pdf:
         self.pages = self._document.page_count
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
+        self._drawn: Image.Image | None = None
+        """What it drew last, in RGB."""
 
     def _page(self, index: int) -> "pymupdf.Page":
         """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
@@ -208,7 +239,8 @@ class Pdf:
         pymupdf.TOOLS.mupdf_warnings()  # those of the file are not this page's
         pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
         self._said[index] += pymupdf.TOOLS.mupdf_warnings().splitlines()
-        return cut_out(as_pillow(pixmap), sheet, placement, size)
+        self._drawn = cut_out(as_pillow(pixmap), sheet, placement, size)
+        return self._drawn
 
     def damage(self, index: int, *, closely: bool) -> str:
         page = self._page(index)
@@ -219,14 +251,56 @@ class Pdf:
         return found or self._damage_of_pictures(page, closely=closely)
 
     def _damage_of_pictures(self, page: "pymupdf.Page", *, closely: bool) -> str:
-        """Look at the page's pictures, of whose damage MuPDF does not always speak: at all, or at those with holes."""
-        checks = {"DCTDecode": damage.of_jpeg, "FlateDecode": damage.of_flate, "JPXDecode": damage.of_jpx}
-        pictures = {picture[0]: checks[picture[8]] for picture in page.get_images(full=True) if picture[8] in checks}
-        for xref, check in pictures.items():
-            data = self._document.xref_stream_raw(xref)
-            if (closely or damage.may_have_hole(data)) and (found := check(data)):
-                return found
-        return ""
+        """Look at the page's pictures, of whose damage MuPDF does not always speak, and of JPEG never."""
+        pictures = {found[0]: _Picture(*found[:9]) for found in page.get_images(full=True)}.values()
+        found = (self._damage_of_picture(picture, closely=closely) for picture in pictures)
+        return next(filter(None, found), "") or self._noise_of_jbig2(pictures)
+
+    def _noise_of_jbig2(self, pictures: Collection[_Picture]) -> str:
+        """Look at a page of nothing but pictures in JBIG2, whose decoder does not see that its data are damaged."""
+        if self._drawn is None or {picture.kind for picture in pictures} != {"JBIG2Decode"}:
+            return ""
+        length = sum(len(self._document.xref_stream_raw(picture.xref)) for picture in pictures)
+        return damage.of_noise(self._drawn, sum(picture.width * picture.height for picture in pictures), length)
+
+    def _damage_of_picture(self, picture: "_Picture", *, closely: bool) -> str:
+        data = self._document.xref_stream_raw(picture.xref)
+        closely = closely or damage.may_have_hole(data)
+        found = ""
+        match picture.kind:
+            case "DCTDecode" if closely or len(data) <= _LARGE_JPEG:
+                found = damage.of_jpeg(data, (picture.width, picture.height), closely=closely)
+            case "FlateDecode" if closely or picture.length <= _LARGE:
+                found = damage.of_flate(data, picture.length)
+            case "LZWDecode" | "RunLengthDecode" if closely or picture.length <= _LARGE:
+                found = damage.of_length(len(self._document.xref_stream(picture.xref)), picture.length)
+            case "JPXDecode" if closely:
+                found = damage.of_jpx(data)
+            case "CCITTFaxDecode" if (columns := self._parameter(picture, "Columns")) != "null":
+                found = damage.UNDECODED if columns != str(picture.width) else ""
+        if closely and not found and picture.kind in _BILEVEL:
+            lines = picture.kind == "CCITTFaxDecode" and not self._parameter(picture, "K").startswith("-")
+            image = self._decoded(picture.xref)
+            found = damage.UNDECODED if image is None else damage.of_bilevel(len(data), image, lines=lines)
+        return found
+
+    def _parameter(self, picture: "_Picture", name: str) -> str:
+        """Give one of those by which a picture was encoded, as it is written."""
+        return str(self._document.xref_get_key(picture.xref, f"DecodeParms/{name}")[1])
+
+    def _decoded(self, xref: int) -> "Image.Image | None":
+        """Decode a picture, grey, if it can be."""
+        import pymupdf
+        from PIL import Image
+
+        try:
+            pixmap = pymupdf.Pixmap(self._document, xref)
+            grey = pixmap if pixmap.n == 1 else pymupdf.Pixmap(pymupdf.csGRAY, pixmap)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
+            return None
+        return Image.frombytes("L", (grey.width, grey.height), grey.samples)
 
     def printed(self, index: int) -> tuple[int, int]:
         import pymupdf

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pymupdf
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
@@ -59,24 +60,60 @@ def encoded(kind: str, **how: object) -> bytes:
     return file.getvalue()
 
 
+def jpeg(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=60)
+    return file.getvalue()
+
+
 def holed(data: bytes, start: float, end: float) -> bytes:
     """Zeros in place of a share of the data."""
     first, last = int(len(data) * start), int(len(data) * end)
     return data[:first] + bytes(last - first) + data[last:]
 
 
-def scanned(path: Path, change: Callable[[bytes], bytes] = bytes, kind: str = "JPEG") -> Path:
+def fax(image: Image.Image) -> bytes:
+    """Encode as a fax in one strip."""
+    file = io.BytesIO()
+    bilevel = image.point(lambda level: 255 * (level > 127), "1")
+    bilevel.save(file, "TIFF", compression="group4", tiffinfo={278: image.height})
+    with Image.open(file) as tiff:
+        place, length = tiff.tag_v2[273][0], tiff.tag_v2[279][0]  # type: ignore[attr-defined] # of a TiffImageFile
+    return file.getvalue()[place : place + length]
+
+
+def jbig2_of_noise(width: int, height: int, length: int) -> bytes:
+    """Make what a changed bit leaves of JBIG2: so many bytes that mean nothing, and decode to noise (ITU-T T.88, 7)."""
+    area = width.to_bytes(4) + height.to_bytes(4)
+    page = area + bytes(8) + b"\0\0\0"
+    region = area + bytes(8) + b"\0" + b"\0" + bytes.fromhex("03fffdff02fefefe") + random.Random(3).randbytes(length)  # noqa: S311
+    segments = ((0, 48, page), (1, 38, region))
+    return b"".join(
+        number.to_bytes(4) + bytes((kind, 0, 1)) + len(body).to_bytes(4) + body for number, kind, body in segments
+    )
+
+
+def scanned(
+    path: Path, change: Callable[[bytes], bytes] = bytes, kind: str = "JPEG", image: Image.Image | None = None
+) -> Path:
     """Make a PDF of one scan, whose encoded picture is changed."""
-    image = written()
-    data = encoded("JPEG") if kind == "JPEG" else zlib.compress(image.tobytes())
-    filters = "DCTDecode" if kind == "JPEG" else "FlateDecode"
+    image = image or written()
+    filters, bits, data = {
+        "JPEG": ("DCTDecode", 8, lambda: jpeg(image)),
+        "Flate": ("FlateDecode", 8, lambda: zlib.compress(image.tobytes())),
+        "fax": ("CCITTFaxDecode", 1, lambda: fax(image)),
+        "JBIG2": ("JBIG2Decode", 1, lambda: b""),
+    }[kind]
     with pymupdf.open() as document:
         page = document.new_page(width=595, height=842)
         picture, contents = document.get_new_xref(), document.get_new_xref()
-        size = f"/Width {image.width}/Height {image.height}/BitsPerComponent 8"
+        size = f"/Width {image.width}/Height {image.height}/BitsPerComponent {bits}"
         document.update_object(picture, f"<</Type/XObject/Subtype/Image/ColorSpace/DeviceGray{size}>>")
-        document.update_stream(picture, change(data), compress=0)
+        document.update_stream(picture, change(data()), compress=0)
         document.xref_set_key(picture, "Filter", f"/{filters}")
+        if kind == "fax":
+            document.xref_set_key(picture, "DecodeParms", f"<</K -1/Columns {image.width}>>")
+            document.xref_set_key(picture, "Decode", "[1 0]")
         document.update_object(contents, "<<>>")
         document.update_stream(contents, b"q 595 0 0 842 0 0 cm /P Do Q")
         document.xref_set_key(page.xref, "Resources", f"<</XObject<</P {picture} 0 R>>>>")
@@ -179,7 +216,86 @@ def test_pale_print_is_seen_and_what_shines_through_is_not(renderer: Sync, tmp_p
     assert facts(renderer, tmp_path / "through.png").blank
 
 
+def test_specks_in_a_shadow_are_no_pale_print(renderer: Sync, tmp_path: Path) -> None:
+    chance = np.random.default_rng(4)
+    shadow = np.clip((np.arange(850) / 850 - 0.8) / 0.2, 0, 1) ** 2
+    sheet = np.broadcast_to(205 * (1 - shadow), (1100, 850))
+    specks = chance.random(sheet.shape)
+    sheet = np.where(specks < 0.0015, 0, np.where(specks > 0.9985, 255, sheet))
+    Image.fromarray(sheet.astype(np.uint8)).save(tmp_path / "scan.png")
+    assert facts(renderer, tmp_path / "scan.png").blank
+
+
+def whitened(data: bytes) -> bytes:
+    """Change the bit of a JPEG that says whether its first square is darker or lighter than grey.
+
+    Each square says by how much it differs from the one before: if the first, black, becomes white, all others do.
+    """
+    start = data.index(b"\xff\xda")
+    start += 2 + int.from_bytes(data[start + 2 : start + 4])
+    assert data[start] == 0b11110011, "five bits say that a number of seven follows, which is negative"
+    return data[:start] + bytes([data[start] ^ 4]) + data[start + 1 :]
+
+
+def test_a_jpeg_that_one_bit_makes_white_is_not_blank(renderer: Sync, tmp_path: Path) -> None:
+    for name, page, change, damaged in (
+        ("spoilt.jpg", written(), whitened, True),
+        ("good.jpg", paper(), bytes, False),
+    ):
+        page.paste(0, (0, 0, 8, 8))
+        (tmp_path / name).write_bytes(change(jpeg(page)))
+        found = facts(renderer, tmp_path / name)
+        assert found.blank
+        assert bool(found.damage) == damaged
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "Flate", "fax"])
+def test_a_picture_whose_height_is_wrong_is_not_blank(renderer: Sync, tmp_path: Path, kind: str) -> None:
+    page = paper()
+    page.paste(written().crop((0, 400, 850, 1100)), (0, 400))  # its upper part is empty
+    path = scanned(tmp_path / "scan.pdf", kind=kind, image=page)
+    path.write_bytes(path.read_bytes().replace(b"/Height 1100", b"/Height 0300"))
+    found = facts(renderer, path)
+    assert found.blank
+    assert found.damage == "data of it can't be decoded"
+    assert not facts(renderer, scanned(tmp_path / "good.pdf", kind=kind, image=page)).damage
+
+
 # Something to be seen
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "Flate", "fax"])
+def test_a_picture_whose_width_is_wrong_is_a_problem(renderer: Sync, tmp_path: Path, kind: str) -> None:
+    path = scanned(tmp_path / "scan.pdf", kind=kind)
+    path.write_bytes(path.read_bytes().replace(b"/Width 850", b"/Width 250"))
+    assert facts(renderer, path).damage == "data of it can't be decoded"
+
+
+def test_a_jpeg_in_a_pdf_whose_codes_are_shifted_is_a_problem(renderer: Sync, tmp_path: Path) -> None:
+    path = scanned(tmp_path / "scan.pdf", lambda data: data[: len(data) // 2] + data[len(data) // 2 + 300 :])
+    found = facts(renderer, path)
+    assert not found.blank
+    assert found.damage == "data of it can't be decoded"
+
+
+def test_bytes_behind_the_pixels_of_a_jpeg_are_filling_or_pixels_that_were_not_shown(
+    renderer: Sync, tmp_path: Path
+) -> None:
+    for filling, damaged in ((bytes(7), False), (b"\r\n", False), (b"\x5a\x81\x2f\x44\x19\x6e", True)):
+        data = encoded("JPEG")
+        data = data[:-2] + filling + data[-2:]
+        (tmp_path / "scan.jpg").write_bytes(data)
+        scanned(tmp_path / "scan.pdf", lambda _, data=data: data)  # type: ignore[misc] # a default
+        for name in ("scan.jpg", "scan.pdf"):
+            assert bool(facts(renderer, tmp_path / name).damage) == damaged, (name, filling)
+
+
+def test_noise_that_can_not_be_in_so_little_data_is_a_problem(renderer: Sync, tmp_path: Path) -> None:
+    for length, damaged in ((5_000, True), (150_000, False)):
+        path = scanned(tmp_path / f"{length}.pdf", lambda _, n=length: jbig2_of_noise(850, 1100, n), "JBIG2")  # type: ignore[misc] # a default
+        found = facts(renderer, path)
+        assert not found.blank
+        assert bool(found.damage) == damaged
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "Flate"])
