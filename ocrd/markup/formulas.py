@@ -139,14 +139,18 @@ def without_commands(text: str) -> str:
     if not _COMMANDS.search(text):
         return text
     text = _LEADERS.sub(" ........ ", text)
-    return _COMMAND.sub(lambda match: "x" if match["letter"] else " ", text)
+    return _COMMAND.sub(lambda match: "x" if match[1] in _GREEK else " ", text)
 
 
 _COMMANDS = re.compile(r"\\[(\[{]|\\(?:begin|frac|sqrt|mathrm|text|left|sum|int|cdot|times|[lc]?dots|quad)\b|\$")
-_LEADERS = re.compile(r"(?:\\(?:l|c)?dots?\b[\s{},]*){2,}|(?:\\(?:mathrm|text|cdotp?)\b[\s{.]*\}?\s*){4,}")
-_COMMAND = re.compile(
-    r"\\(?:begin|end)\s*\{[^{}]*\}(?:\{[^{}]*\})?"
-    r"|\\(?P<letter>(?:var)?(?:[aA]lpha|[bB]eta|[gG]amma|[dD]elta|epsilon|[zZ]eta|[eE]ta|[tT]heta|[iI]ota|[kK]appa"
-    r"|[lL]ambda|[mM]u|[nN]u|[xX]i|[pP]i|[rR]ho|[sS]igma|[tT]au|[uU]psilon|[pP]hi|[cC]hi|[pP]si|[oO]mega))(?![A-Za-z])"
-    r"|\\[A-Za-z]+|\\."
+_DOTS, _STYLED = r"[lc]?dots?\b[\s{},]*", r"(?:mathrm|text|cdotp?)\b[\s{.]*\}?\s*"
+_LEADERS = re.compile(rf"\\(?:{_DOTS}(?:\\{_DOTS})+|{_STYLED}(?:\\{_STYLED}){{3,}})")
+_COMMAND = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}(?:\{[^{}]*\})?|\\([A-Za-z]+|.)")
+_GREEK = frozenset(
+    f"{variant}{name}"
+    for lower in "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon"
+    " phi chi psi omega".split()
+    for name in (lower, lower.capitalize())
+    for variant in ("", "var")
 )
+"""Commands that are letters."""

@@ -12,6 +12,7 @@ stands at its head.
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from ocrd.markup import special_tokens
@@ -42,8 +43,8 @@ _FULL = 999
 _UP = r"[^<]*(?:<(?!\|)[^<]*)*"
 """All up to the next token."""
 _TAG = re.compile(
-    rf"(?=<\|(?:ref|det)\|>)(?:<\|ref\|>(?P<name>{_UP})(?P<whole><\|/ref\|>)?)?"
-    rf"(?:\s*<\|det\|>(?P<places>{_UP})(?:<\|/det\|>)?)?[ \t]*"
+    rf"<\|(?:ref\|>(?P<name>{_UP})(?P<whole><\|/ref\|>)?(?:\s*<\|det\|>(?P<places>{_UP})(?:<\|/det\|>)?)?"
+    rf"|det\|>(?P<nameless>{_UP})(?:<\|/det\|>)?)[ \t]*"
 )
 _PLACES = re.compile(r"\s*\[[\[\]\d\s,.-]*?\]\s*\]|\s*\[[\[\]\d ,.-]*|")
 """Boxes, or as much of them as there is."""
@@ -121,7 +122,7 @@ def _tagged(text: str) -> Iterator[_Tagged]:
         name, rest = (tag["name"] or "").strip(), ""
         if not tag["whole"]:
             name, rest = _unended(name, last=tag.end() == len(text))
-        places = tag["places"] or ""
+        places = tag["places"] or tag["nameless"] or ""
         boxes = _PLACES.match(places)
         behind = places[boxes.end() :] if boxes else places
         yield _Tagged(name, boxes[0] if boxes else "", f"{rest}{behind}{text[tag.end() : end]}")
@@ -159,8 +160,14 @@ def _unwrapped(text: str) -> str:
 
 
 def _boxes(places: str) -> tuple[Box, ...]:
-    found = (Box(*(min(int(side), _FULL) / _FULL for side in match.groups())) for match in _BOX.finditer(places))
+    found = [Box(*map(_share, sides)) for sides in _BOX.findall(places)]
     return tuple(box for box in found if box.left < box.right and box.top < box.bottom)
+
+
+@lru_cache(2 * _FULL)
+def _share(side: str) -> float:
+    """Give a number of thousandths as a share of the page."""
+    return min(int(side), _FULL) / _FULL
 
 
 def _with_tables_in_place(blocks: list[Block]) -> list[Block]:

@@ -14,6 +14,8 @@ from operator import itemgetter
 _BARS = "|\uff5c\uffe8\u2502\u2758"
 """ASCII's, two of full width, one that draws boxes, and a light one."""
 _BARRED = re.compile(rf"(?:<|&lt;)[{_BARS}] ?(/?[A-Za-z\u2581][\w\u2581 ]{{0,38}}[\w\u2581]) ?[{_BARS}](?:>|&gt;)")
+_UNUSUAL = (*_BARS[1:], "<| ", " |>")
+"""What a token has that is not written as ASCII has it."""
 _ESCAPE = "&#60;"
 """HTML's own name of `<`: who does not unescape it, shows it."""
 _ESCAPED = re.compile(rf"{_ESCAPE}(?=[{_BARS}])")
@@ -36,7 +38,9 @@ _TABLE = re.compile(r"<table\b.*?(?:</table>|\Z)", re.DOTALL | re.IGNORECASE)
 def with_plain_bars(text: str) -> str:
     """Write the bars of all tokens as ASCII has them, and leave out the beginning of one where the text is cut off."""
     text = _without_cut_token(text)
-    return text if text.isascii() else _BARRED.sub(_with_plain_bars, text)
+    if text.isascii() or not any(sign in text for sign in _UNUSUAL):
+        return text
+    return _BARRED.sub(_with_plain_bars, text)
 
 
 def _with_plain_bars(token: "re.Match[str]") -> str:
@@ -55,7 +59,7 @@ def escaped(text: str) -> str:
 
 def unescaped(text: str) -> str:
     """Write it as it was."""
-    return _ESCAPED.sub("<", text)
+    return _ESCAPED.sub("<", text) if _ESCAPE in text else text
 
 
 def without_tokens(text: str) -> str:

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import cached_property
 from itertools import chain, compress, count, groupby, pairwise
 from operator import eq
 from statistics import median
 
 from ocrd.quality import places
-from ocrd.quality.words import PHRASE, RUN, Paragraph, Words, repeated, repeats, runs_of
+from ocrd.quality.words import PHRASE, RUN, Paragraph, Words, candidates, recurring, repeated, repeats, runs_of
 
 _GRID = re.compile(r"\||<td|__|\.\.\.\.|\t")
 """Tables, forms and leaders: there the same words may well stand under one another."""
@@ -28,6 +29,8 @@ _DECIMAL = re.compile(r"(?<![\w.,])\d{1,4}[.,]\d{1,4}(?![\w.,])")
 _HUSH = re.compile(r"[\W_]{100,}")
 _UNBROKEN = re.compile(r"[!-~]{300,}")
 """More signs than a line has, and no space: an address of the web, or a file in letters."""
+_TENTH, _HUSH_TENTH, _UNBROKEN_TENTH = 10, re.compile(r"[\W_]{10}"), re.compile(r"[!-~]{30}")
+"""What either leaves where only every tenth character is looked at, which takes a tenth of the time."""
 _ROW = re.compile(r"^[ \t]*\|(?:[^\n]*?[^\W_]){3}", re.MULTILINE)
 """A row that says more than its number: one that says less is no line to who looks at the image."""
 _LONGEST = 150
@@ -64,30 +67,42 @@ _LEAST = 2.8
 """Rounds that any circle has which is too many."""
 _WOBBLES, _VARIANTS, _LIKE, _NAME = 15, 4, 0.7, 6
 """Lines in a row in at least so many spellings; how alike they are, 0 to 1; letters of the usual one."""
+_NO_LETTERS = dict.fromkeys(code for code in range(128) if not chr(code).isalpha())
+"""Those of ASCII, to be taken away."""
 _WIDTH = 6
 """Most columns of a table that counts."""
 _COUNTED = 80
 """Numbers that no page counts through, one after the other; a column of a long table may have some sixty."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Cycle:
     """The same words again and again, without anything between."""
 
+    content: Words
+    """The text in which they stand."""
     start: int
     """Number of the first word."""
+    end: int
+    """Number of the word behind the last."""
     period: int
     """Words until they come again."""
-    words: tuple[str, ...]
+    words: list[str]
     """Those of one round."""
-    text: str
-    """All rounds, as they stand in the text."""
-    rounds: float
-    """How often they come."""
+
+    @property
+    def rounds(self) -> float:
+        """How often they come."""
+        return (self.end - self.start) / self.period
 
     @property
     def letters(self) -> int:
         return sum(map(len, self.words))
+
+    @cached_property
+    def text(self) -> str:
+        """All rounds, as they stand in the text."""
+        return self.content.between(self.start, min(self.end, len(self.content.words)) - 1)
 
     @property
     def by_line(self) -> bool:
@@ -134,21 +149,20 @@ def found(content: Words, room: Room) -> str:
 
 def _endless(content: Words) -> str:
     """Say what goes on without a word, or a word without an end."""
-    longest = max(map(len, content.plain.split()), default=0)
-    long_word = max(content.words, key=len) if longest > 60 and content.words else ""
+    long_word, tenth = max(content.counts, key=len, default=""), content.plain[::_TENTH]
     if len(long_word) > 60 and len(set(long_word)) <= 5:
         return f"it says {_quoted([long_word])} in {len(long_word)} letters"
-    if longest >= _DIGITS and (zeros := _ZEROS.search(content.plain)):
+    if len(long_word) >= _DIGITS and (zeros := _ZEROS.search(content.plain)):
         return f"it says “{zeros[0]}” and goes on so"
     if content.text.count("\\") > _FORMULA and (commands := _COMMANDS.search(content.text)):
         return f"it writes {_quoted([commands[1].strip()])} over and over"
     if len(long_word) > _LONGEST and long_word.isascii():
         return f"it has a word of {len(long_word)} letters, {_quoted([long_word])}"
-    unbroken = _UNBROKEN.search(content.plain) if longest > _LONGEST else None
+    unbroken = _UNBROKEN.search(content.plain) if _UNBROKEN_TENTH.search(tenth) else None
     if unbroken and sum(map(str.isalnum, unbroken[0])) > _LONGEST:
         return f"it goes on for {len(unbroken[0])} characters without a space, {_quoted([unbroken[0]])}"
     between = len(content.plain) - content.letters - 2 * len(content.words)  # beyond a comma and a space for each
-    if between >= 100 and any(_MUTE.search(gap) for gap in _HUSH.findall(content.plain)):
+    if between >= 100 and _HUSH_TENTH.search(tenth) and any(map(_MUTE.search, _HUSH.findall(content.plain))):
         return "it goes on and on in dots, rules or empty cells"
     return ""
 
@@ -156,30 +170,26 @@ def _endless(content: Words) -> str:
 def _in_circles(content: Words, room: Room) -> str:
     """Say which words come again and again without anything between, but for numbers that grow or other words."""
     crammed, fits = room.crammed(content), room.fits(content)
-    least = 1 if crammed else _ECHO if content.scale == 1 else _CHARACTERS
-    for circle in _circles(content.spelled, content.words, content, least):
+    for circle in _circles(content, crammed=crammed):
         if _too_often(circle, crammed=crammed) and not (fits and circle.by_line):
             return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row"
-    if content.numbers >= _FEW_NUMBERS and content.echo(1 if crammed else _CHARACTERS):
-        words = ["#" if word.isdigit() else word for word in content.words]
-        for circle in _circles(content.numbered, words, content, 1 if crammed else _CHARACTERS):
-            named = [word for word in circle.words if word != "#" and len(word) > 1]
-            if len(named) >= 3 and _too_often(circle, crammed=crammed, patience=2) and not (fits and circle.by_line):
-                return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row, only counting on"
+    for circle in _circles(content, crammed=crammed, counting=True) if content.numbers >= _FEW_NUMBERS else ():
+        named = [word for word in circle.words if word != "#" and len(word) > 1]
+        if len(named) >= 3 and _too_often(circle, crammed=crammed, patience=2) and not (fits and circle.by_line):
+            return f"it says {_quoted(circle.words)} {circle.rounds:.0f} times in a row, only counting on"
     return _in_a_frame(content, room)
 
 
 def _in_a_frame(content: Words, room: Room) -> str:
     """Say which words stand around ever other ones, more often than the page has lines or room for."""
-    often = Counter(content.words)
     too_often = (
         12 if room.crammed(content) else (2 * room.lines + 20) * content.scale if room.lines else len(content.words)
     )
-    if max(often.values(), default=0) <= too_often:
+    if max(content.counts.values(), default=0) <= too_often:
         return ""
-    often = Counter({word: count for word, count in often.items() if not word.isdigit()})
+    often = {word: times for word, times in content.counts.items() if not word.isdigit()}
     top = max(often.values(), default=0)
-    kept = {word for word, count in often.items() if count >= max(12, top / 3)}
+    kept = {word for word, times in often.items() if times >= max(12, top / 3)}
     places = [
         place
         for place, word in enumerate(content.words)
@@ -201,8 +211,7 @@ def _in_a_frame(content: Words, room: Room) -> str:
 
 def _stand_in_rows(content: Words, first: int, last: int, rounds: float) -> bool:
     """Whether the words from one to another stand in the rows of a table, one round in each."""
-    text = content.plain[content.places[first].start() : content.places[last].end()]
-    return len(_ROW.findall(text)) >= rounds - 1
+    return len(_ROW.findall(content.between(first, last))) >= rounds - 1
 
 
 def _counting(content: Words, *, crammed: bool) -> str:
@@ -210,22 +219,29 @@ def _counting(content: Words, *, crammed: bool) -> str:
     enough = _COUNTED // 2 if crammed else _COUNTED
     if content.numbers < enough:
         return ""
-    numbers = [int(word) if word.isdecimal() and len(word) < 10 else None for word in content.words]
-    known = {number for number in numbers if number is not None}
+    known = {int(word) for word in content.counts if _counts(word)}
     if sum(number + 1 in known for number in known) < enough / _WIDTH:  # no column is long enough
-        return _in_steps(content.plain)
+        return _in_steps(content)
+    numbers = [int(word) if _counts(word) else None for word in content.words]
     for width in range(1, _WIDTH + 1):
         length = 0
         for number, above in zip(numbers[width:], numbers, strict=False):
             length = length + 1 if number is not None and above is not None and number == above + 1 else 0
             if length >= enough:
                 return f"it counts on and on, up to {number} and further"
-    return _in_steps(content.plain)
+    return _in_steps(content)
 
 
-def _in_steps(plain: str) -> str:
+def _counts(word: str) -> bool:
+    """Whether a word is a number that may be counted up to."""
+    return word.isdecimal() and len(word) < 10
+
+
+def _in_steps(content: Words) -> str:
     """Say how many cells of a table only grow by the same step, row for row, as in no table that was measured."""
-    numbers = [float(number.replace(",", ".")) for number in _DECIMAL.findall(plain)]
+    if content.numbers < 2 * _COUNTED:  # one before the point of each, and one behind
+        return ""
+    numbers = [float(number.replace(",", ".")) for number in _DECIMAL.findall(content.plain)]
     if len(numbers) < _COUNTED:
         return ""
     steps = [round(other - one, 6) for one, other in pairwise(numbers)]
@@ -249,7 +265,7 @@ def _stuttering(content: Words, room: Room) -> str:
 
 def _wobbling(content: Words) -> str:
     """Say which line comes again and again in ever the same few spellings, as no list of names or of labels does."""
-    lines = ["".join(filter(str.isalpha, line.lower())) for line in content.plain.split("\n") if line.strip()]
+    lines = [_letters(line) for line in content.plain.lower().split("\n") if line.strip()]
     often = Counter(lines).most_common(1) if len(lines) >= _WOBBLES else []
     if not often or often[0][1] < _WOBBLES / 4 or len(often[0][0]) < _NAME:
         return ""
@@ -266,6 +282,11 @@ def _wobbling(content: Words) -> str:
         if same and len(found) >= _WOBBLES and _VARIANTS <= len(set(found)) <= len(found) / 2:
             return f"it says {_quoted([usual])} {len(found)} times in a row, in {len(set(found))} spellings"
     return ""
+
+
+def _letters(line: str) -> str:
+    """Give the letters of a line, and nothing else."""
+    return line.translate(_NO_LETTERS) if line.isascii() else "".join(filter(str.isalpha, line))
 
 
 def _again(content: Words, room: Room) -> str:
@@ -338,10 +359,10 @@ def _under_numbers(content: Words, room: Room) -> str:
 def _longest_without_news(content: Words) -> float:
     """Tell the greatest share of what was said before, and not long before, of any stretch of the text."""
     last: dict[str, int] = {}
-    seen = []
-    near = _NEAR * content.scale
-    for place, run in enumerate(runs_of(content.spelled, PHRASE * content.scale)):
-        seen.append(place - last.get(run, -near) < near)
+    length, near = PHRASE * content.scale, _NEAR * content.scale
+    seen = [False] * (len(content.words) - length + 1)
+    for place, run in candidates(content.spelled, length).items():
+        seen[place] = place - last.get(run, -near) < near
         last[run] = place
     if len(seen) < _STRETCH:
         return 0.0
@@ -387,6 +408,8 @@ def _too_often(circle: _Cycle, *, crammed: bool, patience: int = 1) -> bool:
     rounds = circle.rounds / patience
     if crammed:
         return rounds >= 3 and circle.letters * circle.rounds >= 60
+    if circle.letters < 40 and rounds < 4:
+        return False
     if circle.letters >= 80:
         return rounds >= _LEAST
     if circle.letters >= 40 and "\n" not in circle.text and not _GRID.search(circle.text):
@@ -413,19 +436,20 @@ def _usual(circle: _Cycle) -> int:
     return 40 if named else 1000
 
 
-def _circles(spelled: str, words: list[str], content: Words, least: int) -> Iterator[_Cycle]:
-    """Find the circles of a text's words, or of what stands for each, where so many runs stand more than once."""
+def _circles(content: Words, *, crammed: bool, counting: bool = False) -> Iterator[_Cycle]:
+    """Find the circles of a text's words; `counting` takes all numbers for the same.
+
+    They are looked for where enough runs of words stand more than once, and everywhere in what is `crammed`.
+    """
     run_length = RUN * content.scale
-    for begin, until in content.echoing(least):
-        for first, end, period in _periods(spelled[begin : until + run_length - 1], run_length):
+    least = _CHARACTERS if counting or content.scale > 1 else _ECHO
+    spelled = content.numbered if counting else content.spelled
+    for begin, until in recurring(spelled, run_length) if crammed else content.echoing(least):
+        for first, end, period in _periods(spelled[begin:until], run_length):
             if end - first >= _LEAST * period:
-                yield _circle(begin + first, begin + end, period, words, content)
-
-
-def _circle(first: int, end: int, period: int, words: list[str], content: Words) -> _Cycle:
-    where = content.places
-    text = where[first].string[where[first].start() : where[min(end, len(where)) - 1].end()]
-    return _Cycle(first, period, tuple(words[first : first + period]), text, (end - first) / period)
+                words = content.words[begin + first : begin + first + period]
+                named = ["#" if counting and word.isdigit() else word for word in words]
+                yield _Cycle(content, begin + first, begin + end, period, named)
 
 
 def _periods(spelled: str, run_length: int) -> Iterator[tuple[int, int, int]]:
@@ -454,6 +478,6 @@ def _periods(spelled: str, run_length: int) -> Iterator[tuple[int, int, int]]:
         expected = place + 1
 
 
-def _quoted(words: "list[str] | tuple[str, ...]") -> str:
+def _quoted(words: list[str]) -> str:
     text = " ".join(words)
     return f"“{text[:40]}…”" if len(text) > 40 else f"“{text}”"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from html import unescape
+from itertools import cycle
 from typing import NamedTuple, Self
 
 from ocrd.markup import formulas, layout_blocks
@@ -34,8 +35,10 @@ RUN = 3
 """Words that are compared at once: fewer would take every second `of the` for a step of a loop."""
 _SOME = 200
 """Words that tell which script they all are of."""
-_SIGNS = 0x10000
-"""From here on there are characters for a million different words."""
+_SIGNS = range(0x10000, 0x110000)
+"""Characters for a million different words."""
+_ONCE, _NO_WORD = "-", "#"
+"""Characters for all words that stand only once, of which no repetition is made, and for what is none of the words."""
 PHRASE = 5
 """Words that make a phrase."""
 _FEW = 28
@@ -78,9 +81,13 @@ class Words:
         words = _WORD.findall(plain.lower())
         return cls(raw, blocks, text, plain, words, len("".join(words)) + counters)
 
+    def between(self, first: int, last: int) -> str:
+        """Give the text from one of the words to another, the number of each given, in small letters."""
+        places = self._places
+        return places[first].string[places[first].start() : places[last].end()]
+
     @cached_property
-    def places(self) -> list[re.Match[str]]:
-        """Where each of the words stands in the text in small letters."""
+    def _places(self) -> list[re.Match[str]]:
         return list(_WORD.finditer(self.plain.lower()))
 
     @cached_property
@@ -89,9 +96,14 @@ class Words:
         return len(_LINE.findall(self.plain))
 
     @cached_property
+    def counts(self) -> Counter[str]:
+        """How often each of the words stands there."""
+        return Counter(self.words)
+
+    @cached_property
     def numbers(self) -> int:
         """How many of the words are numbers."""
-        return sum(map(str.isdigit, self.words))
+        return sum(times for word, times in self.counts.items() if word.isdigit())
 
     @cached_property
     def paragraphs(self) -> list[Paragraph]:
@@ -106,7 +118,7 @@ class Words:
 
     @cached_property
     def spelled(self) -> str:
-        """One character for each word, the same for the same."""
+        """One character for each word, the same for the same; `_ONCE` for those that stand only once, numbers aside."""
         return "".join(map(self._signs.__getitem__, self.words))
 
     @cached_property
@@ -114,30 +126,45 @@ class Words:
         """One character for each word, the same for all numbers."""
         if not self.numbers:
             return self.spelled
-        return self.spelled.translate({ord(sign): "#" for word, sign in self._signs.items() if word.isdigit()})
+        signs = self._signs | dict.fromkeys(filter(str.isdigit, self._signs), _NO_WORD)
+        return "".join(map(signs.__getitem__, self.words))
 
     def spell(self, words: Iterable[str]) -> str:
         """Write one character for each of its words, or for what is none of them, such as the number of an item."""
-        return "".join(self._signs.get(word, "#") for word in words)
+        return "".join([self._alphabet.get(word, _NO_WORD) for word in words])
+
+    @cached_property
+    def _alphabet(self) -> dict[str, str]:
+        return dict(zip(self.counts, map(chr, _SIGNS), strict=False))
 
     @cached_property
     def _signs(self) -> dict[str, str]:
-        return {word: chr(_SIGNS + number) for number, word in enumerate(dict.fromkeys(self.words))}
+        often = [word for word, times in self.counts.items() if times > 1 or word.isdigit()]
+        return dict.fromkeys(self.counts, _ONCE) | dict(zip(often, map(chr, _SIGNS), strict=False))
 
     @cached_property
-    def echoes(self) -> bytes:
-        """For each run of RUN words, or twice as many characters: 1 if it stands more than once, numbers aside."""
-        runs = runs_of(self.numbered, RUN * self.scale)
-        often = repeated(runs)
-        return bytes(map(often.__contains__, runs)) if often else b""
+    def _echoes(self) -> bytes:
+        """For each run of RUN words, numbers aside: 1 if it stands more than once, and may be a part of a phrase."""
+        runs = candidates(self.numbered, RUN * self.scale, PHRASE * self.scale)
+        often = Counter(runs.values())
+        echoes = bytearray(len(self.words))
+        for place, run in runs.items():
+            if often[run] > 1:
+                echoes[place] = 1
+        return bytes(echoes)
 
     def echoing(self, length: int) -> Iterator[tuple[int, int]]:
-        """Find where so many runs or more, one after the other, stand more than once: the first, and behind it."""
-        return (found.span() for found in re.finditer(b"\1{%d,}" % length, self.echoes))
+        """Find the words, from the first up to one, of which so many runs, one after the other, stand more than once.
+
+        A run is of RUN words, or of twice as many characters; together they must be at least a phrase.
+        """
+        more = RUN * self.scale - 1
+        return ((run.start(), run.end() + more) for run in re.finditer(b"\1{%d,}" % length, self._echoes))
 
     def echo(self, length: int) -> int:
         """Count the places of which so many runs, one after the other, stand more than once."""
-        return sum(end - start - length + 1 for start, end in self.echoing(length))
+        more = RUN * self.scale - 1
+        return sum(end - more - start - length + 1 for start, end in self.echoing(length))
 
     @cached_property
     def repeats(self) -> int:
@@ -165,10 +192,27 @@ def repeated(runs: list[str]) -> set[str]:
     return {run for run, count in Counter(runs).items() if count > 1}
 
 
+def recurring(spelled: str, length: int) -> Iterator[tuple[int, int]]:
+    """Find the stretches of at least so many words of which each stands more than once: from where up to where."""
+    return (stretch.span() for stretch in re.finditer(f"[^{_ONCE}]{{{length},}}", spelled))
+
+
+def candidates(spelled: str, length: int, least: int = 0) -> dict[int, str]:
+    """Give the runs of so many words that may stand more than once, by their places.
+
+    They are those in stretches of recurring words, as many as in a run, or `least`.
+    """
+    return {
+        start: spelled[start : start + length]
+        for begin, end in recurring(spelled, max(least, length))
+        for start in range(begin, end - length + 1)
+    }
+
+
 def repeats(spelled: str, length: int) -> int:
     """Count the runs of so many words that stand there before."""
-    runs = runs_of(spelled, length)
-    return len(runs) - len(set(runs))
+    runs = candidates(spelled, length)
+    return len(runs) - len(set(runs.values()))
 
 
 def _parts(text: str) -> list[str]:
