@@ -146,11 +146,11 @@ _COMMANDS = re.compile(r"\\[(\[{]|\\(?:begin|frac|sqrt|mathrm|text|left|sum|int|
 _DOTS, _STYLED = r"[lc]?dots?\b[\s{},]*", r"(?:mathrm|text|cdotp?)\b[\s{.]*\}?\s*"
 _LEADERS = re.compile(rf"\\(?:{_DOTS}(?:\\{_DOTS})+|{_STYLED}(?:\\{_STYLED}){{3,}})")
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}(?:\{[^{}]*\})?|\\([A-Za-z]+|.)")
-_GREEK = frozenset(
+_LETTERS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega"
+_GREEK = {
     f"{variant}{name}"
-    for lower in "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon"
-    " phi chi psi omega".split()
-    for name in (lower, lower.capitalize())
+    for letter in _LETTERS.split()
+    for name in (letter, letter.capitalize())
     for variant in ("", "var")
-)
+}
 """Commands that are letters."""

@@ -39,6 +39,8 @@ _ODD = re.compile(r"[a-zа-я][A-ZА-Я]|[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff]
 _LONG_WORD = re.compile(r"[A-Za-z0-9]{6,}")
 _ODD_LATIN = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]+[A-Z]|[A-Za-z]\d+[A-Za-z]")
 """Capitals or digits within a word: so looks another alphabet that is read as Latin."""
+_WITHIN = re.compile(r"[A-Z\d](?<=[A-Za-z].)")
+"""What every one of those has, and few others."""
 _ODD_WORDS = 7
 _BEGINNING = 3000
 """Characters of a text that show in which letters it is."""
@@ -89,8 +91,7 @@ def _common() -> frozenset[str]:
 
 def _in_odd_letters(plain: str) -> bool:
     """Whether most words have capitals or digits where words have none."""
-    odd = len(_ODD_LATIN.findall(plain))
-    if odd < _ODD_WORDS:
+    if len(_WITHIN.findall(plain)) < _ODD_WORDS:
         return False
     words = _LONG_WORD.findall(plain)
     odd = sum(bool(_ODD_LATIN.search(word)) for word in words)

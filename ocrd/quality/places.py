@@ -165,8 +165,9 @@ def _overlapping(boxes: list[Box]) -> int:
         for other in boxes[place + 1 :]:
             if other.top >= one.bottom:
                 break
-            common = min(one.right, other.right) - max(one.left, other.left), min(one.bottom, other.bottom) - other.top
-            if min(common) > 0:
+            wide = min(one.right, other.right) - max(one.left, other.left)
+            if wide > 0:
+                high = min(one.bottom, other.bottom) - other.top
                 smaller = min((box.right - box.left) * (box.bottom - box.top) for box in (one, other))
-                count += common[0] * common[1] > smaller / 2
+                count += wide * high > smaller / 2
     return count

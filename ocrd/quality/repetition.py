@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
 from itertools import chain, compress, count, groupby, pairwise
-from operator import eq
+from operator import countOf, eq, sub
 from statistics import median
 
 from ocrd.quality import places
@@ -222,13 +222,11 @@ def _counting(content: Words, *, crammed: bool) -> str:
     known = {int(word) for word in content.counts if _counts(word)}
     if sum(number + 1 in known for number in known) < enough / _WIDTH:  # no column is long enough
         return _in_steps(content)
-    numbers = [int(word) if _counts(word) else None for word in content.words]
+    numbers = [int(word) if _counts(word) else -2 for word in content.words]  # never one more or less than a number
     for width in range(1, _WIDTH + 1):
-        length = 0
-        for number, above in zip(numbers[width:], numbers, strict=False):
-            length = length + 1 if number is not None and above is not None and number == above + 1 else 0
-            if length >= enough:
-                return f"it counts on and on, up to {number} and further"
+        one_more = bytes(map((1).__eq__, map(sub, numbers[width:], numbers)))
+        if (place := one_more.find(b"\1" * enough)) >= 0:
+            return f"it counts on and on, up to {numbers[place + enough - 1 + width]} and further"
     return _in_steps(content)
 
 
@@ -244,7 +242,7 @@ def _in_steps(content: Words) -> str:
     numbers = [float(number.replace(",", ".")) for number in _DECIMAL.findall(content.plain)]
     if len(numbers) < _COUNTED:
         return ""
-    steps = [round(other - one, 6) for one, other in pairwise(numbers)]
+    steps = [round(step, 6) for step in map(sub, numbers[1:], numbers)]
     even = sum(one == other != 0 for one, other in pairwise(steps))
     return f"{even} of its numbers follow one another in the same step" if even > 0.6 * len(numbers) else ""
 
@@ -252,22 +250,25 @@ def _in_steps(content: Words) -> str:
 def _stuttering(content: Words, room: Room) -> str:
     """Say that it tells each word, or each line, twice or more before it goes on."""
     words = content.words
-    if len(words) > 40 and sum(map(eq, words, words[1:])) > 0.4 * len(words):
+    if len(words) > 40 and countOf(map(eq, words, words[1:]), True) > 0.4 * len(words):
         twice = {word for word, other in pairwise(words) if word == other and word.isalpha()}
         if len(twice) >= 10:
             return "it says nearly every word twice"
     lines = list(filter(str.strip, content.plain.split("\n")))
     again = {line for line, other in pairwise(lines) if line == other} if len(lines) >= 12 else set()
-    if len(again) >= 5 and not room.fits(content) and sum(map(eq, lines, lines[1:])) > 0.4 * len(lines):
+    if len(again) >= 5 and not room.fits(content) and countOf(map(eq, lines, lines[1:]), True) > 0.4 * len(lines):
         return "it says nearly every line twice"
     return ""
 
 
 def _wobbling(content: Words) -> str:
     """Say which line comes again and again in ever the same few spellings, as no list of names or of labels does."""
-    lines = [_letters(line) for line in content.plain.lower().split("\n") if line.strip()]
-    often = Counter(lines).most_common(1) if len(lines) >= _WOBBLES else []
-    if not often or often[0][1] < _WOBBLES / 4 or len(often[0][0]) < _NAME:
+    lines = list(filter(str.strip, content.plain.lower().split("\n")))
+    if len(lines) < _WOBBLES:
+        return ""
+    lines = list(map(_letters, lines))
+    often = Counter(lines).most_common(1)
+    if often[0][1] < _WOBBLES / 4 or len(often[0][0]) < _NAME:
         return ""
     usual = often[0][0]
     matcher = SequenceMatcher(b=usual, autojunk=False)
@@ -443,8 +444,8 @@ def _circles(content: Words, *, crammed: bool, counting: bool = False) -> Iterat
     """
     run_length = RUN * content.scale
     least = _CHARACTERS if counting or content.scale > 1 else _ECHO
-    spelled = content.numbered if counting else content.spelled
-    for begin, until in recurring(spelled, run_length) if crammed else content.echoing(least):
+    for begin, until in recurring(content.numbered, run_length) if crammed else content.echoing(least):
+        spelled = content.numbered if counting else content.spelled
         for first, end, period in _periods(spelled[begin:until], run_length):
             if end - first >= _LEAST * period:
                 words = content.words[begin + first : begin + first + period]

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from html import unescape
-from itertools import cycle
 from typing import NamedTuple, Self
 
 from ocrd.markup import formulas, layout_blocks
@@ -169,9 +168,15 @@ class Words:
     @cached_property
     def repeats(self) -> int:
         """How many phrases stand there before, if that may be many."""
-        if self.echo((PHRASE - RUN) * self.scale + 1) < min(_FEW, len(self.words) / 10):
+        length, least = PHRASE * self.scale, (PHRASE - RUN) * self.scale + 1
+        if self.echo(least) < min(_FEW, len(self.words) / 10):
             return 0
-        return repeats(self.spelled, PHRASE * self.scale)
+        phrases = [
+            self.spelled[start : start + length]
+            for begin, end in self.echoing(least)
+            for start in range(begin, end - length + 1)
+        ]
+        return len(phrases) - len(set(phrases))
 
     @cached_property
     def scale(self) -> int:
