@@ -146,7 +146,8 @@ _COMMANDS = re.compile(r"\\[(\[{]|\\(?:begin|frac|sqrt|mathrm|text|left|sum|int|
 _DOTS, _STYLED = r"[lc]?dots?\b[\s{},]*", r"(?:mathrm|text|cdotp?)\b[\s{.]*\}?\s*"
 _LEADERS = re.compile(rf"\\(?:{_DOTS}(?:\\{_DOTS})+|{_STYLED}(?:\\{_STYLED}){{3,}})")
 _COMMAND = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}(?:\{[^{}]*\})?|\\([A-Za-z]+|.)")
-_LETTERS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega"
+_LETTERS = """alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi
+chi psi omega"""
 _GREEK = {
     f"{variant}{name}"
     for letter in _LETTERS.split()

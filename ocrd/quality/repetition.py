@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
-from itertools import chain, compress, count, groupby, pairwise
+from itertools import chain, compress, count, groupby, pairwise, repeat
 from operator import countOf, eq, sub
 from statistics import median
 
@@ -237,7 +237,7 @@ def _counts(word: str) -> bool:
 
 def _in_steps(content: Words) -> str:
     """Say how many cells of a table only grow by the same step, row for row, as in no table that was measured."""
-    if content.numbers < 2 * _COUNTED:  # one before the point of each, and one behind
+    if content.plain.count(".") + content.plain.count(",") < _COUNTED:
         return ""
     numbers = [float(number.replace(",", ".")) for number in _DECIMAL.findall(content.plain)]
     if len(numbers) < _COUNTED:
@@ -322,12 +322,11 @@ def _paragraphs_again(content: Words, room: Room) -> str:
     again = 0
     for paragraph in paragraphs:
         runs = runs_of(content.spell(paragraph.words), length)
-        before = [known[run] for run in runs if run in known]
-        same = len(paragraph.words) >= least and len(before) > _NEARLY * len(runs)
-        if same and not _stands_twice(paragraph, before[len(before) // 2], usual):
+        before = list(filter(None, map(known.get, runs))) if len(paragraph.words) >= least else []
+        if len(before) > _NEARLY * len(runs) and not _stands_twice(paragraph, before[len(before) // 2], usual):
             again += len(paragraph.words)
             longest = max(longest, paragraph.words, key=len)
-        known.update(dict.fromkeys(runs, paragraph))
+        known.update(zip(runs, repeat(paragraph), strict=False))
     if (again < 2 * least and len(longest) < 1.15 * least) or (
         again > 0.3 * len(content.words) and content.letters < 1.5 * room.letters
     ):

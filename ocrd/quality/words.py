@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from html import unescape
+from itertools import chain
 from typing import NamedTuple, Self
 
 from ocrd.markup import formulas, layout_blocks
@@ -144,12 +145,13 @@ class Words:
     @cached_property
     def _echoes(self) -> bytes:
         """For each run of RUN words, numbers aside: 1 if it stands more than once, and may be a part of a phrase."""
-        runs = candidates(self.numbered, RUN * self.scale, PHRASE * self.scale)
-        often = Counter(runs.values())
+        length = RUN * self.scale
+        stretches = list(recurring(self.numbered, PHRASE * self.scale))
+        runs = [runs_of(self.numbered[begin:end], length) for begin, end in stretches]
+        often = Counter(chain.from_iterable(runs))
         echoes = bytearray(len(self.words))
-        for place, run in runs.items():
-            if often[run] > 1:
-                echoes[place] = 1
+        for (begin, end), inside in zip(stretches, runs, strict=True):
+            echoes[begin : end - length + 1] = bytes(map((1).__lt__, map(often.__getitem__, inside)))
         return bytes(echoes)
 
     def echoing(self, length: int) -> Iterator[tuple[int, int]]:
@@ -171,11 +173,7 @@ class Words:
         length, least = PHRASE * self.scale, (PHRASE - RUN) * self.scale + 1
         if self.echo(least) < min(_FEW, len(self.words) / 10):
             return 0
-        phrases = [
-            self.spelled[start : start + length]
-            for begin, end in self.echoing(least)
-            for start in range(begin, end - length + 1)
-        ]
+        phrases = [run for begin, end in self.echoing(least) for run in runs_of(self.spelled[begin:end], length)]
         return len(phrases) - len(set(phrases))
 
     @cached_property
@@ -202,14 +200,11 @@ def recurring(spelled: str, length: int) -> Iterator[tuple[int, int]]:
     return (stretch.span() for stretch in re.finditer(f"[^{_ONCE}]{{{length},}}", spelled))
 
 
-def candidates(spelled: str, length: int, least: int = 0) -> dict[int, str]:
-    """Give the runs of so many words that may stand more than once, by their places.
-
-    They are those in stretches of recurring words, as many as in a run, or `least`.
-    """
+def candidates(spelled: str, length: int) -> dict[int, str]:
+    """Give the runs of so many words that may stand more than once, by their places: those of which each word does."""
     return {
         start: spelled[start : start + length]
-        for begin, end in recurring(spelled, max(least, length))
+        for begin, end in recurring(spelled, length)
         for start in range(begin, end - length + 1)
     }
 
