@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sampling
@@ -212,10 +211,6 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 @pytest.fixture
-def ocrd(house: House, run_python: Callable[..., Any]) -> Callable[..., Any]:
+def ocrd(house: House) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run a command of ours on the house's configuration."""
-
-    def run(*arguments: str | Path) -> Any:
-        return run_python("-m", "ocrd", *arguments, "-c", house.root / "ocrd.yaml")
-
-    return run
+    return house.command

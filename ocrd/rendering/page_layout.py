@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import pymupdf
 
+_MODEL = ("pymupdf.layout", "pymupdf4llm")
+"""Where they are installed `import pymupdf` imports them, and onnxruntime with them."""
 _TOLERANCE = 0.02
 """Share of a table's words, none of them with digits, that may differ between what was read and what became of it."""
 _LABELS = {
@@ -90,14 +92,21 @@ class _Line(NamedTuple):
         return max(word.height for word in self.words)
 
 
+def put_off() -> None:
+    """Let `import pymupdf` not bring the model along until `load`: most processes never need its time and memory."""
+    for name in _MODEL:
+        sys.modules[name] = None  # type: ignore[assignment] # as the import system has it
+
+
 @cache
 def load() -> None:
     """Load the model, which takes a second and 100 MB. Raises ImportError."""
     import onnxruntime
 
     onnxruntime.SessionOptions = _single_threaded(onnxruntime.SessionOptions)
-    if sys.modules.get("pymupdf.layout", sys) is None:  # kept away from workers, most of which never need it
-        del sys.modules["pymupdf.layout"]
+    for name in _MODEL:
+        if sys.modules.get(name, sys) is None:
+            del sys.modules[name]
     import pymupdf4llm
 
     pymupdf4llm.use_layout(True)

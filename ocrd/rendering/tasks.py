@@ -28,7 +28,7 @@ from ocrd.model import (
     SourceFacts,
     View,
 )
-from ocrd.rendering import barcodes, page_analysis, source, truncation
+from ocrd.rendering import barcodes, page_analysis, page_layout, source, truncation
 from ocrd.rendering.pdf_source import open_pdf
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, TRANSFER, Source, page_errors, plain
 from ocrd.rendering.sources import DuplexScan, files_of, opened, places
@@ -185,8 +185,7 @@ def share(memory: Shared) -> None:
     """Begin a worker's life: with the memory for prepared images."""
     global _shared  # noqa: PLW0603 - given to each worker once, before its first work
     _shared = memory
-    # Where this is installed pymupdf loads it, and a neural network with it: 60 MB and seconds that nobody needs here.
-    sys.modules["pymupdf.layout"] = None  # type: ignore[assignment] # as the import system has it
+    page_layout.put_off()
 
 
 def prepare_page(  # noqa: PLR0913, PLR0917 - a page, what is to be made of it, and where to put that

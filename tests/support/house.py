@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import preloaded
 import pymupdf
 import yaml
 
@@ -17,7 +18,7 @@ OCRD = Path(sys.executable).with_name("ocrd")
 MODULES = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
 """Where a daemon looks for modules: the simulated engine's folder, and where we look, so that it is the same ocrd."""
 
-Daemon = subprocess.Popen[bytes]
+Daemon = subprocess.Popen[bytes] | preloaded.Process
 
 
 class House:
@@ -66,15 +67,17 @@ class House:
 
     def start(self, command: str = "run", *, env: Mapping[str, str] | None = None, **how: Any) -> Daemon:
         """Start a daemon, with more environment and with options of Popen."""
-        log = self.log.open("ab")
-        daemon = subprocess.Popen(
-            [OCRD, command, "-c", self.root / "ocrd.yaml"],
-            **({"stdin": subprocess.DEVNULL, "stderr": log} | how),
-            env={"XDG_RUNTIME_DIR": str(self.root / "run"), **os.environ, **(env or {}), "PYTHONPATH": MODULES},
-        )
-        log.close()
+        environment = {"XDG_RUNTIME_DIR": str(self.root / "run"), **os.environ, **(env or {}), "PYTHONPATH": MODULES}
+        with self.log.open("ab") as log:
+            streams = {"stdin": subprocess.DEVNULL, "stderr": log}
+            program = [OCRD, command, "-c", self.root / "ocrd.yaml"]
+            daemon = preloaded.start(program, env=environment, **(streams | how))
         self._daemons.append(daemon)
         return daemon
+
+    def command(self, *arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+        """Run a command on the configuration to its end, with options of Popen."""
+        return preloaded.run([OCRD, *arguments, "-c", self.root / "ocrd.yaml"], **options)
 
     def drop(self, name: str, pages: int = 1, watch: str = "scans", size: tuple[int, int] = (595, 842)) -> None:
         """Drop a PDF with pages of this size in points."""
