@@ -16,6 +16,7 @@ import sampling
 import structlog
 from house import House
 from hypothesis import settings
+from preloaded import Completed
 
 EXAMPLES = int(os.environ.get("OCRD_EXAMPLES", "50"))
 """Tried of each property for which a test says nothing else."""
@@ -211,6 +212,6 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 @pytest.fixture
-def ocrd(house: House) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def ocrd(house: House) -> Callable[..., Completed]:
     """Run a command of ours on the house's configuration."""
     return house.command

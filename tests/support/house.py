@@ -75,7 +75,7 @@ class House:
         self._daemons.append(daemon)
         return daemon
 
-    def command(self, *arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+    def command(self, *arguments: str | Path, **options: Any) -> preloaded.Completed:
         """Run a command on the configuration to its end, with options of Popen."""
         return preloaded.run([OCRD, *arguments, "-c", self.root / "ocrd.yaml"], **options)
 

@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+Completed = subprocess.CompletedProcess[str]
 _ROOMS = ("ocrd.commands", "ocrd.daemon")
 _ALSO = ("ocrd.cli", "ocrd.config.loader", "simulated")
 _HARMLESS = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "XDG_RUNTIME_DIR", "PYTEST_CURRENT_TEST"}
@@ -42,7 +43,7 @@ def start(
     return subprocess.Popen(command, env=env, **options)
 
 
-def run(command: Sequence[str | Path], *, timeout: float = 60, **options: Any) -> "subprocess.CompletedProcess[str]":
+def run(command: Sequence[str | Path], *, timeout: float = 60, **options: Any) -> Completed:
     """Run a command to its end; returns what it printed, too. Raises TimeoutExpired."""
     options = {"env": os.environ, "stdin": subprocess.DEVNULL} | options
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
@@ -54,7 +55,7 @@ def run(command: Sequence[str | Path], *, timeout: float = 60, **options: Any) -
         code = process.wait()
         for file in (out, err):
             file.seek(0)
-        return subprocess.CompletedProcess(command, code, out.read(), err.read())
+        return Completed(command, code, out.read(), err.read())
 
 
 class Process:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from house import OCRD, wait_for
+from preloaded import Completed, run
 
 from ocrd.config import loader
 from ocrd.config.schema import Config
@@ -18,19 +19,11 @@ ANSWERED = ("--folder", "scans", "--no-gpu")
 
 
 @pytest.fixture
-def init(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    def run(*arguments: str, command: str = "init") -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [OCRD, command, *arguments],
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+def init(tmp_path: Path) -> Callable[..., Completed]:
+    def type_it(*arguments: str, command: str = "init") -> Completed:
+        return run([OCRD, command, *arguments], cwd=tmp_path, timeout=120)
 
-    return run
+    return type_it
 
 
 def leaves(value: object, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:

@@ -2,14 +2,13 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pymupdf
 import pytest
 from answers import LABELS, PAGE, Part, answer
-from house import OCRD, House
+from house import House
 from PIL import Image
 from simulated import small_page
 
@@ -35,9 +34,7 @@ def drop(house: House, name: str, pages: int = 1) -> None:
 
 
 def ocrd(house: House, command: str, *arguments: str) -> int:
-    return subprocess.run(
-        [OCRD, command, *arguments, "-c", house.root / "ocrd.yaml"], check=False, timeout=60
-    ).returncode
+    return house.command(command, *arguments).returncode
 
 
 @pytest.mark.parametrize("dialect", ["det", "markdown-places", "html", "layout-json", "doctags"])

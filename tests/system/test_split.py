@@ -294,11 +294,8 @@ def test_pages_read_before_the_setting_changed_are_read_again(house: House) -> N
 
 
 def test_a_part_can_be_read_again_and_the_history_has_one_line_for_a_scan(
-    house: House, run_python: Callable[..., Any]
+    house: House, ocrd: Callable[..., Any]
 ) -> None:
-    def ocrd(*arguments: str) -> Any:
-        return run_python("-m", "ocrd", *arguments, "-c", house.root / "ocrd.yaml")
-
     house.configure(watch={"split": "blank", "outputs": ALL}, says="before")
     drop(house, "a.pdf", "ab_cd")
     assert house.start("once").wait(60) == 0

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,8 +10,9 @@ from urllib.parse import unquote
 import pymupdf
 import pytest
 from browser import needs_browser, printed, screenshot
-from house import OCRD, House
+from house import House
 from PIL import Image, ImageChops
+from preloaded import Completed
 
 from ocrd.commands.review_html import ReviewPage, html
 from ocrd.markup.layout_blocks import Block
@@ -56,24 +56,14 @@ def house(tmp_path: Path, delivered: Path) -> House:
     return house
 
 
-def review(house: House, name: str = "sub/report", **options: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [OCRD, "review", name, "-c", house.root / "ocrd.yaml", "-o", house.root / "review.html"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        **options,
-    )
+def review(house: House, name: str = "sub/report", **options: object) -> Completed:
+    return house.command("review", name, "-o", house.root / "review.html", **options)
 
 
 def test_into_a_folder_it_goes_under_its_own_name(house: House) -> None:
     (house.root / "pages").mkdir()
     for output, cwd in ((house.root / "pages", house.root), (Path(), house.root / "pages")):
-        told = subprocess.run(
-            [OCRD, "review", "sub/report", "-c", house.root / "ocrd.yaml", "-o", output],
-            capture_output=True, text=True, timeout=60, check=False, cwd=cwd,
-        )  # fmt: skip
+        told = house.command("review", "sub/report", "-o", output, cwd=cwd)
         assert told.returncode == 0, told.stderr
     assert sorted(path.name for path in (house.root / "pages").iterdir()) == [
         "report.review (2).html",
@@ -241,15 +231,8 @@ def test_every_page_is_found_also_where_its_marker_stands_within_a_paragraph(hou
 # The index of all problems
 
 
-def index(house: House, *options: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [OCRD, "review", "--problems", "-c", house.root / "ocrd.yaml", *options],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        cwd=house.root,
-    )
+def index(house: House, *options: str) -> Completed:
+    return house.command("review", "--problems", *options, cwd=house.root)
 
 
 def bad_sidecar(name: str, verdict: str, reason: str, pages: int = 1) -> str:
@@ -326,13 +309,7 @@ def test_a_damaged_sidecar_does_not_keep_the_others_from_the_index(troubled: Hou
 
 @pytest.mark.parametrize("wrong", [["--problems", "sub/report"], []])
 def test_either_a_name_or_problems_is_wanted(house: House, wrong: list[str]) -> None:
-    done = subprocess.run(
-        [OCRD, "review", *wrong, "-c", house.root / "ocrd.yaml"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = house.command("review", *wrong)
     assert done.returncode == 2
     assert "--problems" in done.stderr
 

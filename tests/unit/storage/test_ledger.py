@@ -354,7 +354,7 @@ def test_a_link_is_a_text_where_only_text_is_wanted(house: House) -> None:
     assert sum("The same file was read before, as " in text for text in texts) == 1
 
 
-def test_link_delivers_a_sidecar_that_points_to_the_first(house: House, run_python: Callable[..., Any]) -> None:
+def test_link_delivers_a_sidecar_that_points_to_the_first(house: House, ocrd: Callable[..., Any]) -> None:
     house.configure(watch={"duplicates": "link"})
     house.drop("a b.pdf")
     daemon = house.start()
@@ -372,23 +372,23 @@ def test_link_delivers_a_sidecar_that_points_to_the_first(house: House, run_pyth
     wait_for(lambda: len(house.events("delivered")) == 3)
     assert len(house.reads()) == 2, "a link must not lead nowhere"
     assert stop(daemon) == 0
-    told = run_python("-m", "ocrd", "history", "--json", "-c", house.root / "ocrd.yaml")
+    told = ocrd("history", "--json")
     lines = [json.loads(line) for line in told.stdout.splitlines()]
     assert [(line["source"], line["kind"], line["sidecar"]) for line in lines] == [
         ("a b.pdf", "delivered", "a b.md"),
         ("sub/c.pdf", "linked", "sub/c.md"),
         ("d.pdf", "delivered", "d.md"),
     ]
-    plain = run_python("-m", "ocrd", "history", "-c", house.root / "ocrd.yaml").stdout
+    plain = ocrd("history").stdout
     assert "a b.pdf -> a b.md" in plain
 
 
-def test_the_history_of_several_watches_is_in_the_order_of_time(house: House, run_python: Callable[..., Any]) -> None:
+def test_the_history_of_several_watches_is_in_the_order_of_time(house: House, ocrd: Callable[..., Any]) -> None:
     house.configure(("scans", "faxes"))
     for number, watch in enumerate(("scans", "faxes", "scans"), 1):
         house.path(".inbox.ocrd-work", watch).mkdir(exist_ok=True, parents=True)
         Ledger(house.path(".inbox.ocrd-work", watch)).record(entry(number))
-    told = run_python("-m", "ocrd", "history", "-c", house.root / "ocrd.yaml").stdout
+    told = ocrd("history").stdout
     assert [line.split()[1:] for line in told.splitlines()] == [
         ["scans", "delivered", "1", "p.", "1.pdf", "->", "1.md"],
         ["faxes", "delivered", "1", "p.", "2.pdf", "->", "2.md"],
@@ -397,7 +397,7 @@ def test_the_history_of_several_watches_is_in_the_order_of_time(house: House, ru
 
 
 def test_the_history_can_be_asked_for_a_part_and_a_broken_ledger_hides_no_other(
-    house: House, run_python: Callable[..., Any]
+    house: House, ocrd: Callable[..., Any]
 ) -> None:
     house.configure(("scans", "faxes", "mail"))
     for number, watch in enumerate(("scans", "faxes", "scans"), 1):
@@ -408,7 +408,7 @@ def test_the_history_can_be_asked_for_a_part_and_a_broken_ledger_hides_no_other(
     house.path(f".inbox.ocrd-work/{NAME}", "mail").write_text("no database at all" * 99)
 
     def sources(*wanted: str) -> list[str]:
-        told = run_python("-m", "ocrd", "history", "--json", *wanted, "-c", house.root / "ocrd.yaml")
+        told = ocrd("history", "--json", *wanted)
         assert "mail" not in told.stderr or told.returncode == 74
         return [json.loads(line)["source"] for line in told.stdout.splitlines()]
 
@@ -419,7 +419,7 @@ def test_the_history_can_be_asked_for_a_part_and_a_broken_ledger_hides_no_other(
     assert sources("--since", "1s") == []
     assert sources("3.PDF") == sources("3*") == ["3.pdf"]
     for wrong, code in ((("--since", "soon"), 65), (("--watch", "letters"), 78)):
-        assert run_python("-m", "ocrd", "history", *wrong, "-c", house.root / "ocrd.yaml").returncode == code
+        assert ocrd("history", *wrong).returncode == code
 
 
 def test_a_ledger_that_was_lost_is_made_anew(house: House) -> None:

@@ -3,14 +3,14 @@
 import io
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from house import MODULES, OCRD, House, stop, wait_for
+from house import House, stop, wait_for
+from preloaded import Completed
 from prometheus_client import generate_latest
 from simulated import SimulatedEngine
 
@@ -200,10 +200,8 @@ def house(tmp_path: Path) -> Iterator[House]:
     house.close()
 
 
-def ask(house: House, *options: str) -> "subprocess.CompletedProcess[str]":
-    environment = {"XDG_RUNTIME_DIR": str(house.root / "run"), **os.environ, "PYTHONPATH": MODULES}
-    command = [OCRD, "status", "-c", house.root / "ocrd.yaml", *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+def ask(house: House, *options: str) -> Completed:
+    return house.command("status", *options, env={"XDG_RUNTIME_DIR": str(house.root / "run"), **os.environ})
 
 
 def test_the_command_tells_of_a_daemon_before_during_and_after_its_life(house: House) -> None:
