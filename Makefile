@@ -17,7 +17,7 @@ BIN := .venv/bin
 JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
 # The tests of one file, which may share a daemon, run in one worker. Two keep two cores busy; the system's tests, which
-# wait for daemons half of the time, take four, and those of vLLM, which wait for its start, three.
+# wait for daemons half of the time, take six, and those of vLLM, which wait for its start, three.
 WORKERS := 2
 SPREAD = --numprocesses $(WORKERS) --no-loadscope-reorder
 PYTEST = $(BIN)/pytest $(SPREAD) --dist loadfile
@@ -53,7 +53,7 @@ quick: lint types unit
 
 # The same samples in each run, so that one fails by what was changed and not by luck; `make test-all` draws others.
 test: export OCRD_TEST_SEED ?= 1
-test: WORKERS := 4
+test: WORKERS := 6
 test: lint types
 	$(PYTEST) tests/system tests/unit
 	$(MAKE) vllm-test
@@ -84,7 +84,7 @@ types: venv
 unit: venv
 	$(PYTEST) tests/unit
 
-system: WORKERS := 4
+system: WORKERS := 6
 system: venv
 	$(PYTEST) tests/system
 

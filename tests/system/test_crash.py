@@ -151,7 +151,7 @@ SCENARIOS = [
     ),
     Scenario("rerun, no renameat2", {}, delivered=OLD, rerun=Rerun("a.md", (1,)), outputs=("markdown",), links=True),
 ]
-EXPLORED = float(os.environ.get("OCRD_CRASH_EXPLORED", "0.1"))
+EXPLORED = float(os.environ.get("OCRD_CRASH_EXPLORED", "0.05"))
 """Share of the faults that are tried, and of the scenarios in which more than one death is; one alone is tried at every
 step of every scenario."""
 PAIRS = float(os.environ.get("OCRD_CRASH_PAIRS", "0.01"))

@@ -81,13 +81,13 @@ def test_pages_read_before_an_end_in_the_middle_are_not_read_again(house: House,
     assert house.path("outbox/long.md").read_text().count("<!-- page ") == 40
 
 
-@pytest.mark.parametrize(("prompt", "again"), [("", 100), ("another", 400)])
-def test_of_400_pages_a_kill_at_300_costs_100_unless_they_would_be_read_otherwise(
+@pytest.mark.parametrize(("prompt", "again"), [("", 30), ("another", 120)])
+def test_of_120_pages_a_kill_at_90_costs_30_unless_they_would_be_read_otherwise(
     house: House, prompt: str, again: int
 ) -> None:
-    house.drop("long.pdf", pages=400, size=(100, 140))
+    house.drop("long.pdf", pages=120, size=(100, 140))
     daemon = house.start()
-    wait_for(lambda: len(house.reads()) >= 300, 120)
+    wait_for(lambda: len(house.reads()) >= 90, 120)
     daemon.kill()
     daemon.wait()
     before = len(house.reads())
@@ -95,8 +95,8 @@ def test_of_400_pages_a_kill_at_300_costs_100_unless_they_would_be_read_otherwis
     assert before - kept <= 4 + 2, "only pages in flight are lost"
     house.configure(prompt=prompt)
     assert house.start("once").wait(120) == 0
-    assert len(house.reads()) - before == (400 - kept if again == 100 else again)
-    assert house.path("outbox/long.md").read_text().count("<!-- page ") == 400
+    assert len(house.reads()) - before == (120 - kept if again == 30 else again)
+    assert house.path("outbox/long.md").read_text().count("<!-- page ") == 120
 
 
 def test_a_source_that_kills_the_daemon_is_refused_after_three_times_and_delays_nobody(house: House) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from house import House, stop, wait_for
 
-BACKLOG = 400
+BACKLOG = 250
 EACH = 120
 """Documents of two priorities."""
 AHEAD = 100
