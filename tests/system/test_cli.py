@@ -13,22 +13,15 @@ import pytest
 import yaml
 from house import MODULES, OCRD
 from PIL import Image
+from preloaded import Completed, run
 
 from ocrd.display import pip
 
 ROOT = Path(__file__).parents[2]
 
 
-def ocrd(*arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [OCRD, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": MODULES},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def ocrd(*arguments: object, cwd: Path | None = None) -> Completed:
+    return run([OCRD, *map(str, arguments)], cwd=cwd, env={**os.environ, "PYTHONPATH": MODULES})
 
 
 @pytest.fixture
