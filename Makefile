@@ -22,6 +22,9 @@ WORKERS := 2
 SPREAD = --numprocesses $(WORKERS) --no-loadscope-reorder
 PYTEST = $(BIN)/pytest $(SPREAD) --dist loadfile
 
+# Compiled code is kept, whatever the environment says: tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: venv demo dist deb docs bench quick test test-all lint types unit system vllm-test gpu-test load soak clean
 
 venv: .venv/ready

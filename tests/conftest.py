@@ -1,6 +1,7 @@
 """What the tests share: sources made on the spot, small disks, and one way to wait."""
 
 import ctypes
+import gc
 import logging
 import os
 import subprocess
@@ -45,6 +46,11 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ranks = {name: rank for rank, name in enumerate(FIRST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector thousands of tests in each of its rounds, which took longer than most of them."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -196,7 +202,7 @@ def run_python() -> Callable[..., "subprocess.CompletedProcess[str]"]:
 
     def run(*arguments: str | Path, **options: object) -> "subprocess.CompletedProcess[str]":
         path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": path}
         defaults = {"capture_output": True, "text": True, "env": environment, "timeout": 60}
         return subprocess.run([sys.executable, *arguments], check=False, **{**defaults, **options})
 

@@ -12,11 +12,10 @@ from typing import Any
 import preloaded
 import pymupdf
 import yaml
+from preloaded import MODULES
 
 SUPPORT = Path(__file__).parent
 OCRD = Path(sys.executable).with_name("ocrd")
-MODULES = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
-"""Where a daemon looks for modules: the simulated engine's folder, and where we look, so that it is the same ocrd."""
 
 Daemon = subprocess.Popen[bytes] | preloaded.Process
 
@@ -75,9 +74,12 @@ class House:
         self._daemons.append(daemon)
         return daemon
 
-    def command(self, *arguments: str | Path, **options: Any) -> preloaded.Completed:
-        """Run a command on the configuration to its end, with options of Popen."""
-        return preloaded.run([OCRD, *arguments, "-c", self.root / "ocrd.yaml"], **options)
+    def command(
+        self, *arguments: str | Path, env: Mapping[str, str] | None = None, **options: Any
+    ) -> preloaded.Completed:
+        """Run a command on the configuration to its end, with more environment and with options of Popen."""
+        environment = {**os.environ, **(env or {}), "PYTHONPATH": MODULES}
+        return preloaded.run([OCRD, *arguments, "-c", self.root / "ocrd.yaml"], env=environment, **options)
 
     def drop(self, name: str, pages: int = 1, watch: str = "scans", size: tuple[int, int] = (595, 842)) -> None:
         """Drop a PDF with pages of this size in points."""

@@ -8,7 +8,7 @@ locale, a library that is loaded before all others, or a limit, the command is s
 import atexit
 import contextlib
 import gc
-import importlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -18,16 +18,22 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+MODULES = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+"""Where a command looks for modules: this folder, with the simulated engine, and where we look, so that it is the same
+ocrd."""
 Completed = subprocess.CompletedProcess[str]
 _ROOMS = ("ocrd.commands", "ocrd.daemon")
 _ALSO = ("ocrd.cli", "ocrd.config.loader", "simulated")
-_HARMLESS = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "XDG_RUNTIME_DIR", "PYTEST_CURRENT_TEST"}
-"""Variables that may differ from those of the process that forks: all is imported, or they are read when needed."""
+_HARMLESS = {"XDG_RUNTIME_DIR", "PYTEST_CURRENT_TEST"}
+"""Variables that may differ from those of the process that forks, since nobody reads them before they are needed."""
+_VLLM = importlib.util.find_spec("vllm") is not None
+"""Where it is installed the daemon may start processes of vLLM, which import anew what its own began with."""
 _LARGEST = 1 << 17
 """Bytes of a request."""
 
@@ -36,16 +42,15 @@ def start(
     command: Sequence[str | Path], *, env: Mapping[str, str], **options: Any
 ) -> "Process | subprocess.Popen[bytes]":
     """Start a command, with options of Popen."""
+    if _VLLM or not options.keys() <= {"stdin", "stdout", "stderr", "cwd"} or subprocess.PIPE in options.values():
+        return subprocess.Popen(command, env=env, **options)
     differ = {name for name, _ in env.items() ^ _preloaded(_mounts()).environment.items()}
-    simple = options.keys() <= {"stdin", "stdout", "stderr", "cwd"} and subprocess.PIPE not in options.values()
-    if differ <= _HARMLESS and simple:
-        return Process(command, env, **options)
-    return subprocess.Popen(command, env=env, **options)
+    return Process(command, env, **options) if differ <= _HARMLESS else subprocess.Popen(command, env=env, **options)
 
 
 def run(command: Sequence[str | Path], *, timeout: float = 60, **options: Any) -> Completed:
     """Run a command to its end; returns what it printed, too. Raises TimeoutExpired."""
-    options = {"env": os.environ, "stdin": subprocess.DEVNULL} | options
+    options = {"env": {**os.environ, "PYTHONPATH": MODULES}, "stdin": subprocess.DEVNULL} | options
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = start(command, stdout=out, stderr=err, **options)
         try:
@@ -118,22 +123,24 @@ class _Preloaded:
     """The process that forks, as those see it that ask it."""
 
     def __init__(self) -> None:
-        self.environment = dict(os.environ)
+        self.environment = {**os.environ, "PYTHONPATH": MODULES}
+        self._turn = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, __file__, str(theirs.fileno())]
-            path = os.pathsep.join(sys.path)
-            environment = {**self.environment, "PYTHONPATH": path}
-            null = subprocess.DEVNULL
             self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], env=environment, stdin=null, stdout=null
+                [sys.executable, __file__, str(theirs.fileno())],
+                env=self.environment,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             )
         atexit.register(self._close)
 
     def answer(self, request: Mapping[str, Any], files: Sequence[int] = ()) -> int:
         """Ask for a process, or how one ended. Returns its number, or its exit code."""
-        socket.send_fds(self._socket, [json.dumps(request).encode()], files)
-        return int(self._socket.recv(_LARGEST))
+        with self._turn:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], files)
+            return int(self._socket.recv(_LARGEST))
 
     def _close(self) -> None:
         self._socket.close()

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import pytest
 
@@ -38,13 +38,26 @@ def test_the_models_have_as_many_settings_as_one_would_think() -> None:
     assert {"settle.quiet", "engine.vllm.idle.after", "watches[].inbox", "watches[].pages.orientation"} <= set(names)
 
 
+class Written(NamedTuple):
+    """All that is written of the settings."""
+
+    settings: dict[str, example.Setting]
+    reference: str
+    example: str
+
+
+@pytest.fixture(scope="module")
+def written() -> Written:
+    settings = {one.name: one for one in example.settings()}
+    return Written(settings, "\n" + help_topics.about("configuration"), example.example())
+
+
 @pytest.mark.parametrize(("name", "description"), list(leaves(Config)))
-def test_every_setting_is_in_the_reference_and_in_the_example(name: str, description: str) -> None:
-    told = {one.name: one for one in example.settings()}
-    assert told[name].meaning == description
-    assert f"\n{name}\n" in "\n" + help_topics.about("configuration")
+def test_every_setting_is_in_the_reference_and_in_the_example(name: str, description: str, written: Written) -> None:
+    assert written.settings[name].meaning == description
+    assert f"\n{name}\n" in written.reference
     key = name.rpartition(".")[2]
-    assert re.search(rf"# {re.escape(description)}\n\s*(- )?{key}:", example.example())
+    assert re.search(rf"# {re.escape(description)}\n\s*(- )?{key}:", written.example)
 
 
 def test_defaults_are_written_as_the_file_writes_them() -> None:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,7 +200,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 
 def ask(house: House, *options: str) -> Completed:
-    return house.command("status", *options, env={"XDG_RUNTIME_DIR": str(house.root / "run"), **os.environ})
+    return house.command("status", *options, env={"XDG_RUNTIME_DIR": str(house.root / "run")})
 
 
 def test_the_command_tells_of_a_daemon_before_during_and_after_its_life(house: House) -> None:
