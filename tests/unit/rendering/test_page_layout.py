@@ -1,6 +1,6 @@
 """Words become Markdown in their order, with all of their signs, whatever the layout model makes of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -152,3 +152,20 @@ def test_a_pymupdf_that_keeps_it_in_another_way_is_left_alone(layout: Any, monke
 def test_a_pymupdf_without_a_place_for_it_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(pymupdf, "_get_layout")
     page_layout._forget_picture()
+
+
+LATE = """
+import sys
+from ocrd.rendering import page_layout
+page_layout.put_off()
+import pymupdf
+assert not {"onnxruntime", "pymupdf4llm", "pymupdf.layout"} & {name for name, module in sys.modules.items() if module}
+with pymupdf.open() as document:
+    document.new_page().insert_text((72, 100), "A line of text.")
+    print(*[block.markdown.strip() for block in page_layout.found(document)])
+"""
+
+
+def test_the_model_is_loaded_for_the_first_page_that_wants_it_and_not_before(run_python: Callable[..., Any]) -> None:
+    told = run_python("-c", LATE)
+    assert (told.returncode, told.stdout) == (0, "A line of text.\n"), told.stderr
