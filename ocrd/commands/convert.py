@@ -17,6 +17,7 @@ from ocrd.concurrency.fair_window import Window
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.config import overrides
 from ocrd.config.schema import Config, Watch
+from ocrd.engines.patience import end_when_away
 from ocrd.errors import ConfigError, DocumentError, cause_of
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order, is_source_name
 from ocrd.model import COMPANION, PageResult
@@ -114,10 +115,16 @@ async def _convert(files: list[Path], output: Path | None, settings: Config, pro
     try:
         await engine.start()
         tools = Tools(engine, renderer, Window(engine.window + 2 * renderer.workers), progress=progress)
-        return await _all(files, output, tools, watch)
+        async with asyncio.TaskGroup() as group:
+            patience = group.create_task(end_when_away(engine))
+            good = await _all(files, output, tools, watch)
+            patience.cancel()
+    except BaseExceptionGroup as several:
+        raise cause_of(several) from None
     finally:
         await engine.close()
         await renderer.close()
+    return good
 
 
 async def _all(files: Sequence[Path], output: Path | None, tools: Tools, watch: Watch) -> int:

@@ -25,6 +25,7 @@ from ocrd.daemon.health import Health
 from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.engines.base import Engine
 from ocrd.engines.instrumented import InstrumentedEngine
+from ocrd.engines.patience import end_when_away
 from ocrd.errors import ConfigError, MachineError, cause_of
 from ocrd.pipeline.document import Progress, Tools
 from ocrd.rendering.renderer import Renderer
@@ -119,6 +120,8 @@ class Daemon:
             group.create_task(self._start(renderer)),
             group.create_task(self._reload_on_request(begin)),
         ]
+        if self._once:
+            tasks.append(group.create_task(end_when_away(self._engine)))
         try:
             await self._stop.wait()
             await self._drain(tasks)
