@@ -194,6 +194,22 @@ def _flipped(chance: random.Random, data: bytes, bits: int) -> bytes:
     return bytes(spoilt)
 
 
+def picture_bit_flipped(chance: random.Random, data: bytes) -> bytes:
+    """One bit in the longest stream of a PDF, most likely a scan's picture; somewhere in another file."""
+    streams = [match.span(1) for match in re.finditer(rb"stream\r?\n(.*?)endstream", data, re.DOTALL)]
+    start, end = max(streams, key=lambda span: span[1] - span[0], default=(0, len(data)))
+    return data[:start] + _flipped(chance, data[start:end], 1) + data[end:]
+
+
+def measure_changed(chance: random.Random, data: bytes) -> bytes:
+    """Another digit in the width or the height of a picture of a PDF, if it has one; else one bit somewhere."""
+    digits = [match.start(1) for match in re.finditer(rb"/(?:Width|Height) (\d)", data)]
+    if not digits:
+        return bit_flipped(chance, data)
+    place = chance.choice(digits)
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
 def hole(chance: random.Random, data: bytes) -> bytes:
     """Zeros somewhere, up to a third of the file."""
     length = chance.randint(1, len(data) // 3)
@@ -261,7 +277,9 @@ def end_missing(chance: random.Random, data: bytes) -> bytes:
     return data[: chance.randint(len(data) // 3, len(data) - 1)]
 
 
-DAMAGES: list[Damage] = [bit_flipped, bits_flipped, hole, sector_lost, part_missing]
+DAMAGES: list[Damage] = [
+    bit_flipped, bits_flipped, hole, sector_lost, part_missing, picture_bit_flipped, measure_changed,
+]  # fmt: skip
 DAMAGES_HELD_OUT: list[Damage] = [bytes_dropped, sent_as_text, blocks_swapped, end_missing]
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocrd.display import pip
+from ocrd.display import pip, shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import PixelSize, Placement, TextLayer
 from ocrd.rendering import damage, djvu, tiff
@@ -106,9 +106,15 @@ class Images:
                 for decode in (_what_pillow_can, _what_mupdf_can):
                     with contextlib.suppress(Exception):
                         return decode(self._path, place), self._lost()
-                raise PageError(f"This image can't be decoded: {plain(error)}.", AGAIN) from error
+                raise PageError(f"This {self._described} can't be decoded: {plain(error)}.", AGAIN) from error
         jpeg = self._path.read_bytes() if said and self.kind == "jpeg" else b""
         return image, damage.of_said(said, jpeg)
+
+    @property
+    def _described(self) -> str:
+        """Say in words what it is, for who wants to save it in another form."""
+        how = self._image.info.get("compression") if self._image is not None else ""
+        return f"{self.kind.upper()}, compressed as {shown(how)}," if how else "image"
 
     def _whole(self, place: int) -> "Image.Image":
         """Decode all of a picture. Raises what the libraries do."""
@@ -279,6 +285,8 @@ def _unknown(path: Path) -> DocumentError:
             f"Install one ({pip('pillow-jxl-plugin')}), or save the image as PNG.",
         )
     head = _head(path)
+    if head.startswith(_JXL) or _is_heif(path):
+        return DocumentError("This image can't be opened: it is cut off, or damaged.", AGAIN)
     if known := next((name for name, magic in _MAGIC.items() if head.startswith(magic)), ""):
         return DocumentError(f"This {known} can't be opened: what its first bytes say is damaged.", AGAIN)
     return DocumentError(

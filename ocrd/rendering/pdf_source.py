@@ -36,9 +36,10 @@ _LARGE_JPEG = 2**20
 _LARGE = 4 * 2**20
 """Bytes of pixels that take too long to be decompressed once more."""
 _BILEVEL = ("CCITTFaxDecode", "JBIG2Decode")
-_CHANNELS = {"DeviceGray": 1, "CalGray": 1, "Indexed": 1, "DeviceRGB": 3, "CalRGB": 3}
-"""Of a picture's colours, by their space; of others it is not known."""
-_MOST_CHANNELS = 4
+_CHANNELS = {"DeviceGray": 1, "CalGray": 1, "Indexed": 1, "DeviceRGB": 3, "CalRGB": 3, "DeviceCMYK": 4, "ICCBased": 4}
+"""Of a picture's colours, by their space."""
+_MOST_CHANNELS = 32
+"""Of any other (ISO 32000-1, 8.6.6.5)."""
 _DEEPEST = 50
 """Nodes of a page tree that are climbed."""
 
@@ -197,7 +198,7 @@ class _Picture(NamedTuple):
 
     @property
     def length(self) -> int:
-        """How many bytes its pixels are; more of them if its colours are not known."""
+        """How many bytes its pixels are; at most so many, if its colours are not known."""
         return -(-self.width * self.bits * _CHANNELS.get(self.space, _MOST_CHANNELS) // 8) * self.height
 
 

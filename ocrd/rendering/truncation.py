@@ -33,6 +33,9 @@ _MARKS = {
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FIRST_BOXES = (b"ftyp", b"jP  ", b"JXL ")
 """With which files of boxes begin (ISO/IEC 14496-12, 4.3; ISO/IEC 15444-1, annex I; ISO/IEC 18181-2)."""
+_BMP, _GIF = b"BM", b"GIF8"
+_PNM = re.compile(rb"P([456])\s+(?:#[^\n]*\n\s*)*(\d{1,9})\s+(?:#[^\n]*\n\s*)*(\d{1,9})\s+(?:(\d{1,5})\s)?")
+"""How PBM, PGM and PPM begin whose pixels are bytes: the kind, width, height, and, but of PBM, the highest level."""
 _LENGTHS: "dict[bytes, tuple[int, Literal['little', 'big']]]" = {b"RIFF": (4, "little"), b"AT&TFORM": (8, "big")}
 """How WebP and DjVu begin; where the length of what follows is told, and in which order of bytes."""
 _MOST_BOXES = 10_000
@@ -58,13 +61,27 @@ def _has_end(file: BinaryIO, head: bytes, size: int) -> bool:
         return _tiff_has_end(file, size, big=head[2:4] in (b"+\0", b"\0+"))
     if head[4:8] in _FIRST_BOXES:  # HEIC, AVIF, JPEG 2000, JPEG XL
         return _boxes_have_end(file, size)
-    for start, (place, order) in _LENGTHS.items():
-        if head.startswith(start):
-            return size >= place + 4 + int.from_bytes(head[place : place + 4], order)
     for start, (mark, length) in _MARKS.items():
         if head.startswith(start):
             return mark in _tail(file, size, length)
-    return True
+    if head.startswith(_GIF):
+        return _tail(file, size, _TAIL).rstrip(b"\0").endswith(b";")
+    return size >= _declared(head)
+
+
+def _declared(head: bytes) -> int:
+    """Give how many bytes a file has at least, if its head tells: of WebP, DjVu, BMP, PBM, PGM, PPM; else 0."""
+    for start, (place, order) in _LENGTHS.items():
+        if head.startswith(start):
+            return place + 4 + int.from_bytes(head[place : place + 4], order)
+    if head.startswith(_BMP):
+        return int.from_bytes(head[2:6], "little")
+    if (found := _PNM.match(head)) is None:
+        return 0
+    kind, width, height, highest = (int(part or 0) for part in found.groups())
+    if kind == 4:  # noqa: PLR2004 - a bit for each pixel
+        return found.end() + (width + 7) // 8 * height
+    return found.end() + width * height * (3 if kind == 6 else 1) * (2 if highest > 255 else 1)  # noqa: PLR2004
 
 
 def has_pdf_end(path: Path) -> bool:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from ocrd.errors import DocumentError, PageError
 from ocrd.filetypes import is_source_name
 from ocrd.model import Opening, PageResult, PixelSize, Verdict, View
-from ocrd.rendering import tasks, truncation
+from ocrd.rendering import image_source, tasks, truncation
 
 FILES = Path(__file__).parents[2] / "files"
 SIZE = PixelSize(300, 400)
@@ -182,6 +182,26 @@ def test_jpeg_xl_is_read_where_pillow_can(tmp_path: Path) -> None:
     else:
         with pytest.raises(DocumentError, match="JPEG XL"):
             tasks.open_source(tmp_path / "a.jxl")
+
+
+@pytest.mark.parametrize("head", [b"\xff\x0a\xff\x07", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"])
+def test_an_image_of_a_known_kind_that_is_cut_off_is_not_called_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    monkeypatch.setattr(image_source, "_plugins", lambda: ("HEIF", "JXL"))
+    (tmp_path / "scan").write_bytes(head)
+    with pytest.raises(DocumentError, match="cut off, or damaged"):
+        image_source.Images(tmp_path / "scan")
+
+
+def test_a_tiff_whose_compression_is_not_known_says_which_it_is(tmp_path: Path) -> None:
+    page().save(tmp_path / "scan.tif", compression="tiff_lzw")
+    data = (tmp_path / "scan.tif").read_bytes()
+    lzw, webp = (bytes((3, 1, 3, 0, 1, 0, 0, 0)) + number.to_bytes(2, "little") for number in (5, 50_001))
+    assert data.count(lzw) == 1, "the entry of its directory that says how it is compressed"
+    (tmp_path / "scan.tif").write_bytes(data.replace(lzw, webp))
+    with pytest.raises(PageError, match="This TIFF, compressed as webp, can't be decoded"):
+        tasks.render_page(tmp_path / "scan.tif", 0, size, View())
 
 
 @pytest.mark.parametrize(

@@ -25,15 +25,20 @@ KINDS = {
     "avif": {},
     "jpeg2000": {},
     "jpeg2000-bare": {"no_jp2": True},
+    "bmp": {},
+    "gif": {},
+    "ppm": {},
+    "ppm-grey": {},
+    "ppm-bilevel": {},
 }
+MODES = {"tiff-ccitt": "1", "ppm-bilevel": "1", "ppm-grey": "L"}
 
 
 @pytest.fixture(params=KINDS)
 def image(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     noise = Image.frombytes("RGB", (120, 160), os.urandom(3 * 120 * 160))
     path = tmp_path / "scan"
-    ccitt = request.param == "tiff-ccitt"
-    (noise.convert("1") if ccitt else noise).save(path, request.param.partition("-")[0], **KINDS[request.param])
+    noise.convert(MODES.get(request.param, "RGB")).save(path, request.param.partition("-")[0], **KINDS[request.param])
     return path
 
 
