@@ -127,8 +127,8 @@ def _number(reference: str) -> int:
 def of_jpeg(data: bytes, size: tuple[int, int] | None = None, *, closely: bool = False) -> str:
     """Decode a JPEG, an eighth of its size, and say whether its data end early, make no sense, or are of another size.
 
-    `size` has the width and the height that are declared elsewhere. It takes a millisecond for 100 KiB; `closely`,
-    which compares also what its pixels need with the length of its data, thrice as long.
+    `size` has the width and the height that are declared elsewhere. It takes a millisecond for 100 KiB; longer
+    `closely`, which compares also what its pixels need with the length of its data.
     """
     import cv2
     import numpy as np
