@@ -27,6 +27,7 @@ from ocrd.config.schema import Options, Watch
 from ocrd.model import Verdict
 from ocrd.telemetry.metrics import Metrics
 from ocrd.telemetry.status import (
+    CardStatus,
     DocumentStatus,
     EngineStatus,
     RecentDocument,
@@ -477,6 +478,7 @@ def test_every_number_for_prometheus_is_explained() -> None:
     board = StatusBoard(loader.parse(block("configuration.md", "yaml"), Path("/ocrd.yaml")))
     board._engine.memory = board._engine.memory_used = board._engine.memory_total = 1
     board._engine.servers = [ServerStatus("http://gpu1:8000/v1", up=True)]
+    board._engine.cards = [CardStatus("0", "ready", 1, 1, 1, 1)]
     there = generate_latest(Metrics(board.snapshot).registry).decode()
     names = {name for name in re.findall(r"^# TYPE (ocrd_\w+)", there, re.MULTILINE) if not name.endswith("_created")}
     told = set().union(*first_cells("operations.md", "| number |"))
