@@ -35,7 +35,6 @@ FIRST = (
     *("test_rerun", "test_load", "test_quality", "test_review", "test_tidied", "test_killing", "test_samples"),
     *("test_docs", "test_features", "test_joined", "test_daemon", "test_split", "test_fairness", "test_cpu_engine"),
     *("test_notifications", "test_openai", "test_names", "test_inotify", "test_bad_input", "test_people", "test_init"),
-    *("test_engine", "test_two_engines", "test_random_kills", "test_whole_daemon"),  # of vllm/
 )
 """Files with which the workers begin, in this order, so that neither is left alone with a long one at the end."""
 

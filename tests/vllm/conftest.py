@@ -18,13 +18,34 @@ from ocrd.model import PageImage, PixelSize
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
-    VLLM_CPU_KVCACHE_SPACE="1",  # GiB
     VLLM_CPU_OMP_THREADS_BIND="nobind",  # vLLM would keep one of two cores for itself
     OMP_NUM_THREADS="1",  # threads that wait for each other spin, and several engines share the cores
 )
 
 
+EXTRA = {
+    "load_format": "dummy",
+    "enforce_eager": True,
+    "dtype": "float32",
+    "skip_mm_profiling": True,
+    "kv_cache_memory_bytes": 128 << 20,  # much for a tiny model, and quickly filled
+}
+"""How vLLM starts quickly with a model that has no weights."""
+
+
+FIRST = (
+    *("test_openai", "test_engine", "test_whole_daemon"),
+    *("test_random_kills", "test_launch", "test_two_engines", "test_profiles"),
+)
+"""Files with which the workers begin: one of the longest for each of three, and then what evens them out.
+
+A worker takes another file as soon as it has two tests left, so those of few tests are followed by a short one.
+"""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ranks = {name: rank for rank, name in enumerate(FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
     for item in items:
         item.add_marker(pytest.mark.filterwarnings("default"))  # vLLM's own imports warn
 
@@ -46,7 +67,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> VllmSettings:
         max_num_batched_tokens=2048,
         max_model_len=2048,
         hang_after="1min",
-        extra={"load_format": "dummy", "enforce_eager": True, "dtype": "float32", "skip_mm_profiling": True},
+        extra=EXTRA,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import EXTRA
 from house import OCRD, House, stop, wait_for
 from tiny_model import BOS, make
 from vllm_house import SMALL
@@ -51,6 +52,7 @@ class Serving:
                 *("--limit-mm-per-prompt", '{"image": 1}', "--generation-config", "vllm"),
                 *("--max-model-len", "2048", "--max-num-seqs", "2", "--max-num-batched-tokens", "2048"),
                 *("--load-format", "dummy", "--enforce-eager", "--dtype", "float32", "--skip-mm-profiling"),
+                *("--kv-cache-memory-bytes", str(EXTRA["kv_cache_memory_bytes"])),
             ],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -157,10 +159,12 @@ def test_one_server_is_stopped_and_the_other_killed_and_each_page_is_delivered_o
         daemon = house.start()
         wait_for(lambda: house.events("ready"), 300)
         names = [f"{number}.pdf" for number in range(14)]
-        for name in names[:10]:
+        for name in names[:8]:
             house.drop(name, 2, size=SMALL)
         wait_for(lambda: house.files("outbox"), 300)
         second.signal(signal.SIGSTOP)
+        for name in names[8:10]:  # so that it is asked for pages, also if it has read all of the others
+            house.drop(name, 2, size=SMALL)
         wait_for(lambda: len(house.files("outbox")) == 10, 300)
         assert up(house) == [True, False]
 

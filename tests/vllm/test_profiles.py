@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sampling
 import yaml
-from conftest import Running, page
+from conftest import EXTRA, Running, page
 from PIL import Image
 from tiny_models import make
 
@@ -36,8 +36,6 @@ COUNT = int(os.environ.get("OCRD_PROFILES", "2"))
 
 NOT_ON_THE_CPU = {"unlimited-ocr"}
 """Its attention has no kernel for the CPU; its front end is the same everywhere."""
-
-EXTRA = {"load_format": "dummy", "enforce_eager": True, "dtype": "float32", "skip_mm_profiling": True}
 
 BFLOAT = {"Qwen3_5ForConditionalGeneration": {"dtype": "bfloat16"}}
 """What its linear attention takes on the CPU."""

@@ -1,10 +1,12 @@
 """Daemons over the real engine: the true architecture with random weights, on the CPU."""
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from house import House, wait_for
+from house import Daemon, House, wait_for
 
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.vllm.process_guard import pid_in
@@ -14,12 +16,11 @@ SMALL = (140, 140)
 
 
 class VllmHouse(House):
-    """Daemons over vLLM, with the record of their engine."""
+    """Daemons over vLLM, which keep the records of their engines here."""
 
     def begin(self, settings: VllmSettings) -> None:
-        """Write the configuration, and let the daemons of this process keep their records here."""
-        (self.root / "run").mkdir()
-        os.environ["XDG_RUNTIME_DIR"] = str(self.root / "run")
+        """Write the configuration, with this engine."""
+        self.runtime.mkdir()
         once = {"pages": {"text_layer": "ignore", "second_readings": []}}  # noise would be read again and again
         self.configure(
             engine={"kind": "vllm", "vllm": settings.model_dump(mode="json")},
@@ -27,8 +28,15 @@ class VllmHouse(House):
             watch=once,
         )
 
+    @property
+    def runtime(self) -> Path:
+        return self.root / "run"
+
+    def start(self, command: str = "run", *, env: Mapping[str, str] | None = None, **how: Any) -> Daemon:
+        return super().start(command, env={"XDG_RUNTIME_DIR": str(self.runtime), **(env or {})}, **how)
+
     def records(self) -> list[Path]:
-        return list((self.root / "run/ocrd/engines").glob("*/engine.pid"))
+        return list((self.runtime / "ocrd/engines").glob("*/engine.pid"))
 
     def engine(self) -> int | None:
         """The process id of the engine that runs."""
@@ -50,7 +58,7 @@ class VllmHouse(House):
     def _is_ours(self, process: Path) -> bool:
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             held = [os.readlink(file) for file in (process / "fd").iterdir()]
-            ours = os.fsencode(f"XDG_RUNTIME_DIR={self.root}/run")
+            ours = os.fsencode(f"XDG_RUNTIME_DIR={self.runtime}")
             return process.name != str(os.getpid()) and (
                 ours in (process / "environ").read_bytes().split(b"\0")
                 or any(file.startswith(str(self.root)) for file in held)
