@@ -8,7 +8,7 @@ locale, a library that is loaded before all others, or a limit, the command is s
 import atexit
 import contextlib
 import gc
-import importlib.util
+import importlib.metadata
 import json
 import os
 import pkgutil
@@ -32,7 +32,7 @@ _ROOMS = ("ocrd.commands", "ocrd.daemon")
 _ALSO = ("ocrd.cli", "ocrd.config.loader", "simulated")
 _HARMLESS = {"XDG_RUNTIME_DIR", "PYTEST_CURRENT_TEST"}
 """Variables that may differ from those of the process that forks, since nobody reads them before they are needed."""
-_VLLM = importlib.util.find_spec("vllm") is not None
+_VLLM = any(importlib.metadata.distributions(name="vllm"))
 """Where it is installed the daemon may start processes of vLLM, which import anew what its own began with."""
 _LARGEST = 1 << 17
 """Bytes of a request."""
