@@ -21,6 +21,8 @@ _ESCAPE = "&#60;"
 _ESCAPED = re.compile(rf"{_ESCAPE}(?=[{_BARS}])")
 _CUT = re.compile(rf"<[{_BARS}]/?(?:r|re|ref|d|de|det|\w*[\u2581_][\w\u2581]*)?[{_BARS}]?")
 """The beginning of a token, where the model was stopped."""
+_END, _TAIL = re.compile(r"(?:<(?:/s|eos|pad|end_of_turn|end_of_utterance)>\s*)+\Z"), 400
+"""What models end with that write no bars, looked for in so many characters."""
 _CELLS = {"fcel", "ecel", "lcel", "ucel", "xcel", "ched", "rhed", "srow"}
 _CELL = re.compile(rf"<(?:{'|'.join(sorted(_CELLS))})>")
 _CELL_TEXT = re.compile(
@@ -36,8 +38,11 @@ _TABLE = re.compile(r"<table\b.*?(?:</table>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
 def with_plain_bars(text: str) -> str:
-    """Write the bars of all tokens as ASCII has them, and leave out the beginning of one where the text is cut off."""
-    text = _without_cut_token(text)
+    """Write the bars of all tokens as ASCII has them, and leave out those that only end a text, or that it breaks off.
+
+    Those without bars are such at the very end alone; elsewhere they are print, or HTML.
+    """
+    text = _without_cut_token(_without_end(text))
     if text.isascii() or not any(sign in text for sign in _UNUSUAL):
         return text
     return _BARRED.sub(_with_plain_bars, text)
@@ -45,6 +50,11 @@ def with_plain_bars(text: str) -> str:
 
 def _with_plain_bars(token: "re.Match[str]") -> str:
     return token[0] if token[0].startswith("&") else f"<|{token[1]}|>"
+
+
+def _without_end(text: str) -> str:
+    end = _END.search(text, max(0, len(text) - _TAIL))
+    return text if end is None or ("</s>" in end[0] and "<s>" in text) else text[: end.start()]
 
 
 def _without_cut_token(text: str) -> str:
@@ -66,7 +76,15 @@ def without_tokens(text: str) -> str:
     """Take all tokens away. Those that end a line become its end, and rows of OTSL become a table in HTML."""
     if "<" not in text and "&lt;" not in text:
         return text
-    return with_tables(_BARRED.sub(lambda token: "\n" if "line" in token[1] else "", text))
+    return with_tables(_BARRED.sub(_gap, text))
+
+
+def _gap(token: "re.Match[str]") -> str:
+    """Give what is left where a token stood: never are the words beside it one."""
+    if "line" in token[1]:
+        return "\n"
+    before, after = token.string[token.start() - 1 : token.start()], token.string[token.end() : token.end() + 1]
+    return " " if before.isalnum() and after.isalnum() else ""
 
 
 def with_tables(text: str) -> str:

@@ -155,7 +155,7 @@ def _page(page: PageResult, style: Style) -> list[Part]:
     if page.verdict is not Verdict.OK:
         parts.append(Part("note", f"> *Page {page.index + 1} {_in_words(page)}.*"))
     blocks = layout_blocks.parse(sanitize.clean(page.reading.text)) if page.reading else []
-    kept = [block for block in blocks if not _left_out(block, style)]
+    kept = [block for block in blocks if not _left_out(block, page.index, style)]
     if any(block.text.strip() for block in kept):  # a page is never emptied
         if gone := len(blocks) - len(kept):
             parts.append(Part("left_out", front_matter.left_out_mark(gone)))
@@ -169,11 +169,11 @@ def _page(page: PageResult, style: Style) -> list[Part]:
     return parts
 
 
-def _left_out(block: Block, style: Style) -> bool:
+def _left_out(block: Block, index: int, style: Style) -> bool:
     return (
         style.running == "drop"
         and block.label in running.LABELS
-        and running.is_running(block.text, style.running_titles)
+        and running.is_running(block.text, index, style.running_titles)
     )
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ocrd.markup import layout_blocks
@@ -169,5 +169,6 @@ def test_no_word_is_lost_and_no_token_left(marks: list[str]) -> None:
 
 @given(st.text(max_size=60))
 def test_whatever_is_read_comes_apart(text: str) -> None:
+    assume(not re.search(r"(?:<|&lt;)[/|\w]", text))  # a token, which hypothesis may have seen in the code
     told = "".join(block.text for block in layout_blocks.parse(text))
     assert [char for char in text if char.isalnum()] == [char for char in told if char.isalnum()]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocrd.markup.special_tokens import without_tokens
+from ocrd.markup.special_tokens import with_plain_bars, without_tokens
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,24 @@ from ocrd.markup.special_tokens import without_tokens
         ),
         ("<table><tr><td>&lt;fcel&gt;7</td></tr></table>", "<table><tr><td> 7</td></tr></table>"),
         ("a<nl>b", "a\nb"),
+        ("left<|im_end|>right", "left right"),
     ],
 )
 def test_what_becomes_of_tokens(text: str, told: str) -> None:
     assert without_tokens(text) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Sincerely</s>", "Sincerely"),
+        ("Sincerely\n<end_of_turn>\n<pad><pad>", "Sincerely\n"),
+        ("<s>was</s>", "<s>was</s>"),
+        ("the tag <pad> fills", "the tag <pad> fills"),
+    ],
+)
+def test_what_ends_an_answer_is_no_text(text: str, told: str) -> None:
+    assert with_plain_bars(text) == told
 
 
 MARKS = ["<fcel>", "<ecel>", "<nl>", "<lcel>", "<table>", "</table>", "<|x_y|>", "&lt;nl&gt;", "<", "|", "\n"]

@@ -252,6 +252,26 @@ def test_only_what_runs_over_pages_or_is_a_number_is_left_out_and_counted() -> N
     assert kept["running_lines_left_out"] == 1, "a title that stands on one page does not run"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [("Sum due: 1250 crowns", "Sum due: 940 crowns"), ("Signed 12.3.2024", "Signed 30.5.2025"), ("1,250", "12.50")],
+)
+def test_what_differs_by_more_than_the_pages_number_is_no_running_title(said: tuple[str, str]) -> None:
+    pages = [page(n, tag("text") + f"words{n}\n\n" + running("footer", text)) for n, text in enumerate(said)]
+    told = markdown.sidecar(document(pages), DROP)
+    assert [text for text in said if text in told] == list(said)
+
+
+def test_a_running_title_may_hold_the_number_of_its_page_beside_others() -> None:
+    pages = [
+        page(n, tag("text") + f"words{n}\n\n" + running("footer", f"Act 12/2020, page {n + 41} of 99"))
+        for n in range(3)
+    ]
+    facts, text = front(markdown.sidecar(document(pages), DROP))
+    assert facts["running_lines_left_out"] == 3
+    assert "Act" not in text
+
+
 def test_a_page_is_never_emptied() -> None:
     pages = [page(n, running("header", "Report") + running("page_number", f"{n}")) for n in range(2)]
     facts, text = front(markdown.sidecar(document(pages), DROP))
