@@ -3,9 +3,11 @@
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ocrd.quality import repetition
-from ocrd.quality.words import Words
+from ocrd.quality.words import Words, repeats
 
 PAGE = (
     "When the town closed its customs house, nobody asked what should become of the papers. There were forty-one "
@@ -180,3 +182,11 @@ def test_two_copies_of_a_slip_on_one_page_are_no_loop() -> None:
 def test_the_same_page_twice_has_no_room() -> None:
     assert said(PAGE * 2, room=500) == ""
     assert "no room for so many" in said(PAGE * 2, room=200)
+
+
+@given(st.lists(st.sampled_from(["a1", "be", "see", "dee", "7", "12", "once", "more"]), max_size=60))
+def test_runs_are_counted_as_if_every_one_of_them_were_looked_at(told: list[str]) -> None:
+    content = Words.of(" ".join(told))
+    for length in (3, 5):
+        runs = [tuple(told[start : start + length]) for start in range(len(told) - length + 1)]
+        assert repeats(content.spelled, length) == len(runs) - len(set(runs))
