@@ -78,6 +78,14 @@ def _seconds(stat: Path) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def ancestors() -> Iterator[int]:
+    """List the process that started this one, the one that started that, and so on up to the first of all."""
+    pid = os.getpid()
+    with suppress(FileNotFoundError, ProcessLookupError):  # one that ended meanwhile ends the list
+        while pid := int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1]):
+            yield pid
+
+
 def running() -> Iterator[Process]:
     """List every process of this machine, or of this container."""
     for folder in Path("/proc").glob("[0-9]*"):

@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 PARENT = "OCRD_ENGINE_PARENT"
 """Environment variable: the process id of the daemon."""
 
+ABOVE = "OCRD_ENGINE_ABOVE"
+"""Environment variable: the process ids of those that started the daemon. One of them adopts what the daemon leaves
+behind, if not the first process of all (prctl(2), PR_SET_CHILD_SUBREAPER; `systemd --user` does)."""
+
 RECORD = "OCRD_ENGINE_RECORD"
 """Environment variable: the file that names the engine's process."""
 
@@ -74,6 +78,7 @@ class Home:
         self.log.write_text("")
         self.phase_file.write_text("")
         os.environ[PARENT] = str(os.getpid())
+        os.environ[ABOVE] = " ".join(map(str, processes.ancestors()))
         os.environ[RECORD] = str(self.record)
         os.environ[PHASES] = str(self.phase_file)
         if self.cards:
@@ -149,7 +154,8 @@ def die_with_parent() -> None:
     if os.environ.get(PARENT) in (None, str(os.getpid())):
         return  # the daemon itself
     processes.die_with_parent()
-    if os.getppid() == 1 and os.environ[PARENT] != "1":  # it died before the call above: no signal will come
+    adopters = {"1", *os.environ.get(ABOVE, "").split()} - {os.environ[PARENT]}
+    if str(os.getppid()) in adopters:  # its own parent died before the call above: no signal will come
         os.kill(os.getpid(), signal.SIGKILL)
 
 

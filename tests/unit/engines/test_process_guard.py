@@ -1,6 +1,8 @@
 """No process of an engine outlives its daemon: each is recorded, tied to it, and swept by the next."""
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +12,9 @@ import pytest
 
 from ocrd.concurrency import processes
 from ocrd.engines.vllm import process_guard
+
+PR_SET_CHILD_SUBREAPER = 36
+"""From linux/prctl.h."""
 
 TIED = """
 import os, sys
@@ -74,3 +79,51 @@ def test_a_recorded_number_that_another_process_has_by_now_is_left_alone(tmp_pat
     home.record.write_text(f"{os.getpid()} 1 999999999 1\n")
     process_guard.sweep(tmp_path)
     assert not home.folder.exists()
+
+
+ORPHANED = """
+import os, sys, time
+parent = os.getppid()
+print(os.getpid(), flush=True)
+while os.getppid() == parent:
+    time.sleep(0.01)
+from ocrd.engines.vllm import process_guard
+process_guard.die_with_parent()
+time.sleep(30)
+"""
+
+DAEMON = """
+import os, subprocess, sys
+from pathlib import Path
+from ocrd.engines.vllm import process_guard
+home = process_guard.Home(Path(sys.argv[1]))
+home.open()
+home.announce()
+child = subprocess.Popen([sys.executable, "-c", sys.argv[2]], stdout=subprocess.PIPE, text=True)
+print(child.stdout.readline(), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("adopts", [False, True])
+def test_an_engine_whose_daemon_died_before_it_was_tied_ends_whoever_adopts_it(adopts: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    """As under `systemd --user`, where the first process of all adopts nobody."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, int(adopts), 0, 0, 0)
+    try:
+        daemon = subprocess.run(
+            [sys.executable, "-c", DAEMON, str(tmp_path), ORPHANED],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        orphan = int(daemon.stdout)
+        if adopts:
+            assert os.waitstatus_to_exitcode(os.waitpid(orphan, 0)[1]) == -signal.SIGKILL
+        deadline = time.monotonic() + 120
+        while processes.started(orphan) != processes.GONE:
+            assert time.monotonic() < deadline, "it lives on"
+            time.sleep(0.01)
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
