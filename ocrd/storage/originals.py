@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, product
@@ -95,8 +95,12 @@ def original(watch: Watch, facts: Mapping[str, Any], sidecar: str) -> Original |
         if members:
             moved = _moved_groups(folder, [file.removeprefix(named) for file in members], names)
         else:
-            unlisted = chain(_unlisted_groups(folder, names), _unlisted_duplex(folder, names, watch.duplex))
-            moved = chain(_moved_files(folder, named, str(digest)), unlisted)
+            moved = chain(
+                _moved_files(folder, named, str(digest)),
+                _unlisted_groups(folder, names),
+                _unlisted_duplex(folder, names, watch.duplex),
+                _renamed_folders(folder, str(digest)),
+            )
         with machine_faults("look for the original in", folder):
             for candidate in moved:
                 if _digest(candidate) == digest:
@@ -254,7 +258,7 @@ def _really_called(folder: Path, named: str) -> str | None:
 
 def _moved_files(folder: Path, named: str, digest: str) -> Iterator[Original]:
     """List the files below a folder that may be it: those of its name, then those that the index knows it by."""
-    there = {name: path for path in _walked(folder) if is_source_name(name := str(path.relative_to(folder)))}
+    there = _sources(folder)
     alike = [name for name in there if shown(Path(name).name) == shown(Path(named).name)]
     yield from (Original(folder, (name,)) for name in alike)
     if there:
@@ -284,6 +288,17 @@ def _unlisted_groups(folder: Path, called: list[str]) -> Iterator[Original]:
             yield Original(folder, tuple(str(around.relative_to(folder) / one) for one in group), group=True)
 
 
+def _renamed_folders(folder: Path, digest: str) -> Iterator[Original]:
+    """List the folders below a folder, under whatever name, whose images have this digest together, by the index."""
+    known = _digests(folder, _sources(folder))
+    inside: defaultdict[Path, list[str]] = defaultdict(list)
+    for name in sorted(filter(_is_image, known), key=lambda name: in_order(Path(name).name)):
+        inside[Path(name).parent].append(name)
+    for names in inside.values():
+        if _together(known[name] for name in names) == digest:
+            yield Original(folder, tuple(names), group=True)
+
+
 def _unlisted_duplex(folder: Path, called: list[str], how: Duplex) -> Iterator[Original]:
     """List the duplex scans below a folder with a document's names, where it does not tell which files they had."""
     for around in sorted({path.parent for path in _walked(folder)}):
@@ -308,6 +323,11 @@ def _walked(folder: Path) -> Iterator[Path]:
             path = Path(around, name)
             if path.is_file() and not path.is_symlink():
                 yield path
+
+
+def _sources(folder: Path) -> dict[str, Path]:
+    """List all files below a folder that are called like a scan, by their paths in it."""
+    return {name: path for path in _walked(folder) if is_source_name(name := str(path.relative_to(folder)))}
 
 
 def _digests(folder: Path, files: Mapping[str, Path]) -> dict[str, str]:
@@ -349,7 +369,12 @@ def _digest(original: Original) -> str | None:
                 digests.append(_hashed(path))
         except DocumentError:
             return None
-    return hashlib.sha256(" ".join(digests).encode()).hexdigest() if original.group else digests[0]
+    return _together(digests) if original.group else digests[0]
+
+
+def _together(digests: Iterable[str]) -> str:
+    """Compute the digest of a group from those of its files, in their order."""
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def _hashed(path: Path) -> str:

@@ -18,7 +18,7 @@ from spool_house import BAD, SCAN, House, InstantRenderer
 from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Config, Settle, Watch
 from ocrd.daemon.supervisor import Daemon
-from ocrd.errors import DocumentError, MachineError, PageError
+from ocrd.errors import DocumentError, MachineError, OcrdError, PageError
 from ocrd.intake.inbox import Inbox
 from ocrd.intake.scanner import scan
 from ocrd.intake.settling import SettleTracker
@@ -316,10 +316,10 @@ def test_a_claim_that_the_machine_refused_is_tried_again_by_itself(
     make_pdf(tmp_path / "inbox/scan.pdf")
     real, refusals = Spool.claim, iter(range(2))
 
-    def claim(spool: Spool, settled: Settled) -> Job | None:
+    def claim(spool: Spool, settled: Settled, refused: OcrdError | None) -> Job | None:
         if next(refusals, None) is not None:
             raise MachineError("The disk is full.", "Free some space.")
-        return real(spool, settled)
+        return real(spool, settled, refused)
 
     monkeypatch.setattr(Spool, "claim", claim)
     monkeypatch.setattr("ocrd.daemon.pause.RETRY_SECONDS", 0.1)
@@ -330,7 +330,7 @@ def test_a_claim_that_the_machine_refused_is_tried_again_by_itself(
         daemon = Daemon(Config.model_validate(settings), SimulatedEngine())
         running = asyncio.create_task(daemon.run())
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(120):
                 while not daemon.ended["delivered"]:
                     await asyncio.sleep(0.02)
         finally:

@@ -96,7 +96,7 @@ def test_images_that_became_one_document_are_found_in_another_folder(
         image.save(house.path(f"inbox/f/s-{number}.png"))
     assert house.start("once").wait(60) == 0
     name = "f" if join == "subfolder" else "f/s"
-    move(house.path("archive/f"), f"2026/old/{'g' if front_matter else 'f'}")
+    move(house.path("archive/f"), f"2026/old/{'g' if front_matter or join == 'subfolder' else 'f'}")
     told = ocrd("rerun", name, "--pages", "2")
     assert told.returncode == 0, told.stderr
     assert "archive/2026/old/" in told.stdout
