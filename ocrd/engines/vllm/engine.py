@@ -35,6 +35,9 @@ from ocrd.model import DEFAULT_APPROACH, Approach, CardState, EngineState, PageI
 log = logging.getLogger(__name__)
 
 
+STARTS = 3
+"""How often a further engine is started before it is given up."""
+
 Result = TypeVar("Result")
 
 
@@ -246,7 +249,7 @@ class VllmEngine(Engine):
         for one in others:
             one.views = self.replicas[0].views
             try:
-                await one.start()
+                await self._start_patiently(one)
             except Exception as error:  # noqa: BLE001 - whatever it was, others read
                 await self._lose(one, error)
             except asyncio.CancelledError:
@@ -255,6 +258,19 @@ class VllmEngine(Engine):
             else:
                 self.replicas.append(one)
                 log.info("%d engines read, the newest is %s", len(self.replicas), one.name)
+
+    @staticmethod
+    async def _start_patiently(one: Replica) -> None:
+        """Start an engine; again if that fails, since one that dies meanwhile on the same card spoils its reckoning."""
+        for left in reversed(range(STARTS)):
+            try:
+                await one.start()
+            except EngineError as error:
+                if not left:
+                    raise
+                log.warning("%s did not start, which is tried again: %s", one.name, error)
+            else:
+                return
 
     async def _lose(self, gone: Replica, error: Exception) -> None:
         """Go on without an engine."""

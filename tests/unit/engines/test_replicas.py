@@ -209,11 +209,12 @@ def test_a_second_engine_that_does_not_start_leaves_the_first_reading(
         first, second = engine.replicas
         engine.replicas = [first]
         another = FakeReplica(engine._settings, Home(tmp_path, 3), second._means)
-        another.fails = 1
+        another.fails = 3
         await engine._grow([another])
         assert engine.replicas == [first]
         assert "The card is full" in caplog.text
         third = FakeReplica(engine._settings, Home(tmp_path, 4), second._means)
+        third.fails = 2
         await engine._grow([third])
         assert engine.replicas == [first, third]
         await second.close()
