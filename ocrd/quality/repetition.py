@@ -69,6 +69,8 @@ _WOBBLES, _VARIANTS, _LIKE, _NAME = 15, 4, 0.7, 6
 """Lines in a row in at least so many spellings; how alike they are, 0 to 1; letters of the usual one."""
 _NO_LETTERS = dict.fromkeys(code for code in range(128) if not chr(code).isalpha())
 """Those of ASCII, to be taken away."""
+_NUMBER = 10
+"""What has so many digits is no number that is counted up to."""
 _WIDTH = 6
 """Most columns of a table that counts."""
 _COUNTED = 80
@@ -219,20 +221,16 @@ def _counting(content: Words, *, crammed: bool) -> str:
     enough = _COUNTED // 2 if crammed else _COUNTED
     if content.numbers < enough:
         return ""
-    known = {int(word) for word in content.counts if _counts(word)}
-    if sum(number + 1 in known for number in known) < enough / _WIDTH:  # no column is long enough
+    known = {word: int(word) for word in content.counts if word.isdecimal() and len(word) < _NUMBER}
+    values = set(known.values())
+    if len(values.intersection(map((1).__add__, values))) < enough / _WIDTH:  # no column is long enough
         return _in_steps(content)
-    numbers = [int(word) if _counts(word) else -2 for word in content.words]  # never one more or less than a number
+    numbers = [known.get(word, -2) for word in content.words]  # which is never one more or less than a number
     for width in range(1, _WIDTH + 1):
         one_more = bytes(map((1).__eq__, map(sub, numbers[width:], numbers)))
         if (place := one_more.find(b"\1" * enough)) >= 0:
             return f"it counts on and on, up to {numbers[place + enough - 1 + width]} and further"
     return _in_steps(content)
-
-
-def _counts(word: str) -> bool:
-    """Whether a word is a number that may be counted up to."""
-    return word.isdecimal() and len(word) < 10
 
 
 def _in_steps(content: Words) -> str:
