@@ -58,6 +58,8 @@ DOCUMENT = 8
 """Pages of a document."""
 PLANNED = 12.0
 """Pages a second: no part begins that would not end in time at this speed."""
+SOME = ("single", "card", "pair", "spread")
+"""Parts in which the daemon has some of the engines."""
 FILLINGS = 6
 """Of the card, in a run long enough to tell its speed while it is full."""
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -313,9 +315,9 @@ class Bench:
         return {"single": replicas[:1], "card": card, "pair": spread[:2], "spread": spread}.get(part, replicas)
 
     @contextlib.contextmanager
-    def only(self, part: str) -> Iterator[None]:
-        """Let only the engines of a part read."""
-        all_of_them, self.engine.replicas = self.engine.replicas, self.reading(part)
+    def only(self, replicas: list[Replica]) -> Iterator[None]:
+        """Let only these read."""
+        all_of_them, self.engine.replicas = self.engine.replicas, replicas
         try:
             yield
         finally:
@@ -399,22 +401,6 @@ class Bench:
             f"{count / seconds:.2f} pages/s, {outbox} sidecars of {count // DOCUMENT} documents, {dict(daemon.ended)}",
         )
 
-    async def single(self, count: int, flight: int) -> None:
-        with self.only("single"):
-            await self.daemon(count, flight)
-
-    async def card(self, count: int, flight: int) -> None:
-        with self.only("card"):
-            await self.daemon(count, flight)
-
-    async def pair(self, count: int, flight: int) -> None:
-        with self.only("pair"):
-            await self.daemon(count, flight)
-
-    async def spread(self, count: int, flight: int) -> None:
-        with self.only("spread"):
-            await self.daemon(count, flight)
-
     async def launched(self, count: int, flight: int) -> None:
         await self._inside(use_graphs, use=False)
         try:
@@ -453,8 +439,9 @@ class Bench:
         await self.memory(min(64 * len(self.engine.replicas), self.options.pages // 4), self.engine.window)
         for part in self.options.parts.split(","):
             name, _, flight = part.partition(":")
-            work: Callable[[int, int], Awaitable[None]] = getattr(self, name)
-            engines = len(self.reading(name))
+            replicas = self.reading(name)
+            engines, some = len(replicas), name in SOME
+            work: Callable[[int, int], Awaitable[None]] = self.daemon if some else getattr(self, name)
             count = engines * self.options.pages // (2 if name in ("upstream", "launched", "crowded") else 1)
             left = self.options.seconds - (time.monotonic() - BEGAN)
             if left < count / engines / PLANNED:
@@ -463,7 +450,8 @@ class Bench:
             self.part = part
             try:
                 async with asyncio.timeout(left):
-                    await work(count, int(flight or self.options.seqs))
+                    with self.only(replicas):
+                        await work(count, int(flight or self.options.seqs))
             except TimeoutError:
                 tell(f"{part}: cut off", f"after {left:.0f} s")
             except Exception as error:  # the next part may still tell something

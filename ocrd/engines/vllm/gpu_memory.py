@@ -201,15 +201,17 @@ class Card:
     @property
     def memory(self) -> CardMemory | None:
         """What the card said last, or all of them together, if that is fresh."""
-        return self._told[1] if self._told and self._fresh() else None
+        return self._lately()[0]
 
     @property
     def by_card(self) -> dict[str, CardMemory]:
         """What each card said last, as far as it is known and fresh."""
-        return self._told[2] if self._told and self._fresh() else {}
+        return self._lately()[1]
 
-    def _fresh(self) -> bool:
-        return self._told is not None and self._clock() - self._told[0] <= FRESH
+    def _lately(self) -> tuple[CardMemory | None, dict[str, CardMemory]]:
+        if self._told and self._clock() - self._told[0] <= FRESH:
+            return self._told[1:]
+        return None, {}
 
     def watch(self) -> None:
         """Begin to ask."""

@@ -43,7 +43,7 @@ class Placement:
     """Where engines are to be."""
 
     cards: tuple[str, ...] = (WHATEVER,)
-    """The card of each engine, or its cards with commas between them; the first engine of each comes first."""
+    """Each has engines of its own; several with commas between them are one that an engine spreads over."""
     per_card: int = 1
     why_not: str = ""
     """Why there are not two on a card where they were thought of, as the end of a sentence."""
