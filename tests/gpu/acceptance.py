@@ -3,7 +3,7 @@
     python tests/gpu/acceptance.py [--seconds 900] [--parts speed,killed,…] [--json FILE] [--tiny]
 
 The model has DeepSeek-OCR's real size and random weights. Each row of the table is printed as soon as it is known, and
-no part begins that may not end in time. Two daemons share the parts. The first has everything as it is by default:
+no part begins that may not end in time. Three daemons share the parts. The first has everything as it is by default:
 
     begin      how long it takes and where; caches off, BOS first, views as upstream's, graphs as the towers
     bans       the n-gram processor bans what upstream's does, on the card
@@ -18,6 +18,10 @@ The second starts without graphs, so that an engine is back soon, and sleeps whe
     kept       pages that were read before the kill are not read again
     poison     a page that kills EngineCore is found, and refused alone
     sleep      the card is freed, and the next page read
+
+The third does as the second, but unloads its engine:
+
+    unload     the card is empty, and the next page read
 
 Exit code 0: every row is OK; 1: one is not; 2: something was left out for want of time.
 """
@@ -53,7 +57,7 @@ from ocrd.errors import OcrdError  # noqa: E402
 
 NEEDS = {
     "begin": 170, "bans": 15, "speed": 110, "half_black": 15, "killed": 90, "mps": 365, "orphan": 15,
-    "kept": 65, "poison": 110, "sleep": 25,
+    "kept": 65, "poison": 110, "sleep": 25, "unload": 150,
 }  # fmt: skip
 """The parts in their order, and the seconds without which none begins; for `mps`, those of all that follows too."""
 
@@ -79,7 +83,7 @@ watches:
 """Noise would be found bad, and read again and again."""
 
 USUAL = "extra: {load_format: dummy, dtype: bfloat16}"
-SOON_BACK = f"idle: {{after: 6s, do: sleep}}\n    soon_back: true\n    {USUAL}"
+SOON_BACK = f"idle: {{after: 6s, do: DO}}\n    soon_back: true\n    {USUAL}"
 TINY = (
     "max_num_seqs: 4\n    max_model_len: 2048\n    gpu_memory_utilization: 0.3\n"
     "    extra: {load_format: dummy, dtype: float32, enforce_eager: true, skip_mm_profiling: true}"
@@ -316,7 +320,7 @@ class Acceptance(gpu_faults.House):
     def kept(self) -> None:
         self.stop()
         if not self.options.tiny:
-            self.tokens, self.more = 200, SOON_BACK
+            self.tokens, self.more = 200, SOON_BACK.replace("DO", "sleep")
         kept, read = self.pages_kept(), self.pages_read("kept")
         if not self.start():
             return
@@ -348,18 +352,28 @@ class Acceptance(gpu_faults.House):
         self.row("poison page found alone", done and alone, f"{time.monotonic() - began:.0f} s, failed {failed}")
 
     def sleep(self) -> None:
+        self.freed("sleep")
+
+    def unload(self) -> None:
+        self.stop()
+        self.more = SOON_BACK.replace("DO", "unload")
+        if not self.options.tiny and self.start():
+            self.freed("unload")
+
+    def freed(self, how: str) -> None:
+        """Let the engine rest as the daemon is configured, and wake it again."""
         if self.options.tiny:
             return
-        self.drop("before", 1)
-        self.until(lambda: self.count("archive", "before"), 60)
+        self.drop(f"before-{how}", 1)
+        self.until(lambda: self.count("archive", f"before-{how}"), 60)
         before, total = gpu_faults.card_memory()
         fallen = self.until(lambda: gpu_faults.card_memory()[0] < before // 4, 40)
         resting = gpu_faults.card_memory()[0]
         began = time.monotonic()
-        self.put(drawn.pdf(self.root / "w.pdf", 1, 77), "after.pdf")
-        done = self.until(lambda: self.count("archive", "after"), 60)
+        self.put(drawn.pdf(self.root / "w.pdf", 1, 77), f"after-{how}.pdf")
+        done = self.until(lambda: self.count("archive", f"after-{how}"), 120)
         self.row(
-            "sleep",
+            how,
             fallen and done,
             f"card {before} to {resting} MiB of {total}; the next page {time.monotonic() - began:.1f} s after its drop",
         )
