@@ -181,14 +181,16 @@ class Desk:
 
         def shows() -> bool:
             nonlocal told
-            with suppress(BlockingIOError):
+            with suppress(OSError):  # nothing is there yet, or the program has ended
                 told += os.read(terminal, 65536)
             return sign.encode() in told
 
         try:
             wait_for(shows)
             program.send_signal(signal.SIGINT)
-            return program.wait(timeout=30)
+            # The terminal is read on: who writes to a full one waits for its reader.
+            wait_for(lambda: shows() and program.poll() is not None)
+            return program.returncode
         finally:
             program.kill()
             program.wait()
