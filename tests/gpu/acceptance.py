@@ -356,7 +356,7 @@ class Acceptance(gpu_faults.House):
 
     def unload(self) -> None:
         self.stop()
-        self.more = SOON_BACK.replace("DO", "unload")
+        self.tokens, self.more = 200, SOON_BACK.replace("DO", "unload")
         if not self.options.tiny and self.start():
             self.freed("unload")
 
@@ -365,7 +365,7 @@ class Acceptance(gpu_faults.House):
         if self.options.tiny:
             return
         self.drop(f"before-{how}", 1)
-        self.until(lambda: self.count("archive", f"before-{how}"), 60)
+        self.until(lambda: self.count("archive", f"before-{how}"), 90)
         before, total = gpu_faults.card_memory()
         fallen = self.until(lambda: gpu_faults.card_memory()[0] < before // 4, 40)
         resting = gpu_faults.card_memory()[0]
