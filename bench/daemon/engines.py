@@ -7,6 +7,8 @@ pages decode at once, each step takes longer the more there are, and pages are t
 import asyncio
 import heapq
 import itertools
+import math
+import random
 import time
 from functools import partial
 from typing import Any
@@ -15,7 +17,14 @@ import drawn
 
 from ocrd.engines.base import EngineInfo
 from ocrd.engines.vllm import deepseek
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, Reading, Rung
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, Rung
+
+_AT_ONCE = 8
+"""Pages that the engine of varying speed reads at once."""
+_SMALL = 300
+"""Pixels of the longer side of a page whose looks do not matter."""
+_LASTING = 0.98
+"""Of how fast it was at one page, what is left at the next: half of it is gone after 34."""
 
 
 class InstantEngine:
@@ -85,7 +94,36 @@ class CardEngine(InstantEngine):
                 call.set_result(None)
 
 
+def _small(width: float, height: float) -> PixelSize:
+    scale = _SMALL / max(width, height)
+    return PixelSize(round(width * scale), round(height * scale))
+
+
+class VaryingEngine(InstantEngine):
+    """Reads eight pages at once; how long one takes is drawn from a seed, and drifts from minute to minute."""
+
+    def __init__(self, seed: int, seconds: float, spread: float, drift: float, loading: float = 0.0) -> None:
+        """Take the mean seconds of a page, how much pages and minutes differ (of a log-normal), and those it loads."""
+        super().__init__(_AT_ONCE)
+        self.prepare = None
+        self.page_size = _small
+        self._random = random.Random(seed)  # noqa: S311 - so that it is the same each time
+        self._seconds, self._spread, self._drift = seconds, spread, drift
+        self._drifted = 0.0
+        self._loading = loading
+
+    async def start(self) -> None:
+        """Be ready after a while."""
+        await asyncio.sleep(self._loading)
+
+    async def _take_time(self, page: PageImage, priority: int) -> None:  # noqa: ARG002
+        self._drifted = _LASTING * self._drifted + self._random.gauss(0, self._drift * (1 - _LASTING**2) ** 0.5)
+        exponent = self._drifted + self._random.gauss(0, self._spread)
+        mean = (self._drift**2 + self._spread**2) / 2
+        await asyncio.sleep(self._seconds * math.exp(exponent - mean))
+
+
 def create(options: dict[str, Any]) -> InstantEngine:
     """Be the factory that a configuration names."""
     kind = options.pop("kind", "instant")
-    return CardEngine(**options) if kind == "card" else InstantEngine(**options)
+    return {"card": CardEngine, "varying": VaryingEngine}.get(kind, InstantEngine)(**options)

@@ -17,9 +17,10 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from ocrd.display import shown
+from ocrd.display import duration, shown
 from ocrd.model import PageResult
 from ocrd.pipeline import document
+from ocrd.telemetry.pace import Pace
 
 _BAR = 20
 """Characters of a bar, as in `ocrd status`."""
@@ -32,11 +33,22 @@ class _Name(ProgressColumn):
         return Text(task.description, no_wrap=True, overflow="ellipsis")
 
 
+class _TimeLeft(ProgressColumn):
+    """Empty while it is not known."""
+
+    def render(self, task: Task) -> Text:
+        pace: Pace = task.fields["pace"]
+        pace.work(task.get_time(), 0)
+        left = pace.left(round(task.remaining or 0))
+        return Text(f"{duration(left)} left" if left else "", no_wrap=True)
+
+
 @dataclass(slots=True)
 class _Bar:
     """Of the documents in work that have one name: each watch may have one, or more."""
 
     task: TaskID
+    pace: Pace
     documents: int = 0
     pages: int = 0
     done: int = 0
@@ -53,6 +65,7 @@ class ProgressBars(document.Progress):
             MofNCompleteColumn(table_column=Column(no_wrap=True)),
             TextColumn("pages{task.fields[problems]}"),
             TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            _TimeLeft(table_column=Column(no_wrap=True)),
             console=Console(stderr=True),
         )
         self._bars: dict[str, _Bar] = {}
@@ -69,9 +82,9 @@ class ProgressBars(document.Progress):
     def opened(self, name: str, pages: int, kept: int) -> None:
         bar = self._bars.get(name)
         if bar is None:
-            bar = self._bars[name] = _Bar(
-                self._progress.add_task(shown(name), total=pages, completed=kept, problems="")
-            )
+            pace = Pace()
+            task = self._progress.add_task(shown(name), total=pages, completed=kept, problems="", pace=pace)
+            bar = self._bars[name] = _Bar(task, pace)
         bar.documents += 1
         bar.pages += pages
         bar.done += kept
@@ -80,6 +93,8 @@ class ProgressBars(document.Progress):
     def reached(self, name: str, done: int) -> None:
         """Tell how many pages of a document are done by now."""
         if bar := self._bars.get(name):
+            for _ in range(done - bar.done):
+                bar.pace.page(self._progress.get_time())
             bar.done = done
             self._draw(bar)
 
@@ -90,9 +105,8 @@ class ProgressBars(document.Progress):
 
     def page(self, name: str, result: PageResult) -> None:
         if bar := self._bars.get(name):
-            bar.done += 1
             bar.problems += not result.verdict.sound
-            self._draw(bar)
+            self.next_page(name)
 
     def ended(self, name: str) -> None:
         if bar := self._bars.get(name):

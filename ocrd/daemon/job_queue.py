@@ -70,7 +70,7 @@ class JobQueue:
     ) -> None:
         """Queue a job; its source was first `seen` at these seconds since the epoch, with others of its `wave`."""
         self._seen[job.id] = seen or job.claimed
-        self._its.events.tell(Accepted(self._its.name, job.id, job.record.name, recovered=recovered))
+        self._its.events.tell(Accepted(self._its.name, job.id, job.record.name, recovered, pages))
         queued = _Queued(job, Turn(self._its, job.record.attempts, pages, wave))
         self._queue.wait(queued, queued.turn)
         self._some.set()

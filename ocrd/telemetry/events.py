@@ -78,6 +78,8 @@ class Accepted:
     """Its path relative to the inbox."""
     recovered: bool = False
     """It lay in work already."""
+    pages: int = 1
+    """As many as were counted before it was claimed; a recovered one is counted when it is opened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,11 @@ from ocrd.telemetry.events import (
     WatchAdded,
     WatchRemoved,
 )
+from ocrd.telemetry.pace import Pace
 
 if TYPE_CHECKING:  # `ocrd status` is to be there at once
     from ocrd.config.schema import Config
 
-SPEED_OVER = 300.0
-"""Seconds over which pages a second are taken, at most."""
 SHOWN_DOCUMENTS = 16
 """Documents in work that the status names; the others are only counted."""
 RECENT = 20
@@ -215,7 +214,8 @@ class Status:
     pages_left: int = 0
     pages_per_second: float = 0.0
     eta: float | None = None
-    """Seconds until the pages that are left are read at this speed; None while nobody knows."""
+    """Seconds until the pages that are left are read at this speed; None while that is not known: of a few pages, and
+    while something pauses or the engine is being built."""
     complaint: str = ""
     """Why it does not beat, or why it ended."""
     watches: list[WatchStatus] = field(default_factory=list)
@@ -276,10 +276,8 @@ class StatusBoard:
         self._documents: dict[str, DocumentStatus] = {}
         self._recent = deque[RecentDocument](maxlen=RECENT)
         self._outboxes: dict[str, Path] = {}
-        self._pages = deque[float]()
+        self._pace = Pace()
         self._tokens = deque[tuple[float, int]](maxlen=60)
-        self._busy_since: float | None = None
-        self._now = time.monotonic()
         self._observed: tuple[object, ...] = ()
         self.news = True
         """Whether anything changed since this was last set to False, other than what always does."""
@@ -322,7 +320,7 @@ class StatusBoard:
             case Looked():
                 self.news |= _take_in(watch, event)
             case Accepted():
-                self._documents[event.job] = DocumentStatus(event.watch, shown(event.source), 1, 0)
+                self._documents[event.job] = DocumentStatus(event.watch, shown(event.source), event.pages, 0)
                 if not event.recovered:
                     watch.waiting = max(0, watch.waiting - 1)
             case Opened():
@@ -331,7 +329,7 @@ class StatusBoard:
             case PageDone():
                 self._document(event).done += 1
                 self._document(event).problems += not event.result.verdict.sound
-                self._pages.append(time.monotonic())
+                self._pace.page(time.monotonic())
             case Ended():
                 self._documents.pop(event.job, None)
                 _count_end(watch, event)
@@ -358,30 +356,34 @@ class StatusBoard:
             for one in state.cards
         ]
         self.complaint = complaint or ""
-        self._now = now
         parts = [one.up for one in state.servers], [one.doing for one in state.cards]
         observed = (
             self.state, self.complaint, self._engine.doing, state.restarts, engine.inside, state.progress, parts,
         )  # fmt: skip
         self.news |= bool(self._documents) or observed != self._observed
         self._observed = observed
+        if self._reads():
+            self._pace.work(now, engine.inside)
+        else:
+            self._pace.rest(now)
         if not self._documents:
-            self._busy_since = None
-            self._pages.clear()
             self._tokens.clear()
-        elif self._busy_since is None:
-            self._busy_since = now
         self._tokens.append((now, engine.tokens))
-        while self._pages and self._pages[0] < now - SPEED_OVER:
-            self._pages.popleft()
         (first, before), (last, after) = self._tokens[0], self._tokens[-1]
         self._engine.tokens_per_second = round((after - before) / (last - first), 1) if last > first else 0.0
 
-    def _speed(self) -> float:
-        """Pages a second while there was something to read."""
-        if self._busy_since is None or not self._pages:
-            return 0.0
-        return len(self._pages) / max(1.0, self._now - max(self._busy_since, self._now - SPEED_OVER))
+    def _reads(self) -> bool:
+        """Whether there is something to read, and nothing in the way."""
+        return self._engine.doing == "ready" and any(not self._is_paused(one.watch) for one in self._documents.values())
+
+    def _is_paused(self, name: str) -> bool:
+        watch = self._watches.get(name)  # a reload may have taken it away
+        return watch is not None and watch.paused is not None
+
+    def _eta(self, left: int) -> float | None:
+        """Seconds until so many pages are read; None where nobody knows when what keeps some from it will be over."""
+        held_up = any(one.paused and (one.pages_left or one.waiting) for one in self._watches.values())
+        return self._pace.left(left) if left and not held_up and self._reads() else None
 
     def snapshot(self) -> Status:
         """Tell how things stand."""
@@ -393,7 +395,6 @@ class StatusBoard:
                 its.in_work += 1
                 its.pages_left += one.pages - one.done
         left = sum(one.pages - one.done for one in documents) + sum(one.waiting for one in self._watches.values())
-        speed = self._speed()
         begun = sorted(documents, key=lambda one: (one.done == 0, one.pages - one.done))
         return Status(
             state=self.state,
@@ -404,8 +405,8 @@ class StatusBoard:
             written=time.time(),
             engine=self._engine,
             pages_left=left,
-            pages_per_second=round(speed, 3),
-            eta=left / speed if speed else None,
+            pages_per_second=round(self._pace.speed, 3) if documents else 0.0,
+            eta=self._eta(left),
             complaint=self.complaint,
             watches=list(self._watches.values()),
             documents=begun[:SHOWN_DOCUMENTS],
@@ -492,9 +493,9 @@ def backlog(status: Status) -> str:
     if not status.pages_left:
         return "nothing to read"
     text = f"{counted(status.pages_left, 'page')} to read"
-    if status.eta is not None:
-        text += f", {status.pages_per_second:.2g} pages/s, {duration(status.eta)} left"
-    return text
+    if status.eta is None:
+        return f"{text}, time left not known yet"
+    return f"{text}, {status.pages_per_second:.2g} pages/s, {duration(status.eta)} left"
 
 
 # -- the file -------------------------------------------------------------------------------------------------------

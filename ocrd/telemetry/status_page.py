@@ -98,6 +98,8 @@ def _facts(status: Status) -> str:
     if status.eta is not None:
         facts.append(("pages a second", f"{status.pages_per_second:.2g}"))
         facts.append(("time left", duration(status.eta)))
+    elif status.pages_left:
+        facts.append(("time left", "not known yet"))
     doing = f"{engine.engines} engines {engine.doing}" if engine.engines > 1 else engine.doing
     facts.append((f"engine, {engine.kind} {engine.model}".strip(), f"{doing}, {engine.progress}".rstrip(", ")))
     if engine.servers:

@@ -121,7 +121,10 @@ def test_what_packages_are_made_of_fits_together() -> None:
     assert f"ReadWritePaths=-{watch.inbox.parent}\n" in units
     recipe = (ROOT / "Containerfile").read_text()
     targets = set(re.findall(r"^FROM \S+ AS (\w+)$", recipe, re.MULTILINE))
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    options = " ".join(services.pop("vllm")["command"].split())
+    assert options in " ".join((ROOT / "docs/scaling.md").read_text().split())
+    services = services.values()
     assert {"cpu", "vllm"} == {service["build"]["target"] for service in services} <= targets
     assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in services)
     copied = {line.removeprefix("!") for line in (ROOT / ".containerignore").read_text().splitlines() if line[0] == "!"}

@@ -58,3 +58,21 @@ def test_a_page_of_which_no_bar_is_left_stops_nothing(terminal: Console) -> None
         shown.page("scan.pdf", page())
         shown.ended("scan.pdf")
     assert "Traceback" not in told(terminal)
+
+
+@pytest.mark.parametrize(("pages", "left"), [(4, ""), (10, "9 s left")])
+def test_the_time_left_is_told_once_it_is_known(
+    terminal: Console, monkeypatch: pytest.MonkeyPatch, pages: int, left: str
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(terminal, "get_time", lambda: now[0])
+    with progress_bars.ProgressBars() as shown:
+        shown.opened("scan.pdf", 20, kept=1)
+        for _ in range(pages):
+            shown.page("scan.pdf", page())
+            now[0] += 1
+        now[0] -= 1
+    last = told(terminal).splitlines()[-2]
+    assert f" {pages + 1}/20 pages " in last
+    assert ("left" in last) == bool(left)
+    assert left in last

@@ -17,7 +17,7 @@ from ocrd.daemon.job_queue import JobQueue
 from ocrd.model import SourceFacts
 from ocrd.pipeline.document import Progress, Tools
 from ocrd.storage.roles import Roles
-from ocrd.telemetry.events import Ended, Events
+from ocrd.telemetry.events import Accepted, Ended, Event, Events
 
 
 class StallingRenderer(InstantRenderer):
@@ -60,3 +60,11 @@ def test_a_stall_that_interrupts_every_job_is_found_to_be_over(tmp_path: Path, m
     assert [event.kind for event in ended] == ["delivered"]
     assert renderer.opened == 2
     assert its.pause.state is pause.State.WORKING
+
+
+def test_a_job_that_waits_tells_how_many_pages_were_counted(tmp_path: Path) -> None:
+    house, told = House(tmp_path), list[Event]()
+    its = Compartment(house.watch, Events(), Roles())
+    its.events.listen(told.append)
+    JobQueue(its, Progress(), lambda _: None, lambda _: None, lambda: None).add(house.left(), pages=900)
+    assert [event.pages for event in told if isinstance(event, Accepted)] == [900]

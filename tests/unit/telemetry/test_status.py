@@ -40,6 +40,7 @@ CONFIG = loader.parse(
     "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]", Path("/etc/ocrd/ocrd.yaml")
 )
 WHO = ("scans", "j1", "a.pdf")
+ENGINE = InstrumentedEngine(SimulatedEngine())
 
 
 def page(index: int, verdict: Verdict = Verdict.OK) -> PageDone:
@@ -96,22 +97,46 @@ def test_a_paused_watch_says_why_until_it_resumes() -> None:
     assert status.line(heard.snapshot()) == "Engine loading; nothing to read"
 
 
-def test_speed_and_time_left_count_only_the_time_with_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def reading(monkeypatch: pytest.MonkeyPatch, *events: Event, pages: int = 20) -> tuple[StatusBoard, list[float]]:
+    """Hear of pages, two a second from the first one on, of an engine that is ready; returns also the clock."""
     now = [1000.0]
     monkeypatch.setattr("ocrd.telemetry.status.time.monotonic", lambda: now[0])
-    engine = InstrumentedEngine(SimulatedEngine())
-    heard = board(Accepted(*WHO), Opened(*WHO, pages=100, kept=0))
-    heard.observe(engine, None, now[0])
-    for number in range(20):
+    heard = board(EngineReady("simulated", "model", "1", 0.1), Accepted(*WHO), *events)
+    heard.state = "ready"
+    for number in range(pages):
         now[0] += 0.5
         heard.hear(page(number))
-    heard.observe(engine, None, now[0])
+    heard.observe(ENGINE, None, now[0])
+    return heard, now
+
+
+def test_speed_and_time_left_count_only_the_time_with_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, now = reading(monkeypatch, Opened(*WHO, pages=100, kept=0))
     told = heard.snapshot()
     assert (told.pages_per_second, told.pages_left, told.eta) == (2.0, 80, 40.0)
     assert status.backlog(told) == "80 pages to read, 2 pages/s, 40 s left"
     heard.hear(ended())
-    heard.observe(engine, None, now[0] + 3600)
+    heard.observe(ENGINE, None, now[0] + 3600)
+    assert (heard.snapshot().eta, heard.snapshot().pages_per_second) == (None, 0.0)
+
+
+def test_the_pages_of_documents_that_wait_are_left_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Accepted("scans", "j2", "long.pdf", pages=900)
+    heard, _ = reading(monkeypatch, Opened(*WHO, pages=100, kept=0), waiting)
+    assert heard.snapshot().pages_left == 980
+
+
+def test_a_few_pages_do_not_tell_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, _ = reading(monkeypatch, Opened(*WHO, pages=100, kept=0), pages=3)
+    assert status.backlog(heard.snapshot()) == "97 pages to read, time left not known yet"
+
+
+def test_while_a_watch_with_pages_is_paused_nobody_knows_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard, _ = reading(monkeypatch, Opened(*WHO, pages=100, kept=0), Accepted("other", "j2", "b.pdf"))
+    heard.hear(Paused("other", "The disk is full.", "Free some space."))
     assert heard.snapshot().eta is None
+    heard.hear(Resumed("other"))
+    assert heard.snapshot().eta is not None
 
 
 def test_what_a_daemon_at_rest_does_all_the_time_is_no_news() -> None:

@@ -64,6 +64,14 @@ def test_it_tells_what_the_status_tells() -> None:
         assert told in text, told
 
 
+def test_a_time_left_that_nobody_knows_is_said_to_be_so() -> None:
+    status = everything()
+    status.eta = None
+    assert "time left not known yet" in words(status_page.html(status, [], NOW))
+    status.pages_left = 0
+    assert "time left" not in words(status_page.html(status, [], NOW))
+
+
 def test_documents_with_problems_come_first_with_links_to_their_reviews() -> None:
     html = status_page.html(
         everything(), (), NOW, lambda sidecar: "2026 - bad a.review.html" if "bad" in sidecar else ""
