@@ -3,8 +3,11 @@
 from collections import deque
 from typing import NamedTuple
 
-OVER = 300.0
-"""Seconds of work over which pages a second are taken, at most."""
+OVER = 900.0
+"""Seconds of work over which pages a second are taken, at most: of an engine whose speed changes from minute to minute,
+a shorter time says less of what is to come, and of a steady one no more."""
+_APART = 1.0
+"""Seconds between two samples, at least."""
 LEAST = 8
 """Pages after which the pace is known: as much as pages differ, fewer say little."""
 
@@ -62,6 +65,8 @@ class Pace:
         self._worked += max(0.0, now - (now if self._seen is None else self._seen))
         self._seen = now
         self._inside, self._most_inside = inside, max(self._most_inside, inside)
+        if len(self._samples) > 1 and self._worked < self._samples[-2].worked + _APART:
+            self._samples.pop()
         self._samples.append(_Sample(self._worked, self._pages + inside / 2))
         while self._samples[0].worked < self._worked - OVER:
             self._samples.popleft()

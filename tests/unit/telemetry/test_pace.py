@@ -70,7 +70,7 @@ def test_rest_is_no_work() -> None:
 
 def test_only_the_last_minutes_count() -> None:
     pace = Pace()
-    end = reading(pace, 600)
+    end = reading(pace, round(2 * OVER))
     end = reading(pace, round(OVER), start=end, every=4)
     assert pace.speed == pytest.approx(0.25, rel=0.1)
     for now in range(end, end + round(OVER) + 2):
