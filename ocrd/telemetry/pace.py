@@ -41,8 +41,6 @@ class Pace:
                 return
             self._begin(now)
         self._look(now, inside)
-        while self._samples[0].worked < self._worked - OVER:
-            self._samples.popleft()
 
     def rest(self, now: float) -> None:
         """Hear that nothing is read, until work is heard of again."""
