@@ -110,6 +110,12 @@ def keep_little_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, _SPARE)
 
 
+def give_back_memory() -> None:
+    """Let the C library give back what was freed between blocks that are still used (malloc_trim(3))."""
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def die_with_parent() -> None:
     """Let this process get SIGKILL when the thread that started it is gone (prctl(2), PR_SET_PDEATHSIG).
 

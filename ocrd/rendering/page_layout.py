@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _MODEL = ("pymupdf.layout", "pymupdf4llm")
 """Where they are installed `import pymupdf` imports them, and onnxruntime with them."""
+A4_HEIGHT = 842
+"""Points. Pages of any size are laid out as if they were as long as this: the model knows such pages best."""
 _TOLERANCE = 0.02
 """Share of a table's words, none of them with digits, that may differ between what was read and what became of it."""
 _LABELS = {

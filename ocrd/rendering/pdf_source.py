@@ -40,6 +40,8 @@ _CHANNELS = {"DeviceGray": 1, "CalGray": 1, "Indexed": 1, "DeviceRGB": 3, "CalRG
 """Of a picture's colours, by their space."""
 _MOST_CHANNELS = 32
 """Of any other (ISO 32000-1, 8.6.6.5)."""
+_FORGOTTEN = 50
+"""Percent of MuPDF's cache, the longest unused, that goes with each page: it would keep 256 MiB of pictures."""
 _DEEPEST = 50
 """Nodes of a page tree that are climbed."""
 
@@ -215,6 +217,8 @@ class Pdf:
         """What MuPDF said of each page while it was drawn."""
         self._drawn: Image.Image | None = None
         """What it drew last, in RGB."""
+        self._last = -1
+        """Which page that was."""
 
     def _page(self, index: int) -> "pymupdf.Page":
         """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
@@ -235,8 +239,12 @@ class Pdf:
         matrix *= pymupdf.Matrix(placement.turn + placement.skew)
         matrix *= pymupdf.Matrix(1, 0, 0, 1, wide / 2, high / 2)
         matrix *= pymupdf.Matrix(sheet.width / wide, sheet.height / high)
+        self._drawn = None  # its memory is for what is drawn now
         if any(self._said.values()):
             pymupdf.TOOLS.store_shrink(100)  # of a damaged picture or font in its cache MuPDF would say nothing
+        elif index != self._last:
+            pymupdf.TOOLS.store_shrink(_FORGOTTEN)
+        self._last = index
         pymupdf.TOOLS.mupdf_warnings()  # those of the file are not this page's
         pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
         self._said[index] += pymupdf.TOOLS.mupdf_warnings().splitlines()

@@ -38,7 +38,7 @@ DOORS = {
     "pymupdf4llm": {"rendering.page_layout"},
     "numpy": {"rendering", "engines"},
     "cv2": {"rendering.page_analysis", "rendering.damage"},
-    "onnxruntime": {"rendering.page_analysis", "rendering.page_layout"},
+    "onnxruntime": {"rendering.page_layout"},
     "vllm": {"engines.vllm"},
     "openai": {"engines.openai.client"},
     "httpx2": {"engines.openai.client"},

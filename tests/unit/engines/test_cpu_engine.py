@@ -126,6 +126,29 @@ def test_each_block_comes_with_its_place(read: Read) -> None:
     assert boxes[2] == pytest.approx(TABLE, abs=0.03)
 
 
+@pytest.mark.parametrize(("name", "plain"), [("english.pdf", True), ("turned.pdf", True), ("table.pdf", False)])
+def test_a_page_of_plain_text_is_read_without_the_layout_model_and_comes_out_as_with_it(
+    *, name: str, plain: bool
+) -> None:
+    image = as_image(pages(name)[0]).convert("L")
+    if name == "turned.pdf":
+        image = image.rotate(-90, expand=True)
+
+    async def use() -> None:
+        async with running("eng") as (engine, _):
+            found = await engine._run(cpu._read, "L", image.size, image.tobytes())
+            assert bool(found.text) == plain
+            assert bool(found.picture) != plain
+            if plain:
+                with_model = found._replace(picture=cpu._as_jpeg(image.reduce(2)))
+                theirs = await engine._layouts.run(cpu._laid_out, with_model, image.size)
+                both = [layout_blocks.parse(text) for text in (found.text, theirs)]
+                ours, others = ([(block.label, block.text) for block in blocks] for blocks in both)
+                assert ours == others
+
+    asyncio.run(use())
+
+
 def test_a_number_keeps_its_hyphen_at_the_end_of_a_line(read: Read) -> None:
     lines = [
         "The gauge was read for the first time on a day in spring that",
