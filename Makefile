@@ -51,6 +51,7 @@ deb: dist
 bench: venv
 	$(BIN)/python bench/daemon/cpu.py --json bench.json
 	$(BIN)/python bench/daemon/growth.py
+	$(BIN)/python bench/daemon/peers.py
 
 quick: lint types unit
 
@@ -113,4 +114,4 @@ docs: venv
 	$(BIN)/python -c 'from ocrd.config.example import reference; print(reference(), end="")' > docs/configuration.md
 
 clean:
-	rm -rf .venv .venv-vllm demo dist
+	rm -rf .venv .venv-vllm .venv-peers demo dist

@@ -1,5 +1,6 @@
 """What lies in an inbox: the truth, of which events are only hints."""
 
+import errno
 import os
 import re
 import stat
@@ -27,6 +28,7 @@ _SYSTEM_FOLDERS = frozenset({
     "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found",
     "system volume information",
 })  # fmt: skip
+_TOO_LONG = "whose path has more bytes than the system takes; shorten the names of its folders, or move it farther up"
 _TEMPORARY_FOLDER = ".download"  # Safari keeps a download in a folder scan.pdf.download/
 
 
@@ -221,7 +223,9 @@ class _Look:
             except MachineError as error:
                 if folder == str(self._inbox):
                     raise
-                if not isinstance(error.__cause__, FileNotFoundError):  # else it went away meanwhile
+                if _is_too_long(error.__cause__):
+                    self._found.odd[Path(folder)] = f"a folder {_TOO_LONG}"
+                elif not isinstance(error.__cause__, FileNotFoundError):  # else it went away meanwhile
                     self._found.odd[Path(folder)] = "a folder that can't be read"
         return self._found
 
@@ -285,6 +289,14 @@ def _entry(path: Path) -> _Alone | None:
         return _Alone(str(path), path.lstat())
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
+    except OSError as error:
+        if not _is_too_long(error):
+            raise
+        return None
+
+
+def _is_too_long(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
 
 
 def _note(entry: Entry, among: dict[Path, FileStamp], path: Path, found: Scan) -> None:
@@ -292,6 +304,11 @@ def _note(entry: Entry, among: dict[Path, FileStamp], path: Path, found: Scan) -
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return  # it went away meanwhile, which is no error
+    except OSError as error:
+        if not _is_too_long(error):
+            raise
+        found.odd[Path(entry.path)] = f"a file {_TOO_LONG}"
+        return
     if stat.S_ISREG(status.st_mode):
         among[path] = FileStamp.of(status)
     else:

@@ -68,6 +68,7 @@ _REMEDIES = {
     errno.EACCES: "Give the user that runs ocrd (uid {user}) permission to read and write there.",
     errno.ENOTDIR: "Move away the link or file that stands where {in_the_way} should be a folder.",
     errno.ENOENT: "Is the share mounted, or was the folder deleted?",
+    errno.ENAMETOOLONG: "Shorten the names of the file and of its folders: a path may have 4,095 bytes, each name 255.",
     errno.EMFILE: "Raise the limit of open files (LimitNOFILE= in the unit).",
 }
 _ALIKE = {

@@ -1,5 +1,6 @@
 """A template of names counts for outbox and archive, and every command finds what was so called."""
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -136,6 +137,38 @@ def test_a_time_that_no_calendar_has_is_no_fault(house: House) -> None:
     once(house)
     assert len(house.files("archive")) == 1
     assert house.files("error") == []
+
+
+def drop_deep(inbox: Path, length: int, data: bytes) -> None:
+    """Make folders below the inbox, and in them a PDF whose path has this length, be it more than Linux takes."""
+    place, at = os.open(inbox, os.O_DIRECTORY), len(os.fsencode(inbox))
+    while length - at > 255:
+        name = "d" * min(200, length - at - 20)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=place)
+        below = os.open(name, os.O_DIRECTORY, dir_fd=place)
+        os.close(place)
+        place, at = below, at + 1 + len(name)
+    name = "s" * (length - at - len("/.pdf")) + ".pdf"
+    with open(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=place), "wb") as file:
+        file.write(data)
+    os.close(place)
+
+
+def test_what_lies_too_deep_for_its_results_is_left_alone_with_a_remedy_and_costs_no_other_scan(house: House) -> None:
+    house.drop("scan.pdf")
+    data = house.path("inbox/scan.pdf").read_bytes()
+    for length in (4090, 4110, 4600):
+        drop_deep(house.path("inbox"), length, data)
+    once(house)
+    assert house.files("outbox") == ["scan.md"]
+    told = house.events("left alone")
+    assert sorted(bool(line.get("remedy")) for line in told) == [False, False, True]
+    assert all("horten the names of" in line.get("remedy", line["reason"]) for line in told)
+    assert not house.events("paused")
+    assert not house.events("put off")
+    left = [os.path.join(place, name) for place, _, names in os.walk(house.path("inbox")) for name in names]
+    assert sorted(map(len, left)) == [4090, 4110], "they still lie there, and a walk gets no farther"
 
 
 def test_a_name_that_is_too_long_leaves_room_for_numbers_and_endings(house: House) -> None:

@@ -94,3 +94,22 @@ def test_a_look_where_something_happened_finds_what_one_through_all_would(tmp_pa
 def without_unread(found: Scan) -> Scan:
     """Leave out the examples of what is not read: one that went away is as good."""
     return Scan(found.files, found.odd, found.coming, found.companions)
+
+
+def test_a_path_that_the_system_does_not_take_is_named_and_hides_nothing_beside_it(tmp_path: Path) -> None:
+    place, at = os.open(tmp_path, os.O_DIRECTORY), len(os.fsencode(tmp_path))
+    while at < 3900:
+        os.mkdir("d" * 100, dir_fd=place)
+        below = os.open("d" * 100, os.O_DIRECTORY, dir_fd=place)
+        os.close(place)
+        place, at = below, at + 101
+    names = [f"{letter * 240}.pdf" for letter in "abc"] + ["short.pdf"]
+    for name in names:
+        os.close(os.open(name, os.O_CREAT, dir_fd=place))
+    os.close(place)
+    found = scan(tmp_path)
+    assert [path.name for path in found.files] == ["short.pdf"]
+    assert sorted(path.name for path in found.odd) == names[:3]
+    assert all("shorten the names of its folders" in why for why in found.odd.values())
+    refresh(found, [*found.odd], tmp_path)
+    assert [path.name for path in found.files] == ["short.pdf"]
