@@ -182,7 +182,7 @@ def measure(peer: Peer, copies: int) -> Turn:
         log = root / "log"
         begun = time.monotonic()
         with log.open("wb") as out:
-            process = subprocess.Popen(program, cwd=root, env=environment, stdout=out, stderr=out)
+            process = subprocess.Popen(program, cwd=ROOT, env=environment, stdout=out, stderr=out)
         try:
             _wait(lambda: peer.ready in log.read_text(errors="replace"), process, log)
             use, first = Use(process.pid), 0.0
