@@ -130,7 +130,7 @@ def ocrd(root: Path) -> list[str]:
 def watcher(root: Path) -> list[str]:
     """Give the command of OCRmyPDF's watcher, which takes one file after the other."""
     (program,) = PEERS.glob("ocrmypdf-*/misc/watcher.py")
-    settings = f'{{"jobs": {CORES}, "output_type": "pdf", "language": ["eng"]}}'
+    settings = f'{{"jobs": {CORES}, "output_type": "pdf"}}'
     folders = [str(root / "inbox"), str(root / "outbox"), str(root / "archive")]
     return [str(PEERS / "bin/python"), str(program), *folders, "--ocr-json-settings", settings]
 
