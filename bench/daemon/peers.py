@@ -12,7 +12,6 @@ until the first output, and wrong characters.
 import argparse
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -200,7 +199,7 @@ def measure(peer: Peer, copies: int) -> Turn:
             _wait(read, process, log)
             seconds = time.monotonic() - begun
         finally:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
             process.wait()
         wrong = statistics.mean(cer(_truth(name), _text(file)) for name, file in _delivered(root, names).items())
         pages = sum(NAMES[_sample(name)] for name in names)
