@@ -22,14 +22,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import pymupdf
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "bench/quality")]
 
 from cer import cer  # noqa: E402 - found through the path above
 
 from ocrd.engines.cpu import installed_languages  # noqa: E402
+from ocrd.rendering import page_layout  # noqa: E402
+
+page_layout.put_off()  # plain Tesseract needs no layout model
+
+import pymupdf  # noqa: E402
 
 SAMPLES = ROOT / "ocrd/samples"
 NAMES = {"english": 2, "columns": 1, "table": 1}
