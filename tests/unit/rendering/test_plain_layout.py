@@ -65,7 +65,7 @@ OTHERS: dict[str, list[Word]] = {
     "a heading at the end": [*TEXT, *line("What follows", 560, height=30)],
     "a heading no taller than the text": [*TEXT, *line("Of rope", 530), *paragraph(590)],
     "a running title": [*line("The Keeper of Small Papers 12", 100), *TEXT],
-    "small print": [*TEXT, *line(SENTENCE[:70], 560, height=14), *line("and more.", 580, height=14)],
+    "small print": [*TEXT, *line(SENTENCE[:70], 560, height=14), *line("and more.", 590, height=14)],
     "a list": [*TEXT, *line("• " + SENTENCE[:60], 560), *line("• twine", 590)],
     "a numbered list": [*TEXT, *line("1. " + SENTENCE[:60], 560), *line("2. twine", 590)],
     "an indented quotation": [*TEXT, *line(SENTENCE[:50], 560, 160), *line("and so on.", 590, 160)],
