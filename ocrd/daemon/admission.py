@@ -268,7 +268,7 @@ class Admission:
     def _claimed(self, settled: Settled) -> Job | None:
         """Claim, as the spool does. Raises DocumentError for what can't be delivered from where it lies."""
         watch = self._its.watch
-        _refuse_long(settled.path.relative_to(watch.inbox), (watch.outbox, watch.archive, watch.error))
+        _refuse_long(settled.path.relative_to(self.inbox.folder), (watch.outbox, watch.archive, watch.error))
         begun = self._its.spool.begun
         job = self._its.spool.claim(settled, self.inbox.refusal_of(settled))
         if begun:
