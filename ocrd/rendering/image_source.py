@@ -190,6 +190,9 @@ class Images:
     def printed(self, index: int) -> tuple[int, int]:  # noqa: ARG002 - images have none
         return 0, 0
 
+    def is_drawn_unseen(self, index: int) -> bool:  # noqa: ARG002 - images have nothing but themselves
+        return False
+
     def layer(self, index: int) -> TextLayer | None:  # noqa: ARG002 - images have none
         return None
 

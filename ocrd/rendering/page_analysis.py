@@ -33,6 +33,9 @@ _LEAST_PALE = 0.03
 """Share of a page that pale print and the paper between its letters cover at least: some ten lines."""
 _PALE_LETTERS, _PALE_LINES = 200, 6
 """Fewer are the shadow of a fold or streaks, which have sharp edges, too."""
+_EDGES = 1920
+"""Pixels of the longer side of the copy in which edges are looked at: where an image has more of them, each edge is
+softer, and the grain of the paper counts for more."""
 _SHARPER = 1.3
 """How much stronger its edges are than the grain of the paper. Shown-through print comes to 1.15 at most."""
 TEXT_PIECES = 8
@@ -204,6 +207,8 @@ def _is_sharp(full: "Array", contrast: "Array", strongest: float) -> bool:
     darker = levels > np.median(levels) + max(1.5, 0.12 * strongest)
     if darker.mean() < _LEAST_PALE:
         return False
+    if (scale := _EDGES / max(full.shape)) < 1:
+        full = cv2.resize(full, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     edges = cv2.resize(cv2.absdiff(full, cv2.blur(full, (5, 5))), contrast.shape[::-1], interpolation=cv2.INTER_AREA)
     edges = _inner(cv2.blur(edges.astype(np.float32), near))
     return bool(edges[darker].mean() > _SHARPER * (np.median(edges[~darker]) + 0.5))

@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocrd.errors import DocumentError, IncompleteError
 from ocrd.model import PixelSize, Placement, TextLayer
@@ -42,8 +42,21 @@ _MOST_CHANNELS = 32
 """Of any other (ISO 32000-1, 8.6.6.5)."""
 _FORGOTTEN = 50
 """Percent of MuPDF's cache, the longest unused, that goes with each page: it would keep 256 MiB of pictures."""
+_PAINTS = ("fill-", "stroke-")
+"""How MuPDF calls what is seen of a page's text, drawings and pictures."""
+_SEEN = 0.5
+"""Points, at least, of each side of a picture that can be seen."""
+_NOTHING = 0.01
+"""Points of a side of a letter that nobody sees."""
+_SHOWS_TEXT = re.compile(rb"T[jJ]")
+"""Operators that show text (ISO 32000-1, 9.4.3)."""
 _DEEPEST = 50
 """Nodes of a page tree that are climbed."""
+_ENCRYPT = re.compile(rb"/Encrypt(?=\s*(?:<<|\d+\s+\d+\s+R))")
+_NO_KEY = b"/Ignored"
+"""As long, so that all else keeps its place."""
+_Sides = tuple[float, float, float, float]
+"""Left, top, right and bottom of a box, points."""
 
 
 class OpenedPdf(NamedTuple):
@@ -101,7 +114,7 @@ def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
     if not truncation.has_pdf_end(path):  # MuPDF would show what is left, with pages or their contents missing
         raise _cut_off() from error
     if (repaired := _repaired(path)) is not None:
-        return repaired, True
+        return repaired, not locked  # one whose owner's password is empty only MuPDF does not open
     if locked:
         tried = ", and none of those in passwords_file opens it" if passwords else ""
         raise DocumentError(
@@ -117,14 +130,10 @@ def _with_locked_attachments(path: Path, locked: "pymupdf.Document") -> "pymupdf
     """Open a PDF of which only attached files are encrypted, as if nothing were (ISO 32000-1, 7.6.5)."""
     import pymupdf
 
-    kind, value = locked.xref_get_key(-1, "Encrypt")
-    if kind != "xref":
-        return None
-    number = int(value.partition(" ")[0])
-    version, *filters = (locked.xref_get_key(number, key)[1] for key in ("V", "StmF", "StrF"))
+    version, *filters = (locked.xref_get_key(-1, f"Encrypt/{key}")[1] for key in ("V", "StmF", "StrF"))
     if version not in ("4", "5") or not {"/Identity", "null"}.issuperset(filters):
         return None
-    data = re.sub(rb"/Encrypt\s+%d\s+\d+\s+R" % number, lambda key: b" " * len(key[0]), path.read_bytes())
+    data = _ENCRYPT.sub(_NO_KEY, path.read_bytes())
     return pymupdf.open(stream=data, filetype="pdf")
 
 
@@ -215,6 +224,8 @@ class Pdf:
         self.pages = self._document.page_count
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
+        self._traced: tuple[int, list[dict[str, Any]]] | None = None
+        """Which page was asked for last how it shows its text."""
         self._drawn: Image.Image | None = None
         """What it drew last, in RGB."""
         self._last = -1
@@ -312,26 +323,43 @@ class Pdf:
         return Image.frombytes("L", (grey.width, grey.height), grey.samples)
 
     def printed(self, index: int) -> tuple[int, int]:
-        import pymupdf
-
         page = self._page(index)
         sheet = page.mediabox * page.transformation_matrix
         on_page = beside = 0
-        for span in page.get_texttrace():
+        for span in self._trace(page):
             if span["type"] == _INVISIBLE or not span["opacity"] or min(span["color"]) > _WHITE:
                 continue
-            letters = sum(chr(letter[0]).isalnum() for letter in span["chars"])
-            box = pymupdf.Rect(span["bbox"])
-            on_page += letters * box.intersects(page.rect)
-            beside += letters * (not box.intersects(sheet))
+            letters = [box for code, _, _, box in span["chars"] if chr(code).isalnum()]
+            if _has_size(span["bbox"]) and page.rect.contains(span["bbox"]):
+                on_page += len(letters)
+                continue
+            on_page += sum(_has_size(box) and _touches(box, page.rect) for box in letters)
+            beside += sum(not _has_size(box) or not _touches(box, sheet) for box in letters)
         return on_page, beside
+
+    def _trace(self, page: "pymupdf.Page") -> list[dict[str, Any]]:
+        """Trace how a page shows its text; two ask for it."""
+        if self._traced is None or self._traced[0] != page.number:
+            self._traced = page.number, page.get_texttrace()
+        return self._traced[1]
+
+    def is_drawn_unseen(self, index: int) -> bool:
+        page = self._page(index)
+        sheet = page.mediabox * page.transformation_matrix
+        painted = [(what, box) for what, box in page.get_bboxlog() if what.startswith(_PAINTS)]
+        pictures = [box for what, box in painted if "image" in what]
+        if not all(_touches(box, sheet) for _, box in painted) or not all(_is_shown(box, sheet) for box in pictures):
+            return True
+        contents = b" ".join(filter(None, map(self._document.xref_stream, page.get_contents())))
+        lost = not pictures and b"Do" in contents and bool(page.get_images())
+        return lost or (not painted and _SHOWS_TEXT.search(contents) is not None)
 
     def layer(self, index: int) -> TextLayer | None:
         page = self._page(index)
         text = page.get_text("text")
         if not any(map(str.isalnum, text)):
             return None
-        modes = [(span["type"], len(span["chars"])) for span in page.get_texttrace()]
+        modes = [(span["type"], len(span["chars"])) for span in self._trace(page)]
         hidden = sum(count for mode, count in modes if mode == _INVISIBLE) / (sum(count for _, count in modes) or 1)
         return text_layer.judge(text, hidden)
 
@@ -352,6 +380,29 @@ class Pdf:
 
         self._document.close()
         pymupdf.TOOLS.store_shrink(100)  # percent; MuPDF would keep the pictures of all files for another look
+
+
+def _touches(box: _Sides, sheet: "pymupdf.Rect") -> bool:
+    wide, high = _common(box, sheet)
+    return wide >= 0 and high >= 0
+
+
+def _has_size(box: _Sides) -> bool:
+    left, top, right, bottom = box
+    return right - left > _NOTHING and bottom - top > _NOTHING
+
+
+def _is_shown(box: _Sides, sheet: "pymupdf.Rect") -> bool:
+    """Whether a picture can be seen, and at least half of it lies on a sheet."""
+    wide, high = _common(box, sheet)
+    left, top, right, bottom = box
+    return wide >= _SEEN and high >= _SEEN and wide * high >= (right - left) * (bottom - top) / 2
+
+
+def _common(box: _Sides, sheet: "pymupdf.Rect") -> tuple[float, float]:
+    """Give width and height of what a box and a sheet have in common; less than 0 is the way between them."""
+    left, top, right, bottom = box
+    return min(right, sheet.x1) - max(left, sheet.x0), min(bottom, sheet.y1) - max(top, sheet.y0)
 
 
 def _shown_whole(document: "pymupdf.Document", index: int) -> "pymupdf.Page":

@@ -65,7 +65,17 @@ class Source(Protocol):
         ...
 
     def printed(self, index: int) -> tuple[int, int]:
-        """Count the letters that a page prints in a colour other than white: on it, and beside its sheet."""
+        """Count the letters that a page prints in a colour other than white: on it, and where nobody sees them.
+
+        That is beside its sheet, or without a size.
+        """
+        ...
+
+    def is_drawn_unseen(self, index: int) -> bool:
+        """Whether a page that seems blank draws something where nobody sees it: beside its sheet, or without a size.
+
+        That is also so if its contents name pictures, or text, of which nothing is drawn.
+        """
         ...
 
     def layer(self, index: int) -> TextLayer | None:

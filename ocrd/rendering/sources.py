@@ -112,6 +112,10 @@ class _Joined(ABC):
         source, page = self._at(index)
         return source.printed(page)
 
+    def is_drawn_unseen(self, index: int) -> bool:
+        source, page = self._at(index)
+        return source.is_drawn_unseen(page)
+
     def layer(self, index: int) -> TextLayer | None:
         source, page = self._at(index)
         return source.layer(page)

@@ -51,6 +51,9 @@ _LONGEST_BARCODE = 200
 """Characters of its text that are kept, of some thousands that it can hold."""
 _MOST_PIXELS = 40_000_000
 """Of these two renderings."""
+_MANY_BESIDE, _SHARE_BESIDE = 20, 0.25
+"""Letters beside the sheet, and their share of those on it, from which they belong on it. Such there are on one of 300
+pages that are whole."""
 _FIGURE_SIDE = 2000
 """Most pixels of a figure's side: half a page at 300 dpi."""
 _A4 = (595, 842)
@@ -148,13 +151,16 @@ def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "page_analys
     """Say what the drawing may lack of its page, and see whether a page that seems blank is."""
     closely = bool(facts.blank) or page_analysis.flat_at_an_edge(pixels)
     damage = facts.damage or source.damage(index, closely=closely)
-    if not facts.blank:
-        return replace(facts, damage=damage)
     on_page, beside = source.printed(index)
+    if not facts.blank:
+        many = beside >= max(_MANY_BESIDE, on_page * _SHARE_BESIDE)
+        return replace(facts, damage=damage or ("some of its text lies outside of it" if many else ""))
     if on_page:  # grey or yellow, in which the page is not looked at
         return replace(facts, damage=damage, blank="", letters=on_page)
     if beside:
         damage = damage or "its text lies outside of it"
+    elif source.is_drawn_unseen(index):
+        damage = damage or "what it shows lies outside of it"
     elif source.repaired:
         damage = damage or "the structure of its file is damaged"
     return replace(facts, damage=damage)

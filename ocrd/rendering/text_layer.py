@@ -5,9 +5,12 @@ Text layers lie: fonts without Unicode values, encodings taken for one another, 
 
 import re
 import unicodedata
+from itertools import pairwise
 
 from ocrd.model import TextLayer
 from ocrd.output.hyphens import open_hyphens
+from ocrd.quality import gibberish
+from ocrd.quality.words import Words
 
 _LEAST = 20
 """Fewer letters than this prove nothing."""
@@ -34,13 +37,30 @@ höhe länge zurück für daß
 """
 _USUAL = frozenset(_WORDS.split())
 """Words by which a letter that stands in the place of another is known."""
+_FEWEST = 5
+"""Letters of such a word with a ligature; shorter ones are words of other languages, too."""
+_SHORTENED = {
+    word.replace(ligature, "f", 1): word
+    for ligature in ("fi", "fl", "ffi", "ffl")  # words with one f instead of two are words of other languages
+    for word in _USUAL
+    if ligature in word and len(word) > _FEWEST and word != "flight"  # which would be "fight"
+}
+"""Such words with nothing but the first letter of a ligature."""
+_PARTED = {
+    (begin, end): word
+    for ligature in _LIGATURES
+    for word in _USUAL
+    if len(word) >= _FEWEST
+    for begin, found, end in [word.partition(ligature)]
+    if found and begin and end
+}
+"""Such words with a space in the place of a ligature."""
 _ELSEWHERE = "ŠšŸ§„”áŽ"
 """What German's letters look like if Mac OS Roman, or code page 850, is read as Windows-1252 or Latin-1."""
 _SPACE = re.compile("[ \n]+")
 """Other signs that have no print stand for letters, too."""
+_QUOTES = "()[]\u2018\u2019\u201c\u201d\u00ab\u00bb"
 _AROUND = ".,;:!?()[]\"'\u2018\u2019\u201c\u00ab\u00bb"
-_FEWEST = 5
-"""Letters of such a word with a ligature; shorter ones are words of other languages, too."""
 
 
 def judge(text: str, hidden: float) -> TextLayer:
@@ -58,7 +78,8 @@ def _flaw(text: str, hidden: float) -> str:
         "its letters are of another encoding than it says": _accented(letters) > max(_LEAST, len(letters)) * 0.4,
         "some of its letters stand for others": len(_mistaken(text)) > 1,
         "it was encoded twice": len(_TWICE_ENCODED.findall(text)) > max(_LEAST, len(text)) / 100,
-        "its letters make no words": any(_wordless(letters, *script) for script in _VOWELS.items()),
+        "its letters make no words": any(_wordless(letters, *script) for script in _VOWELS.items())
+        or gibberish.found(Words.of(text)) != "",
     }
     return next((flaw for flaw, found in flaws.items() if found), "")
 
@@ -72,10 +93,14 @@ def _accented(letters: list[str]) -> int:
 
 
 def _mistaken(text: str) -> set[str]:
-    """List usual words in which one sign stands in the place of a ligature, or of a letter of another encoding."""
+    """List usual words in which something else stands in the place of a ligature, or of a letter of another encoding.
+
+    That is another sign, a space, or the ligature's first letter alone.
+    """
     found: set[str] = set()
-    for word in {word.strip(_AROUND).lower() for word in _SPACE.split(text) if not _is_plain(word)}:
-        odd = {char for char in word if not _is_plain(char)}
+    words = [word.strip(_AROUND).lower() for word in _SPACE.split(text)]
+    for word in {*words, *(word.strip(_QUOTES).lower() for word in _SPACE.split(text))}:
+        odd = {char for char in word if not _is_letter(char)}
         if len(odd) != 1 or word in _USUAL:
             continue
         (sign,) = odd
@@ -86,11 +111,12 @@ def _mistaken(text: str) -> set[str]:
         if sign in _ELSEWHERE.lower():
             meant += [word.replace(sign, one) for one in _LETTERS]
         found |= _USUAL.intersection(meant)
-    return found
+    found |= {_SHORTENED[word] for word in words if word in _SHORTENED}
+    return found | {_PARTED[pair] for pair in pairwise(words) if pair in _PARTED}
 
 
-def _is_plain(text: str) -> bool:
-    return text.isascii() and text.isprintable()
+def _is_letter(char: str) -> bool:
+    return char.isascii() and char.isalpha()
 
 
 def _wordless(letters: list[str], script: str, vowels: str) -> bool:

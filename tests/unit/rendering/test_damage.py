@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pymupdf
 import pytest
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from real_renderer import Sync
 
-from ocrd.model import PageFacts, PageImage, PixelSize, Reading, Verdict
+from ocrd.model import PageFacts, PageImage, PixelSize, Placement, Reading, Verdict
 from ocrd.quality import verdict
+from ocrd.rendering import page_analysis
 
 FILES = Path(__file__).parents[2] / "files"
 """Small files made with other programs."""
@@ -216,6 +217,19 @@ def test_pale_print_is_seen_and_what_shines_through_is_not(renderer: Sync, tmp_p
     assert facts(renderer, tmp_path / "through.png").blank
 
 
+@pytest.mark.parametrize("size", [(1275, 1650), (2550, 3300)])
+def test_pale_print_is_seen_whatever_resolution_the_engine_wants(size: tuple[int, int]) -> None:
+    sheet = Image.new("L", (1275, 1650), 255)
+    for line in range(28):
+        text = "A line about harbours and the ships that lie in them at night"
+        ImageDraw.Draw(sheet).text((120, 120 + 50 * line), text, font=ImageFont.load_default(26), fill=0)
+    ink = 1 - np.asarray(sheet.filter(ImageFilter.GaussianBlur(0.8))) / 255
+    levels = 232 - 38 * ink + np.random.default_rng(1).normal(0, 3, ink.shape)
+    scan = Image.fromarray(levels.clip(0, 255).astype(np.uint8)).convert("RGB")
+    pixels = np.asarray(scan.resize(size, Image.Resampling.BICUBIC))
+    assert page_analysis.facts(pixels, Placement(612, 792), stands=True).letters > 1000
+
+
 def test_specks_in_a_shadow_are_no_pale_print(renderer: Sync, tmp_path: Path) -> None:
     chance = np.random.default_rng(4)
     shadow = np.clip((np.arange(850) / 850 - 0.8) / 0.2, 0, 1) ** 2
@@ -396,3 +410,51 @@ def test_a_page_that_was_read_in_part_has_a_problem() -> None:
     result = verdict.with_damage(verdict.judge(page, Reading(0, "Hello", "stop", 1, 1.0)))
     assert result.verdict is Verdict.SUSPECT
     assert result.reason == "some of this page may be missing: a font of it is damaged"
+
+
+def shown_by(path: Path, contents: bytes) -> Path:
+    """Make a PDF of one picture, /P, which these contents show."""
+    with pymupdf.open() as document:
+        page = document.new_page(width=612, height=792)
+        page.insert_image(page.rect, stream=jpeg(written()))
+        (picture,) = page.get_images()
+        document.xref_set_key(page.xref, "Resources", f"<</XObject<</P {picture[0]} 0 R>>>>")
+        document.update_stream(page.get_contents()[0], contents)
+        document.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"q 612 0 0 792 900 0 cm /P Do Q",
+        b"q 612 0 0 79200 0 cm /P Do Q",
+        b"q 61200 0 792 0 0 cm /P Do Q",
+        b"1 612 0 0 792 0 0 cm /P Do Q",
+        b"q %12 0 0 792 0 0 cm /P Do Q",
+        b"q 612 0 0 792 0 0 cm /P0Do Q",
+    ],
+    ids=["beside", "too high", "without a height", "turned", "a comment", "another name"],
+)
+def test_a_page_whose_picture_is_not_drawn_on_it_is_not_blank(renderer: Sync, tmp_path: Path, contents: bytes) -> None:
+    assert facts(renderer, shown_by(tmp_path / "scan.pdf", contents)).damage
+
+
+def test_a_blank_page_that_has_the_pictures_of_others_among_its_resources_is_blank(
+    renderer: Sync, tmp_path: Path
+) -> None:
+    seen = facts(renderer, shown_by(tmp_path / "scan.pdf", b"q Q"))
+    assert (seen.blank, seen.damage) == ("the page is blank", "")
+
+
+@pytest.mark.parametrize(("lines", "lost"), [(1, False), (12, True)])
+def test_text_that_lies_beside_the_sheet_is_told_unless_it_is_little(
+    renderer: Sync, tmp_path: Path, *, lines: int, lost: bool
+) -> None:
+    with pymupdf.open() as document:
+        page = document.new_page()
+        for line in range(24):
+            aside = 2000 if line < lines else 0
+            page.insert_text((72 + aside, 72 + 20 * line), "A line about harbours and the ships in them", fontsize=12)
+        document.save(tmp_path / "a.pdf")
+    assert bool(facts(renderer, tmp_path / "a.pdf").damage) is lost

@@ -2,8 +2,10 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pikepdf
 import pymupdf
@@ -166,7 +168,17 @@ def test_one_of_several_passwords_opens_a_pdf_and_what_is_made_of_it_needs_none(
     assert refusal(path).what == "This PDF asks for a password."
 
 
-def attachments_locked(path: Path, source: Path) -> None:
+@pytest.mark.parametrize("algorithm", [5, 6])
+def test_a_pdf_whose_owner_has_an_empty_password_is_read_and_is_not_called_damaged(
+    tmp_path: Path, make_pdf: MakePdf, algorithm: Literal[5, 6]
+) -> None:
+    with pikepdf.open(make_pdf(tmp_path / "plain.pdf")) as pdf, warnings.catch_warnings(action="ignore"):
+        pdf.save(tmp_path / "a.pdf", encryption=pikepdf.Encryption(owner="", user="secret", R=algorithm))
+    found = tasks.open_source(tmp_path / "a.pdf")
+    assert (found.pages, found.problems) == (1, ())
+
+
+def attachments_locked(path: Path, source: Path, *, direct: bool = False) -> None:
     """Encrypt nothing but attached files (ISO 32000-1, 7.6.5): strings and streams keep their bytes."""
     with pikepdf.open(source) as pdf:
         pdf.save(path, encryption=pikepdf.Encryption(owner="owner", user="user", R=4, aes=True), static_id=True)
@@ -183,16 +195,18 @@ def attachments_locked(path: Path, source: Path) -> None:
     trailer = re.search(rb"trailer <<(.*)>>\s*startxref\s+(\d+)", plain, re.DOTALL)
     assert trailer
     change = b"\n90 0 obj\n%s\nendobj\n" % encrypt
-    table = b"xref\n90 1\n%010d 00000 n \ntrailer <<%s/Prev %s/Encrypt 90 0 R>>\n" % (
+    table = b"xref\n90 1\n%010d 00000 n \ntrailer <<%s/Prev %s/Encrypt %s>>\n" % (
         start + 1,
         trailer[1].replace(b"/Size 10", b"/Size 91"),
         trailer[2],
+        encrypt if direct else b"90 0 R",
     )
     path.write_bytes(plain + change + table + b"startxref\n%d\n%%%%EOF\n" % (start + len(change)))
 
 
-def test_a_pdf_of_which_only_attachments_are_locked_is_read(tmp_path: Path, make_pdf: MakePdf) -> None:
-    attachments_locked(tmp_path / "a.pdf", make_pdf(tmp_path / "plain.pdf", pages=2))
+@pytest.mark.parametrize("direct", [False, True], ids=["by reference", "in the trailer"])
+def test_a_pdf_of_which_only_attachments_are_locked_is_read(tmp_path: Path, make_pdf: MakePdf, *, direct: bool) -> None:
+    attachments_locked(tmp_path / "a.pdf", make_pdf(tmp_path / "plain.pdf", pages=2), direct=direct)
     assert tasks.open_source(tmp_path / "a.pdf").pages == 2
     seen = tasks.render_page(tmp_path / "a.pdf", 1, size, View()).facts
     assert (seen.blank, seen.damage) == ("", "")

@@ -41,6 +41,11 @@ def test_honest_text_of_any_language_is_sound(text: str) -> None:
     assert text_layer.judge(text, 0.0) == TextLayer(sum(map(str.isalnum, text)), "")
 
 
+def rotated(text: str, by: int) -> str:
+    """Replace each letter by one that comes later in the alphabet."""
+    return "".join(chr((ord(char) - 97 + by) % 26 + 97) if "a" <= char <= "z" else char for char in text.lower())
+
+
 @pytest.mark.parametrize(
     ("text", "flaw"),
     [
@@ -53,6 +58,10 @@ def test_honest_text_of_any_language_is_sound(text: str) -> None:
         ("".join(chr(ord(char) - 29) for char in ENGLISH if "A" <= char <= "z"), "no words"),
         (f"{ENGLISH} The first o\u00fbice of the \u00fcnal proof.".replace("first", "\u00fcrst"), "stand for others"),
         (f"{ENGLISH} The o\x0ece is di\x0berent.", "stand for others"),
+        (f"{ENGLISH} The o ce is di erent.", "stand for others"),
+        (f"{ENGLISH} The ofce is difcult.", "stand for others"),
+        (f"{ENGLISH} The o$ce is di!erent.", "stand for others"),
+        (rotated(ENGLISH, 4), "no words"),
         ((GERMAN + "Wir können müssen große.").encode("mac_roman").decode("cp1252", "replace"), "stand for others"),
     ],
     ids=[
@@ -65,6 +74,10 @@ def test_honest_text_of_any_language_is_sound(text: str) -> None:
         "shifted",
         "ligatures",
         "ligatures without a print",
+        "ligatures that are spaces",
+        "ligatures that are one letter",
+        "ligatures that are signs",
+        "four letters on",
         "mac as cp1252",
     ],
 )
