@@ -52,8 +52,8 @@ _LONGEST_BARCODE = 200
 _MOST_PIXELS = 40_000_000
 """Of these two renderings."""
 _MANY_BESIDE, _SHARE_BESIDE = 20, 0.25
-"""Letters beside the sheet, and their share of those on it, from which they belong on it. Such there are on one of 300
-pages that are whole."""
+"""Letters that nobody sees, and their share of those on the page, from which they belong on it: a fifth of all. One of
+300 whole pages has so many."""
 _FIGURE_SIDE = 2000
 """Most pixels of a figure's side: half a page at 300 dpi."""
 _A4 = (595, 842)
