@@ -173,7 +173,7 @@ def assembled(words: Sequence[Word], blocks: Sequence[Block], size: tuple[float,
     parts: list[tuple[float, Block, str]] = []
     for block, places in tables.items():
         rank = statistics.median(places) if in_order else blocks.index(block)
-        parts.append((rank, block, block.markdown.strip()))
+        parts.append((rank, block, _upright(block.markdown.strip(), [words[at] for at in places])))
     if not in_order:  # the blocks are of the page itself, and not of its letters alone
         pictures = [block for block in blocks if block.kind == "picture" and block not in homes]
         parts += [(blocks.index(block), block, "") for block in pictures]
@@ -200,6 +200,11 @@ def _says(markdown: str, words: Sequence[Word]) -> bool:
     read = Counter(re.sub(r"[|*_`~]", " ", " ".join(word.text for word in words)).split())
     differ = (said - read) + (read - said)
     return differ.total() <= _TOLERANCE * read.total() and not any(map(_has_digit, differ))
+
+
+def _upright(markdown: str, words: Sequence[Word]) -> str:
+    """Take the marks of italics out of a table, where they may begin in one row and end in another."""
+    return markdown if any("_" in word.text for word in words) else markdown.replace("_", "")
 
 
 def _has_digit(word: str) -> bool:

@@ -74,6 +74,11 @@ ROWS = "|a|-1|\n|---|---|\n|b|+20|"
 TABLE = Block("table", 0, 0, 1000, 1000, ROWS)
 
 
+def test_italics_in_a_table_leave_no_marks() -> None:
+    italic = Block("table", 0, 0, 1000, 1000, ROWS.replace("|a|", "|_a|").replace("|b|", "|b_|"))
+    assert parts(lines("a -1", "b +20"), italic) == [("table", ROWS)]
+
+
 def test_a_table_that_says_what_was_read_is_one() -> None:
     assert parts(lines("a -1", "b +20"), TABLE) == [("table", ROWS)]
 
