@@ -346,13 +346,15 @@ class Pdf:
     def is_drawn_unseen(self, index: int) -> bool:
         page = self._page(index)
         sheet = page.mediabox * page.transformation_matrix
-        painted = [(what, box) for what, box in page.get_bboxlog() if what.startswith(_PAINTS)]
+        drawn = page.get_bboxlog()
+        painted = [(what, box) for what, box in drawn if what.startswith(_PAINTS)]
         pictures = [box for what, box in painted if "image" in what]
         if not all(_touches(box, sheet) for _, box in painted) or not all(_is_shown(box, sheet) for box in pictures):
             return True
         contents = b" ".join(filter(None, map(self._document.xref_stream, page.get_contents())))
-        lost = not pictures and b"Do" in contents and bool(page.get_images())
-        return lost or (not painted and _SHOWS_TEXT.search(contents) is not None)
+        own = any(found[9] == 0 for found in page.get_images(full=True))  # and not those of forms
+        lost = own and not pictures and b"Do" in contents
+        return lost or (not drawn and _SHOWS_TEXT.search(contents) is not None)
 
     def layer(self, index: int) -> TextLayer | None:
         page = self._page(index)

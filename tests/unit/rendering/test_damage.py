@@ -447,6 +447,14 @@ def test_a_blank_page_that_has_the_pictures_of_others_among_its_resources_is_bla
     assert (seen.blank, seen.damage) == ("the page is blank", "")
 
 
+def test_a_page_of_invisible_text_alone_is_blank(renderer: Sync, tmp_path: Path) -> None:
+    with pymupdf.open() as document:
+        document.new_page().insert_text((72, 72), "Nobody sees this", render_mode=3)
+        document.save(tmp_path / "a.pdf")
+    seen = facts(renderer, tmp_path / "a.pdf")
+    assert (seen.blank, seen.damage) == ("the page is blank", "")
+
+
 @pytest.mark.parametrize(("lines", "lost"), [(1, False), (12, True)])
 def test_text_that_lies_beside_the_sheet_is_told_unless_it_is_little(
     renderer: Sync, tmp_path: Path, *, lines: int, lost: bool
