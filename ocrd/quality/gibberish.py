@@ -63,10 +63,11 @@ def found(content: Words) -> str:
     if undecoded and len(_UNDECODED.findall(content.raw)) > max(_FEW, content.letters / 10):
         return "its characters were not decoded"
     hanzi = [word for word in words if "\u3400" <= word <= "\u9fff"]
-    if len(hanzi) >= _FEW_CHARACTERS and len(_common().intersection(hanzi)) < _COMMON * len(set(hanzi)):
+    different = set(hanzi)
+    if len(hanzi) >= _FEW_CHARACTERS and len(different & _common()) < _COMMON * len(different):
         return "its characters are common nowhere"
     if len(hanzi) >= _CHARACTERS:
-        return "its characters make no text" if len(set(hanzi)) > _NEW * len(hanzi) else ""
+        return "its characters make no text" if len(different) > _NEW * len(hanzi) else ""
     if _in_two_scripts(content):
         return "it mixes letters of two scripts"
     names = [word for word in dict.fromkeys(words) if len(word) > 1 and word.isalpha()]
@@ -100,7 +101,7 @@ def _in_odd_letters(plain: str) -> bool:
 
 def _in_two_scripts(content: Words) -> bool:
     """Whether every few words the letters are others, also within words: upside down, half of them look so."""
-    if not _CYRILLIC.search(content.plain) or not _LATIN.search(content.plain):
+    if content.plain.isascii() or not _CYRILLIC.search(content.plain) or not _LATIN.search(content.plain):
         return False
     words = [word for word in _WORD.findall(content.plain) if not word.isdigit()]
     scripts = [bool(_CYRILLIC.search(word)) for word in words]

@@ -2,7 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
+from operator import itemgetter
 
 from ocrd.markup.layout_blocks import PICTURES, Block
 from ocrd.model import Box
@@ -41,18 +43,23 @@ def repeated(content: Words) -> str:
 
 
 def _too_often(blocks: list[Block]) -> str:
-    if (count := _marching(blocks)) >= _MARCHING:
+    full = [block for block in blocks if block.text.strip()]
+    empty = [block for block in blocks if not block.text.strip()] if len(full) < len(blocks) else []
+    if (count := _marching(empty)) >= _MARCHING:
         return f"it sees {count} boxes of one size, one after the other, with nothing in them"
-    same = max(Counter(block.boxes for block in blocks if block.text.strip()).values(), default=0)
-    if same >= _SAME:
+    if (same := _most(block.boxes for block in full)) >= _SAME:
         return f"it sees {same} texts in one and the same place"
-    texts = Counter(text for block in blocks if len(text := block.text.strip()) >= _LETTERS)
-    if texts and (most := max(texts.values())) >= _SAME:
+    if (most := _most(text for block in full if len(text := block.text.strip()) >= _LETTERS)) >= _SAME:
         return f"it says the same in {most} places"
-    overlaps = _overlapping([block.boxes[0] for block in blocks if block.text.strip()])
+    overlaps = _overlapping([block.boxes[0] for block in full])
     if overlaps >= max(_OVERLAPS, len(blocks) / 5):
         return f"{overlaps} of its boxes lie on others"
     return ""
+
+
+def _most(items: Iterable[Hashable]) -> int:
+    """Count how often the commonest one is there."""
+    return max(Counter(items).values(), default=0)
 
 
 def crammed(content: Words) -> str:
@@ -144,12 +151,10 @@ def _twice(blocks: Iterable[Block]) -> str:
 
 
 def _marching(blocks: Iterable[Block]) -> int:
-    """Count the boxes of the commonest size that have no text and one side in common."""
+    """Count the boxes of the commonest size that have one side in common."""
     columns: Counter[tuple[str, int, int, int]] = Counter()
     rows: Counter[tuple[str, int, int, int]] = Counter()
     for block in blocks:
-        if block.text.strip():
-            continue
         for left, top, right, bottom in block.boxes:
             size = round((right - left) / _STEP), round((bottom - top) / _STEP)
             columns[block.label, *size, round(left / _STEP)] += 1
@@ -160,14 +165,15 @@ def _marching(blocks: Iterable[Block]) -> int:
 def _overlapping(boxes: list[Box]) -> int:
     """Count the pairs of which the smaller one lies mostly within the other."""
     count = 0
-    boxes = sorted(boxes, key=lambda box: box.top)
-    for place, one in enumerate(boxes):
-        for other in boxes[place + 1 :]:
-            if other.top >= one.bottom:
+    boxes = sorted(boxes, key=itemgetter(1))
+    for place, one in enumerate(boxes, 1):
+        left, _, right, bottom = one
+        for other in islice(boxes, place, None):
+            if other[1] >= bottom:
                 break
-            wide = min(one.right, other.right) - max(one.left, other.left)
-            if wide > 0:
-                high = min(one.bottom, other.bottom) - other.top
+            if other[0] < right and left < other[2]:
+                wide = min(right, other.right) - max(left, other.left)
+                high = min(bottom, other.bottom) - other.top
                 smaller = min((box.right - box.left) * (box.bottom - box.top) for box in (one, other))
                 count += wide * high > smaller / 2
     return count

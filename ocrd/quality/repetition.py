@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
-from itertools import chain, compress, count, groupby, pairwise, repeat
+from itertools import accumulate, groupby, pairwise, repeat
 from operator import countOf, eq, sub
 from statistics import median
 
 from ocrd.quality import places
-from ocrd.quality.words import PHRASE, RUN, Paragraph, Words, candidates, recurring, repeated, repeats, runs_of
+from ocrd.quality.words import NUMBER, PHRASE, RUN, Paragraph, Words, candidates, recurring, repeats, runs_of
 
 _GRID = re.compile(r"\||<td|__|\.\.\.\.|\t")
 """Tables, forms and leaders: there the same words may well stand under one another."""
@@ -25,7 +25,7 @@ _DIGITS = 30
 _ZEROS = re.compile(rf"(\d)\1{{{_DIGITS - 1}}}")
 _COMMANDS = re.compile(r"((?:\\[A-Za-z]++[\s{}]*+){1,4}?)\1{29}")
 """TeX's commands, some thirty times over; no formula and no leader of dots is so long."""
-_DECIMAL = re.compile(r"(?<![\w.,])\d{1,4}[.,]\d{1,4}(?![\w.,])")
+_DECIMAL = re.compile(r"\d(?<![\w.,].)\d{0,3}[.,]\d{1,4}(?![\w.,])")
 _HUSH = re.compile(r"[\W_]{100,}")
 _UNBROKEN = re.compile(r"[!-~]{300,}")
 """More signs than a line has, and no space: an address of the web, or a file in letters."""
@@ -41,6 +41,8 @@ _WIDEST = 40
 """More words than a line of a table or a form has."""
 _PARAGRAPH = 40
 """Words of a paragraph that no page says twice."""
+_ALONE = 1.15
+"""How much longer it must be, as a factor, if it is the only one."""
 _NEAR = 300
 """Words ago that a loop said the same; notices on one page say it again farther on."""
 _NEAR_BLOCKS = 3
@@ -67,6 +69,8 @@ _LEAST = 2.8
 """Rounds that any circle has which is too many."""
 _WOBBLES, _VARIANTS, _LIKE, _NAME = 15, 4, 0.7, 6
 """Lines in a row in at least so many spellings; how alike they are, 0 to 1; letters of the usual one."""
+_ENDS = re.compile(rf"([^\W\d_])[^\n]{{{_NAME - 2},}}([^\W\d_])")
+"""The first and the last letter of a line that may have enough of them."""
 _NO_LETTERS = dict.fromkeys(code for code in range(128) if not chr(code).isalpha())
 """Those of ASCII, to be taken away."""
 _NUMBER = 10
@@ -219,23 +223,19 @@ def _stand_in_rows(content: Words, first: int, last: int, rounds: float) -> bool
 def _counting(content: Words, *, crammed: bool) -> str:
     """Say how far it only counts: every number is one more than that before, or than that above it in a table."""
     enough = _COUNTED // 2 if crammed else _COUNTED
-    if content.numbers < enough:
-        return ""
-    known = {word: int(word) for word in content.counts if word.isdecimal() and len(word) < _NUMBER}
-    values = set(known.values())
-    if len(values.intersection(map((1).__add__, values))) < enough / _WIDTH:  # no column is long enough
-        return _in_steps(content)
-    numbers = [known.get(word, -2) for word in content.words]  # which is never one more or less than a number
-    for width in range(1, _WIDTH + 1):
-        one_more = bytes(map((1).__eq__, map(sub, numbers[width:], numbers)))
-        if (place := one_more.find(b"\1" * enough)) >= 0:
-            return f"it counts on and on, up to {numbers[place + enough - 1 + width]} and further"
+    if NUMBER * enough in content.numbered:
+        known = {word: int(word) for word in content.counts if word.isdecimal() and len(word) < _NUMBER}
+        numbers = [known.get(word, -2) for word in content.words]  # which is never one more or less than a number
+        for width in range(1, _WIDTH + 1):
+            one_more = bytes(map((1).__eq__, map(sub, numbers[width:], numbers)))
+            if (place := one_more.find(b"\1" * enough)) >= 0:
+                return f"it counts on and on, up to {numbers[place + enough - 1 + width]} and further"
     return _in_steps(content)
 
 
 def _in_steps(content: Words) -> str:
     """Say how many cells of a table only grow by the same step, row for row, as in no table that was measured."""
-    if content.plain.count(".") + content.plain.count(",") < _COUNTED:
+    if content.numbers < 2 * _COUNTED:  # those before and behind each point
         return ""
     numbers = [float(number.replace(",", ".")) for number in _DECIMAL.findall(content.plain)]
     if len(numbers) < _COUNTED:
@@ -261,10 +261,12 @@ def _stuttering(content: Words, room: Room) -> str:
 
 def _wobbling(content: Words) -> str:
     """Say which line comes again and again in ever the same few spellings, as no list of names or of labels does."""
-    lines = list(filter(str.strip, content.plain.lower().split("\n")))
+    lower = content.plain.lower()
+    if max(Counter(_ENDS.findall(lower)).values(), default=0) < _WOBBLES / 4:
+        return ""
+    lines = list(map(_letters, filter(str.strip, lower.split("\n"))))
     if len(lines) < _WOBBLES:
         return ""
-    lines = list(map(_letters, lines))
     often = Counter(lines).most_common(1)
     if often[0][1] < _WOBBLES / 4 or len(often[0][0]) < _NAME:
         return ""
@@ -309,9 +311,12 @@ def _again(content: Words, room: Room) -> str:
 
 def _paragraphs_again(content: Words, room: Room) -> str:
     """Say which long paragraph stands there before, nearly word for word, where no page would have it again."""
-    if not content.echo(_PARAGRAPH // 4 * content.scale) or content.repeats < _NEARLY * (_PARAGRAPH - PHRASE):
-        return ""
     length, least = PHRASE * content.scale, _PARAGRAPH * (1 + content.scale) // 2
+    known_least = _NEARLY * (_ALONE * least - length)
+    if content.repeats < known_least or content.repeats_within(least) < _NEARLY * (least - length) - length:
+        return ""
+    if not content.echo(_PARAGRAPH // 4 * content.scale):
+        return ""
     paragraphs = content.paragraphs
     dense = [paragraph.density for paragraph in paragraphs if paragraph.density and len(paragraph.words) >= 3 * PHRASE]
     usual = median(dense) if dense else 0.0
@@ -325,7 +330,7 @@ def _paragraphs_again(content: Words, room: Room) -> str:
             again += len(paragraph.words)
             longest = max(longest, paragraph.words, key=len)
         known.update(zip(runs, repeat(paragraph), strict=False))
-    if (again < 2 * least and len(longest) < 1.15 * least) or (
+    if (again < 2 * least and len(longest) < _ALONE * least) or (
         again > 0.3 * len(content.words) and content.letters < 1.5 * room.letters
     ):
         return ""
@@ -358,17 +363,12 @@ def _longest_without_news(content: Words) -> float:
     """Tell the greatest share of what was said before, and not long before, of any stretch of the text."""
     last: dict[str, int] = {}
     length, near = PHRASE * content.scale, _NEAR * content.scale
-    seen = [False] * (len(content.words) - length + 1)
+    seen = bytearray(len(content.words) - length + 1)
     for place, run in candidates(content.spelled, length).items():
         seen[place] = place - last.get(run, -near) < near
         last[run] = place
-    if len(seen) < _STRETCH:
-        return 0.0
-    old = most = sum(seen[:_STRETCH])
-    for comes, goes in zip(seen[_STRETCH:], seen, strict=False):
-        old += comes - goes
-        most = max(most, old)
-    return most / _STRETCH
+    sums = [0, *accumulate(seen)]
+    return max(map(sub, sums[_STRETCH:], sums), default=0) / _STRETCH
 
 
 def _repeated_share(plain: str) -> float:
@@ -442,6 +442,8 @@ def _circles(content: Words, *, crammed: bool, counting: bool = False) -> Iterat
     run_length = RUN * content.scale
     least = _CHARACTERS if counting or content.scale > 1 else _ECHO
     for begin, until in recurring(content.numbered, run_length) if crammed else content.echoing(least):
+        if counting and NUMBER not in content.numbered[begin:until]:
+            continue  # looked at before
         spelled = content.numbered if counting else content.spelled
         for first, end, period in _periods(spelled[begin:until], run_length):
             if end - first >= _LEAST * period:
@@ -456,24 +458,22 @@ def _periods(spelled: str, run_length: int) -> Iterator[tuple[int, int, int]]:
     Yields where each begins and ends, and that number.
     """
     runs = runs_of(spelled, run_length)
-    often = repeated(runs)
-    if not often:
+    if len(set(runs)) == len(runs):
         return
+    start = 0
+    for period, alike in groupby(_distances(runs)):
+        end = start + len(list(alike))
+        if period and end - start >= period:
+            yield start - period, end + run_length - 1, period
+        start = end
+
+
+def _distances(runs: list[str]) -> Iterator[int]:
+    """Tell of each run how far before it stands; 0 of one that is new."""
     last: dict[str, int] = {}
-    start, period, expected = 0, 0, -1
-    for place in chain(compress(count(), map(often.__contains__, runs)), [len(runs) + 1]):
-        if place != expected and period:  # a run that comes only once ends any circle
-            if expected - start >= period:
-                yield start - period, expected + run_length - 1, period
-            period = 0
-        run = runs[place] if place < len(runs) else ""
-        back = place - last.get(run, place)
-        if back != period:
-            if period and place - start >= period:
-                yield start - period, place + run_length - 1, period
-            start, period = place, back
+    for place, run in enumerate(runs):
+        yield place - last.get(run, place)
         last[run] = place
-        expected = place + 1
 
 
 def _quoted(words: list[str]) -> str:

@@ -24,8 +24,8 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
 """A word, or a character of a script that writes none apart. Dots, dashes, underscores and bars are none:
 leaders, rules and the lines of a form may be as long as they like."""
 _LINE = re.compile(r"[^\W_].*")
-_COUNTER = re.compile(r"^[ \t]*\(?(?:\d{1,4}|[a-z]{1,2}|[ivxlc]{1,8})[.)] ", re.MULTILINE)
-"""The number or letter of a list's item."""
+_COUNTER = re.compile(r"\n[ \t]*\(?(?:\d{1,4}|[a-z]{1,2}|[ivxlc]{1,8})[.)] ")
+"""The number or letter of a list's item, behind the end of the line before."""
 _CELL = re.compile(r"<t[dh]\b[^<>]*>")
 _BREAK = re.compile(r"<(?=(?:tr|br|p|div|li|h[1-6])\b)")
 """What begins a line."""
@@ -35,10 +35,11 @@ RUN = 3
 """Words that are compared at once: fewer would take every second `of the` for a step of a loop."""
 _SOME = 200
 """Words that tell which script they all are of."""
-_SIGNS = range(0x10000, 0x110000)
-"""Characters for a million different words."""
-_ONCE, _NO_WORD = "-", "#"
-"""Characters for all words that stand only once, of which no repetition is made, and for what is none of the words."""
+_SIGNS = range(0x100, 0x110000)
+"""Characters for a million different words; those of the first 65,000 take two bytes."""
+_ONCE, NUMBER, _NO_WORD = "-", "#", "?"
+"""Characters for all words that stand only once, of which no repetition is made, for a number, whatever it is, and for
+what is none of the words."""
 PHRASE = 5
 """Words that make a phrase."""
 _FEW = 28
@@ -103,7 +104,12 @@ class Words:
     @cached_property
     def numbers(self) -> int:
         """How many of the words are numbers."""
-        return sum(times for word, times in self.counts.items() if word.isdigit())
+        return sum(map(self.counts.__getitem__, self._numerals))
+
+    @cached_property
+    def _numerals(self) -> list[str]:
+        """The different numbers among the words."""
+        return list(filter(str.isdigit, self.counts))
 
     @cached_property
     def paragraphs(self) -> list[Paragraph]:
@@ -119,14 +125,15 @@ class Words:
     @cached_property
     def spelled(self) -> str:
         """One character for each word, the same for the same; `_ONCE` for those that stand only once, numbers aside."""
-        return "".join(map(self._signs.__getitem__, self.words))
+        numerals = dict(zip(self._numerals, map(chr, _SIGNS[len(self.counts) :]), strict=False))
+        return self._written(self._signs | numerals)
 
     @cached_property
     def numbered(self) -> str:
         """One character for each word, the same for all numbers."""
-        if not self.numbers:
-            return self.spelled
-        signs = self._signs | dict.fromkeys(filter(str.isdigit, self._signs), _NO_WORD)
+        return self._written(self._signs | dict.fromkeys(self._numerals, NUMBER)) if self._numerals else self.spelled
+
+    def _written(self, signs: dict[str, str]) -> str:
         return "".join(map(signs.__getitem__, self.words))
 
     def spell(self, words: Iterable[str]) -> str:
@@ -139,7 +146,7 @@ class Words:
 
     @cached_property
     def _signs(self) -> dict[str, str]:
-        often = [word for word, times in self.counts.items() if times > 1 or word.isdigit()]
+        often = [word for word, times in self.counts.items() if times > 1]
         return dict.fromkeys(self.counts, _ONCE) | dict(zip(often, map(chr, _SIGNS), strict=False))
 
     @cached_property
@@ -149,6 +156,8 @@ class Words:
         stretches = list(recurring(self.numbered, PHRASE * self.scale))
         runs = [runs_of(self.numbered[begin:end], length) for begin, end in stretches]
         often = Counter(chain.from_iterable(runs))
+        if len(often) == sum(map(len, runs)):
+            return b""
         echoes = bytearray(len(self.words))
         for (begin, end), inside in zip(stretches, runs, strict=True):
             echoes[begin : end - length + 1] = bytes(map((1).__lt__, map(often.__getitem__, inside)))
@@ -170,29 +179,39 @@ class Words:
     @cached_property
     def repeats(self) -> int:
         """How many phrases stand there before, if that may be many."""
+        return self._old.count(1)
+
+    def repeats_within(self, length: int) -> int:
+        """Give the most of them, or some more, that stand in any stretch of so many words."""
+        starts = range(0, len(self._old), max(1, length // 2))
+        return max((self._old.count(1, start, start + length * 3 // 2) for start in starts), default=0)
+
+    @cached_property
+    def _old(self) -> bytes:
+        """For each phrase: 1 if it stands there before; nothing if there are few of those."""
         length, least = PHRASE * self.scale, (PHRASE - RUN) * self.scale + 1
         if self.echo(least) < min(_FEW, len(self.words) / 10):
-            return 0
-        phrases = [run for begin, end in self.echoing(least) for run in runs_of(self.spelled[begin:end], length)]
-        return len(phrases) - len(set(phrases))
+            return b""
+        old, known = bytearray(len(self.words)), set[str]()
+        for begin, end in self.echoing(least):
+            for place, phrase in enumerate(runs_of(self.spelled[begin:end], length), begin):
+                if phrase in known:
+                    old[place] = 1
+                known.add(phrase)
+        return bytes(old)
 
     @cached_property
     def scale(self) -> int:
         """How many of the words make one: 2 where most of them are Chinese, Japanese or Korean characters, else 1."""
         some = self.words[:: max(1, len(self.words) // _SOME)]
+        if max(some, default="") < "\u3040":
+            return 1
         return 2 if 2 * sum("\u3040" <= word <= "\ud7af" for word in some) > len(some) else 1
 
 
 def runs_of(spelled: str, length: int) -> list[str]:
     """Give all runs of so many words, each spelled as one character."""
     return [spelled[start : start + length] for start in range(len(spelled) - length + 1)]
-
-
-def repeated(runs: list[str]) -> set[str]:
-    """Give the runs that come more than once."""
-    if len(set(runs)) == len(runs):
-        return set()
-    return {run for run, count in Counter(runs).items() if count > 1}
 
 
 def recurring(spelled: str, length: int) -> Iterator[tuple[int, int]]:
@@ -231,7 +250,8 @@ def without_markup(text: str) -> str:
 
 
 def _without_counters(plain: str) -> tuple[str, int]:
-    counters = _COUNTER.findall(plain)
+    lines = f"\n{plain}"
+    counters = _COUNTER.findall(lines)
     if not counters:
         return plain, 0
-    return _COUNTER.sub("", plain), sum(map(str.isalnum, "".join(counters)))
+    return _COUNTER.sub("\n", lines)[1:], sum(map(str.isalnum, "".join(counters)))
