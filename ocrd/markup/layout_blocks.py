@@ -160,8 +160,8 @@ def _unwrapped(text: str) -> str:
 
 
 def _boxes(places: str) -> tuple[Box, ...]:
-    found = [Box(*map(_share, sides)) for sides in _BOX.findall(places)]
-    return tuple(box for box in found if box.left < box.right and box.top < box.bottom)
+    found = [Box._make(map(_share, sides)) for sides in _BOX.findall(places)]
+    return tuple([box for box in found if box.left < box.right and box.top < box.bottom])
 
 
 @lru_cache(2 * _FULL)

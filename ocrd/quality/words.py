@@ -173,8 +173,8 @@ class Words:
 
     def echo(self, length: int) -> int:
         """Count the places of which so many runs, one after the other, stand more than once."""
-        more = RUN * self.scale - 1
-        return sum(end - more - start - length + 1 for start, end in self.echoing(length))
+        found = re.findall(b"\1{%d,}" % length, self._echoes)
+        return sum(map(len, found)) - (length - 1) * len(found)
 
     @cached_property
     def repeats(self) -> int:
