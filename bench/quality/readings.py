@@ -64,6 +64,12 @@ _OPEN_HYPHEN = re.compile(
     r"(?<=[^\W\d_])(?<![\u3040-\u9fff])- (?!(?:and|or|nor|to|but|und|oder|bis|et|ou|y|o|e|en|of)\b)"
     r"(?=[^\W\d_])(?![\u3040-\u9fff])"
 )
+_BESIDE_FORMULA = re.compile(
+    r"\$ (?=[,)\]，。、；：）！？”」》】]|\.(?![.\w]))|(?<=[(\[（“「《【]) \$(?!\$)"  # noqa: RUF001 - Chinese print
+)
+_VALUE = re.compile(r"\+?[\d., ]+\\%|\( ?\d{1,3} ?\)|[\u2460-\u2473]")
+_SHARE = re.compile(r"\\\(\s*(\+?[\d., ]+\\%)\s*\\\)")
+"""Some per cent as a formula, where spaces between digits are none."""
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -141,6 +147,7 @@ def _without_tags(text: str) -> str:
 def said(text: str) -> str:
     """Give what a reading says: without tags and tokens, entities as their characters."""
     text = _PICTURE.sub(r"\1", _LABEL.sub(" ", text.replace("\uff5c", "|")))
+    text = _SHARE.sub(lambda match: match[0] if ", " in match[1] else match[1].replace(" ", ""), text)
     text = _TOKEN.sub(" ", _DET.sub(" ", text))
     text = html.unescape(html.unescape(_without_tags(text)))
     return _TOKEN.sub(" ", text)
@@ -196,6 +203,13 @@ class Page:
             if re.search(r"\\\((?:[^\\]|\\[^()])*\\\)", self.prose[max(0, found.start() - 200) : found.start() + 200]):
                 yield "formula as text", self.prose[max(0, found.start() - 20) : found.end() + 40]
         yield from self._formulas()
+        for found in _BESIDE_FORMULA.finditer(self._with_dollars):
+            yield "space beside a formula", self._with_dollars[max(0, found.start() - 20) : found.end() + 20]
+
+    @property
+    def _with_dollars(self) -> str:
+        """What is shown, formulas within lines between dollars, and no other dollars."""
+        return "".join(f"${text}$" if kind == "math" else text.replace("$", "") for text, kind in self.pieces)
 
     def _unused_boxes(self) -> Iterator[tuple[str, str]]:
         """Find blocks with several boxes of which the searchable PDF has text in the first alone."""
@@ -233,6 +247,8 @@ class Page:
 
     def _formulas(self) -> Iterator[tuple[str, str]]:
         for text, kind in self.pieces:
+            if kind == "math" and _VALUE.fullmatch(text) and ", " not in text:
+                yield "number as a formula", text
             if kind in ("math", "display") and re.search(r"(?<!\\)\$|\\[()](?!\S*\\text)", text.replace("\\\\", "  ")):
                 yield "formula in pieces", text[:80]
 
@@ -277,7 +293,7 @@ KINDS = [
     "caption in asterisks", "asterisks in the text file", "space behind a hyphen", "table in a caption's block",
     "boxes without text in the PDF", "tag or token", "label as text", "line taken for a quotation",
     "text taken for code", "text taken for a heading", "entity as text", "empty formula", "formula as text",
-    "formula in pieces", "word lost", "word made up",
+    "formula in pieces", "space beside a formula", "number as a formula", "word lost", "word made up",
 ]  # fmt: skip
 
 

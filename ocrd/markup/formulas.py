@@ -28,6 +28,12 @@ _SIGN = re.compile(r"\\[A-Za-z]|[\^_=]|\A[^\w\s]*(?:[A-Za-z]|[\d.,]+)[^\w\s]*\Z"
 """What formulas have, or are, and no sum of money with words."""
 _TORN = re.compile(r"(?<!\\)\\\]\s*\\\[")
 _EMPTY = re.compile(r"\\\(\s*\\\)")
+_BESIDE = re.compile(
+    r"(?<=\\\)) (?=[,)\]，。、；：）！？”」》】]|\.(?![.\w]))|(?<=[(\[（“「《【]) (?=\\\()"  # noqa: RUF001 - Chinese print
+)
+"""Space between a formula and what ends or brackets it, which a model makes up. In French some stands before `:;!?`."""
+_PLAIN = re.compile(r"\+? ?\d(?: ?\d)*(?:(?: ?\. ?|,)\d(?: ?\d)*)* ?\\%|\( ?\d{1,3} ?\)|[\u2460-\u2473]")
+"""A share in per cent, or the number of an item: what looks the same without being a formula."""
 _AMOUNT = re.compile(r"\\\(\s*\\\)\s*(?=\d)|\\ \\\((?P<sum>[\d.,]*\d)\s*\\\)|(?<=\d)\\\$(?= [a-z])")
 r"""What has become of the sign of dollars where it was taken for a formula's: `\(\) 2\$ million`, `\ \(0.75\)`."""
 _PROSE = re.compile(r"\W*[^\W\d_]{2,}(?:[,;:.]?\s+[^\W\d_]+)+\W*")
@@ -64,7 +70,8 @@ def replace(text: str, write: Callable[[Formula], str], *, dollars: bool) -> str
     """
     if _EMPTY.search(text):
         text = _AMOUNT.sub(lambda match: "" if match[0] == r"\$" else f"\\${match['sum'] or ''}", text)
-    text = _BRACKETS.sub(lambda match: _bracketed(match, write), _TORN.sub(_mended, text))
+    text = _BESIDE.sub("", _TORN.sub(_mended, text))
+    text = _BRACKETS.sub(lambda match: _bracketed(match, write), text)
     return _DOLLARS.sub(lambda match: _between_dollars(match, write), text) if dollars else text
 
 
@@ -101,9 +108,10 @@ def _between_dollars(match: "re.Match[str]", write: Callable[[Formula], str]) ->
 
 
 def with_dollars(formula: Formula) -> str:
-    """Write it as Markdown renderers know formulas."""
+    """Write it as Markdown renderers know formulas, or as text if it is none in earnest."""
     if not formula.display:
-        return f"${' '.join(formula.tex.split())}$"
+        tex = " ".join(formula.tex.split())
+        return tex.replace("\\%", "%").replace(" ", "") if _PLAIN.fullmatch(tex) else f"${tex}$"
     tex = _BLOCK_STARTS.sub(" ", formula.tex)
     return f"$$\n{tex}\n$$" if "\n" in tex else f"$${tex}$$"
 

@@ -10,6 +10,8 @@ from collections.abc import Container
 _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _HYPHEN = re.compile(rf"(?<=[^\W_])(?<![{_CJK}])-[ \u00a0](?=([^\W_]+)(-?))")
 _INITIALS = re.compile(r"(?<=\b[A-Z]\.)- (?=[A-Z]\.)")
+_DASH = re.compile(r"(?<=[^\W_])- - ?(?=[^\W_])")
+"""A dash of two hyphens, as typewriters have it."""
 _BEFORE = re.compile(r"[^\W_]+\Z")
 _JOINING = re.compile(
     r"(?:and|or|nor|to|but|plus|as|than|versus|vs|through|und|oder|bis|sowie|noch|bzw|beziehungsweise|et|ou|y|o|u|e|ed|od"
@@ -32,7 +34,7 @@ def closed(text: str, suspended: Container[str] = ()) -> str:
         return text
     if _FIRST_ITEM.match(text):
         text = _NEXT_ITEM.sub("\n- ", text)
-    text = _INITIALS.sub("-", text)
+    text = _DASH.sub("--", _INITIALS.sub("-", text))
     return _HYPHEN.sub(lambda match: _closed(match, suspended), text)
 
 

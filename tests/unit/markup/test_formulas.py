@@ -31,6 +31,13 @@ def written(text: str, *, dollars: bool = False) -> str:
             "$$\\begin{array}{l} 1 \\\\{} 2 \\\\{} 3 \\end{array}$$",
         ),
         ("a\\(\\)b", "ab"),
+        ("of \\(x\\) , \\(y\\) ( \\(z\\) ) and \\(v\\) . So", "of $x$, $y$ ($z$) and $v$. So"),
+        ("（ \\(x\\) ），且 \\(y\\) 。", "（$x$），且 $y$。"),  # noqa: RUF001
+        ("soit \\(x\\) : et \\(y\\) .5 ou \\(z\\) ...", "soit $x$ : et $y$ .5 ou $z$ ..."),
+        ("\\(54.1\\%\\), \\(+2 4 . 5 \\%\\), \\(1,200\\%\\)", "54.1%, +24.5%, 1,200%"),
+        ("\\((5)\\) and \\(①\\)", "(5) and ①"),
+        ("\\(1, 2\\%\\), \\(-5\\%\\), \\(x\\%\\), \\(5\\)", "$1, 2\\%$, $-5\\%$, $x\\%$, $5$"),
+        ("\\[5\\%\\]", "$$5\\%$$"),
         ("for\\(one day and a night\\)only", "for one day and a night only"),
         (
             "7\\(b of the rules allows 3 days, and no more, for all of this\\) so",

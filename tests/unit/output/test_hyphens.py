@@ -16,6 +16,7 @@ from ocrd.output import hyphens
         ("PRE- AND POST- WAR", "PRE- AND POST-WAR"),
         ("pages 201- 210, COVID- 19, 1- butanol", "pages 201-210, COVID-19, 1-butanol"),
         ("by T.- S. Li", "by T.-S. Li"),
+        ("a system- - a way of life", "a system--a way of life"),
         ("left - right, left -right, left-right", "left - right, left -right, left-right"),
         ("2- First point", "2- First point"),
         ("- First point- Second point\n- Third", "- First point\n- Second point\n- Third"),
