@@ -48,6 +48,10 @@ _DELIMITERS = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?\Z")
 _BLOCK_SIGN = re.compile(r"\A(?:(?:#{1,6}|[-+*])(?=[ \t]|\Z)|>|=+[ \t]*\Z|-+[ \t]*\Z|([-*_])(?:[ \t]*\1){2,}[ \t]*\Z)")
 _POINT = re.compile(r"\A(\d{1,9})([.)])(?=[ \t]|\Z)")
 _LAST_NUMBER = re.compile(r"^(\d{1,3})[.)] ", re.MULTILINE)
+_LETTERED = re.compile(
+    r"[ \t]*(?:\(?(?:[A-Za-z]|[ivx]{2,4})[.)]|[A-H][、．]|[(（]\d{1,2}[)）]|[\u2460-\u2473])\s*[^\W_]"  # noqa: RUF001 - Chinese print
+)
+"""An item with a letter or a number in brackets, of which Markdown makes no list."""
 _CLOSING = re.compile(r"(?<=[ \t])(#+[ \t]*\Z)")
 _PAGE_NUMBER = re.compile(r"-[ \t]*\S{1,8}[ \t]*-\Z")
 
@@ -270,7 +274,7 @@ class _Lines:
         for one in lines:
             if item := _ITEM.match(one.lstrip(" \t")):
                 self._signs[item["sign"] or "1"] = self._signs.get(item["sign"] or "1", 0) + 1
-        return "\n".join(self._line(one) for one in lines).strip("\n").rstrip()
+        return _with_items_apart([self._line(one) for one in lines]).strip("\n").rstrip()
 
     def _line(self, text: str) -> str:
         """Write one line, and remember what it means for the next."""
@@ -319,6 +323,17 @@ class _Lines:
         self._items.append(_Item(indent, before + len(sign), item["sign"] or item["point"], int(item["number"] or 0)))
         inside = text[item.end() :]
         return " " * before + sign + _inner(inside)
+
+
+def _with_items_apart(lines: list[str]) -> str:
+    """Join lines; before items that are no list, such as the answers to a question, each line ends in Markdown, too."""
+    lettered = [_LETTERED.match(line) is not None for line in lines]
+    if sum(lettered) > 1:
+        for number in range(1, len(lines)):
+            before = lines[number - 1].rstrip()
+            if lettered[number] and before and not _MARK.fullmatch(before):  # a formula may stand on lines of its own
+                lines[number - 1] = f"{before}  "
+    return "\n".join(lines)
 
 
 def _inner(text: str) -> str:
