@@ -1,6 +1,7 @@
 """What the boxes of a reading say against it: they march, lie on one another, or are too small for their text. Pure."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -28,6 +29,10 @@ _HARDLY_ANY = 0.1
 """Share of a block's letters that are seen in its box, as a rule without much: so few, and it is not there."""
 _TOUCHED = 0.1
 """Share of a cell in boxes from which its letters may all stand in those: boxes are often as narrow as a line."""
+_FULL, _ALIKE, _SHORT, _LOST = 4, 0.6, 0.6, 150
+"""Texts by which a page's measure is taken; how alike their middle ones must be, 0 to 1; share of the letters by that
+measure of which a text has less if it is not all there; letters that are lost then."""
+_IDEOGRAPH, _BEGINNING = re.compile(r"[\u3040-\ud7af]"), 100
 _LETTERS = 60
 _DENSEST = 200_000
 """Letters that would fill a page, if they were as small as an engine can read, a third of a point smaller than print
@@ -95,17 +100,55 @@ def off_the_ink(blocks: Iterable[Block], spread: Sequence[int], seen: int) -> st
     """Say how much of a text is to stand where the page has no letters, of which some `seen` are on it in all."""
     if sum(spread) < _TRUSTED * seen or not spread:
         return ""
-    total, outside = 0, 0
-    for block in blocks:
-        if not block.boxes or block.label in PICTURES:
-            continue
-        total += (letters := sum(map(str.isalnum, block.text)))
-        if letters >= _LETTERS:
-            there = sum(spread[cell] * share for box in block.boxes for cell, share in _cells(box))
-            outside += letters if there < _HARDLY_ANY * letters else 0
-    if outside < max(_OUTSIDE, total * _MUCH):
+    outside = 0
+    texts = [block for block in blocks if block.boxes and block.label not in PICTURES]
+    for block in texts:
+        there = _letters_there(block, spread) if len(block.text) >= _LETTERS else math.inf
+        if there < _HARDLY_ANY * len(block.text):
+            letters = _letters_of(block)
+            outside += letters if letters >= _LETTERS and there < _HARDLY_ANY * letters else 0
+    if outside < _OUTSIDE or outside < _MUCH * sum(map(_letters_of, texts)):
         return ""
     return f"{outside} letters are to stand where the page seems to have none"
+
+
+def shortened(blocks: Iterable[Block], spread: Sequence[int], seen: int) -> str:
+    """Say which text has far fewer letters than its box, by the measure of the page's other texts in such letters.
+
+    Of some `seen` letters on the page, most must be seen in lines. Tables, titles and formulas have other measures.
+    """
+    if sum(spread) < _TRUSTED * seen or not spread:
+        return ""
+    texts: dict[bool, list[tuple[float, int, float]]] = {True: [], False: []}
+    for block in blocks:
+        if block.label == "text" and block.boxes and "<t" not in block.text:
+            there = _letters_there(block, spread)
+            if there >= _OUTSIDE:
+                letters, start = sum(map(str.isalnum, without_markup(block.text))), block.text[:_BEGINNING]
+                texts[2 * len(_IDEOGRAPH.findall(start)) > len(start)].append((letters / there, letters, there))
+    return _shortest(texts[True]) or _shortest(texts[False])
+
+
+def _shortest(texts: list[tuple[float, int, float]]) -> str:
+    """Find a text that is too short, of those of one script: letters for each that is seen, and both by themselves."""
+    ratios = sorted(ratio for ratio, _, _ in texts)
+    count = len(ratios)
+    if count < _FULL or ratios[count // 4] < _ALIKE * ratios[3 * count // 4]:
+        return ""
+    for _, letters, there in texts:
+        due = there * ratios[count // 2]
+        if letters < _SHORT * due and due - letters >= _LOST:
+            return f"it has {letters} letters in a box where, as the others are filled, {due:.0f} should be"
+    return ""
+
+
+def _letters_of(block: Block) -> int:
+    return sum(map(str.isalnum, block.text))
+
+
+def _letters_there(block: Block, spread: Sequence[int]) -> float:
+    """Count the letters that are seen in a block's boxes, twice where these lie on one another."""
+    return sum(spread[cell] * share for box in block.boxes for cell, share in _cells(box))
 
 
 def _covered(boxes: Iterable[Box]) -> list[float]:

@@ -117,6 +117,7 @@ def _verdict(facts: PageFacts, reading: Reading) -> tuple[Verdict, str]:
         or places.crammed(content)
         or places.unseen(content.blocks, facts.spread)
         or places.off_the_ink(content.blocks, facts.spread, facts.letters)
+        or places.shortened(content.blocks, facts.spread, facts.letters)
         or gibberish.found(content)
     )
     return (Verdict.SUSPECT, reason) if reason else (Verdict.OK, "")

@@ -128,6 +128,31 @@ def test_a_text_that_is_far_too_long_for_its_box_was_not_read_there() -> None:
     assert judged(small[:130], replace(FULL, lines=1, letters=60)).verdict is Verdict.OK
 
 
+def in_boxes(*texts: str) -> str:
+    """Put texts below one another, each in a box of a fifth of the page."""
+    tops = range(0, 999, 200)
+    return "\n".join(
+        f"<|ref|>text<|/ref|><|det|>[[50, {top}, 950, {top + 199}]]<|/det|>\n{text}"
+        for top, text in zip(tops, texts, strict=False)
+    )
+
+
+def test_a_text_of_which_half_is_lost_is_found_by_the_other_texts_of_its_page() -> None:
+    sentences = TEXT.split(". ")
+    texts = [". ".join(sentences[first : first + 8]) for first in range(0, 20, 4)]
+    words = [f"{word}{number}" for number, text in enumerate(texts) for word in text.split()]
+    texts = [" ".join(words[first : first + 60]) for first in range(0, 300, 60)]
+    dense = replace(FULL, letters=2400, spread=(25,) * 96)
+    halved = texts[1][: len(texts[1]) // 2]
+    assert judged(in_boxes(*texts), dense).verdict is Verdict.OK
+    assert "should be" in judged(in_boxes(texts[0], halved, *texts[2:]), dense).reason
+    assert judged(in_boxes(texts[0], halved, *texts[2:]), replace(dense, spread=())).verdict is Verdict.OK
+    half_pale = replace(dense, spread=(25,) * 16 + (13,) * 24 + (25,) * 56)
+    assert judged(in_boxes(texts[0], halved, *texts[2:]), half_pale).verdict is Verdict.OK, "there is no more of it"
+    uneven = [text[: len(text) * share // 10] for text, share in zip(texts, (10, 4, 10, 5, 9), strict=True)]
+    assert "should be" not in judged(in_boxes(*uneven), replace(dense, letters=1900)).reason, "no two have one measure"
+
+
 def test_boxes_that_march_or_lie_on_one_another_are_no_page() -> None:
     marks = "".join(picture(900, top, 920, top + 14) for top in range(100, 700, 20))
     assert "one after the other" in judged(TEXT_IN_BOX + marks).reason
