@@ -49,7 +49,7 @@ _BLOCK_SIGN = re.compile(r"\A(?:(?:#{1,6}|[-+*])(?=[ \t]|\Z)|>|=+[ \t]*\Z|-+[ \t
 _POINT = re.compile(r"\A(\d{1,9})([.)])(?=[ \t]|\Z)")
 _LAST_NUMBER = re.compile(r"^(\d{1,3})[.)] ", re.MULTILINE)
 _LETTERED = re.compile(
-    r"[ \t]*(?:\(?(?:[A-Za-z]|[ivx]{2,4})[.)]|[A-H][、．]|[(（]\d{1,2}[)）]|[\u2460-\u2473])\s*[^\W_]"  # noqa: RUF001 - Chinese print
+    r"[ \t]*(?:\(?(?:[A-Za-z]|[ivx]{2,4})[.)]|[A-H][、．]|[(（]\d{1,2}[)）]|[\u2460-\u2473])\s*(?:[^\W_]|\ue000)"  # noqa: RUF001 - Chinese print
 )
 """An item with a letter or a number in brackets, of which Markdown makes no list."""
 _CLOSING = re.compile(r"(?<=[ \t])(#+[ \t]*\Z)")

@@ -56,6 +56,7 @@ def html(text: str, *, own_markdown: bool = False) -> str:
         ("前**“要点”**后", "前<strong>“要点”</strong>后"),
         ("2**3**4", "2\\*\\*3\\*\\*4"),
         ("Which?\nA. one\nB. two \nC. three", "Which?  \nA. one  \nB. two  \nC. three"),
+        ("A. \\(x\\)\nB. \\(y\\)", "A. $x$  \nB. $y$"),
         ("如下:\n(1)甲\n②乙", "如下:  \n(1)甲  \n②乙"),
         ("a letter to Mr\nA. Smith", "a letter to Mr\nA. Smith"),
         ("- one\n- two", "- one\n- two"),
