@@ -28,7 +28,7 @@ from ocrd.display import pip
 from ocrd.engines.base import Engine, EngineInfo
 from ocrd.errors import ConfigError, DocumentError, EngineError, PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer, PixelSize, Reading, ReadWord, Rung
-from ocrd.rendering import page_layout, plain_layout
+from ocrd.rendering import page_layout, plain_layout, torn_rows
 from ocrd.rendering.page_layout import Block, Word
 
 if TYPE_CHECKING:
@@ -250,6 +250,8 @@ JPEG_QUALITY = 95
 """Percent: in 17 pages of ten files the model finds the same as in the picture itself."""
 LEAST_WORD_CONFIDENCE = 50.0
 """Percent: words that Tesseract sees in the noise of a blank page come to 40 on average, words on paper to 95."""
+_AS_MUCH = 0.95
+"""Share of a page's letters that another way to read it must give, too."""
 _STDOUT = 1
 
 
@@ -366,6 +368,16 @@ class _Tesseract:
 
     def words(self, image: "Image") -> list[Word]:
         """Read the words of a grey image; none if all that was read is noise."""
+        from tesserocr import PSM
+
+        words = self._read(image, PSM.AUTO)
+        if not torn_rows.found(words):
+            return words
+        rows = self._read(image, PSM.SINGLE_BLOCK)
+        return words if torn_rows.found(rows) or _letters_of(rows) < _AS_MUCH * _letters_of(words) else rows
+
+    def _read(self, image: "Image", mode: int) -> list[Word]:
+        self._api.SetPageSegMode(mode)
         _show(image, self._api)
         self._api.Recognize()
         hocr = ET.fromstring(self._api.GetHOCRText(0))  # noqa: S314 - made by Tesseract
@@ -385,6 +397,10 @@ class _Tesseract:
                     words.append(Word(text, left, right, rests, height, number))
                     confidences += _properties(span)["x_wconf"]
         return words if words and statistics.median(confidences) >= LEAST_WORD_CONFIDENCE else []
+
+
+def _letters_of(words: list[Word]) -> int:
+    return sum(len(word.text) for word in words)
 
 
 _HOCR_LINES = {"ocr_line", "ocr_header", "ocr_caption", "ocr_textfloat"}

@@ -219,7 +219,7 @@ class _Look:
             try:
                 with machine_faults("look into the inbox", Path(folder)), os.scandir(folder) as entries:
                     for entry in entries:
-                        self._sort(entry)
+                        self._sort_any(entry)
             except MachineError as error:
                 if folder == str(self._inbox):
                     raise
@@ -234,7 +234,7 @@ class _Look:
         with machine_faults("look at", path):
             entry = _entry(path)
             if entry and self._looks_into(path.parent):
-                self._sort(entry)
+                self._sort_any(entry)
             return entry is None or entry.is_dir(follow_symlinks=False)
 
     def _looks_into(self, folder: Path) -> bool:
@@ -255,6 +255,15 @@ class _Look:
         name = folder.name
         named_as_file = is_source_name(name) or is_companion_name(name)
         return not (named_as_file or is_hidden_folder(name)) and self._wanted.folder(folder.path[self._below :])
+
+    def _sort_any(self, entry: Entry) -> None:
+        """Sort an entry, or note that its path is too long: what else lies in its folder is none the worse for it."""
+        try:
+            self._sort(entry)
+        except OSError as error:
+            if not _is_too_long(error):
+                raise
+            self._found.odd[Path(entry.path)] = f"one {_TOO_LONG}"
 
     def _sort(self, entry: Entry) -> None:
         name, found = entry.name, self._found
@@ -304,11 +313,6 @@ def _note(entry: Entry, among: dict[Path, FileStamp], path: Path, found: Scan) -
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return  # it went away meanwhile, which is no error
-    except OSError as error:
-        if not _is_too_long(error):
-            raise
-        found.odd[Path(entry.path)] = f"a file {_TOO_LONG}"
-        return
     if stat.S_ISREG(status.st_mode):
         among[path] = FileStamp.of(status)
     else:

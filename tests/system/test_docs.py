@@ -169,7 +169,7 @@ class Desk:
         terminal, side = os.openpty()
         os.set_blocking(terminal, False)
         program = subprocess.Popen(
-            ["bash", "-c", f"exec {line}"],
+            ["env", "--default-signal=INT", "bash", "-c", f"exec {line}"],  # who started the tests may ignore it
             cwd=self.root,
             env=self._environment,
             stdin=side,

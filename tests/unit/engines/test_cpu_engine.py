@@ -14,7 +14,7 @@ from typing import Any
 
 import pymupdf
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from ocrd.engines import cpu
 from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
@@ -165,6 +165,21 @@ def test_a_number_keeps_its_hyphen_at_the_end_of_a_line(read: Read) -> None:
     text = read([as_page(Image.frombytes("RGB", (pixmap.width, pixmap.height), pixmap.samples))])
     assert "2024-\n1177," in text
     assert "12-\n13 are" in text
+
+
+def test_the_prices_of_a_receipt_stand_behind_its_articles(read: Read) -> None:
+    image = Image.new("L", (1240, 1100), 255)
+    draw, font = ImageDraw.Draw(image), ImageFont.truetype("DejaVuSansMono.ttf", 36)
+    articles = {
+        "Whole milk": "1.29", "Rye bread": "3.40", "Six eggs": "2.19", "Coffee beans": "11.90", "Oat flakes": "0.99",
+        "Butter": "2.79", "Red apples": "4.35", "Candles": "5.50", "Total": "32.41",
+    }  # fmt: skip
+    draw.text((430, 90), "HARBOUR STORES", 0, font)
+    for row, (article, price) in enumerate(articles.items()):
+        draw.text((140, 220 + 80 * row), article, 0, font)
+        draw.text((1100, 220 + 80 * row), price, 0, font, anchor="ra")
+    words = " ".join(untagged(read([as_page(image)])).replace("|", " ").split())
+    assert [f"{article} {price}" for article, price in articles.items() if f"{article} {price}" not in words] == []
 
 
 def test_a_note_that_runs_up_the_margin_costs_nothing_of_the_page(read: Read) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sampling import generator
 
 from ocrd.intake.scanner import Scan, Wanted, refresh, scan
-from ocrd.storage.roles import identity_of
+from ocrd.storage.roles import Identity, identity_of
 
 NAMES = [
     "a.pdf", "b.jpg", "b.jpg.part", ".c.pdf.x7", "a.pdf.ocrd.yaml", ".ocrd.yaml", "notes.txt", "d", "e", "x.pdf",
@@ -96,20 +96,26 @@ def without_unread(found: Scan) -> Scan:
     return Scan(found.files, found.odd, found.coming, found.companions)
 
 
-def test_a_path_that_the_system_does_not_take_is_named_and_hides_nothing_beside_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("closed", [frozenset[Identity](), frozenset({(0, 0)})])
+def test_a_path_that_the_system_does_not_take_is_named_and_hides_nothing_beside_it(
+    tmp_path: Path, closed: frozenset[Identity]
+) -> None:
     place, at = os.open(tmp_path, os.O_DIRECTORY), len(os.fsencode(tmp_path))
     while at < 3900:
         os.mkdir("d" * 100, dir_fd=place)
         below = os.open("d" * 100, os.O_DIRECTORY, dir_fd=place)
         os.close(place)
         place, at = below, at + 101
-    names = [f"{letter * 240}.pdf" for letter in "abc"] + ["short.pdf"]
-    for name in names:
+    names, folders = [f"{letter * 240}.pdf" for letter in "abc"], [letter * 250 for letter in "def"]
+    short = [f"short {number}.pdf" for number in range(20)]  # which a folder lists in an order of its own
+    for name in [*names, *short]:
         os.close(os.open(name, os.O_CREAT, dir_fd=place))
+    for name in folders:
+        os.mkdir(name, dir_fd=place)
     os.close(place)
-    found = scan(tmp_path)
-    assert [path.name for path in found.files] == ["short.pdf"]
-    assert sorted(path.name for path in found.odd) == names[:3]
+    found = scan(tmp_path, closed=closed)
+    assert sorted(path.name for path in found.files) == sorted(short)
+    assert sorted(path.name for path in found.odd) == [*names, *folders]
     assert all("shorten the names of its folders" in why for why in found.odd.values())
-    refresh(found, [*found.odd], tmp_path)
-    assert [path.name for path in found.files] == ["short.pdf"]
+    refresh(found, [*found.odd], tmp_path, closed=closed)
+    assert sorted(path.name for path in found.files) == sorted(short)
