@@ -108,15 +108,15 @@ class ChatServer:
     """Requests whose client went before it was answered."""
     released: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
-    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    _serving: dict[asyncio.StreamWriter, "asyncio.Task[None]"] = field(default_factory=dict)
     port: int = 0
 
     async def start(self, *, port: int = 0, path: str = "", tls: ssl.SSLContext | None = None) -> str:
         """Listen, and return the address."""
         if path:
-            self._server = await asyncio.start_unix_server(self._serve, path)
+            self._server = await asyncio.start_unix_server(self._connected, path)
             return f"unix:{path}"
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port or self.port, ssl=tls)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", port or self.port, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return f"http{'s' * bool(tls)}://127.0.0.1:{self.port}/v1"
 
@@ -124,17 +124,22 @@ class ChatServer:
         """End as if it were killed."""
         if self._server:
             self._server.close()
-            for writer in list(self._writers):
-                writer.transport.abort()
-            await asyncio.sleep(0)
             self._server = None
+            for writer in self._serving:
+                writer.transport.abort()
+            await asyncio.gather(*self._serving.values())
 
     @property
     def pages(self) -> list[Request]:
         return [one for one in self.requests if one.is_page]
 
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # it was accepted before the end
+            writer.transport.abort()
+        else:
+            self._serving[writer] = asyncio.create_task(self._serve(reader, writer))
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")
@@ -153,7 +158,7 @@ class ChatServer:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._writers.discard(writer)
+            del self._serving[writer]
             writer.close()
 
     async def _reply(self, request: Request, writer: asyncio.StreamWriter) -> None:
