@@ -16,9 +16,9 @@ BIN := .venv/bin
 # The journal's own module is built where its headers are.
 JOURNAL := $(shell pkg-config --exists libsystemd 2>/dev/null && echo ,systemd)
 
-# The tests of one file, which may share a daemon, run in one worker. Two keep two cores busy; the system's tests, which
+# The tests of one file, which may share a daemon, run in one worker. Four keep two cores busy; the system's tests, which
 # wait for daemons half of the time, take six, and those of vLLM, which wait for its start, three.
-WORKERS := 2
+WORKERS := 4
 SPREAD = --numprocesses $(WORKERS) --no-loadscope-reorder
 PYTEST = $(BIN)/pytest $(SPREAD) --dist loadfile
 
