@@ -5,7 +5,6 @@ what is in them is claimed. So what comes later need not wait until all that cam
 """
 
 import asyncio
-import os
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -24,18 +23,14 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.intake.inbox import Inbox, PageCounter
 from ocrd.model import Settled
 from ocrd.storage.job import Job
+from ocrd.storage.naming import require_room
 from ocrd.telemetry.events import Looked, WatchAdded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path, PurePath
+    from pathlib import Path
 
 _LOOK, _EXAMINE, _CLAIM = "look", "examine", "claim"
 """Stand for the steps where a fault was not met by one on a disk, but for instance by a worker that counts pages."""
-_LONGEST_PATH = 4095
-"""Bytes of a path (PATH_MAX in linux/limits.h, without the zero at its end)."""
-_ENDING = 64
-"""Bytes that a result's name may be longer than its source's: numbers, endings, the names of figures."""
 _EXAMINED_AT_ONCE = 16
 """Files that have settled whose pages are counted at the same time: enough for all render workers, and few enough that
 what comes next does not wait long for them."""
@@ -267,24 +262,13 @@ class Admission:
 
     def _claimed(self, settled: Settled) -> Job | None:
         """Claim, as the spool does. Raises DocumentError for what can't be delivered from where it lies."""
-        watch = self._its.watch
-        _refuse_long(settled.path.relative_to(self.inbox.folder), (watch.outbox, watch.archive, watch.error))
+        require_room(settled.path.relative_to(self.inbox.folder), self._its.watch)
         begun = self._its.spool.begun
         job = self._its.spool.claim(settled, self.inbox.refusal_of(settled))
         if begun:
             self.inbox.look_through()
             self.inbox.tracker.forget_all()  # it saw the inbox without what was given back to it now
         return job
-
-
-def _refuse_long(path: "PurePath", folders: "Sequence[Path]") -> None:
-    """Refuse a path below the inbox that would be too long below one of these folders. Raises DocumentError."""
-    most = _LONGEST_PATH - _ENDING - 1 - max(len(os.fsencode(folder)) for folder in folders)
-    if (length := len(os.fsencode(path))) > most:
-        raise DocumentError(
-            f"With its folders its name has {length:,} bytes, and only {most:,} fit into the paths of its results.",
-            "Shorten the names of the folders that it lies in, or drop it farther up.",
-        )
 
 
 def _policy(config: Config, *, once: bool) -> BatchPolicy:

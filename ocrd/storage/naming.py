@@ -3,12 +3,12 @@
 import grp
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ocrd.concurrency.threads import doing
 from ocrd.config.schema import Watch
 from ocrd.display import shown
-from ocrd.errors import MachineError
+from ocrd.errors import DocumentError, MachineError
 from ocrd.model import DEFAULT_ACCESS, Access
 from ocrd.storage.durable import make_shared, sharing
 from ocrd.storage.os_errors import machine_faults
@@ -16,6 +16,21 @@ from ocrd.storage.safe_paths import beneath, lies_at
 
 NAME_MAX = 255
 """Bytes in a file name, on every file system that matters here (statvfs(3), f_namemax)."""
+PATH_MAX = 4095
+"""Bytes in a path (linux/limits.h counts the zero at its end, too)."""
+_ENDING = 64
+"""Bytes that a result's name may be longer than its source's: numbers, endings, the names of figures."""
+
+
+def require_room(path: PurePath, watch: Watch) -> None:
+    """See that a source's path below the inbox leaves room for the paths of its results. Raises DocumentError."""
+    longest = max(len(os.fsencode(folder)) for folder in (watch.outbox, watch.archive, watch.error))
+    most = PATH_MAX - _ENDING - 1 - longest
+    if (length := len(os.fsencode(path))) > most:
+        raise DocumentError(
+            f"With its folders its name has {length:,} bytes, and only {most:,} fit into the paths of its results.",
+            "Shorten the names of the folders that it lies in, or drop it farther up.",
+        )
 
 
 def access_of(watch: Watch) -> Access:
