@@ -1,8 +1,9 @@
 """Measures throughput on one GPU: the whole daemon, from PDFs to sidecars, and the same engine on images in memory.
 
     python3 bench/gpu/gpu.py [--parts daemon,memory,upstream] [--pages 1024] [--tokens 800] [--seconds 500] [--json FILE]
+                             [--profile ovis-ocr-2] [--after FILE]
 
-The model has DeepSeek-OCR's real size and random weights: the speed is the real model's at equal token counts, and the
+The model has the published one's real size and random weights: the speed is the real model's at equal token counts, and the
 text is noise. The engines are started once, as the service starts them, and serve every part:
 
     daemon    PDFs in an inbox, sidecars in the outbox, as configured for work
@@ -44,16 +45,18 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "bench/quality"), str(ROOT / "tests/vllm")]
 
 import drawn  # noqa: E402 - found through the path above
+from watcher import BEGAN, FIGURES, Watcher, tell  # noqa: E402
 
 from ocrd.config import loader  # noqa: E402
+from ocrd.config.profile import DEFAULT  # noqa: E402
+from ocrd.config.resolving import shipped  # noqa: E402
 from ocrd.config.vllm import VllmSettings  # noqa: E402
 from ocrd.daemon.supervisor import Daemon  # noqa: E402
 from ocrd.engines.vllm import deepseek, setup  # noqa: E402
 from ocrd.engines.vllm.engine import VllmEngine  # noqa: E402
 from ocrd.engines.vllm.replica import Replica  # noqa: E402
-from ocrd.model import PageImage, PixelSize, Reading  # noqa: E402
+from ocrd.model import PageImage, Reading  # noqa: E402
 
-BEGAN = time.monotonic()
 DOCUMENT = 8
 """Pages of a document."""
 PLANNED = 12.0
@@ -62,16 +65,8 @@ SOME = ("single", "card", "pair", "spread")
 """Parts in which the daemon has some of the engines."""
 FILLINGS = 6
 """Of the card, in a run long enough to tell its speed while it is full."""
-TICKS = os.sysconf("SC_CLK_TCK")
-FIGURES: dict[str, Any] = {}
 os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"  # functions of this file are sent into EngineCore
 UPSTREAM_NGRAM = "vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"
-
-
-def tell(what: str, value: object) -> None:
-    """Print a figure, with the seconds since the beginning."""
-    FIGURES[what] = value
-    print(f"{time.monotonic() - BEGAN:6.0f} s | {what}: {value}", flush=True)
 
 
 class Stopwatch:
@@ -103,153 +98,6 @@ class Stopwatch:
         return replace(reading, text=drawn.text(page.index), finish_reason="stop")
 
 
-def cpu_of(pid: int) -> float:
-    """Return the CPU seconds of a process so far, its threads included."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """List the processes below one; threads and processes may end meanwhile."""
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        try:
-            children = (task / "children").read_text().split()
-        except OSError:
-            continue
-        for child in children:
-            yield int(child)
-            yield from descendants(int(child))
-
-
-def name_of(pid: int, cores: list[int]) -> str:
-    """Say which part of the program a process is."""
-    if pid == os.getpid():
-        return "daemon"
-    if pid in cores:
-        return f"EngineCore {cores.index(pid)}"
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return "others"
-    return "model workers" if b"VLLM::" in line else "render workers" if b"ocrd.concurrency" in line else "others"
-
-
-def threads_of(pid: int) -> dict[tuple[int, str], float]:
-    """Return the CPU seconds of each thread of a process so far, by its id and name."""
-    used = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            head, _, tail = (task / "stat").read_text().rpartition(")")
-            fields = tail.split()
-            used[int(task.name), head.partition("(")[2]] = (int(fields[11]) + int(fields[12])) / TICKS
-    return used
-
-
-class Watcher:
-    """Where the CPU time goes while a part runs, how busy the card is, and a look into both main processes."""
-
-    def __init__(self, cores: list[int | None], label: str) -> None:
-        self._cores = [core for core in cores if core]
-        self._label = label
-        self._used: dict[int, tuple[str, float]] = {}
-
-    def look(self) -> dict[str, float]:
-        """Note what every process has used so far, and return the sums, of those that have ended as well."""
-        for pid in {os.getpid(), *descendants(os.getpid())}:
-            if used := cpu_of(pid):
-                self._used[pid] = name_of(pid, self._cores), used
-        sums: dict[str, float] = {}
-        for name, used in self._used.values():
-            sums[name] = sums.get(name, 0.0) + used
-        return sums
-
-    async def _keep_looking(self) -> None:
-        """Look every second, since the render workers end with the daemon."""
-        while True:
-            self.look()
-            await asyncio.sleep(1)
-
-    @contextlib.asynccontextmanager
-    async def watch(self) -> Any:  # noqa: ANN401 - a context
-        began, cpu = time.monotonic(), self.look()
-        threads = {pid: threads_of(pid) for pid in (os.getpid(), *self._watched())}
-        tasks = [asyncio.create_task(self._profile()), asyncio.create_task(self._keep_looking())]
-        card = await asyncio.create_subprocess_exec(
-            shutil.which("nvidia-smi") or "true", "--query-gpu=utilization.gpu,power.draw", "--format=csv,noheader,nounits", "-l", "1",
-            stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            yield
-        finally:
-            seconds, after = time.monotonic() - began, self.look()
-            busiest = {
-                name_of(pid, self._cores): _busiest(before, threads_of(pid), seconds) for pid, before in threads.items()
-            }
-            for task in tasks:
-                task.cancel()
-            with contextlib.suppress(ProcessLookupError):
-                card.kill()
-        told, _ = await card.communicate()
-        rows = [row.split(",") for row in told.decode().split("\n") if row.count(",") == 1]
-        busy = sorted(float(row[0]) for row in rows[len(rows) // 5 :])
-        watts = sorted(float(row[1]) for row in rows[len(rows) // 5 :])
-        if busy:
-            tell(f"{self._label}: card busy", f"{busy[len(busy) // 2]:.0f} % (median), {watts[len(watts) // 2]:.0f} W")
-        cores = {name: round((after.get(name, 0) - cpu.get(name, 0)) / seconds, 2) for name in after}
-        tell(f"{self._label}: cores used by process", cores)
-        for name, shares in busiest.items():
-            tell(f"{self._label}: busiest threads of {name}, cores", shares)
-
-    def _watched(self) -> list[int]:
-        """List the processes that are looked into: each EngineCore, and its workers where it has some."""
-        return [
-            pid
-            for core in self._cores
-            for pid in (core, *descendants(core))
-            if "EngineCore" in name_of(pid, self._cores) or name_of(pid, self._cores) == "model workers"
-        ]
-
-    async def _profile(self) -> None:
-        """Sample the processes with py-spy, if it is there, in the middle of the part."""
-        await asyncio.sleep(20)
-        if not shutil.which("py-spy"):
-            return
-        for pid in (os.getpid(), *self._watched()):
-            out = Path(tempfile.gettempdir()) / f"{pid}.raw"
-            process = await asyncio.create_subprocess_exec(
-                "py-spy", "record", "-d", "5", "-r", "100", "-f", "raw", "-o", out, "--pid", str(pid), "--gil", "--nonblocking",
-                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-            )  # fmt: skip
-            await process.wait()
-            if out.exists():
-                tell(
-                    f"{self._label}: who holds the GIL of {name_of(pid, self._cores)}, samples of 500",
-                    hottest(out.read_text()),
-                )
-
-
-def _busiest(
-    before: dict[tuple[int, str], float], after: dict[tuple[int, str], float], seconds: float
-) -> list[tuple[str, float]]:
-    """List the threads that used the most, in cores."""
-    used = sorted(((cpu - before.get(thread, 0)) / seconds, thread[1]) for thread, cpu in after.items())
-    return [(name, round(share, 2)) for share, name in reversed(used[-5:])]
-
-
-def hottest(stacks: str) -> dict[str, int]:
-    """Sum up py-spy's stacks by their innermost two functions."""
-    found: dict[str, int] = {}
-    for line in stacks.splitlines():
-        stack, _, count = line.rpartition(" ")
-        names = [frame.rpartition("(")[0].strip() or frame for frame in stack.split(";")]
-        key = " < ".join(reversed(names[-2:]))
-        found[key] = found.get(key, 0) + int(count)
-    return dict(sorted(found.items(), key=lambda item: -item[1])[:14])
-
-
 class Bench:
     """One engine, and the parts of the measurement."""
 
@@ -258,20 +106,21 @@ class Bench:
         self.root = Path(tempfile.mkdtemp(prefix="ocrd-gpu-"))
         self.part = ""
         self.watch: Stopwatch
-        self.engine = VllmEngine(self.settings(), self.root / "engines")
+        self.profile = shipped(options.profile)
+        self.engine = VllmEngine(self.settings(), self.root / "engines", self.profile)
 
     def settings(self) -> VllmSettings:
-        from tiny_model import REAL, TINY, make
+        from tiny_models import make
 
         tiny, devices = self.options.tiny, self.options.devices
         return VllmSettings(
-            model=str(make(self.root / "model", TINY if tiny else REAL)),
+            model=str(make(self.root / "model", self.profile.architectures[0], real=not tiny)),
             max_tokens=self.options.tokens,
             max_num_seqs=self.options.seqs,
             max_num_batched_tokens=self.options.batched,
-            max_model_len=2048 if tiny else 8192,
+            max_model_len=8192,
             renderer_num_workers=8,
-            gpu_memory_utilization=0.3 if tiny else 0.9,
+            gpu_memory_utilization=0.3 if tiny else self.options.share,
             devices=devices if devices == "auto" else tuple(map(int, devices.split(","))),
             engines_per_card=self.options.engines_per_card,
             runner=self.options.runner,
@@ -296,14 +145,15 @@ class Bench:
     def _end_by_lot(self, replica: Replica) -> None:
         core = replica.core
         settings, dice, tokens = self.engine._settings, random.Random(1), self.options.tokens  # noqa: S311 - no secret
+        bans = {
+            "ngram_size": settings.ngram_size,
+            "window_size": settings.window_size,
+            "whitelist_token_ids": list(settings.whitelist_token_ids),
+        }
         core._params = lambda *_: core._sampling(
             max_tokens=dice.randint(tokens // 2, tokens + tokens // 2),
             ignore_eos=True,
-            extra_args={
-                "ngram_size": settings.ngram_size,
-                "window_size": settings.window_size,
-                "whitelist_token_ids": list(settings.whitelist_token_ids),
-            },
+            extra_args=bans if settings.ngram_size else None,
         )
 
     def reading(self, part: str) -> list[Replica]:
@@ -360,19 +210,23 @@ class Bench:
         import pymupdf
         from PIL import Image
 
-        views = deepseek.Views()
         pages = []
         with pymupdf.open(self.sources[0]) as document:
-            size = deepseek.page_size(*drawn.A4)
+            size = self.engine.page_size(*drawn.A4)
             for index in range(count):
                 pixmap = document[index % DOCUMENT].get_pixmap(dpi=150)
                 image = Image.frombytes("RGB", (pixmap.width, pixmap.height), pixmap.samples)
                 image = image.resize((size.width, size.height))
                 image.putpixel((index, 0), (255, 0, 0))
-                memory = bytearray(views.room)
-                length = views(image, memoryview(memory))
-                pages.append(PageImage(index, PixelSize(*image.size), b"", 150, prepared=memoryview(memory)[:length]))
+                views = self._views(image)
+                pages.append(PageImage(index, size, b"" if views else image.tobytes(), 150, prepared=views))
         return pages
+
+    def _views(self, image: Any) -> memoryview | None:  # noqa: ANN401 - Pillow's
+        if not (views := self.engine.prepare):
+            return None
+        memory = memoryview(bytearray(views.room))
+        return memory[: views(image, memory)]
 
     async def daemon(self, count: int, flight: int) -> None:
         """Let the daemon work off an inbox."""
@@ -435,6 +289,8 @@ class Bench:
         """Go through the parts."""
         self.sources = [drawn.pdf(self.root / f"{seed}.pdf", DOCUMENT, seed) for seed in range(4)]
         await self.start()
+        while self.options.after and not self.options.after.exists():
+            await asyncio.sleep(0.2)
         self.part = "warm-up"
         await self.memory(min(64 * len(self.engine.replicas), self.options.pages // 4), self.engine.window)
         for part in self.options.parts.split(","):
@@ -499,6 +355,9 @@ if __name__ == "__main__":  # vLLM's processes import this file
     logging.basicConfig(level=logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default="daemon,memory,launched,daemon:256")
+    parser.add_argument("--profile", default=DEFAULT, help="unlimited-ocr, ovis-ocr-2 or lighton-ocr-2 instead")
+    parser.add_argument("--share", default=0.9, type=float, help="engine.vllm.gpu_memory_utilization")
+    parser.add_argument("--after", type=Path, help="once started, wait for this file: the --json of a run beside this")
     parser.add_argument("--pages", type=int, default=1024, help="of a part, for each engine that reads")
     parser.add_argument("--tokens", type=int, default=800)
     parser.add_argument("--seqs", type=int, default=512)

@@ -114,12 +114,14 @@ class Acceptance(gpu_faults.House):
         self.sources = [drawn.pdf(self.root / f"{seed}.pdf", self.pages, seed) for seed in range(3)]
         self.more = TINY if self.options.tiny else USUAL
         for name, needs in NEEDS.items():
-            if name in self.options.parts and (self.left() >= needs or self.options.tiny):
-                self.attempt(name, getattr(self, name))
-            else:
+            if name not in self.options.parts:
+                self.row(name, LEFT_OUT, "not asked for")
+            elif self.left() < needs and not self.options.tiny:
                 self.row(name, LEFT_OUT, f"{self.left():.0f} s left of the {needs} that it may need")
-            if name == "begin" and not self.events("ready"):
-                break  # nothing else can be
+            else:
+                self.attempt(name, getattr(self, name))
+                if name == "begin" and not self.events("ready"):
+                    break  # nothing else can be
         self.stop()
         return (
             1 if any(row[1] == BAD for row in self.rows) else 2 if any(row[1] == LEFT_OUT for row in self.rows) else 0

@@ -1,7 +1,7 @@
 """Makes models of the profiles' classes that fit a CPU: the true architecture and processor, tiny sizes, no weights.
 
 Like `tiny_model`, which makes DeepSeek-OCR and those that share its form. What decides how many tokens an image takes
-(patches, tiles, longest edges) is as published.
+(patches, tiles, longest edges) is as published. Three of them can be had in their real sizes, for measuring on a GPU.
 """
 
 import json
@@ -39,14 +39,15 @@ VISION: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 128, "num_hidd
 """Sizes of a vision tower for a CPU."""
 
 
-def make(folder: Path, architecture: str) -> Path:
-    """Write a model of this class into the folder, and return it."""
+def make(folder: Path, architecture: str, *, real: bool = False) -> Path:
+    """Write a model of this class into the folder, and return it; with `real`, of the published model's sizes."""
     if architecture in DEEPSEEKS:
-        return _deepseek(folder, architecture)
+        return _deepseek(folder, architecture, real=real)
     config, image, special, processors = MODELS[architecture]
+    sizes = REAL[architecture] if real else {"text_config": {}}
     folder.mkdir(parents=True, exist_ok=True)
     tokens = [*SPECIAL, *special]
-    tokenizer = tiny_model.byte_tokenizer(TEXT["vocab_size"], tokens)
+    tokenizer = tiny_model.byte_tokenizer((TEXT | sizes["text_config"])["vocab_size"], tokens)
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {token: tokenizer.token_to_id(token) for token in tokens}
     about = {
@@ -57,7 +58,10 @@ def make(folder: Path, architecture: str) -> Path:
     }
     common = {"architectures": [architecture], "torch_dtype": "float32"}
     common |= {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"]}
-    files = {"tokenizer_config.json": about, "config.json": common | config(ids), **processors}
+    made = common | config(ids)
+    for part, published in sizes.items():
+        made[part] |= published
+    files = {"tokenizer_config.json": about, "config.json": made, **processors}
     for name, content in files.items():
         (folder / name).write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
     return folder
@@ -69,8 +73,9 @@ DEEPSEEKS = {"DeepseekOCRForCausalLM": "deepseek_vl_v2", "DeepseekOCR2ForCausalL
 """The classes that `tiny_model` makes, with their model_type."""
 
 
-def _deepseek(folder: Path, architecture: str) -> Path:
-    tiny_model.make(folder, second=architecture == "DeepseekOCR2ForCausalLM")
+def _deepseek(folder: Path, architecture: str, *, real: bool) -> Path:
+    sizes = tiny_model.REAL if real else tiny_model.TINY
+    tiny_model.make(folder, sizes, second=architecture == "DeepseekOCR2ForCausalLM")
     config = json.loads((folder / "config.json").read_text())
     config |= {"architectures": [architecture], "model_type": DEEPSEEKS[architecture]}
     config["language_config"]["max_position_embeddings"] = 32768
@@ -277,3 +282,55 @@ MODELS: dict[str, tuple[Config, str, list[str], dict[str, Any]]] = {
     ),
 }
 """By class: its config, what stands for an image, its special tokens, and the files of its processor."""
+
+REAL: dict[str, dict[str, dict[str, Any]]] = {
+    "Qwen3_5ForConditionalGeneration": {  # Qwen3.5-0.8B, as in OvisOCR2
+        "text_config": {
+            "vocab_size": 248320,
+            "hidden_size": 1024,
+            "intermediate_size": 3584,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 8,
+            "head_dim": 256,
+            "layer_types": [*["linear_attention"] * 3, "full_attention"] * 6,
+            "linear_num_key_heads": 16,
+            "linear_num_value_heads": 16,
+            "tie_word_embeddings": True,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000000,
+                "mrope_section": [11, 11, 10],
+                "mrope_interleaved": True,
+                "partial_rotary_factor": 0.25,
+            },
+        },
+        "vision_config": {
+            "depth": 12,
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_heads": 12,
+            "out_hidden_size": 1024,
+            "num_position_embeddings": 2304,
+        },
+    },
+    "LightOnOCRForConditionalGeneration": {  # the defaults of transformers' LightOnOcrConfig
+        "text_config": {
+            "vocab_size": 151936,
+            "hidden_size": 1024,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "tie_word_embeddings": True,
+        },
+        "vision_config": {
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "head_dim": 64,
+        },
+    },
+}
+"""By class: what the published model has where the tiny one has less. Unlimited-OCR has DeepSeek-OCR's sizes."""
