@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conftest import Running, noise, page, until
 
-from ocrd.engines.vllm import deepseek, process_guard
+from ocrd.engines.vllm import deepseek, process_guard, setup
 from ocrd.engines.vllm.core_supervisor import Rest
 from ocrd.errors import PageError
 from ocrd.model import Approach, PageImage, Reading
@@ -53,8 +53,8 @@ def test_bos_comes_first_and_the_ngram_processor_bans(running: Running) -> None:
     async def generate(size: int | None) -> tuple[list[int], list[int]]:
         extra = {"ngram_size": size, "window_size": 90, "whitelist_token_ids": []} if size else None
         params = running.core._sampling(max_tokens=40, extra_args=extra)
-        output = await running.core._generate(page(), 0, params)
-        return output.prompt_token_ids, list(output.outputs[0].token_ids)
+        answer = await running.core._generate(page(), 0, params)
+        return list(answer.prompt), answer.tokens
 
     prompt, free = running.run(generate(None))
     _, banned = running.run(generate(3))
@@ -65,13 +65,34 @@ def test_bos_comes_first_and_the_ngram_processor_bans(running: Running) -> None:
     assert free != banned
 
 
+def test_vllm_reports_on_a_page_now_and_then_and_nothing_of_the_text_is_lost(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = []
+    generate = running.core._llm.generate
+
+    async def heard(*given: Any, **options: Any) -> AsyncIterator[Any]:
+        async for report in generate(*given, **options):
+            reports.append(report)
+            yield report
+
+    monkeypatch.setattr(running.core._llm, "generate", heard)
+    count = 3 * setup.SIGN_EVERY + 2
+    params = running.core._sampling(max_tokens=count)
+    answer = running.run(running.core._generate(page(), 0, params))
+    assert len(reports) == 5, "the first token, three times sixteen, the last"
+    assert len(answer.tokens) == count
+    assert answer.text == running.core._llm.get_tokenizer().decode(answer.tokens, skip_special_tokens=True)
+
+
 def test_each_request_is_made_as_its_approach_says(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, tuple[list[int], float, dict[str, Any], list[int]]] = {}
     generate = running.core._llm.generate
 
     async def heard(given: Any, params: Any, name: str, **options: Any) -> AsyncIterator[Any]:
         async for report in generate(given, params, name, **options):
-            tokens = list(report.outputs[0].token_ids)
+            tokens = asked[name][-1] if name in asked else []
+            tokens.extend(report.outputs[0].token_ids)
             asked[name] = (report.prompt_token_ids, params.temperature, params.extra_args, tokens)
             yield report
 

@@ -8,7 +8,8 @@ import functools
 import gc
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ocrd.config.resolving import ResolvedSettings
@@ -46,6 +47,18 @@ class Builder(Protocol):
     async def __call__(self, work: Callable[[], Result]) -> Result: ...
 
 
+@dataclass(slots=True)
+class Answer:
+    """What the model has written so far."""
+
+    prompt: Sequence[int]
+    """The tokens that reached it."""
+    text: str = ""
+    tokens: list[int] = field(default_factory=list)
+    finish_reason: str | None = None
+    """Why it ended, in vLLM's words; None: it has not."""
+
+
 class VllmCore:
     """One life of vLLM. See `core_supervisor.Core`."""
 
@@ -71,7 +84,7 @@ class VllmCore:
             temperature=settings.temperature,
             top_p=self._profile.top_p,
             stop=list(self._profile.stop),
-            output_kind=RequestOutputKind.CUMULATIVE,
+            output_kind=RequestOutputKind.DELTA,  # with the whole text, vLLM reports every token, whatever the interval
         )
         self._pooled = hasattr(llm.input_processor, "process_inputs_async")
         self.last_sign = self._loop.time()
@@ -97,22 +110,21 @@ class VllmCore:
         facts += (graphs,)
         page = test_page(lambda *_: TEST_PAGE_SIZE)
         try:
-            output = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
+            answer = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
         except (CoreDied, PageError) as error:
             raise setup.StartError(
                 f"The engine started, but could not read its test page: {error}",
                 "See the engine's messages above for the cause.",
             ) from error
-        if output.prompt_token_ids[0] != first:
+        if answer.prompt[0] != first:
             raise EngineError(
-                f"The prompt reaches the model with token {output.prompt_token_ids[0]} first, not {first}.",
+                f"The prompt reaches the model with token {answer.prompt[0]} first, not {first}.",
                 "Install a version of vLLM that ocrd was tested with, and report this.",
             )
-        text = output.outputs[0].text
-        if TEST_TEXT in text:
+        if TEST_TEXT in answer.text:
             return (*facts, f"read its test page: {TEST_TEXT}")
-        log.warning("the engine read its test page, %r, as %r", TEST_TEXT, text)
-        return (*facts, f"did not read its test page ({TEST_TEXT}), but: {text[:80]!r}")
+        log.warning("the engine read its test page, %r, as %r", TEST_TEXT, answer.text)
+        return (*facts, f"did not read its test page ({TEST_TEXT}), but: {answer.text[:80]!r}")
 
     async def _agree(self) -> str:
         """Take views from the render workers from now on, if they are the same as upstream's. Returns it in words."""
@@ -134,20 +146,20 @@ class VllmCore:
         """Read one page."""
         began = self._loop.time()
         params = self._params(approach)
-        output = (await self._generate(page, priority, params, approach.prompt)).outputs[0]
-        if output.finish_reason == "abort":  # not by us: a cancelled call doesn't come this far
+        answer = await self._generate(page, priority, params, approach.prompt)
+        tokens = len(answer.tokens)
+        if answer.finish_reason == "abort":  # not by us: a cancelled call doesn't come this far
             raise CoreDied("vLLM gave the page up")
-        if output.finish_reason == "error":
+        if answer.finish_reason == "error":
             raise PageError(
-                f"vLLM failed on page {page.index + 1} after {len(output.token_ids)} tokens.",
+                f"vLLM failed on page {page.index + 1} after {tokens} tokens.",
                 "See the engine's messages in the log, and try this document again.",
             )
         seconds = self._loop.time() - began
         limits = ngram.limits(params)
-        bans = ngram.bans(output.token_ids, limits) if limits else 0
-        text, missed = dialects.normalise(output.text, self._dialect(approach), page.size)
-        tokens = len(output.token_ids)
-        return Reading(page.index, text, str(output.finish_reason), tokens, seconds, bans=bans, missed_dialect=missed)
+        bans = ngram.bans(answer.tokens, limits) if limits else 0
+        text, missed = dialects.normalise(answer.text, self._dialect(approach), page.size)
+        return Reading(page.index, text, str(answer.finish_reason), tokens, seconds, bans=bans, missed_dialect=missed)
 
     def _dialect(self, approach: Approach) -> str:
         """Return the name of the dialect in which the model answers what this approach asks."""
@@ -176,16 +188,21 @@ class VllmCore:
         self,
         page: PageImage,
         priority: int,
-        params: Any,  # noqa: ANN401 - vLLM's types
+        params: Any,  # noqa: ANN401 - vLLM's type
         asked: str | None = None,
-    ) -> Any:  # noqa: ANN401 - as above
-        """Run one request to its end and return the last `RequestOutput`. Raises CoreDied and PageError."""
-        output = None
+    ) -> Answer:
+        """Run one request to its end. Raises CoreDied and PageError."""
+        answer = None
         try:
             given = await self._input(page, self._tokens(asked or self._settings.prompt))
             async for report in self._llm.generate(given, params, f"page-{next(self._names)}", priority=priority):
                 page.free()  # the first report shows that EngineCore has the image
-                output, self.last_sign = report, self._loop.time()
+                self.last_sign = self._loop.time()
+                answer = answer or Answer(report.prompt_token_ids)
+                new = report.outputs[0]
+                answer.text += new.text
+                answer.tokens.extend(new.token_ids)
+                answer.finish_reason = new.finish_reason
         except PageError:
             raise
         except Exception as error:
@@ -196,9 +213,9 @@ class VllmCore:
                 f"vLLM refused the page image of {page.size.width} x {page.size.height} pixels: {setup.cause(error)}.",
                 "Scan the page again, or try another engine for this document.",
             ) from error
-        if output is None:
+        if answer is None or answer.finish_reason is None:
             raise CoreDied("vLLM ended the request without an answer")
-        return output
+        return answer
 
     async def _input(self, page: PageImage, prompt: tuple[int, ...]) -> Any:  # noqa: ANN401 - one of vLLM's many kinds of prompt
         views = page.prepared
