@@ -1,8 +1,11 @@
 """HTML, each block a `<div data-bbox="x0 y0 x1 y1" data-label="Text">`, boxes in thousandths: Chandra, Surya. Pure.
 
-What they may write within is listed in datalab-to/chandra, `chandra/prompts.py`. It becomes the text that
+What they may write within is listed in chandra-ocr 0.2 on PyPI, `chandra/prompts.py`. It becomes the text that
 `layout_blocks` has: paragraphs, lists and headings in Markdown, formulas between brackets, code between backticks;
 tables stay. Signs of Markdown in it stand on the page.
+
+Chandra 2 is asked to describe pictures, to read data off charts and to write diagrams as mermaid. It does that behind
+the `img` of a picture's block; since it stands on no page, it is left out, but for a caption.
 """
 
 import re
@@ -36,7 +39,15 @@ _STAR = re.compile(rf"(?:{_CODE.pattern})|(?:{_MATH.pattern})|<[^<>]*>|(?P<star>
 _CHECKBOX = re.compile(r"<input\b(?P<about>[^<>]*)>", re.IGNORECASE)
 _STRUCK = re.compile(r"<(/?)del\b[^<>]*>", re.IGNORECASE)
 _PLAIN = re.compile(r"</?(?:math|chem|form|button|select|option|textarea|input|code)\b[^<>]*>", re.IGNORECASE)
-_DESCRIPTION = re.compile(r"<img\b[^<>]*>", re.IGNORECASE)
+_IMAGE = re.compile(r"<img\b[^<>]*>", re.IGNORECASE)
+_CAPTION = re.compile(
+    r"<p\b[^<>]*>(?:<[biu]>|<strong>|\s)*[^\W\d_]+\.?\s*\d.*?(?:</p\s*>|\Z)", re.DOTALL | re.IGNORECASE
+)
+"""A paragraph that begins with a word and a number, as `Fig. 2`."""
+_BULLET = re.compile(r"(<li\b[^<>]*>\s*(?:<[a-z]+>)*)[\u2022\u00b7\u25aa\u2023\u25e6]\s*", re.IGNORECASE)
+_LINE = re.compile(r"<hr\b[^<>]*>", re.IGNORECASE)
+_BLANK = "blank-page"
+"""The label of a page on which there is nothing: no place of anything."""
 _HEADING = re.compile(r"<h[1-6]\b", re.IGNORECASE)
 _TICKS = re.compile(r"`{3,}")
 
@@ -70,8 +81,10 @@ def _blocks(text: str) -> Iterator[Block]:
 def _parts(name: str, sides: str, html: str) -> Iterator[Block]:
     """Make a block of a `div`, two if there is text before the first of its headings."""
     boxes, label = blocks.boxes(sides), blocks.label(name)
-    if boxes and label in PICTURES:
-        html = _DESCRIPTION.sub("", html)  # what a model says of a picture that is shown stands on no page
+    if name.lower() == _BLANK:
+        boxes = ()
+    elif boxes and label in PICTURES:
+        html = _printed(html)
     heading = _HEADING.search(html) if label == "text" else None
     if heading:
         yield Block("text", boxes, _as_markdown(html[: heading.start()]))
@@ -80,8 +93,15 @@ def _parts(name: str, sides: str, html: str) -> Iterator[Block]:
         yield blocks.block(name, boxes, _as_markdown(html))
 
 
+def _printed(html: str) -> str:
+    """Leave out what a model says of a picture that is shown, since it stands on no page."""
+    before, *behind = _IMAGE.split(html)
+    return before + "".join(caption[0] for part in behind for caption in _CAPTION.finditer(part))
+
+
 def _as_markdown(html: str) -> str:
     """Write what stands in a `div` as the text of a block."""
+    html = _BULLET.sub(r"\1", _LINE.sub("", html))  # a bullet is the list's, a printed line no text
     html = _STAR.sub(lambda found: r"\*" if found["star"] else found[0], html)
     html = _CODE.sub(_fenced, html)
     html = _MATH.sub(_formula, html)

@@ -350,6 +350,35 @@ def test_html_becomes_what_a_block_has() -> None:
     assert "### Then\n\nMore \\*\n\nH<sub>2</sub>O, <s>old</s> C6H6 &lt;p> $5" in sidecar("html", said)
 
 
+def test_what_chandra_says_of_a_picture_is_left_out_but_for_what_is_printed_there() -> None:
+    said = (
+        '<div data-bbox="10 10 900 300" data-label="Figure"><p><b>(A)</b></p><img alt="Bars of three colours."/>'
+        "<p>A chart with four bars.</p><table><tr><td>North</td><td>85</td></tr></table>"
+        "<p><b>Fig. 2:</b> Rainfall by month.</p></div>"
+        '<div data-bbox="10 310 900 500" data-label="Diagram"><pre>STAFF</pre></div>'
+        '<div data-bbox="10 510 900 700" data-label="Diagram"><img alt="x"/><pre>graph LR; A--&gt;B</pre></div>'
+    )
+    text = sidecar("html", said)
+    assert "(A)" in text
+    assert "Rainfall by month." in text
+    assert "STAFF" in text
+    for made_up in ("Bars", "four bars", "85", "graph"):
+        assert made_up not in text
+
+
+def test_bullets_and_lines_that_html_has_are_not_printed_twice() -> None:
+    said = (
+        '<div data-bbox="1 1 99 99" data-label="List-Group">'
+        "<ul><li>\u2022 <b>one</b></li><li>\u00b7 two</li></ul></div>"
+        '<div data-bbox="1 100 99 200" data-label="Text"><p>three</p><hr/></div>'
+    )
+    assert sidecar("html", said) == "- <b>one</b>\n- two\n\nthree"
+
+
+def test_a_page_that_is_said_to_be_blank_has_no_place_of_anything() -> None:
+    assert blocks("html", '<div data-bbox="0 0 1000 1000" data-label="Blank-Page"></div>') == []
+
+
 def test_html_of_a_hostile_page_is_harmless() -> None:
     said = (
         '<div data-bbox="1 2 300 400" data-label="Text"><script>alert(1)</script><a href="javascript:x">y</a>'
