@@ -44,10 +44,11 @@ def make(folder: Path, architecture: str, *, real: bool = False) -> Path:
     if architecture in DEEPSEEKS:
         return _deepseek(folder, architecture, real=real)
     config, image, special, processors = MODELS[architecture]
-    sizes = REAL[architecture] if real else {"text_config": {}}
+    sizes = REAL[architecture] if real else {}
     folder.mkdir(parents=True, exist_ok=True)
     tokens = [*SPECIAL, *special]
-    tokenizer = tiny_model.byte_tokenizer((TEXT | sizes["text_config"])["vocab_size"], tokens)
+    words = TEXT | sizes.get("text_config", {})
+    tokenizer = tiny_model.byte_tokenizer(words["vocab_size"], tokens)
     tokenizer.save(str(folder / "tokenizer.json"))
     ids = {token: tokenizer.token_to_id(token) for token in tokens}
     about = {
