@@ -1,7 +1,11 @@
-"""What engines that let a vision model read have in common: how pages are read again, and what it can't be told."""
+"""What engines that let a vision model read have in common: what it sees and is asked, and how pages are read again."""
 
+import functools
+
+from ocrd.config.profile import ImageRule, Profile
+from ocrd.engines.vllm import deepseek, image_size
 from ocrd.errors import DocumentError
-from ocrd.model import DEFAULT_APPROACH, Approach, Rung
+from ocrd.model import DEFAULT_APPROACH, Approach, PageSizer, Rung
 
 WARM = Approach(temperature=0.3, ngram_size=20, window_size=400)
 """A loop that greedy decoding falls into has likely ways out: let it take one, and forbid longer loops."""
@@ -13,6 +17,19 @@ def rungs(prompt: str, other_prompt: str) -> dict[Rung, Approach]:
     if other_prompt not in ("", prompt):
         found[Rung.PROMPT] = Approach(prompt=other_prompt)
     return found
+
+
+def page_size(rule: ImageRule) -> PageSizer:
+    """Return what gives a page image exactly the pixels that the model sees."""
+    if rule.scheme == "deepseek":
+        return functools.partial(deepseek.page_size, tile=rule.tile)
+    return functools.partial(image_size.page_size, rule=rule)
+
+
+def dialect(profile: Profile, asked: str) -> str:
+    """Return the name of the dialect in which the model answers this prompt."""
+    other = profile.other_dialect if asked == profile.other_prompt else None
+    return other or profile.dialect
 
 
 def refuse_languages(approach: Approach) -> None:

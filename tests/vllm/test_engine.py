@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from conftest import Running, noise, page, until
 
+from ocrd.engines.core_supervisor import Rest
 from ocrd.engines.vllm import deepseek, process_guard, setup
-from ocrd.engines.vllm.core_supervisor import Rest
 from ocrd.errors import PageError
 from ocrd.model import Approach, PageImage, Reading
 

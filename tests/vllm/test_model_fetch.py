@@ -25,7 +25,7 @@ PATIENT = threading.Event()
 FETCH = """
 import asyncio, json, sys
 from pathlib import Path
-from ocrd.engines.vllm import model_fetch
+from ocrd.engines import model_fetch
 from ocrd.engines.vllm.start_progress import StartProgress
 from ocrd.telemetry import logs
 logs.configure("info", "json", sys.stderr)
@@ -38,7 +38,7 @@ class Listening(StartProgress):
 progress = Listening(Path(sys.argv[1]))
 before = model_fetch.missing("some/Model", None)
 try:
-    asyncio.run(model_fetch.fetch("some/Model", None, progress))
+    asyncio.run(model_fetch.fetch("some/Model", None, progress.fetching))
 except Exception as error:
     said.append(f"{type(error).__name__}: {error}")
 print(json.dumps([before, model_fetch.missing("some/Model", None), said, progress.text]))

@@ -23,7 +23,8 @@ from ocrd.config import profile as profiles
 from ocrd.config.profile import Profile
 from ocrd.config.resolving import shipped
 from ocrd.config.vllm import VllmSettings
-from ocrd.engines.vllm import image_size, prompts, setup
+from ocrd.engines import prompts
+from ocrd.engines.vllm import image_size, setup
 from ocrd.engines.vllm.inputs import Inputs
 from ocrd.errors import ConfigError
 from ocrd.model import PixelSize

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
+from ocrd.engines import model_files
 from ocrd.engines.vllm import setup
 from ocrd.errors import ConfigError, EngineError, OcrdError
 
@@ -65,9 +66,9 @@ def test_a_missing_model_says_how_to_fetch_it(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match="hf download nobody/NoModel"):
-        setup.locate("nobody/NoModel", None)
+        model_files.locate("nobody/NoModel", None, "vllm")
     with pytest.raises(ConfigError, match=r"holds no config\.json"):
-        setup.locate(str(tmp_path), None)
+        model_files.locate(str(tmp_path), None, "vllm")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 from ocrd.config.profile import Profile
 from ocrd.display import shown
+from ocrd.engines import vision_model
 from ocrd.engines.openai import requests
 from ocrd.engines.openai.faults import ServerFault
 from ocrd.engines.openai.requests import Model
@@ -55,7 +56,8 @@ def reading(page: PageImage, said: Answer, profile: Profile, approach: Approach,
     limits = ngram.Limits(
         asked.get("ngram_size", 1), asked.get("window_size", 100), frozenset(asked.get("whitelist_token_ids", ()))
     )
-    text, missed = dialects.normalise(said.text, requests.dialect(profile, approach), page.size)
+    spoken = vision_model.dialect(profile, approach.prompt or profile.prompt)
+    text, missed = dialects.normalise(said.text, spoken, page.size)
     banned = ngram.bans(said.token_ids, limits)
     return Reading(page.index, text, said.finish_reason, said.tokens, seconds, bans=banned, missed_dialect=missed)
 

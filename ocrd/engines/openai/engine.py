@@ -4,7 +4,6 @@ What a server fails at goes to another one; while none answers, pages wait.
 """
 
 import asyncio
-import functools
 import importlib
 import itertools
 import logging
@@ -27,7 +26,6 @@ from ocrd.engines.openai.page_png import PngPages
 from ocrd.engines.openai.prover import Prover
 from ocrd.engines.openai.servers import Known, Servers
 from ocrd.engines.openai.visit import Visit
-from ocrd.engines.vllm import deepseek, image_size
 from ocrd.errors import ConfigError, MachineError
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageSizer, Reading, Rung
 
@@ -82,9 +80,7 @@ class OpenAiEngine(Engine):
     @property
     def page_size(self) -> PageSizer:
         """Exactly the pixels that the model sees."""
-        if self._profile.image.scheme == "deepseek":
-            return functools.partial(deepseek.page_size, tile=self._profile.image.tile)
-        return functools.partial(image_size.page_size, rule=self._profile.image)
+        return vision_model.page_size(self._profile.image)
 
     @property
     def prepare(self) -> PngPages | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocrd.config.profile import Profile
+from ocrd.engines import vision_model
 from ocrd.engines.vllm import image_size
 from ocrd.markup import dialects
 from ocrd.model import Approach, PixelSize
@@ -27,6 +28,8 @@ TEMPLATE_TOKENS = 64
 PIECE = 3 * 2**16
 """Bytes of an image that are encoded at a time; of threes, so that the pieces join."""
 _URL = "data:image/png;base64,"
+_OUTSIDE = {"name", "source", "licence"}
+"""What of a profile no text depends on."""
 _HERE = secrets.token_hex(16)
 """Where the image belongs, in the body without it; no prompt holds this."""
 
@@ -93,16 +96,9 @@ def bans(profile: Profile, approach: Approach) -> dict[str, Any]:
     return asked
 
 
-def dialect(profile: Profile, approach: Approach) -> str:
-    """Return the name of the dialect in which the model answers what this approach asks."""
-    asked = approach.prompt or profile.prompt
-    other = profile.other_dialect if asked == profile.other_prompt else None
-    return other or profile.dialect
-
-
 def fingerprint(model: str, profile: Profile) -> str:
     """Return a digest of all on our side that could change the text of a page; a server's version is not among it."""
-    parts = {"model": model, "profile": profile.model_dump(mode="json", exclude={"name", "source", "licence"})}
+    parts = {"model": model, "profile": profile.model_dump(mode="json", exclude=_OUTSIDE)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -128,7 +124,9 @@ def _room(model: Model, profile: Profile, size: PixelSize, prompt: str) -> int:
 
 def _of_vllm(profile: Profile, approach: Approach) -> dict[str, Any]:
     asked: dict[str, Any] = {
-        "skip_special_tokens": not dialects.DIALECTS[dialect(profile, approach)].special_tokens,
+        "skip_special_tokens": not dialects.DIALECTS[
+            vision_model.dialect(profile, approach.prompt or profile.prompt)
+        ].special_tokens,
         "top_k": 0,  # this and the next two, so that the model's generation_config.json does not set them
         "min_p": 0.0,
         "repetition_penalty": 1.0,

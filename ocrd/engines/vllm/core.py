@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ocrd.config.resolving import ResolvedSettings
+from ocrd.engines import model_files, prompts, vision_model
+from ocrd.engines.core_supervisor import CoreDied
 from ocrd.engines.probe_page import TEST_TEXT, test_page
-from ocrd.engines.vllm import deepseek, ngram, process_guard, prompts, setup
-from ocrd.engines.vllm.core_supervisor import CoreDied
+from ocrd.engines.vllm import deepseek, ngram, process_guard, setup
 from ocrd.engines.vllm.inputs import Inputs
 from ocrd.errors import EngineError, PageError
 from ocrd.markup import dialects
@@ -135,7 +136,7 @@ class VllmCore:
                 if differs := await self._inputs.agree(prompt, _with_all_levels(_image(sheet)), table):
                     break
         except Exception as error:  # noqa: BLE001 - vLLM's inside may be anything in another version
-            differs = setup.cause(error)
+            differs = model_files.cause(error)
         if not differs:
             self.views = deepseek.Views(tile)
             return "views made by the render workers, the same as vLLM's"
@@ -162,10 +163,7 @@ class VllmCore:
         return Reading(page.index, text, str(answer.finish_reason), tokens, seconds, bans=bans, missed_dialect=missed)
 
     def _dialect(self, approach: Approach) -> str:
-        """Return the name of the dialect in which the model answers what this approach asks."""
-        asked = approach.prompt or self._settings.prompt
-        other = self._profile.other_dialect if asked == self._profile.other_prompt else None
-        return other or self._profile.dialect
+        return vision_model.dialect(self._profile, approach.prompt or self._settings.prompt)
 
     def _params(self, approach: Approach, max_tokens: int | None = None) -> Any:  # noqa: ANN401 - vLLM's type
         """Make the sampling parameters: the settings', but for what the approach wants otherwise."""
@@ -210,7 +208,8 @@ class VllmCore:
             if not self.alive:
                 raise CoreDied(str(error)) from error
             raise PageError(
-                f"vLLM refused the page image of {page.size.width} x {page.size.height} pixels: {setup.cause(error)}.",
+                f"vLLM refused the page image of {page.size.width} x {page.size.height} pixels: "
+                f"{model_files.cause(error)}.",
                 "Scan the page again, or try another engine for this document.",
             ) from error
         if answer is None or answer.finish_reason is None:
@@ -248,7 +247,7 @@ class VllmCore:
             await answer
         except Exception as error:
             self.kill()
-            raise CoreDied(setup.cause(error)) from error
+            raise CoreDied(model_files.cause(error)) from error
 
     def kill(self) -> None:
         """End EngineCore and its workers at once; vLLM's own watch then fails the pages in it."""

@@ -8,7 +8,6 @@ Works with vLLM 0.24 to 0.33.
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -22,9 +21,9 @@ from ocrd.config.profile import Profile
 from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
 from ocrd.display import counted
-from ocrd.engines import vision_model
+from ocrd.engines import model_fetch, vision_model
 from ocrd.engines.base import Engine, EngineInfo, Finding
-from ocrd.engines.vllm import deepseek, image_size, model_fetch, mps, placement, preflight, process_guard, setup
+from ocrd.engines.vllm import deepseek, mps, placement, preflight, process_guard, setup
 from ocrd.engines.vllm.gpu_memory import Card
 from ocrd.engines.vllm.placement import Device, Placement
 from ocrd.engines.vllm.replica import Means, Replica
@@ -112,9 +111,7 @@ class VllmEngine(Engine):
     @property
     def page_size(self) -> PageSizer:
         """Exactly the pixels that the model sees."""
-        if self._profile.image.scheme == "deepseek":
-            return functools.partial(deepseek.page_size, tile=self._profile.image.tile)
-        return functools.partial(image_size.page_size, rule=self._profile.image)
+        return vision_model.page_size(self._profile.image)
 
     @property
     def prepare(self) -> deepseek.Views | None:
@@ -169,10 +166,9 @@ class VllmEngine(Engine):
         process_guard.Home(self._folder).open()
         await self._place(devices)
         self._card.watch()
-        model = await self._in_builder(lambda: setup.locate(self._settings.model, self._settings.revision))
-        await self._in_builder(lambda: setup.check_architecture(self._settings))
+        model = await self._in_builder(lambda: setup.identify(self._settings))
         self._warn()
-        await model_fetch.fetch(self._settings.model, self._settings.revision, self._progress)
+        await model_fetch.fetch(self._settings.model, self._settings.revision, self._progress.fetching)
         self._info = EngineInfo("vllm", model, version, setup.fingerprint(self._settings, model, version))
         others = await self._start_first(self._make(version))
         self._growing = asyncio.create_task(self._grow(others))

@@ -8,14 +8,14 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from ocrd.config.resolving import ResolvedSettings
 from ocrd.config.vllm import VllmSettings
+from ocrd.engines import model_fetch
 from ocrd.engines.base import Finding
-from ocrd.engines.vllm import gpu_memory, model_fetch, placement, setup
+from ocrd.engines.vllm import gpu_memory, placement, setup
 from ocrd.engines.vllm.gpu_memory import CardProperties, Driver
 from ocrd.engines.vllm.placement import Device, Placement
 from ocrd.errors import ConfigError, EngineError, OcrdError
@@ -47,8 +47,8 @@ def findings(settings: ResolvedSettings) -> Iterator[Finding]:
         yield from _of_the_cards(settings)
     if version:
         yield _versions(version)
-        yield _model(settings)
-    yield _licence(settings)
+        yield model_fetch.presence(settings.model, settings.revision, settings.profile, "vllm")
+    yield model_fetch.licence(settings.model, settings.profile)
     if setup.runs_its_code(settings):
         yield Finding(f"code of {settings.model}", "Python code that comes with the model is run (trust_remote_code)")
 
@@ -238,28 +238,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _model(settings: ResolvedSettings) -> Finding:
-    what = f"model {settings.model}"
-    try:
-        setup.locate(settings.model, settings.revision)
-        setup.check_architecture(settings)
-        missing = model_fetch.missing(settings.model, settings.revision)
-        free = shutil.disk_usage(model_fetch.nearest_folder()).free
-    except OcrdError as error:
-        return Finding(what, error)
-    if not missing:
-        return Finding(what, "is there")
-    size = sum(missing.values())
-    if free < size:
-        return Finding(what, model_fetch.no_room(settings.model, size, free))
-    return Finding(what, f"is fetched at the start: {size / 1e9:.1f} GB, and {free / 1e9:.0f} GB are free")
-
-
-def _licence(settings: ResolvedSettings) -> Finding:
-    profile = settings.profile
-    if settings.model != profile.model:
-        return Finding(f"licence of {settings.model}", f"not known to the profile {profile.name}; its maker says it")
-    restriction = f". RESTRICTED: {profile.restriction}" if profile.restriction else ""
-    return Finding(f"licence of {profile.model}", profile.licence + restriction)

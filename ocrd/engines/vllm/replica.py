@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocrd.config.resolving import ResolvedSettings
+from ocrd.engines.core_supervisor import CoreSupervisor, Rest
 from ocrd.engines.vllm import deepseek, process_guard, setup
 from ocrd.engines.vllm.core import Builder, VllmCore
-from ocrd.engines.vllm.core_supervisor import CoreSupervisor, Rest
 from ocrd.engines.vllm.launch_mode import USUAL
 from ocrd.engines.vllm.start_progress import StartProgress
 from ocrd.errors import EngineError

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from ocrd.concurrency import own_code
-from ocrd.config import profile as profiles
 from ocrd.config.profile import Profile
 from ocrd.config.resolving import ResolvedSettings, shipped
 from ocrd.config.vllm import VllmSettings
 from ocrd.display import pip
+from ocrd.engines import model_files
 from ocrd.engines.vllm import deepseek, process_guard
 from ocrd.engines.vllm.launch_mode import USUAL, LaunchMode
 from ocrd.errors import ConfigError, EngineError, MachineError, OcrdError
@@ -172,7 +172,7 @@ def construct(settings: ResolvedSettings, home: process_guard.Home, version: str
         config.parallel_config.worker_cls = timed_worker(config.parallel_config.worker_cls)
     except (ValueError, TypeError, NotImplementedError, ImportError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"vLLM {version} does not accept the settings of engine.vllm: {cause(error)}.",
+            f"vLLM {version} does not accept the settings of engine.vllm: {model_files.cause(error)}.",
             "Correct engine.vllm in the configuration; `extra` may only hold arguments of this version.",
         ) from error
     try:
@@ -325,7 +325,7 @@ def explain_failed_start(error: Exception, messages: str) -> NoReturn:
     """Raise what a person can act on, from vLLM's exception here and EngineCore's messages there."""
     found = re.findall(r"\b(\w*(?:Error|Exception)): (.+)", messages)
     # vLLM reports the same failure at each of its levels; the first names the cause, the last only its consequence.
-    what = f"{found[0][0]}: {found[0][1]}" if found else cause(error)
+    what = f"{found[0][0]}: {found[0][1]}" if found else model_files.cause(error)
     for line in messages.splitlines()[-40:]:
         log.warning("engine: %s", line)
     if lack := _shared_memory_lacks(f"{messages}\n{error}"):
@@ -366,81 +366,15 @@ def _not_started(why: str) -> str:
     return f"The engine could not start: {why.strip().rstrip('.: ')}."
 
 
-def cause(error: BaseException) -> str:
-    """Return the innermost cause on one line; vLLM wraps what happened in errors that only say that it did."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = " ".join(str(error).split()).partition(" For more information check: ")[0]  # where httpx explains HTTP
-    return f"{type(error).__name__}: {text}".rstrip(".: ")
-
-
-def locate(model: str, revision: str | None) -> str:
-    """Return the model's name with what tells its exact state: the commit, or for a folder a digest of its listing.
-
-    Raises ConfigError for a model that isn't there, EngineError where the network may bring it later.
-    """
-    config = _config_file(model, revision)
-    # A snapshot's folder is named for its commit.
-    return f"{model}@{_folder_state(config.parent) if is_folder(model) else config.parent.name[:12]}"
-
-
-def check_architecture(settings: ResolvedSettings) -> None:
-    """Refuse a model of another class than the profile is for. Raises ConfigError, and as `locate`."""
-    profile = settings.profile
-    file = _config_file(settings.model, settings.revision)
-    try:
-        found = [str(one) for one in json.loads(file.read_bytes()).get("architectures") or ()]
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ConfigError(f"The model's {file} is not what it should be: {error}.", "Fetch the model again.") from error
-    if not profile.architectures or set(found) & set(profile.architectures):
-        return
-    fitting = [name for name in profiles.names() if set(shipped(name).architectures) & set(found)]
-    hint = f"{' or '.join(fitting)}, or to " if fitting else ""
-    raise ConfigError(
-        f"The model {settings.model} is a {', '.join(found) or 'model without a class'}, and the profile "
-        f"{profile.name} is for {' or '.join(profile.architectures)}.",
-        f"Set engine.profile to {hint}a file of your own.",
-    )
+def identify(settings: ResolvedSettings) -> str:
+    """Return the model's name and exact state. Raises ConfigError, also for one of another class, and EngineError."""
+    model_files.check_architecture(settings.model, settings.revision, settings.profile, "vllm")
+    return model_files.locate(settings.model, settings.revision, "vllm")
 
 
 def runs_its_code(settings: ResolvedSettings) -> bool:
     """Whether Python code that comes with the model is run."""
     return bool((settings.profile.arguments | settings.extra).get("trust_remote_code"))
-
-
-def is_folder(model: str) -> bool:
-    """Whether a model is a local folder, and no name on Hugging Face."""
-    return Path(model).expanduser().is_dir() or model.startswith(("/", ".", "~"))
-
-
-def _config_file(model: str, revision: str | None) -> Path:
-    """Return the model's config.json, fetched where it isn't there. Raises ConfigError or EngineError."""
-    if is_folder(model):
-        folder = Path(model).expanduser()
-        if (folder / "config.json").is_file():
-            return folder / "config.json"
-        raise ConfigError(
-            f"The model folder {folder} holds no config.json.",
-            "Set engine.vllm.model to the folder that `hf download` printed, or to a name on Hugging Face.",
-        )
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    fetch = f"Fetch it where there is a network (`hf download {model}`), or set engine.vllm.model to a local folder."
-    try:
-        return Path(hf_hub_download(model, "config.json", revision=revision))
-    except LocalEntryNotFoundError as error:
-        if constants.HF_HUB_OFFLINE:
-            what = f"The model {model} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it."
-            raise ConfigError(what, fetch) from error
-        raise EngineError(f"The model {model} is not on this machine, and can't be fetched now.", fetch) from error
-    except (HfHubHTTPError, ValueError) as error:
-        raise ConfigError(f"The model {model} can't be fetched: {cause(error)}.", fetch) from error
-
-
-def _folder_state(folder: Path) -> str:
-    listing = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
-    return hashlib.sha256(json.dumps(listing).encode() + (folder / "config.json").read_bytes()).hexdigest()[:12]
 
 
 def fingerprint(settings: ResolvedSettings, model: str, version: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocrd.engines.vllm.core_supervisor import SETBACKS, CoreDied, CoreSupervisor, Rest
+from ocrd.engines.core_supervisor import SETBACKS, CoreDied, CoreSupervisor, Rest
 from ocrd.errors import EngineError, PageError
 from ocrd.model import Approach, PageImage, PixelSize, Reading
 

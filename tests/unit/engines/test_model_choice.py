@@ -7,6 +7,7 @@ import pytest
 
 from ocrd.config.resolving import ResolvedSettings, resolve, shipped
 from ocrd.config.vllm import VllmSettings
+from ocrd.engines import model_fetch
 from ocrd.engines.base import Finding
 from ocrd.engines.vllm import preflight, setup
 from ocrd.errors import ConfigError
@@ -18,8 +19,8 @@ def of_class(folder: Path, *architectures: str, profile: str = "deepseek-ocr") -
 
 
 def test_the_profiles_own_class_is_taken_and_without_one_any(tmp_path: Path) -> None:
-    setup.check_architecture(of_class(tmp_path, "DeepseekOCRForCausalLM"))
-    setup.check_architecture(of_class(tmp_path, "AnyForCausalLM", profile="markdown"))
+    setup.identify(of_class(tmp_path, "DeepseekOCRForCausalLM"))
+    setup.identify(of_class(tmp_path, "AnyForCausalLM", profile="markdown"))
 
 
 def test_another_class_is_refused_and_the_profiles_that_fit_are_named(tmp_path: Path) -> None:
@@ -27,10 +28,10 @@ def test_another_class_is_refused_and_the_profiles_that_fit_are_named(tmp_path: 
     with pytest.raises(
         ConfigError, match="is a DeepseekOCR2ForCausalLM, and the profile deepseek-ocr is for"
     ) as refused:
-        setup.check_architecture(settings)
+        setup.identify(settings)
     assert refused.value.remedy == "Set engine.profile to deepseek-ocr-2, or to a file of your own."
     with pytest.raises(ConfigError, match="model without a class") as refused:
-        setup.check_architecture(of_class(tmp_path))
+        setup.identify(of_class(tmp_path))
     assert refused.value.remedy == "Set engine.profile to a file of your own."
 
 
@@ -39,7 +40,7 @@ def test_a_config_of_a_model_that_is_damaged_is_refused(tmp_path: Path) -> None:
     for damaged in ('{"archi', "[]", '{"architectures": 7}'):
         (tmp_path / "config.json").write_text(damaged)
         with pytest.raises(ConfigError, match=r"config\.json is not what it should be"):
-            setup.check_architecture(settings)
+            setup.identify(settings)
 
 
 def test_a_vllm_too_old_for_the_profile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +68,7 @@ def test_another_profile_is_another_fingerprint(monkeypatch: pytest.MonkeyPatch)
 
 
 def licence(profile: str, **settings: str) -> Finding:
-    return preflight._licence(resolve(VllmSettings(**settings), shipped(profile)))
+    return model_fetch.licence(resolve(VllmSettings(**settings), shipped(profile)).model, shipped(profile))
 
 
 def test_it_is_said_where_code_that_comes_with_the_model_is_run(monkeypatch: pytest.MonkeyPatch) -> None:

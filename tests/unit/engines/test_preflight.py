@@ -8,7 +8,8 @@ import pytest
 
 from ocrd.config.resolving import resolve
 from ocrd.config.vllm import VllmSettings
-from ocrd.engines.vllm import gpu_memory, model_fetch, preflight, setup
+from ocrd.engines import model_fetch
+from ocrd.engines.vllm import gpu_memory, preflight, setup
 from ocrd.engines.vllm.gpu_memory import CardProperties, Driver, NoAnswer
 from ocrd.engines.vllm.placement import Device
 from ocrd.errors import ConfigError, EngineError, OcrdError
@@ -146,7 +147,7 @@ def test_a_vllm_for_the_cpu_asks_for_no_card(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_order_is_that_of_setting_a_machine_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "check_version", lambda _profile: "0.33.0")
     monkeypatch.setattr(preflight, "_versions", lambda version: preflight.Finding("versions", version))
-    monkeypatch.setattr(preflight, "_model", lambda settings: preflight.Finding("model", settings.model))
+    monkeypatch.setattr(model_fetch, "presence", lambda model, *_: preflight.Finding("model", model))
     told = [one.what for one in preflight.findings(resolve(VllmSettings()))]
     assert told == [
         "driver and card", "compute capability and memory", "engines", "versions", "model",

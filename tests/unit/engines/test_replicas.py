@@ -13,8 +13,8 @@ import pytest
 from ocrd.config.resolving import ResolvedSettings, resolve
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import EngineInfo
+from ocrd.engines.core_supervisor import CoreDied
 from ocrd.engines.vllm import mps, setup
-from ocrd.engines.vllm.core_supervisor import CoreDied
 from ocrd.engines.vllm.engine import VllmEngine
 from ocrd.engines.vllm.placement import Placement
 from ocrd.engines.vllm.process_guard import Home

@@ -15,27 +15,21 @@ def tokens(tokenizer: Any, profile: Profile, prompt: str) -> tuple[int, ...]:  #
     Without a template BOS is put first by hand: tokenizers of transformers 5 no longer do it by themselves.
     """
     if profile.chat:
-        return _through_template(tokenizer, profile, prompt)
+        return tuple(_through_template(tokenizer, profile, prompt, tokenize=True, return_dict=False))
     ids = tokenizer.encode(_with_token(prompt, profile), add_special_tokens=False)
     bos = tokenizer.bos_token_id
     return tuple(ids) if bos is None else (bos, *ids)
 
 
-def _through_template(tokenizer: Any, profile: Profile, prompt: str) -> tuple[int, ...]:  # noqa: ANN401 - as above
-    if not tokenizer.chat_template:
+def _through_template(template: Any, profile: Profile, prompt: str, **how: bool) -> Any:  # noqa: ANN401 - as above
+    if not template.chat_template:
         raise ConfigError(
             f"The profile {profile.name} wants a chat template, and the model's tokenizer has none.",
             "Take the model whole from Hugging Face, or another profile.",
         )
     content = _with_token(prompt, profile) if profile.image_token else _parts(prompt)
-    ids = tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=False,
-        **profile.chat_options,
-    )
-    return tuple(ids)
+    messages = [{"role": "user", "content": content}]
+    return template.apply_chat_template(messages, add_generation_prompt=True, **how, **profile.chat_options)
 
 
 def _with_token(prompt: str, profile: Profile) -> str:

@@ -1,18 +1,20 @@
-"""Fetches the model from Hugging Face before vLLM starts, since this way it can be told how far that is."""
+"""Fetches the model from Hugging Face before an engine starts, since this way it can be told how far that is."""
 
 import asyncio
 import logging
 import re
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ocrd import display
-from ocrd.engines.vllm.setup import cause, is_folder
-from ocrd.engines.vllm.start_progress import StartProgress
-from ocrd.errors import EngineError
+from ocrd.config.profile import Profile
+from ocrd.engines import model_files
+from ocrd.engines.base import Finding
+from ocrd.errors import EngineError, OcrdError
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +30,9 @@ LOG_EVERY = 15.0
 def missing(model: str, revision: str | None) -> dict[str, int]:
     """Return the files of the model that are not on this machine yet, with their sizes in bytes.
 
-    Nothing is missing of a local folder, nor of what can't be asked about: then vLLM's own message tells the fault.
+    Nothing is missing of a local folder, nor of what can't be asked about: then the engine's message tells the fault.
     """
-    if is_folder(model):
+    if model_files.is_folder(model):
         return {}
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
@@ -54,7 +56,36 @@ def missing(model: str, revision: str | None) -> dict[str, int]:
     }
 
 
-async def fetch(model: str, revision: str | None, progress: StartProgress) -> None:
+def licence(model: str, profile: Profile) -> Finding:
+    """Say the licence of a model, as far as the profile knows it, and what a restricted one forbids."""
+    if model != profile.model:
+        return Finding(f"licence of {model}", f"not known to the profile {profile.name}; its maker says it")
+    restriction = f". RESTRICTED: {profile.restriction}" if profile.restriction else ""
+    return Finding(f"licence of {model}", profile.licence + restriction)
+
+
+def presence(model: str, revision: str | None, profile: Profile, kind: str) -> Finding:
+    """Look whether the model of an engine of this kind is there and fits the profile, or can be fetched."""
+    return Finding(f"model {model}", _presence(model, revision, profile, kind))
+
+
+def _presence(model: str, revision: str | None, profile: Profile, kind: str) -> str | OcrdError:
+    try:
+        model_files.locate(model, revision, kind)
+        model_files.check_architecture(model, revision, profile, kind)
+        lacking = missing(model, revision)
+        free = shutil.disk_usage(nearest_folder()).free
+    except OcrdError as error:
+        return error
+    if not lacking:
+        return "is there"
+    size = sum(lacking.values())
+    if free < size:
+        return no_room(model, size, free)
+    return f"is fetched at the start: {size / 1e9:.1f} GB, and {free / 1e9:.0f} GB are free"
+
+
+async def fetch(model: str, revision: str | None, tell: Callable[[str], None]) -> None:
     """Bring what is missing of the model onto this machine. Raises EngineError where it has no room or breaks off."""
     lacking = await asyncio.to_thread(missing, model, revision)
     if not lacking:
@@ -68,20 +99,20 @@ async def fetch(model: str, revision: str | None, progress: StartProgress) -> No
     with ThreadPoolExecutor(1, "fetch") as thread:
         work = asyncio.get_running_loop().run_in_executor(thread, _download, model, revision)
         try:
-            await _tell(model, size, work, progress)
+            await _tell(model, size, work, tell)
             await work
         finally:
-            progress.fetching("")
+            tell("")
 
 
-async def _tell(model: str, size: int, work: "asyncio.Future[Any]", progress: StartProgress) -> None:
+async def _tell(model: str, size: int, work: "asyncio.Future[Any]", tell: Callable[[str], None]) -> None:
     """Tell how much is there, how fast it comes and how long it takes, until the work is done."""
     began = logged = time.monotonic()
     before = _held(model)
     while not (await asyncio.wait([work], timeout=EVERY))[0]:
         now = time.monotonic()
         text = fetched(_held(model) - before, size, now - began)
-        progress.fetching(text)
+        tell(text)
         if now - logged >= LOG_EVERY:
             logged = now
             log.info("%s", text)
@@ -103,7 +134,7 @@ def _download(model: str, revision: str | None) -> None:
         snapshot_download(model, revision=revision, ignore_patterns=list(LEFT_OUT))
     except Exception as error:
         raise EngineError(
-            f"The model {model} could not be fetched whole: {cause(error)}.",
+            f"The model {model} could not be fetched whole: {model_files.cause(error)}.",
             "ocrd goes on with it at its next start; see to the network and the disk.",
         ) from error
 
