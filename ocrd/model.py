@@ -588,6 +588,8 @@ class EngineState:
     """While it loads: what it does and how long that takes, in words."""
     engines: int = 1
     """How many engines read side by side."""
+    generated: int = 0
+    """Tokens so far, those of pages that are still being read, too. Where that grows, a long page is no hang."""
     servers: tuple[ServerState, ...] = ()
     """Those that it reads with, if it does not read itself."""
     cards: tuple[CardState, ...] = ()

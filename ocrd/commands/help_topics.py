@@ -112,7 +112,7 @@ def _profiles() -> str:
     )
     intro = _wrapped(
         "engine.profile names one of these, or a YAML file of your own with the keys below. With kind: vllm, what "
-        "engine.vllm sets wins over the profile.",
+        "engine.vllm sets wins over the profile; with kind: transformers, engine.transformers.",
         "",
     )
     keys = "".join(

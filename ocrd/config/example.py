@@ -16,7 +16,7 @@ import yaml
 from ocrd.config import loader
 from ocrd.config.profile import SHARED
 from ocrd.config.resolving import find, resolve
-from ocrd.config.schema import Config, Options, Watch
+from ocrd.config.schema import Config, Engine, Options, Watch
 from ocrd.config.units import Section
 
 
@@ -44,19 +44,29 @@ def shown(config: Config) -> str:
     Raises ConfigError for a profile that can't be had, or doesn't fit.
     """
     values = config.model_dump(mode="json")
-    if config.engine.kind != "vllm":
+    kind, chosen = config.engine.kind, _of_the_profile(config.engine)
+    if not chosen:
         return _lines_of(values)
-    settings = config.engine.vllm
-    resolved = resolve(settings, find(config.engine.profile))
-    left = [
-        name for name in SHARED if getattr(settings, name) is None and getattr(resolved, name) not in (None, "", ())
-    ]
-    values["engine"]["vllm"] |= resolved.model_dump(mode="json", include=set(left))
+    values["engine"][kind] |= chosen
     lines = _lines_of(values).splitlines()
     places = dict(loader.lines("\n".join(lines)))
-    for name in left:
-        lines[places["engine", "vllm", name] - 1] += f"  # of the profile {resolved.profile.name}"
+    for name in chosen:
+        lines[places["engine", kind, name] - 1] += f"  # of the profile {find(config.engine.profile).name}"
     return "\n".join(lines) + "\n"
+
+
+def _of_the_profile(engine: Engine) -> dict[str, Any]:
+    """Return what the engine's settings leave to its profile, as that has it."""
+    if engine.kind == "vllm":
+        resolved = resolve(engine.vllm, find(engine.profile))
+        left = {name for name in SHARED if getattr(engine.vllm, name) is None}
+        given = {name for name in left if getattr(resolved, name) not in (None, "", ())}
+        return resolved.model_dump(mode="json", include=given)
+    if engine.kind == "transformers":
+        chosen = find(engine.profile)
+        known = chosen.model_dump(include={"revision", "max_tokens"}) | {"model": chosen.native_model or chosen.model}
+        return {name: one for name, one in known.items() if one and getattr(engine.transformers, name) is None}
+    return {}
 
 
 class _OneLine(yaml.SafeDumper):

@@ -56,6 +56,14 @@ class Profile(Section):
     source: str = Field(description="Where these facts come from.")
     model: str = Field(default="", description="Hugging Face name or a local folder; empty: engine.vllm.model says it.")
     revision: str | None = Field(default=None, description="Commit, tag or branch; none: its newest.")
+    native_model: str = Field(
+        default="",
+        description="With kind: transformers, what is read instead of the model, in a form that transformers knows; "
+        "empty: the model itself.",
+    )
+    native_class: str = Field(
+        default="", description="The class of transformers that reads it, where its config.json names another."
+    )
     licence: str = Field(description="Licence of the weights.")
     restriction: str = Field(default="", description="What the licence forbids, in words; empty: nothing that matters.")
     architectures: Texts = Field(default=(), description="The model's classes, as in its config.json; empty: any.")

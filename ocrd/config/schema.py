@@ -19,6 +19,7 @@ from ocrd.config import profile
 from ocrd.config.hooks import Hook, HookOrProgram
 from ocrd.config.openai import OpenAiSettings
 from ocrd.config.secret_file import SecretFile
+from ocrd.config.transformers import TransformersSettings
 from ocrd.config.units import Duration, Names, Section, Size, Word, at_least
 from ocrd.config.vllm import VllmSettings
 from ocrd.model import Join
@@ -126,17 +127,19 @@ class Engine(Section):
 
     kind: str = Field(
         default="vllm",
-        pattern=r"^(vllm|openai|cpu|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
-        description="vllm (a GPU), openai (servers that run a model), cpu (no GPU needed), or package.module:factory "
-        "for an engine of your own.",
+        pattern=r"^(vllm|openai|transformers|cpu|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+        description="vllm (a GPU), openai (servers that run a model), transformers (a GPU or not, where vLLM can't be "
+        "installed), cpu (no GPU needed), or package.module:factory for an engine of your own.",
     )
     profile: ProfileName = Field(
         default=profile.DEFAULT,
-        description=f"The model that vllm or the servers run: {', '.join(profile.names())}, where markdown is for any "
+        description="The model that vllm, transformers or the servers run: "
+        f"{', '.join(profile.names())}, where markdown is for any "
         "model that answers in Markdown; or the path of a file of your own that ends in .yaml: `ocrd help profiles`.",
     )
     vllm: VllmSettings = Field(default=VllmSettings(), description=VllmSettings.__doc__)
     openai: OpenAiSettings = Field(default=OpenAiSettings(), description=OpenAiSettings.__doc__)
+    transformers: TransformersSettings = Field(default=TransformersSettings(), description=TransformersSettings.__doc__)
     cpu: Cpu = Field(default=Cpu(), description=Cpu.__doc__)
     options: dict[str, Any] = Field(default={}, description="Passed to the factory of an engine of your own.")
 
@@ -556,7 +559,7 @@ class Options(Section):
         # Anybody may have written it: no token of the model's own but these two.
         pattern="^[^<]*<image>[^<]*(<[|]grounding[|]>[^<]*)?$",
         max_length=500,
-        description="What the model is asked, as engine.vllm.prompt. Only vllm and openai.",
+        description="What the model is asked, as engine.vllm.prompt. Not cpu.",
     )
     outputs: Outputs | None = Field(default=None, description="What is delivered, as watches.outputs.")
     languages: Annotated[Names, Field(min_length=1)] | None = Field(

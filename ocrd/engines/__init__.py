@@ -26,6 +26,10 @@ def load(settings: schema.Engine) -> Engine:
             from ocrd.engines.openai.engine import OpenAiEngine
 
             return OpenAiEngine(settings.openai, resolving.find(settings.profile))
+        case "transformers":
+            from ocrd.engines.transformers.engine import TransformersEngine
+
+            return TransformersEngine(settings.transformers, resolving.find(settings.profile))
         case other:
             return _made_by(other, settings.options)
 

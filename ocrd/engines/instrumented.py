@@ -15,6 +15,7 @@ class InstrumentedEngine(Engine):
         self._engine = complete(engine)
         self._clock = clock
         self._last = clock()
+        self._generated = 0
         self.inside = 0
         """Pages that are with the engine now."""
         self.tokens = 0
@@ -51,7 +52,9 @@ class InstrumentedEngine(Engine):
         return self._engine.preflight()
 
     def silence(self) -> float:
-        """Return for how many seconds the engine has had pages without answering to any of them."""
+        """Return for how many seconds the engine has had pages without getting on with any of them."""
+        if self._generated != (generated := self._engine.state.generated):
+            self._generated, self._last = generated, self._clock()
         return self._clock() - self._last if self.inside else 0.0
 
     async def start(self) -> None:

@@ -58,7 +58,7 @@ def missing(model: str, revision: str | None) -> dict[str, int]:
 
 def licence(model: str, profile: Profile) -> Finding:
     """Say the licence of a model, as far as the profile knows it, and what a restricted one forbids."""
-    if model != profile.model:
+    if model not in (profile.model, profile.native_model):
         return Finding(f"licence of {model}", f"not known to the profile {profile.name}; its maker says it")
     restriction = f". RESTRICTED: {profile.restriction}" if profile.restriction else ""
     return Finding(f"licence of {model}", profile.licence + restriction)

@@ -30,7 +30,7 @@ def check_architecture(model: str, revision: str | None, profile: Profile, kind:
         found = [str(one) for one in json.loads(file.read_bytes()).get("architectures") or ()]
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"The model's {file} is not what it should be: {error}.", "Fetch the model again.") from error
-    if not profile.architectures or set(found) & set(profile.architectures):
+    if not profile.architectures or set(found) & {*profile.architectures, profile.native_class}:
         return
     fitting = [name for name in profiles.names() if set(shipped(name).architectures) & set(found)]
     hint = f"{' or '.join(fitting)}, or to " if fitting else ""

@@ -21,6 +21,14 @@ def tokens(tokenizer: Any, profile: Profile, prompt: str) -> tuple[int, ...]:  #
     return tuple(ids) if bos is None else (bos, *ids)
 
 
+def text(processor: Any, profile: Profile, prompt: str) -> str:  # noqa: ANN401 - transformers'
+    """Return a prompt as the text that a processor of transformers takes, BOS included. Raises ConfigError."""
+    if profile.chat:
+        template = processor if getattr(processor, "chat_template", None) else processor.tokenizer
+        return str(_through_template(template, profile, prompt, tokenize=False))
+    return (processor.tokenizer.bos_token or "") + _with_token(prompt, profile)
+
+
 def _through_template(template: Any, profile: Profile, prompt: str, **how: bool) -> Any:  # noqa: ANN401 - as above
     if not template.chat_template:
         raise ConfigError(

@@ -131,7 +131,7 @@ def test_no_circle_within_a_room() -> None:
 
 def test_the_engines_do_not_import_each_other() -> None:
     engines = {name: {t for t in inner(name) if room(t) == "engines"} for name in FILES if room(name) == "engines"}
-    packages = ("engines.vllm.", "engines.openai.")
+    packages = ("engines.vllm.", "engines.openai.", "engines.transformers.")
     common = {name for name in engines if not name.startswith(packages)} - {"engines.cpu", "engines.__init__"}
     assert engines["engines.cpu"] <= common
     for package in packages:
@@ -141,6 +141,7 @@ def test_the_engines_do_not_import_each_other() -> None:
     settings = {
         "config.vllm",
         "config.openai",
+        "config.transformers",
         "config.secret_file",
         "config.units",
         "config.profile",

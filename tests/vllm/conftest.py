@@ -35,7 +35,7 @@ EXTRA = {
 
 FIRST = (
     *("test_openai", "test_engine", "test_whole_daemon"),
-    *("test_random_kills", "test_launch", "test_two_engines", "test_profiles"),
+    *("test_random_kills", "test_launch", "test_two_engines", "test_transformers", "test_profiles"),
 )
 """Files with which the workers begin: one of the longest for each of three, and then what evens them out.
 

@@ -57,7 +57,7 @@ def test_the_smallest_configuration_is_its_watches() -> None:
         ("batch:\n  max_pages: '7'", 2, "batch.max_pages", ["not '7'", "integer"]),
         ("max_attempts: yes", 1, "max_attempts", ["not True", "integer"]),
         ("log:\n  level: loud", 2, "log.level", ["not 'loud'", "'debug', 'info', 'warning' or 'error'"]),
-        ("engine:\n  kind: gpu", 2, "engine.kind", ["not 'gpu'", "vllm|openai|cpu"]),
+        ("engine:\n  kind: gpu", 2, "engine.kind", ["not 'gpu'", "vllm|openai|transformers|cpu"]),
         ("engine:\n  openai:\n    endpoints: [gpu1]", 3, "engine.openai.endpoints.0", ["not 'gpu1'", "http://gpu1"]),
         ("engine:\n  openai:\n    concurrency: 0", 3, "engine.openai.concurrency", ["not 0", "auto, or a"]),
         ("engine:\n  kind: [cpu]", 2, "engine.kind", ["not ['cpu']", "string"]),
