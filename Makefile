@@ -114,4 +114,4 @@ docs: venv
 	$(BIN)/python -c 'from ocrd.config.example import reference; print(reference(), end="")' > docs/configuration.md
 
 clean:
-	rm -rf .venv .venv-vllm .venv-peers demo dist
+	rm -rf .venv .venv-vllm .venv-peers .container demo dist

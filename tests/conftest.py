@@ -31,6 +31,7 @@ SUPPORT = Path(__file__).parent / "support"
 
 FIRST = (
     "test_crash",  # takes longest, and what both cores have
+    "test_container",  # builds for two minutes, on one core
     *("test_faults", "test_systemd", "test_arrival", "test_bulkhead"),  # mostly wait
     *("test_rerun", "test_load", "test_quality", "test_review", "test_tidied", "test_killing", "test_samples"),
     *("test_docs", "test_features", "test_joined", "test_daemon", "test_split", "test_fairness", "test_cpu_engine"),

@@ -1,5 +1,6 @@
 """ocrd installed from a wheel: whole in an environment of its own, and with a word to say beside OCR-D."""
 
+import json
 import os
 import re
 import zipfile
@@ -129,3 +130,13 @@ def test_what_packages_are_made_of_fits_together() -> None:
     assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in services)
     copied = {line.removeprefix("!") for line in (ROOT / ".containerignore").read_text().splitlines() if line[0] == "!"}
     assert all((ROOT / path).exists() for path in copied)
+
+
+def test_the_image_is_checked_as_compose_checks_it() -> None:
+    """podman keeps a check only in images of Docker's format, and so both have it."""
+    recipe = " ".join((ROOT / "Containerfile").read_text().split())
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    check = services["ocrd"]["healthcheck"]
+    times = " ".join(f"--{name.replace('_', '-')}={check[name]}" for name in ("interval", "timeout", "start_period"))
+    command = json.dumps(check["test"][1:]).replace("$$", "$")
+    assert f"HEALTHCHECK {times} \\ CMD {command}" in recipe
