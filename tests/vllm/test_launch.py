@@ -145,6 +145,12 @@ def test_a_plain_number_in_a_kernel_is_allowed_only_where_it_is_one_and_never_in
         ("RuntimeError: CUDA error: all CUDA-capable devices are busy or unavailable", EngineError, "nvidia-smi"),
         ("RuntimeError: CUDA error: uncorrectable ECC error encountered", EngineError, "dmesg"),
         (
+            "RuntimeError: Failed to find C compiler. Please specify via CC environment variable.",
+            ConfigError,
+            "gcc libc6-dev python3-dev",
+        ),
+        ("main.c:6:10: fatal error: Python.h: No such file or directory", ConfigError, "Python's headers"),
+        (
             "OSError: [Errno 28] No space left on device: '/root/.cache/vllm/torch_compile_cache'",
             EngineError,
             "Make room",

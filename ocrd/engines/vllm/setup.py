@@ -134,6 +134,11 @@ START_FAILURES: tuple[tuple[str, type[OcrdError], str], ...] = (
         "The card or its driver is at fault: look at nvidia-smi and dmesg; starting the machine again often helps.",
     ),
     (
+        r"Failed to find C compiler|fatal error: Python\.h",
+        ConfigError,
+        "Install a C compiler and Python's headers, with which Triton compiles (Debian: gcc libc6-dev python3-dev).",
+    ),
+    (
         r"No space left on device",
         EngineError,
         "Make room where vLLM keeps what it compiles (~/.cache/vllm, or VLLM_CACHE_ROOT), and in /tmp.",
