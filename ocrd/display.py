@@ -6,6 +6,12 @@ import shutil
 import sys
 from pathlib import Path
 
+_NARROW = 1.5
+"""The most by which a range's ends differ for one number between them to be said instead."""
+_ROUGH = ((10, 1), (60, 5), (600, 30), (3600, 60), (36000, 600))
+"""Seconds, and to what a time below them is rounded where no more is known of it."""
+_ROUGHEST = 3600
+
 
 def shown(path: Path | str) -> str:
     """Spell a path for a person: what is not UTF-8 or would disturb a terminal is shown as an escape."""
@@ -41,6 +47,18 @@ def pip(*packages: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Spell a number of things: `1 page`, `2 pages`."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def estimate(likely: float, least: float, most: float) -> str:
+    """Write a time in seconds that is not known exactly: `about 4 min`, or `3 min to 8 min` if it may be either."""
+    if most <= _NARROW * least:
+        return f"about {duration(_rough(likely))}"
+    return f"{duration(_rough(least))} to {duration(_rough(most))}"
+
+
+def _rough(seconds: float) -> float:
+    step = next((step for limit, step in _ROUGH if seconds < limit), _ROUGHEST)
+    return max(1, step * round(seconds / step))
 
 
 def duration(seconds: float) -> str:

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from ocrd.display import duration, shown
+from ocrd.display import estimate, shown
 from ocrd.model import PageResult
 from ocrd.pipeline import document
 from ocrd.telemetry.pace import Pace
@@ -40,7 +40,7 @@ class _TimeLeft(ProgressColumn):
         pace: Pace = task.fields["pace"]
         pace.work(task.get_time(), 0)
         left = pace.left(round(task.remaining or 0))
-        return Text(f"{duration(left)} left" if left else "", no_wrap=True)
+        return Text(f"{estimate(*left)} left" if left else "", no_wrap=True)
 
 
 @dataclass(slots=True)

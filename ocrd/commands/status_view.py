@@ -68,7 +68,8 @@ def look(path: Path, now: float) -> Status:
         status = Status("down", "", 0, 0, 0.0, 0.0, EngineStatus(settings.engine.kind, doing="down"))
     known = {one.name: one for one in status.watches}
     status.watches = [_from_folders(one, known.get(one.name)) for one in settings.watches]
-    status.documents, status.eta, status.pages_per_second = [], None, 0.0
+    status.documents, status.pages_per_second = [], 0.0
+    status.eta = status.eta_least = status.eta_most = None
     doing = "unseen" if status.state == "unseen" else "down"
     status.engine = EngineStatus(status.engine.kind, status.engine.model, doing, status.engine.restarts)
     status.pages_left = 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ocrd import __version__
 from ocrd.concurrency import processes
-from ocrd.display import counted, duration, shown
+from ocrd.display import counted, estimate, shown
 from ocrd.model import EngineState
 from ocrd.storage.durable import write_scratch
 from ocrd.storage.safe_paths import NotRegularError, is_own_folder, regular, runtime_folder
@@ -37,7 +37,7 @@ from ocrd.telemetry.events import (
     WatchAdded,
     WatchRemoved,
 )
-from ocrd.telemetry.pace import Pace
+from ocrd.telemetry.pace import Pace, TimeLeft
 
 if TYPE_CHECKING:  # `ocrd status` is to be there at once
     from ocrd.config.schema import Config
@@ -216,6 +216,10 @@ class Status:
     eta: float | None = None
     """Seconds until the pages that are left are read at this speed; None while that is not known: of a few pages, and
     while something pauses or the engine is being built."""
+    eta_least: float | None = None
+    """Seconds, if it goes as fast as the last minutes let expect; None where `eta` is."""
+    eta_most: float | None = None
+    """Seconds, if it goes as slowly."""
     complaint: str = ""
     """Why it does not beat, or why it ended."""
     watches: list[WatchStatus] = field(default_factory=list)
@@ -380,8 +384,8 @@ class StatusBoard:
         watch = self._watches.get(name)  # a reload may have taken it away
         return watch is not None and watch.paused is not None
 
-    def _eta(self, left: int) -> float | None:
-        """Seconds until so many pages are read; None where nobody knows when what keeps some from it will be over."""
+    def _time_left(self, left: int) -> TimeLeft | None:
+        """Tell how long so many pages will take; None where nobody knows when what keeps some from it will be over."""
         held_up = any(one.paused and (one.pages_left or one.waiting) for one in self._watches.values())
         return self._pace.left(left) if left and not held_up and self._reads() else None
 
@@ -395,6 +399,7 @@ class StatusBoard:
                 its.in_work += 1
                 its.pages_left += one.pages - one.done
         left = sum(one.pages - one.done for one in documents) + sum(one.waiting for one in self._watches.values())
+        time_left = self._time_left(left)
         begun = sorted(documents, key=lambda one: (one.done == 0, one.pages - one.done))
         return Status(
             state=self.state,
@@ -405,8 +410,10 @@ class StatusBoard:
             written=time.time(),
             engine=self._engine,
             pages_left=left,
-            pages_per_second=round(self._pace.speed, 3) if documents else 0.0,
-            eta=self._eta(left),
+            pages_per_second=round(self._pace.speed(left), 3) if documents else 0.0,
+            eta=time_left and time_left.likely,
+            eta_least=time_left and time_left.least,
+            eta_most=time_left and time_left.most,
             complaint=self.complaint,
             watches=list(self._watches.values()),
             documents=begun[:SHOWN_DOCUMENTS],
@@ -494,8 +501,15 @@ def backlog(status: Status) -> str:
         return "nothing to read"
     text = f"{counted(status.pages_left, 'page')} to read"
     if status.eta is None:
-        return f"{text}, time left not known yet"
-    return f"{text}, {status.pages_per_second:.2g} pages/s, {duration(status.eta)} left"
+        return f"{text}, time left {time_left(status)}"
+    return f"{text}, {status.pages_per_second:.2g} pages/s, {time_left(status)} left"
+
+
+def time_left(status: Status) -> str:
+    """Say how long what is left takes, as far as that is known."""
+    if status.eta is None:
+        return "not known yet"
+    return estimate(status.eta, status.eta_least or status.eta, status.eta_most or status.eta)
 
 
 # -- the file -------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from ocrd.display import counted, duration
 from ocrd.output import html_page
-from ocrd.telemetry.status import DocumentStatus, EngineStatus, RecentDocument, Status, WatchStatus
+from ocrd.telemetry.status import DocumentStatus, EngineStatus, RecentDocument, Status, WatchStatus, time_left
 from ocrd.telemetry.trend import MINUTES, Minute
 
 REVIEWS = "/reviews/"
@@ -97,9 +97,8 @@ def _facts(status: Status) -> str:
     facts = [("to read", counted(status.pages_left, "page") if status.pages_left else "nothing")]
     if status.eta is not None:
         facts.append(("pages a second", f"{status.pages_per_second:.2g}"))
-        facts.append(("time left", duration(status.eta)))
-    elif status.pages_left:
-        facts.append(("time left", "not known yet"))
+    if status.pages_left:
+        facts.append(("time left", time_left(status)))
     doing = f"{engine.engines} engines {engine.doing}" if engine.engines > 1 else engine.doing
     facts.append((f"engine, {engine.kind} {engine.model}".strip(), f"{doing}, {engine.progress}".rstrip(", ")))
     if engine.servers:

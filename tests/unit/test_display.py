@@ -35,3 +35,18 @@ def test_a_command_is_named_as_the_shell_finds_it(tmp_path: Path, monkeypatch: p
     (tmp_path / "bin/ocrd").symlink_to(place / "ocrd")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert display.command() == "ocrd"
+
+
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        ((41, 36, 47), "about 40 s"),
+        ((41, 30, 61), "30 s to 1 min"),
+        ((250, 190, 461), "3 min to 7 min 30 s"),
+        ((0.2, 0.1, 2.4), "1 s to 2 s"),
+        ((7_400, 6_900, 8_000), "about 2 h"),
+        ((100_000, 90_000, 120_000), "about 1 d 4 h"),
+    ],
+)
+def test_a_time_that_is_not_known_exactly_is_told_no_more_exactly(times: tuple[float, float, float], told: str) -> None:
+    assert display.estimate(*times) == told

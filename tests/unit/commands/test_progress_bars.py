@@ -60,7 +60,7 @@ def test_a_page_of_which_no_bar_is_left_stops_nothing(terminal: Console) -> None
     assert "Traceback" not in told(terminal)
 
 
-@pytest.mark.parametrize(("pages", "left"), [(4, ""), (10, "9 s left")])
+@pytest.mark.parametrize(("pages", "left"), [(4, ""), (10, "7 s to 10 s left")])
 def test_the_time_left_is_told_once_it_is_known(
     terminal: Console, monkeypatch: pytest.MonkeyPatch, pages: int, left: str
 ) -> None:

@@ -106,7 +106,7 @@ def reading(monkeypatch: pytest.MonkeyPatch, *events: Event, pages: int = 20) ->
     for number in range(pages):
         now[0] += 0.5
         heard.hear(page(number))
-    heard.observe(ENGINE, None, now[0])
+        heard.observe(ENGINE, None, now[0])
     return heard, now
 
 
@@ -114,7 +114,10 @@ def test_speed_and_time_left_count_only_the_time_with_work(monkeypatch: pytest.M
     heard, now = reading(monkeypatch, Opened(*WHO, pages=100, kept=0))
     told = heard.snapshot()
     assert (told.pages_per_second, told.pages_left, told.eta) == (2.0, 80, 40.0)
-    assert status.backlog(told) == "80 pages to read, 2 pages/s, 40 s left"
+    assert status.backlog(told) == "80 pages to read, 2 pages/s, about 40 s left"
+    assert told.eta_least is not None
+    assert told.eta_most is not None
+    assert 30 < told.eta_least < 40 < told.eta_most < 50
     heard.hear(ended())
     heard.observe(ENGINE, None, now[0] + 3600)
     assert (heard.snapshot().eta, heard.snapshot().pages_per_second) == (None, 0.0)

@@ -44,7 +44,8 @@ def everything(name: str = "a.pdf") -> Status:
     engine = EngineStatus(name, name, "ready", 1, 5, 99.0, 2**30, 2**31, 2**32, name, 2)
     engine.servers = [ServerStatus("http://gpu1:8000", up=True), ServerStatus(name, up=False, why=name)]
     documents = [DocumentStatus(name, name, 10, 4, 1)]
-    return Status("ready", name, 1, 1, NOW - 3600, NOW, engine, 40, 2.0, 20.0, name, [watch], documents, recent)
+    left = (40, 2.0, 20.0, 18.0, 24.0)
+    return Status("ready", name, 1, 1, NOW - 3600, NOW, engine, *left, name, [watch], documents, recent)
 
 
 def words(html: str) -> str:
@@ -54,7 +55,7 @@ def words(html: str) -> str:
 def test_it_tells_what_the_status_tells() -> None:
     text = words(status_page.html(everything(), [Minute(5, 70), Minute(8, 40)], NOW))
     for told in (
-        "ready for 1 h", "to read 40 pages", "pages a second 2", "time left 20 s", "2 engines ready",
+        "ready for 1 h", "to read 40 pages", "pages a second 2", "time left about 20 s", "2 engines ready",
         "with the engine 5 pages", "servers 1 of 2", "Server a.pdf is out : a.pdf",
         "memory of the card 2.0 of 4.0 GiB", "pages a minute: 8 now, at most 8",
         "pages to read: 40 now, at most 70", "a.pdf paused 1 2 3 40 50 6 7",
@@ -66,7 +67,7 @@ def test_it_tells_what_the_status_tells() -> None:
 
 def test_a_time_left_that_nobody_knows_is_said_to_be_so() -> None:
     status = everything()
-    status.eta = None
+    status.eta = status.eta_least = status.eta_most = None
     assert "time left not known yet" in words(status_page.html(status, [], NOW))
     status.pages_left = 0
     assert "time left" not in words(status_page.html(status, [], NOW))
