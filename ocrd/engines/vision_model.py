@@ -5,7 +5,9 @@ import functools
 from ocrd.config.profile import ImageRule, Profile
 from ocrd.engines.vllm import deepseek, image_size
 from ocrd.errors import DocumentError
-from ocrd.model import DEFAULT_APPROACH, Approach, PageSizer, Rung
+from ocrd.markup import dialects
+from ocrd.markup.dialects import Normalised
+from ocrd.model import DEFAULT_APPROACH, Approach, PageSizer, PixelSize, Rung
 
 WARM = Approach(temperature=0.3, ngram_size=20, window_size=400)
 """A loop that greedy decoding falls into has likely ways out: let it take one, and forbid longer loops."""
@@ -30,6 +32,15 @@ def dialect(profile: Profile, asked: str) -> str:
     """Return the name of the dialect in which the model answers this prompt."""
     other = profile.other_dialect if asked == profile.other_prompt else None
     return other or profile.dialect
+
+
+def normalised(text: str, profile: Profile, asked: str, size: PixelSize) -> Normalised:
+    """Bring the answer to a prompt into the form of `layout_blocks`; `size` is the image's, in pixels.
+
+    What an owner asks in words of their own may be answered in any form: that misses none.
+    """
+    answer = dialects.normalise(text, dialect(profile, asked), size)
+    return answer if asked in (profile.prompt, profile.other_prompt) else answer._replace(missed_dialect="")
 
 
 def refuse_languages(approach: Approach) -> None:

@@ -11,7 +11,6 @@ from ocrd.engines.openai import requests
 from ocrd.engines.openai.faults import ServerFault
 from ocrd.engines.openai.requests import Model
 from ocrd.engines.vllm import ngram
-from ocrd.markup import dialects
 from ocrd.model import Approach, PageImage, Reading
 
 FINISHED = {"stop": "stop", "length": "length", "repetition": "repetition"}
@@ -56,8 +55,7 @@ def reading(page: PageImage, said: Answer, profile: Profile, approach: Approach,
     limits = ngram.Limits(
         asked.get("ngram_size", 1), asked.get("window_size", 100), frozenset(asked.get("whitelist_token_ids", ()))
     )
-    spoken = vision_model.dialect(profile, approach.prompt or profile.prompt)
-    text, missed = dialects.normalise(said.text, spoken, page.size)
+    text, missed = vision_model.normalised(said.text, profile, approach.prompt or profile.prompt, page.size)
     banned = ngram.bans(said.token_ids, limits)
     return Reading(page.index, text, said.finish_reason, said.tokens, seconds, bans=banned, missed_dialect=missed)
 

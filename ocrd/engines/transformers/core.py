@@ -161,8 +161,8 @@ class TransformersCore:
         """Read one page."""
         began = self._loop.time()
         told = await self._ask(page, priority, self._asked(page, approach))
-        spoken = vision_model.dialect(self._profile, approach.prompt or self._profile.prompt)
-        text, missed = dialects.normalise(told["text"], spoken, page.size)
+        prompt = approach.prompt or self._profile.prompt
+        text, missed = vision_model.normalised(told["text"], self._profile, prompt, page.size)
         seconds, reason = self._loop.time() - began, told["finish_reason"]
         return Reading(page.index, text, reason, told["tokens"], seconds, bans=told["bans"], missed_dialect=missed)
 

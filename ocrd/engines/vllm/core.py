@@ -159,7 +159,8 @@ class VllmCore:
         seconds = self._loop.time() - began
         limits = ngram.limits(params)
         bans = ngram.bans(answer.tokens, limits) if limits else 0
-        text, missed = dialects.normalise(answer.text, self._dialect(approach), page.size)
+        prompt = approach.prompt or self._settings.prompt
+        text, missed = vision_model.normalised(answer.text, self._profile, prompt, page.size)
         return Reading(page.index, text, str(answer.finish_reason), tokens, seconds, bans=bans, missed_dialect=missed)
 
     def _dialect(self, approach: Approach) -> str:
