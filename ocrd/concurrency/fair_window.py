@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
@@ -59,6 +60,15 @@ class Window:
             raise
         finally:
             self._called.pop(who, None)
+
+    @asynccontextmanager
+    async def turn(self, turn: Turn) -> AsyncIterator[None]:
+        """Have a place for as long as the context lasts. For a window that nobody closes."""
+        await self.enter(object(), turn)
+        try:
+            yield
+        finally:
+            self.leave()
 
     def leave(self) -> None:
         """Give a place back: the page was read, or given up."""

@@ -43,10 +43,13 @@ def find(pid: int) -> Process | None:
     return None
 
 
-def offer_to_oom_killer(pid: int) -> None:
-    """Let the kernel end this process before any other where memory is short (proc(5), /proc/PID/oom_score_adj)."""
+def offer_to_oom_killer(pid: int, rank: int = 1000) -> None:
+    """Let the kernel end this process before others where memory is short (proc(5), /proc/PID/oom_score_adj).
+
+    By itself a process has the rank 0; one of 1000 goes first.
+    """
     with suppress(OSError):
-        Path(f"/proc/{pid}/oom_score_adj").write_text("1000", encoding="ascii")
+        Path(f"/proc/{pid}/oom_score_adj").write_text(str(rank), encoding="ascii")
 
 
 class Used(NamedTuple):

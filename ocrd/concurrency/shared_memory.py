@@ -30,7 +30,7 @@ class Slots:
 
     @property
     def shared(self) -> "Shared":
-        """The memory as a worker has it that was started with this file open."""
+        """The memory as a worker has it, but for the number of the file."""
         return Shared(self._fd)
 
     async def take(self, room: int) -> "Slot":
@@ -110,7 +110,7 @@ class Shared:
     """The memory as a worker has it."""
 
     fd: int
-    """Open file descriptor, under the same number in the daemon and its workers."""
+    """Open file descriptor."""
 
     def window(self, offset: int, room: int) -> mmap.mmap:
         """Map one slot, to be written into and closed."""

@@ -3,6 +3,7 @@
 import os
 import pickle
 import resource
+import select
 import signal
 import socket
 import struct
@@ -19,18 +20,18 @@ R = TypeVar("R")
 
 _LENGTH = struct.Struct("!Q")
 _CHUNK = 1 << 20
+_PAUSE = 0.02
+"""Seconds without a call after which a worker gives back the memory that it does not use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a worker is told before its first call."""
 
-    parent: int
-    """Process id of the daemon."""
     memory: int
     """Bytes of address space that it may have."""
-    prepare: Callable[[], None] | None
-    """Picklable; called once before the first call."""
+    prepare: Callable[..., None] | None
+    """Picklable; called once before the first call, with the files that the worker was given."""
 
 
 class Channel:
@@ -60,6 +61,10 @@ class Channel:
             raise EOFError
         return files[0]
 
+    def hears_within(self, seconds: float) -> bool:
+        """Wait for a message, but only so long, and return whether one comes."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
+
     def receive(self) -> Any:  # noqa: ANN401 - whatever was sent
         """Wait for one message. Raises EOFError or OSError if the other side is gone."""
         (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
@@ -84,23 +89,24 @@ class Channel:
                 self._look()
 
 
-def live(descriptor: int) -> None:
-    """Work until the daemon is gone.
+def live(parent: int, descriptor: int, *files: int) -> None:
+    """Work until the daemon is gone, which has the other end of the socket, or the process that started this one.
 
     The first message is the `Setup`, each other one a function, its arguments, and whether a pipe comes with it that is
     the last of these.
     """
+    _die_with(parent)
     channel = Channel(socket.socket(fileno=descriptor))
     setup: Setup = channel.receive()
     _confine(setup)
     if setup.prepare:
-        setup.prepare()
+        setup.prepare(*files)
     channel.send(None)
     with suppress(EOFError):  # the daemon is gone
-        _send(channel, *_called(channel))
-        give_back_memory()  # the libraries that it loaded leave some ten MB
         while True:
             _send(channel, *_called(channel))
+            if not channel.hears_within(_PAUSE):
+                give_back_memory()  # a page leaves some thirty MB of it
 
 
 def _called(channel: Channel) -> tuple[bool, Any]:
@@ -131,11 +137,14 @@ def _send(channel: Channel, good: bool, answer: object) -> None:  # noqa: FBT001
         channel.send((False, RuntimeError(f"{type(answer).__name__} can't be sent: {error}")))
 
 
-def _confine(setup: Setup) -> None:
-    """Limit this worker before it sees a file, and let it die with the daemon."""
+def _die_with(parent: int) -> None:
     die_with_parent()
-    if os.getppid() != setup.parent:  # it died before the call above
+    if os.getppid() != parent:  # it died before the call above
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _confine(setup: Setup) -> None:
+    """Limit this worker before it sees a file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
     keep_little_memory()
     resource.setrlimit(resource.RLIMIT_AS, (setup.memory, setup.memory))

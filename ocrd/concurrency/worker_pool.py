@@ -9,7 +9,6 @@ killed, which the kernel does where memory is short, unless it meets that again 
 """
 
 import asyncio
-import os
 import signal
 import threading
 import time
@@ -20,6 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ocrd.concurrency import fork_server
+from ocrd.concurrency.fork_server import Load
 from ocrd.concurrency.worker import Setup
 from ocrd.concurrency.worker_process import START, DeadError, OvertimeError, StallError, WorkerProcess, not_started
 from ocrd.errors import MachineError
@@ -27,7 +28,7 @@ from ocrd.errors import MachineError
 R = TypeVar("R")
 
 _IDLE = 30.0
-"""Seconds without a call after which a worker goes, and its memory with it; a new one comes in about a second."""
+"""Seconds without a call after which a worker goes, and with the last one what is loaded for all: a second or two."""
 _TRIES = 2
 """Workers that may crash at one call."""
 _APART = 10.0
@@ -58,23 +59,35 @@ class WorkerError(Exception):
     """A call ran into a limit, or crashed its workers. Says how, as the end of a sentence."""
 
 
+def nothing() -> None:
+    """Load nothing."""
+
+
 class Workers:
     """A pool of processes, which start with the first calls. Its coroutines may be called from any event loop."""
 
     def __init__(
-        self, count: int, limits: Limits, prepare: Callable[[], None] | None = None, descriptors: Sequence[int] = ()
+        self,
+        count: int,
+        limits: Limits,
+        prepare: Callable[..., None] | None = None,
+        files: Sequence[int] = (),
+        load: Load = nothing,
     ) -> None:
         """Prepare `count` processes; each calls `prepare`, picklable, before its first work.
 
-        `descriptors` are files that are open in each of them, under the same numbers.
+        `files` are open in each of them, and are what `prepare` is called with, by their numbers there.
         """
         self.count = count
         self.limits = limits
-        self._setup = Setup(os.getpid(), limits.memory, prepare)
-        self._descriptors = tuple(descriptors)
+        self.load = load
+        """Loads what each of them needs, once for all of them."""
+        self._setup = Setup(limits.memory, prepare)
+        self._files = tuple(files)
         self._changed = threading.Condition()
         self._calls = deque[_Call]()
         self._workers: set[_Worker] = set()
+        self._leaving: set[_Worker] = set()
         self._idle = self._lost = 0
         self._closed = False
         self.turns = _Turns()
@@ -146,9 +159,11 @@ class Workers:
         for call in calls:
             call.future.cancel()
         deadline = time.monotonic() + _CLOSE
-        while (self._workers or self._left) and time.monotonic() < deadline:
+        tidying = threading.Thread(target=self._tidy_up, args=(deadline,), name="ocrd worker", daemon=True)
+        with suppress(RuntimeError):  # no thread can be had; all ends with the process
+            tidying.start()
+        while tidying.is_alive() and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
-            self._see_off()
 
     async def _result(self, call: "_Call") -> Any:  # noqa: ANN401 - whatever the function returns
         """Wait for what a call returns. Raises what `WorkerProcess` does."""
@@ -193,6 +208,13 @@ class Workers:
             self._workers.discard(worker)
             self._lost += 1
 
+    def _tidy_up(self, deadline: float) -> None:
+        """Wait for the workers' end, but only so long."""
+        while (self._workers or self._leaving or self._left) and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self._see_off()
+        fork_server.rest()
+
     # What follows is for the workers' own threads.
 
     def take(self, worker: "_Worker") -> "_Call | None":
@@ -207,10 +229,16 @@ class Workers:
             self._idle -= 1
             if not self._calls:
                 self._workers.discard(worker)
+                self._leaving.add(worker)
                 return None
             worker.call = self._calls.popleft()
             worker.call.worker = worker
             return worker.call
+
+    def gone(self, worker: "_Worker") -> None:
+        """Hear that a worker to which `take` gave nothing has ended its process."""
+        with self._changed:
+            self._leaving.discard(worker)
 
     def left(self, process: WorkerProcess) -> None:
         """Take over a process that was killed, until it has ended."""
@@ -226,7 +254,7 @@ class Workers:
 
     def start_process(self) -> WorkerProcess:
         """Start a process. Raises MachineError."""
-        return WorkerProcess(self._setup, self._descriptors)
+        return WorkerProcess(self._setup, self.load, self._files)
 
 
 @dataclass(eq=False, slots=True)
@@ -264,6 +292,8 @@ class _Worker(threading.Thread):
             self._serve(call)
             self.call = None
         self._end()
+        fork_server.rest()
+        self._pool.gone(self)
 
     def _serve(self, call: _Call) -> None:
         try:

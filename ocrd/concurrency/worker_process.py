@@ -5,15 +5,17 @@ something else than its work, such as a share that does not answer.
 """
 
 import os
+import select
+import signal
 import socket
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ocrd.concurrency import own_code, processes
+from ocrd.concurrency import fork_server, own_code, processes
+from ocrd.concurrency.fork_server import Load
 from ocrd.concurrency.worker import Channel, Setup
 from ocrd.errors import MachineError
 
@@ -25,12 +27,8 @@ _LOOK = 0.1
 """Seconds between two looks at a worker that works."""
 _END = 5.0
 """Seconds that a killed process may take to end; in the middle of a read from a dead share it can't."""
-_ENVIRONMENT = {
-    # There is a worker for each core; and the stacks of many threads would not fit into the limit of memory.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime would report to its maker; nothing leaves this machine
-}
+_MOMENT = 0.005
+"""Seconds between two questions whether it has ended."""
 
 
 class DeadError(Exception):
@@ -50,29 +48,23 @@ class StallError(MachineError):
 
 
 class WorkerProcess:
-    """One process. For the thread that made it, which must live as long: with it the kernel ends the process."""
+    """One process. For the thread that made it, but for `kill`."""
 
-    def __init__(self, setup: Setup, descriptors: Sequence[int]) -> None:
-        """Start it, with these files open. Raises MachineError if it can't be started."""
+    def __init__(self, setup: Setup, load: Load, files: Sequence[int]) -> None:
+        """Start it, with what `load` loads, and these files open. Raises MachineError if it can't be started."""
         own_code.check()
         self.sign = time.monotonic()
         """When it last got on, on the monotonic clock."""
+        self._code: int | None = None
+        self._ending = False
+        self._deciding = threading.Lock()
         ours, theirs = socket.socketpair()
         with theirs:
-            code = (
-                f"import sys; sys.path[:] = {sys.path!r}; "
-                f"from ocrd.concurrency import worker; worker.live({theirs.fileno()})"
-            )
             try:
-                self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and code
-                    [sys.executable, "-c", code],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), *descriptors),
-                    env=os.environ | _ENVIRONMENT,
-                )
+                self._forked = fork_server.start(load, [theirs.fileno(), *files])
             except OSError as error:
                 ours.close()
-                raise not_started(os.strerror(error.errno or 0)) from error
+                raise not_started(error.strerror or str(error)) from error
         processes.offer_to_oom_killer(self.pid)
         self._socket = ours
         ours.settimeout(_LOOK)
@@ -89,11 +81,14 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._forked.pid
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        """Whether it holds its end of the socket."""
+        end = select.poll()
+        end.register(self._socket, select.POLLHUP)
+        return not end.poll(0)
 
     def ask(
         self, function: Callable[..., Any], arguments: tuple[object, ...], seconds: float, pipe: int | None = None
@@ -130,17 +125,28 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Let it end at once; may be called from any thread."""
-        self._process.kill()
+        with self._deciding:
+            if not self._ending:  # its number is its own
+                os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> int:
         """End it, and return its exit code, if it ends in time."""
-        with suppress(subprocess.TimeoutExpired):  # unless it dies by itself at this very moment
-            self._process.wait(_LOOK)
-        self._process.kill()
+        with self._deciding:
+            self._ending = True
+        if not self._ends_within(_LOOK):  # unless it dies by itself at this very moment
+            with suppress(ProcessLookupError):  # it did, with its server
+                os.kill(self.pid, signal.SIGKILL)
         self._socket.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END)
-        return self._process.returncode or 0
+        self._ends_within(_END)
+        return self._code or 0
+
+    def _ends_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self._code is None and time.monotonic() < deadline:
+            with suppress(TimeoutError):
+                self._code = self._forked.exit_code()
+            time.sleep(_MOMENT if self._code is None else 0)
+        return self._code is not None
 
     def _look_at_start(self) -> None:
         if time.monotonic() - self.sign > START:

@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from xml.etree import ElementTree as ET
 
 import ocrd
+from ocrd.concurrency.fair_window import Turn, Window
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.display import pip
 from ocrd.engines.base import Engine, EngineInfo
@@ -47,14 +48,15 @@ PAGE_SECONDS = 300.0
 PAGE_MEMORY = 4 * 2**30
 """Bytes of address space for one worker; it needs a third of that for a dense page."""
 PAGES_PER_LAYOUT = 25
-"""After so many pages a worker with the layout model makes way for a fresh one, which takes a second to load: it keeps
-some 4 MB of each dense page."""
+"""After so many pages a worker with the layout model makes way for a fresh one: it keeps 4 MB of each dense page."""
 PAGES_PER_WORKER = 500
 """The same of those that read letters, in case that their libraries keep something, too."""
 RAPIDOCR_LANGUAGES = ("chi_sim", "chi_tra", "eng", "jpn")
 """What the model in RapidOCR's package is good at. It drops the letters that it lacks (Cyrillic, Hangul) silently."""
 PYPI_LANGUAGES = ("deu", "eng", "jpn")
 """Languages with a package `tessdata-fast-...` on PyPI. Debian has a package for each language of Tesseract."""
+_LAYOUT, _LETTERS = Turn(pages=0), Turn(pages=1)
+"""What is to be done with a page: one that has been begun comes first."""
 _GREY = "L"
 """Pillow's name of the mode in which a pixel is one byte."""
 _REMEDY = "Scan it again, or in parts."
@@ -90,7 +92,9 @@ class CpuEngine(Engine):
         count = workers or len(os.sched_getaffinity(0))
         self._pool = Workers(count, Limits(PAGE_SECONDS, PAGE_MEMORY, PAGES_PER_WORKER), _prepare)
         # To read the letters of a page takes twice as long, and half of the memory.
-        self._layouts = Workers((count + 1) // 2, Limits(PAGE_SECONDS, PAGE_MEMORY, PAGES_PER_LAYOUT), _prepare)
+        limits = Limits(PAGE_SECONDS, PAGE_MEMORY, PAGES_PER_LAYOUT)
+        self._layouts = Workers((count + 1) // 2, limits, _prepare, load=page_layout.load)
+        self._door = Window(count)  # no more processes work at a time: each takes a core, and memory meanwhile
         self._tessdata: tempfile.TemporaryDirectory[str] | None = None
         self._info: EngineInfo | None = None
 
@@ -130,6 +134,7 @@ class CpuEngine(Engine):
         for path in installed.values():  # Tesseract wants them all in one folder
             Path(self._tessdata.name, path.name).symlink_to(path)
         try:
+            self._pool.load = partial(_load_letters, self._setup())
             program, versions = await self._run(_load)
             await self._layouts.run(_load_layout)
         except WorkerError as error:
@@ -156,14 +161,18 @@ class CpuEngine(Engine):
     ) -> Reading:
         """Read one page. A page that takes too long or kills its workers raises PageError, and costs no other page."""
         start = time.monotonic()
+        size = page.size.width, page.size.height
         try:
-            mode, pixels = ("RGB", page.pixels) if page.prepared is None else (_GREY, bytes(page.prepared))
-            page.free()
-            size, known_as = (page.size.width, page.size.height), (page.index, hash(pixels))
-            found = await self._run(_read, mode, size, pixels, languages=approach.languages, about=known_as)
+            async with self._door.turn(_LETTERS):
+                mode, pixels = ("RGB", page.pixels) if page.prepared is None else (_GREY, bytes(page.prepared))
+                page.free()
+                known_as = page.index, hash(pixels)
+                found = await self._run(_read, mode, size, pixels, languages=approach.languages, about=known_as)
+                del pixels
             text = found.text
             if found.picture:
-                text = await self._layouts.run(_laid_out, found, size, about=known_as)
+                async with self._door.turn(_LAYOUT):
+                    text = await self._layouts.run(_laid_out, found, size, about=known_as)
         except WorkerError as error:
             raise PageError(f"Reading this page {error}.", _REMEDY) from error
         seconds = time.monotonic() - start
@@ -197,10 +206,12 @@ class CpuEngine(Engine):
         about: Hashable = None,
     ) -> R:
         """Call `function(setup, *args)` in a worker; `about` is what it is known by when it is made again."""
+        return await self._pool.run(function, self._setup(languages), *args, about=about)
+
+    def _setup(self, languages: tuple[str, ...] | None = None) -> "_Setup":
         if self._tessdata is None:
             raise EngineError("The cpu engine is not running.", "Start it first.")
-        setup = _Setup(self._tessdata.name, languages or self._languages, self._letters)
-        return await self._pool.run(function, setup, *args, about=about)
+        return _Setup(self._tessdata.name, languages or self._languages, self._letters)
 
 
 def installed_languages() -> dict[str, Path]:
@@ -266,7 +277,6 @@ class _Setup(NamedTuple):
 def _prepare() -> None:
     """Silence this worker's libraries."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)  # pymupdf4llm prints
-    os.environ["OMP_THREAD_LIMIT"] = "1"  # read when Tesseract is loaded; there is a worker for each core already
 
 
 class _Found(NamedTuple):
@@ -279,6 +289,12 @@ class _Found(NamedTuple):
     """The page as Markdown, with tags that tell where each block stands, if it is plain."""
     picture: bytes = b""
     """If it isn't, the page as a JPEG for the layout model."""
+
+
+def _load_letters(setup: _Setup) -> None:
+    """Load what reads letters, in the process that the workers are forked from; RapidOCR starts threads."""
+    if setup.letters == "tesseract":
+        _letters(setup)
 
 
 def _load(setup: _Setup) -> tuple[str, dict[str, str]]:

@@ -97,7 +97,7 @@ class _Line(NamedTuple):
 def put_off() -> None:
     """Let `import pymupdf` not bring the model along until `load`: most processes never need its time and memory."""
     for name in _MODEL:
-        sys.modules[name] = None  # type: ignore[assignment] # as the import system has it
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type] # as the import system has it
 
 
 @cache

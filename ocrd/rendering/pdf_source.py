@@ -264,24 +264,25 @@ class Pdf:
 
     def damage(self, index: int, *, closely: bool) -> str:
         page = self._page(index)
+        drawn, self._drawn = self._drawn, None  # or it would be kept until another page is drawn
         found = damage.of_structure(self._document, page.xref)
         contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
         if any(contents):
             found = damage.of_messages(self._said[index], closely=closely) or damage.of_contents(contents)
-        return found or self._damage_of_pictures(page, closely=closely)
+        return found or self._damage_of_pictures(page, drawn, closely=closely)
 
-    def _damage_of_pictures(self, page: "pymupdf.Page", *, closely: bool) -> str:
+    def _damage_of_pictures(self, page: "pymupdf.Page", drawn: "Image.Image | None", *, closely: bool) -> str:
         """Look at the page's pictures, of whose damage MuPDF does not always speak, and of JPEG never."""
         pictures = {found[0]: _Picture(*found[:9]) for found in page.get_images(full=True)}.values()
         found = (self._damage_of_picture(picture, closely=closely) for picture in pictures)
-        return next(filter(None, found), "") or self._noise_of_jbig2(pictures)
+        return next(filter(None, found), "") or self._noise_of_jbig2(pictures, drawn)
 
-    def _noise_of_jbig2(self, pictures: Collection[_Picture]) -> str:
+    def _noise_of_jbig2(self, pictures: Collection[_Picture], drawn: "Image.Image | None") -> str:
         """Look at a page of nothing but pictures in JBIG2, whose decoder does not see that its data are damaged."""
-        if self._drawn is None or {picture.kind for picture in pictures} != {"JBIG2Decode"}:
+        if drawn is None or {picture.kind for picture in pictures} != {"JBIG2Decode"}:
             return ""
         length = sum(len(self._document.xref_stream_raw(picture.xref)) for picture in pictures)
-        return damage.of_noise(self._drawn, sum(picture.width * picture.height for picture in pictures), length)
+        return damage.of_noise(drawn, sum(picture.width * picture.height for picture in pictures), length)
 
     def _damage_of_picture(self, picture: "_Picture", *, closely: bool) -> str:
         data = self._document.xref_stream_raw(picture.xref)

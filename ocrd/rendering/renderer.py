@@ -6,7 +6,7 @@ page takes too long; its death costs the page that it was at, and nothing else.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -52,11 +52,10 @@ class Renderer:
         self.workers = workers
         self._seconds = limits.seconds
         self._slots = Slots(images)
-        self._door = Window(2 * workers)
+        self._door = Window(2 * workers)  # so that a page that is urgent does not wait behind all others
         self.how = Opening()
         """How sources are opened."""
-        shared = self._slots.shared
-        self._pool = Workers(workers, limits, partial(tasks.share, shared), descriptors=[shared.fd])
+        self._pool = Workers(workers, limits, tasks.share, [self._slots.shared.fd], tasks.load)
         self._tell: Callable[[StallError], None] = lambda _: None
 
     def telling(self, tell: Callable[[StallError], None]) -> Self:
@@ -109,7 +108,7 @@ class Renderer:
         runs into a limit is drawn again at half the size. Raises PageError, DocumentError if the file went bad.
         """
         with _limits_told("Rendering this page", _PRINT_OR_SCAN):
-            async with self._turn(priority):
+            async with self._door.turn(Turn(pages=priority)):
                 try:
                     image = await self._drawn(path, index, sizer, prepare, view)
                 except WorkerError:  # a lack of memory can be a crash, too
@@ -132,15 +131,6 @@ class Renderer:
         """
         with _limits_told("Taking the text of this page", "Print the page to a new PDF."):
             return await self._run(tasks.layer_text, path, index, placement)
-
-    @contextlib.asynccontextmanager
-    async def _turn(self, priority: int) -> AsyncIterator[None]:
-        """Let few pages more to the workers than there are, so that one that is urgent does not wait behind all."""
-        await self._door.enter(object(), Turn(pages=priority))
-        try:
-            yield
-        finally:
-            self._door.leave()
 
     async def _prepared(self, path: Path, index: int, sizer: PageSizer, prepare: PagePreparer, view: View) -> PageImage:
         slot = await self._slots.take(prepare.room)

@@ -5,17 +5,22 @@ import contextvars
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ocrd.display import shown
 from ocrd.errors import PageError
 from ocrd.model import Opening, PixelSize, Placement, TextLayer
 
 if TYPE_CHECKING:
+    import numpy as np
     import pymupdf
     from PIL import Image
 
+    Array = np.ndarray[Any, Any]
+
 POINTS_PER_INCH = 72
+_STRIP = 64
+"""Rows."""
 TRANSFER = "Copy or scan it again; the transfer broke off."
 AGAIN = "Open it elsewhere to see whether it is whole; print it to a new PDF, or scan it again."
 
@@ -126,6 +131,17 @@ def as_pillow(pixmap: "pymupdf.Pixmap") -> "Image.Image":
     from PIL import Image
 
     return Image.frombuffer("RGB", (pixmap.width, pixmap.height), pixmap.samples_mv, "raw", "RGB", pixmap.stride, 1)
+
+
+def pixels_of(image: "Image.Image") -> "Array":
+    """Take the rows of RGB of an image. In strips: Pillow would write all of it out, and join it then."""
+    import numpy as np
+
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        bottom = min(top + _STRIP, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def cut_out(image: "Image.Image", sheet: PixelSize, placement: Placement, size: PixelSize) -> "Image.Image":

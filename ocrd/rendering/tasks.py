@@ -1,6 +1,7 @@
 """What the render workers do: a page drawn, looked at, and made into what others want of it."""
 
 import hashlib
+import importlib
 import io
 import sys
 import warnings
@@ -30,7 +31,7 @@ from ocrd.model import (
 )
 from ocrd.rendering import barcodes, page_analysis, page_layout, source, truncation
 from ocrd.rendering.pdf_source import open_pdf
-from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, TRANSFER, Source, page_errors, plain
+from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, TRANSFER, Source, page_errors, pixels_of, plain
 from ocrd.rendering.sources import DuplexScan, files_of, opened, places
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import regular
@@ -122,19 +123,18 @@ def render_page(path: Path, index: int, sizer: PageSizer, view: View) -> PageIma
 
 def _rendered(path: Path, index: int, sizer: PageSizer, view: View) -> tuple[PageImage, "Image.Image"]:
     """Draw a page, look at it, and draw it anew if it doesn't lie right; what is known of it has no pixels."""
-    import numpy as np
-
     source = opened(path)
     with page_errors():
         width, height = source.shape(index)
         _check_size(width, height)
         first = Placement(width, height, view.turn or 0, view.skew, view.top, view.bottom)
         image, size = _drawn(source, index, sizer, first, coarse=view.coarse)
-        pixels = np.asarray(image)
+        pixels = pixels_of(image)
         facts = page_analysis.facts(pixels, first, stands=view.turn is not None)
         if facts.placement != first:
+            del image, pixels  # before there are two of them
             image, size = _drawn(source, index, sizer, facts.placement, coarse=view.coarse)
-            pixels = np.asarray(image)
+            pixels = pixels_of(image)
         facts = _in_doubt(source, index, facts, pixels)
         if (view.separators or view.any_barcode) and not facts.blank:
             sheet, _ = _drawn(source, index, partial(_at, _SHEET_DPI), Placement(width, height))
@@ -187,10 +187,17 @@ def layer_text(path: Path, index: int, placement: Placement) -> str:
 _shared: Shared | None = None
 
 
-def share(memory: Shared) -> None:
-    """Begin a worker's life: with the memory for prepared images."""
+def load() -> None:
+    """Load what any page needs, in the process that the workers are forked from (`fork_server`)."""
+    page_layout.put_off()
+    for library in ("PIL.Image", "cv2", "numpy", "pymupdf"):
+        importlib.import_module(library)
+
+
+def share(memory: int) -> None:
+    """Begin a worker's life: with the memory for prepared images, an open file."""
     global _shared  # noqa: PLW0603 - given to each worker once, before its first work
-    _shared = memory
+    _shared = Shared(memory)
     page_layout.put_off()
 
 

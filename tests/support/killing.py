@@ -7,10 +7,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
 from house import Daemon, House, wait_for
+from load import children
 
 PAGES = (1, 1, 1, 2, 3, 7)
 """Sources have so many pages, by chance."""
@@ -47,11 +49,10 @@ class Killer:
 
     def _harass(self, daemon: Daemon) -> None:
         """Now and then, kill a process of the daemon instead of it."""
-        if self._chance.random() < 0.002:
-            children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
-            if children:
-                os.kill(int(self._chance.choice(children)), signal.SIGKILL)
-                self.workers_killed += 1
+        if self._chance.random() < 0.002 and (below := children(daemon.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(self._chance.choice(below), signal.SIGKILL)
+            self.workers_killed += 1
 
     def _drop(self, count: int) -> None:
         for _ in range(count):

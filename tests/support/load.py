@@ -51,12 +51,12 @@ class Usage:
 
 
 def children(pid: int) -> list[int]:
-    """List the processes that the threads of one have started; a thread may end meanwhile."""
+    """List the processes that the threads of one have started, and those below them; any may end meanwhile."""
     found: list[int] = []
-    for thread in Path(f"/proc/{pid}/task").iterdir():
+    for thread in Path("/proc").glob(f"{pid}/task/*"):
         with suppress(FileNotFoundError, ProcessLookupError):
             found += map(int, (thread / "children").read_text().split())
-    return found
+    return [*found, *(other for child in found for other in children(child))]
 
 
 def _stat(pid: int) -> list[str]:

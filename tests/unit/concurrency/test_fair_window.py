@@ -62,6 +62,22 @@ def test_no_more_are_inside_than_there_are_places() -> None:
     asyncio.run(life())
 
 
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+def test_however_a_turn_ends_its_place_is_free_again(error: type[BaseException]) -> None:
+    async def life() -> None:
+        window = Window(1)
+        with pytest.raises(error):
+            async with window.turn(Turn()):
+                raise error
+        async with asyncio.timeout(120), window.turn(Turn()):
+            waiting = asyncio.create_task(window.enter("other"))
+            await settle()
+            assert not waiting.done()
+        assert await waiting
+
+    asyncio.run(life())
+
+
 def test_the_places_go_to_the_fewest_pages_first_and_to_the_tried_last() -> None:
     async def life() -> None:
         guests, full, stay = Guests(1), asyncio.Event(), asyncio.Event()

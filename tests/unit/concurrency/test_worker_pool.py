@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ocrd.concurrency import processes, worker_pool, worker_process
+from ocrd.concurrency import fork_server, processes, worker_pool, worker_process
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.concurrency.worker_process import StallError
 from ocrd.errors import MachineError
@@ -273,14 +273,14 @@ def test_a_start_from_which_the_system_does_not_come_back_fails_its_call_in_time
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers = threading.Event()
-    really = worker_process.subprocess.Popen
+    really = fork_server.subprocess.Popen
 
     def hang(*args: Any, **kwargs: Any) -> Any:
         answers.wait(60)
         return really(*args, **kwargs)
 
     async def story(workers: Workers) -> None:
-        monkeypatch.setattr(worker_process.subprocess, "Popen", hang)
+        monkeypatch.setattr(fork_server.subprocess, "Popen", hang)
         monkeypatch.setattr(worker_pool, "START", 0.1)
         for _ in range(3):
             with pytest.raises(MachineError, match="can't be started"):

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from ocrd.errors import DocumentError, PageError
 from ocrd.filetypes import is_source_name
 from ocrd.model import Opening, PageResult, PixelSize, Verdict, View
-from ocrd.rendering import image_source, tasks, truncation
+from ocrd.rendering import image_source, source, tasks, truncation
 
 FILES = Path(__file__).parents[2] / "files"
 SIZE = PixelSize(300, 400)
@@ -210,3 +210,9 @@ def test_a_tiff_whose_compression_is_not_known_says_which_it_is(tmp_path: Path) 
 def test_images_are_sources_by_their_names(suffix: str) -> None:
     assert is_source_name(f"scan.{suffix}")
     assert is_source_name(f"SCAN.{suffix.upper()}")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (64, 3), (65, 7), (200, 130)])
+def test_the_rows_of_an_image_are_its_own_whatever_its_height(shape: tuple[int, int]) -> None:
+    levels = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert (source.pixels_of(Image.fromarray(levels)) == levels).all()

@@ -1,6 +1,7 @@
 """A PDF's own text is believed only where nothing speaks against it."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import pymupdf
 import pytest
 from house import House
 
-from ocrd.concurrency.worker_pool import Limits
+from ocrd.concurrency.worker_pool import Limits, Workers
 from ocrd.engines.vllm.deepseek import page_size
 from ocrd.markup import layout_blocks
 from ocrd.model import Placement, TextLayer, View
-from ocrd.rendering import tasks, text_layer
+from ocrd.rendering import page_layout, tasks, text_layer
 from ocrd.rendering.renderer import Renderer
 
 SAMPLES = Path(__file__).parents[3] / "ocrd/samples"
@@ -198,3 +199,17 @@ def test_a_layer_is_taken_in_its_lines_with_its_hyphens_and_the_place_of_each_bl
     first, *_ = layout_blocks.parse(reading)
     assert first.text.split("\n") == lines
     assert first.boxes[0] == pytest.approx((72 / 595, 90 / 842, 255 / 595, 150 / 842), abs=0.02)
+
+
+def test_where_the_layout_model_was_loaded_for_others_the_layer_is_the_same(tmp_path: Path) -> None:
+    path = pdf(tmp_path / "a.pdf", drawn=False, written=ENGLISH)
+
+    async def life() -> None:
+        others, renderer = Workers(1, Limits(60, 2**31), load=page_layout.load), Renderer(1, Limits(60, 2**31))
+        server = await others.run(os.getppid)
+        assert await renderer.layer(path, 0, Placement(595, 842)) == tasks.layer_text(path, 0, Placement(595, 842))
+        assert await others.run(os.getppid) == server
+        await renderer.close()
+        await others.close()
+
+    asyncio.run(life())
