@@ -3,10 +3,14 @@
 A step can hang: a share does not answer, a lock is not given free. Nothing can end it, and nothing may take its place,
 since it may come back at any time and go on. So it keeps its thread, and those that wait for one of the same `Threads`
 wait with it; others have threads of their own. While it hangs, whoever watches the threads is told what it is at.
+
+To start a thread costs more than most steps. So one that has come to the end of its step takes another for a while, of
+anybody; a step waits for none, and has a new one where none is free.
 """
 
 import asyncio
 import contextvars
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +27,11 @@ HANGS = 10.0
 """Seconds without a sign of getting on after which a step is taken to hang."""
 MOST = 8
 """Threads that steps of one kind, such as those of one watch, have at a time."""
+_MOST_FREE = 16
+"""Threads that wait for a step at the same time."""
+_WAIT = 1.0
+"""Seconds for which they do."""
+_FREE = "free for a step"
 
 
 class OnDisk(Protocol):
@@ -105,8 +114,44 @@ class Threads:
             self._watcher.came_back(step.name)
 
 
+class _Thread(threading.Thread):
+    """Takes one step after the other. A process does not wait for such threads at its end."""
+
+    def __init__(self) -> None:
+        super().__init__(name=_FREE, daemon=True)
+        self.steps: queue.SimpleQueue[_Step] = queue.SimpleQueue()
+
+    def run(self) -> None:
+        """Work until nothing comes for a while."""
+        while self._work():
+            pass
+
+    def _work(self) -> bool:
+        """Take a step, and return whether to wait for another."""
+        try:
+            step = self.steps.get(timeout=_WAIT)
+        except queue.Empty:
+            try:
+                _free.remove(self)
+            except ValueError:  # it has just been taken
+                return True
+            return False
+        self.name = f"ocrd {step.name}"
+        step.work()
+        self.name = _FREE
+        stays = len(_free) < _MOST_FREE
+        if stays:
+            _free.append(self)
+        step.tell()
+        return stays
+
+
+_free: list[_Thread] = []
+"""Those that wait for a step, of all event loops; what is done with it is done at once for all threads."""
+
+
 class _Step:
-    """One step, in a thread that ends with it. A process does not wait for such threads at its end."""
+    """One step, in a thread that does nothing else meanwhile."""
 
     def __init__(self, function: Callable[[], object], name: str) -> None:
         self.name = name
@@ -119,21 +164,23 @@ class _Step:
         self.ended: asyncio.Future[Any] = self._loop.create_future()
         self._context = contextvars.copy_context()
         self._function = function
-        self._thread = threading.Thread(target=self._work, name=f"ocrd {name}", daemon=True)
+        self._thread: _Thread | None = None
         self._computed = 0.0
+        self._result: object = None
+        self._error: BaseException | None = None
 
     def start(self) -> None:
+        """Let a free thread take it, or a new one. Raises MachineError."""
         self.sign = time.monotonic()
         try:
-            self._thread.start()
-        except RuntimeError as error:
-            raise MachineError(
-                f"No thread can be had: {error}.", "May ocrd's user start more (TasksMax=, LimitNPROC= in the unit)?"
-            ) from error
+            self._thread = _free.pop()
+        except IndexError:
+            self._thread = _started()
+        self._thread.steps.put(self)
 
     def stands_still(self) -> bool:
         """Whether there was no sign of its getting on for too long."""
-        computed = processes.thread_seconds(self._thread.native_id or 0)
+        computed = processes.thread_seconds((self._thread and self._thread.native_id) or 0)
         if computed > self._computed:
             self._computed, self.sign = computed, time.monotonic()
         return time.monotonic() - self.sign >= HANGS
@@ -144,26 +191,40 @@ class _Step:
             "Does the disk or the share answer? If it is gone for good, mount it anew and start ocrd again.",
         )
 
-    def _work(self) -> None:
+    def work(self) -> None:
+        """Take it, in its thread."""
         _here.step = self
-        error: BaseException | None = None
-        result = None
         try:
-            result = self._context.run(self._function)
+            self._result = self._context.run(self._function)
         except StopIteration as stop:  # which a future can't hold
-            error = RuntimeError(repr(stop))
+            self._error = RuntimeError(repr(stop))
         except BaseException as raised:  # noqa: BLE001 - raised again in the event loop
-            error = raised
-        with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._settle, result, error)
+            self._error = raised
+        _here.step = None
 
-    def _settle(self, result: object, error: BaseException | None) -> None:
+    def tell(self) -> None:
+        """Let the event loop hear of its end, unless it is closed: nobody waits any more."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._settle)
+
+    def _settle(self) -> None:
         if self.ended.done():
             return  # abandoned
-        if error is None:
-            self.ended.set_result(result)
+        if self._error is None:
+            self.ended.set_result(self._result)
         else:
-            self.ended.set_exception(error)
+            self.ended.set_exception(self._error)
+
+
+def _started() -> _Thread:
+    thread = _Thread()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise MachineError(
+            f"No thread can be had: {error}.", "May ocrd's user start more (TasksMax=, LimitNPROC= in the unit)?"
+        ) from error
+    return thread
 
 
 class _Here(threading.local):

@@ -24,6 +24,7 @@ from ocrd.intake.inbox import Inbox, PageCounter
 from ocrd.model import Settled
 from ocrd.storage.job import Job
 from ocrd.storage.naming import require_room
+from ocrd.storage.roles import Identity
 from ocrd.telemetry.events import Looked, WatchAdded
 
 if TYPE_CHECKING:
@@ -134,9 +135,17 @@ class Admission:
         self.sign = None
 
     async def _look(self) -> None:
-        for job in await self._its.on_disk(self._its.spool.adopt):
-            self._jobs.add(job, recovered=True)
-        news = await self.inbox.look(self._its.check_inbox)
+        adopted: list[Job] = []
+
+        def check() -> frozenset[Identity]:  # what takes a step of its own costs as much as the look
+            adopted.extend(self._its.spool.adopt())
+            return self._its.check_inbox()
+
+        try:
+            news = await self.inbox.look(check)
+        finally:
+            for job in adopted:
+                self._jobs.add(job, recovered=True)
         self._its.known.set()
         self._tell()
         wave = next(self._waves)

@@ -134,6 +134,15 @@ def test_what_computes_or_gives_signs_does_not_hang(listener: Listener) -> None:
     play(story)
 
 
+def test_a_thread_that_is_free_takes_the_next_step_whosever_it_is(listener: Listener) -> None:
+    async def story() -> None:
+        one, other = Threads(), Threads(listener)
+        used = {await disk.run(threading.get_native_id) for disk in (one, other) * 10}
+        assert len(used) <= 3, "one, unless it had to wait for so long that it went"
+
+    play(story)
+
+
 @pytest.mark.usefixtures("hurried")
 def test_hung_steps_hold_up_their_own_threads_and_no_others(share: threading.Event) -> None:
     async def story() -> None:
@@ -204,6 +213,7 @@ def test_where_no_thread_can_be_had_the_step_fails_and_the_next_does_not(monkeyp
         disk = Threads(most=1)
         with monkeypatch.context() as limited:
             limited.setattr(threading.Thread, "start", refuse)
+            limited.setattr(threads, "_free", [])
             for _ in range(3):
                 with pytest.raises(MachineError, match="can't start new thread") as caught:
                     await disk.run(max, 1, 2)
