@@ -10,6 +10,7 @@ anybody; a step waits for none, and has a new one where none is free.
 
 import asyncio
 import contextvars
+import os
 import queue
 import threading
 import time
@@ -148,6 +149,7 @@ class _Thread(threading.Thread):
 
 _free: list[_Thread] = []
 """Those that wait for a step, of all event loops; what is done with it is done at once for all threads."""
+os.register_at_fork(after_in_child=_free.clear)  # none of them is there
 
 
 class _Step:

@@ -1,6 +1,7 @@
 """Workers that are forked: they share what is loaded, and neither side harms or outlives the other."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -63,8 +64,16 @@ def wait_while(path: str) -> int:
 
 
 def children() -> list[int]:
+    """List the servers of this process, which may have children of other tests, too."""
     tasks = Path("/proc/self/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
+    found = [int(pid) for task in tasks for pid in task.read_text().split()]
+    return [pid for pid in found if b"fork_server.serve" in command_line(pid)]
+
+
+def command_line(pid: int) -> bytes:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just gone
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 async def nobody_is_left() -> None:

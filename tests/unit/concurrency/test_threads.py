@@ -1,6 +1,8 @@
 """Steps beside the event loop: a hang holds up its own threads, is told, and never ends the wait for what it does."""
 
 import asyncio
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -221,3 +223,18 @@ def test_where_no_thread_can_be_had_the_step_fails_and_the_next_does_not(monkeyp
         assert await disk.run(max, 1, 2) == 2
 
     play(story)
+
+
+def test_a_fork_has_none_of_the_free_threads() -> None:
+    async def step() -> None:
+        await Threads().run(time.monotonic)
+
+    play(step)
+    assert threads._free
+    child = os.fork()
+    if not child:
+        with contextlib.suppress(BaseException):
+            play(step)
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
