@@ -1,11 +1,11 @@
 """The address of a server, taken apart: where to connect, and whom that trusts. Pure, but for looking a name up."""
 
-import asyncio
 import ipaddress
-import socket
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from ocrd.engines.openai.look_up import LookUp
 
 LOOK_UP_SECONDS = 5.0
 """The most that looking a name up may take."""
@@ -36,14 +36,22 @@ class Address:
             return ipaddress.ip_address(self.host).is_loopback
         return False
 
+    @property
+    def name(self) -> str:
+        """The name of its host, which has to be looked up; empty for a number and a socket."""
+        host = urlsplit(self.url).hostname or ""
+        with suppress(ValueError):
+            ipaddress.ip_address(host)
+            return ""
+        return "" if self.socket else host
+
     async def is_open_to_the_world(self) -> bool:
         """Whether pages would go unencrypted to a host on the Internet. One that can't be looked up counts as none."""
         if self.is_loopback or self.url.startswith("https:"):
             return False
         with suppress(OSError, TimeoutError, UnicodeError, ValueError):
-            async with asyncio.timeout(LOOK_UP_SECONDS):
-                found = await asyncio.get_running_loop().getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
-            return any(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_global for one in found)
+            found = await LookUp(self.host).addresses(LOOK_UP_SECONDS)
+            return any(ipaddress.ip_address(one.partition("%")[0]).is_global for one in found)
         return False
 
 

@@ -12,6 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
 import httpx2
@@ -20,6 +21,7 @@ import openai
 from ocrd.engines.openai import answers
 from ocrd.engines.openai.address import Address
 from ocrd.engines.openai.faults import Lost, Misconfigured, Overloaded, Refusal, ServerFault
+from ocrd.engines.openai.look_up import LookUp
 
 CONNECT_SECONDS = 10.0
 LARGEST = 2 * 2**20
@@ -43,6 +45,8 @@ class Client:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
         transport = _Bounded(verify=context, trust_env=False, limits=limits, uds=address.socket)
+        if address.name:
+            transport.look_up = LookUp(address.name)
         self._http = httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=False)
         self._openai = openai.AsyncOpenAI(
             base_url=address.url,
@@ -155,16 +159,42 @@ def _seconds(retry_after: str, now: float) -> float | None:
 
 
 class _Bounded(httpx2.AsyncHTTPTransport):
-    """Breaks off an answer that is larger than any page, or packed so that it might become so."""
+    """Breaks off an answer that is larger than any page, or packed so that it might become so.
+
+    A host's name is looked up as `LookUp` does. Of its addresses each is tried until one takes a connection.
+    """
+
+    look_up: LookUp | None = None
+    """For who is known by a name."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = await super().handle_async_request(request)
+        response = await self._asked(request)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             await response.aclose()
             raise httpx2.RemoteProtocolError("it answered in an encoding that was not asked for")
         if isinstance(response.stream, httpx2.AsyncByteStream):
             response.stream = _BoundedStream(response.stream)
         return response
+
+    async def _asked(self, request: httpx2.Request) -> httpx2.Response:
+        if self.look_up is None:
+            return await super().handle_async_request(request)
+        try:
+            *others, last = await self.look_up.addresses(CONNECT_SECONDS)
+        except TimeoutError:
+            raise httpx2.ConnectError(f"its name was not looked up within {CONNECT_SECONDS:g} s") from None
+        except (OSError, UnicodeError, ValueError) as error:
+            raise httpx2.ConnectError(f"its name is not known: {error}") from error
+        request.extensions = {**request.extensions, "sni_hostname": request.url.host}  # whom its certificate names
+        for address in others:
+            with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):  # nothing was sent yet
+                return await super().handle_async_request(_at(request, address))
+        return await super().handle_async_request(_at(request, last))
+
+
+def _at(request: httpx2.Request, address: str) -> httpx2.Request:
+    request.url = request.url.copy_with(host=address)  # its header `Host` stays the name
+    return request
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
