@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from cutting import HOWS, CuttingProxy
 from house import OCRD, SUPPORT, House, stop, wait_for
+from sampling import generator
 
 PAGES = 8
 """Of a document."""
@@ -113,3 +115,29 @@ def test_the_check_names_each_server_and_never_the_key(house: House, ocrd: Any, 
     assert "WRONG server http://127.0.0.1:9/v1: " in words
     assert "refused" in words
     assert "sesame" not in words
+
+
+def test_connections_that_break_at_any_byte_cost_no_page(house: House) -> None:
+    """In the request and in the answer, closed and reset, and one that takes all and says nothing."""
+    with ExitStack() as stack:
+        proxies = []
+        for _ in range(2):
+            server, _ = stack.enter_context(serving("good"))
+            proxies.append(CuttingProxy(server, generator("cuts"), longest=(20_000, 200)))
+            stack.callback(proxies[-1].close)
+        configure(house, *(one.endpoint for one in proxies), concurrency=2, timeout="6s")
+        daemon = house.start()
+        wait_for(lambda: house.events("ready"))
+        for proxy in proxies:
+            proxy.cuts = True
+        count = 0
+        while not all(proxy.done.keys() >= {*HOWS} for proxy in proxies):
+            assert count < 100, [proxy.done for proxy in proxies]
+            for _ in range(2):
+                house.drop(f"{count}.pdf", PAGES, size=(140, 140))
+                count += 1
+            wait_for(lambda count=count: len(house.files("archive")) == count)
+        assert delivered(house) == PAGES * count
+        assert (len(house.files("outbox")), house.files("error")) == (count, [])
+        assert stop(daemon) == 0
+        print([dict(proxy.done) for proxy in proxies], f"{count} documents")

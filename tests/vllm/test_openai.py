@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 import yaml
 from conftest import EXTRA
+from cutting import HOWS, CuttingProxy
 from house import OCRD, House, stop, wait_for
+from sampling import generator
 from tiny_model import BOS, make
 from vllm_house import SMALL
 
@@ -140,20 +142,36 @@ def test_the_check_knows_the_version_and_the_n_gram_processor(
     assert finding.found.endswith("its n-gram processor answers")
 
 
+def test_connections_to_a_server_that_break_at_any_byte_cost_no_page(
+    servers: tuple[Serving, Serving], profile: Profile, tmp_path: Path
+) -> None:
+    first, second = servers
+    proxy = CuttingProxy(first.endpoint, generator("cuts"), longest=(60_000, 400))
+    house, count = House(tmp_path), 0
+    configure(house, profile, proxy.endpoint, second.endpoint, timeout="20s")
+    try:
+        daemon = house.start()
+        wait_for(lambda: house.events("ready"), 300)
+        proxy.cuts = True
+        while not proxy.done.keys() >= {*HOWS}:
+            assert count < 100, proxy.done
+            for _ in range(4):
+                house.drop(f"{count}.pdf", 2, size=SMALL)
+                count += 1
+            wait_for(lambda count=count: len(house.files("archive")) == count, 300)
+        check(house, [f"{number}.pdf" for number in range(count)])
+        assert stop(daemon, 60) == 0
+        print(dict(proxy.done), f"{count} documents")
+    finally:
+        house.close()
+        proxy.close()
+
+
 def test_one_server_is_stopped_and_the_other_killed_and_each_page_is_delivered_once(
     servers: tuple[Serving, Serving], profile: Profile, tmp_path: Path
 ) -> None:
     house = House(tmp_path)
-    path = tmp_path / "short.yaml"
-    path.write_text(yaml.safe_dump(profile.model_dump(mode="json", exclude={"name"})))
-    house.configure(
-        engine={
-            "kind": "openai",
-            "profile": str(path),
-            "openai": {"endpoints": [one.endpoint for one in servers], "concurrency": 2},
-        },
-        watch={"pages": {"text_layer": "ignore", "second_readings": []}},
-    )
+    configure(house, profile, *(one.endpoint for one in servers))
     first, second = servers
     try:
         daemon = house.start()
@@ -176,15 +194,30 @@ def test_one_server_is_stopped_and_the_other_killed_and_each_page_is_delivered_o
         wait_for(lambda: status(house)["engine"]["servers"][0]["pages"], 300)
         first.signal(signal.SIGKILL)
         wait_for(lambda: len(house.files("archive")) == 14, 300)
-        assert house.files("error") == []
-        assert house.files("outbox") == sorted(f"{Path(name).stem}.md" for name in names)
-        for name in names:
-            text = house.path(f"outbox/{Path(name).stem}.md").read_text()
-            assert [text.count(f"<!-- page {number} -->") for number in (1, 2)] == [1, 1]
-            assert "unreadable" not in text
+        check(house, names)
         assert stop(daemon, 60) == 0
     finally:
         house.close()
+
+
+def configure(house: House, profile: Profile, *endpoints: str, **settings: object) -> None:
+    path = house.root / "short.yaml"
+    path.write_text(yaml.safe_dump(profile.model_dump(mode="json", exclude={"name"})))
+    openai = {"endpoints": list(endpoints), "concurrency": 2, **settings}
+    house.configure(
+        engine={"kind": "openai", "profile": str(path), "openai": openai},
+        watch={"pages": {"text_layer": "ignore", "second_readings": []}},
+    )
+
+
+def check(house: House, names: list[str]) -> None:
+    """Assert that each of these documents was delivered once, with both of its pages."""
+    assert house.files("error") == []
+    assert house.files("outbox") == sorted(f"{Path(name).stem}.md" for name in names)
+    for name in names:
+        text = house.path(f"outbox/{Path(name).stem}.md").read_text()
+        assert [text.count(f"<!-- page {number} -->") for number in (1, 2)] == [1, 1]
+        assert "unreadable" not in text
 
 
 def status(house: House) -> dict[str, Any]:
