@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ocrd.display import pip, shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, djvu, tiff
+from ocrd.rendering import damage, djvu, tiff, tiff_directories, truncation
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, as_pillow, cut_out, how_opened, plain
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
 """What ocrd calls formats that Pillow calls otherwise."""
 _ANIMATED = ("gif", "webp", "png", "avif")
 """What may hold pictures that are shown one after the other."""
-_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How a TIFF begins, and a BigTIFF."""
 _JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 """How JPEG XL begins, bare and in boxes (ISO/IEC 18181-2)."""
 _MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "JPEG 2000": b"\0\0\0\x0cjP  "}
@@ -44,7 +42,8 @@ class Images:
     """One in any form that Pillow, or another library, can decode."""
 
     repaired = False
-    attachments = problems = parts = ()
+    attachments = parts = ()
+    problems: tuple[str, ...] = ()
 
     def __init__(self, path: Path) -> None:
         from PIL import Image
@@ -70,15 +69,19 @@ class Images:
             self.kind = "tiff"
         if self.kind == "tiff":
             self._places = self._pages_of_tiff()
+        if self.kind == "pnm" and _has_more(path):
+            self.problems = ("Only the first picture in this file was read. Save each of them as a file of its own.",)
         self.pages = len(self._places)
 
     def _pages_of_tiff(self) -> list[int]:
         try:
-            return tiff.pages(self._path)
+            places, lost = tiff.pages(self._path)
         except Exception as error:
             if self._image is not None:
                 return self._places
             raise DocumentError(f"This TIFF can't be opened: {plain(error, self._path)}.", AGAIN) from error
+        self.problems = (lost,) if lost else ()
+        return places
 
     def picture(self, index: int) -> "Image.Image":
         """Decode a page as it is displayed, grey or RGB. Raises PageError."""
@@ -304,8 +307,16 @@ def _head(path: Path) -> bytes:
         return file.read(16)
 
 
+def _has_more(path: Path) -> bool:
+    """Whether another picture follows the first in a PBM, PGM or PPM, which may hold several (netpbm's ppm(5))."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+        file.seek(truncation.declared(head) or len(head))
+        return file.read(16).lstrip()[:1] == b"P"
+
+
 def _is_tiff(path: Path) -> bool:
-    return _head(path)[:4] in _TIFFS
+    return _head(path)[:4] in tiff_directories.MAGIC
 
 
 def _is_heif(path: Path) -> bool:

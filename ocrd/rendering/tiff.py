@@ -4,8 +4,11 @@ Pillow reads the usual ones; of the others it makes something black, inverted or
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ocrd.rendering import tiff_directories
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,16 +25,25 @@ _SIXTEEN = 257
 """From 8 to 16 bits."""
 
 
-def pages(path: Path) -> list[int]:
-    """List which images of a TIFF are pages, by place: at least one. Raises as tifffile does, ValueError."""
+def pages(path: Path) -> tuple[list[int], str]:
+    """List which images of a TIFF are pages, by place: at least one; and say why there may be more, empty if not so.
+
+    Raises as tifffile does, ValueError.
+    """
     import tifffile
 
+    lost = ""
+    with path.open("rb") as directories:
+        try:
+            count = sum(1 for _ in tiff_directories.walk(directories))
+        except tiff_directories.BrokenListError as error:
+            count, lost = error.count, f"Pages of this TIFF may be missing: its list of pictures {error}."
     with tifffile.TiffFile(path) as file:
-        kinds = [int(getattr(page, "subfiletype", 0)) for page in file.pages]
+        kinds = [int(getattr(page, "subfiletype", 0)) for page in islice(file.pages, count)]
     if not kinds:
         raise ValueError("its directory is missing")
     wanted = [place for place, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
-    return wanted or list(range(len(kinds)))
+    return wanted or list(range(len(kinds))), lost
 
 
 def is_usual(image: "Image.Image") -> bool:

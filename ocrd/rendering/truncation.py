@@ -8,18 +8,17 @@ import os
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal
+
+from ocrd.rendering import tiff_directories
 
 _HEAD = 1024
 _TAIL = 2048
 _JPEG_TAIL = 65_536
-_TIFF_FRAMES = 10_000
 _TIFF_LONGEST = 1 << 20
 _TIFF_PLACES, _TIFF_LENGTHS = {273, 324}, {279, 325}
 """StripOffsets and TileOffsets, StripByteCounts and TileByteCounts."""
 _TIFF_TYPES = {3: "H", 4: "I", 16: "Q"}
-_TIFF_ENTRIES = 10_000
-"""Of one directory; others have some twenty."""
 _OBJECT = re.compile(rb"\d+ \d+ obj\b")
 _VERSION = re.compile(rb"%PDF-[12]\.\d")
 _RUBBISH = 16 * 2**20
@@ -30,7 +29,6 @@ _MARKS = {
     b"\x89PNG": (b"IEND", _TAIL),
 }
 """How JPEG, JPEG 2000 without boxes, and PNG begin; the mark of their end, and in how many of the last bytes it is."""
-_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FIRST_BOXES = (b"ftyp", b"jP  ", b"JXL ")
 """With which files of boxes begin (ISO/IEC 14496-12, 4.3; ISO/IEC 15444-1, annex I; ISO/IEC 18181-2)."""
 _BMP, _GIF = b"BM", b"GIF8"
@@ -57,8 +55,8 @@ def lacks(path: Path) -> str:
 def _has_end(file: BinaryIO, head: bytes, size: int) -> bool:
     if b"%PDF-" in head:
         return _pdf_has_end(head, size)
-    if head.startswith(_TIFFS):
-        return _tiff_has_end(file, size, big=head[2:4] in (b"+\0", b"\0+"))
+    if head.startswith(tiff_directories.MAGIC):
+        return _tiff_has_end(file, size)
     if head[4:8] in _FIRST_BOXES:  # HEIC, AVIF, JPEG 2000, JPEG XL
         return _boxes_have_end(file, size)
     for start, (mark, length) in _MARKS.items():
@@ -66,10 +64,10 @@ def _has_end(file: BinaryIO, head: bytes, size: int) -> bool:
             return mark in _tail(file, size, length)
     if head.startswith(_GIF):
         return _tail(file, size, _TAIL).rstrip(b"\0").endswith(b";")
-    return size >= _declared(head)
+    return size >= declared(head)
 
 
-def _declared(head: bytes) -> int:
+def declared(head: bytes) -> int:
     """Give how many bytes a file has at least, if its head tells: of WebP, DjVu, BMP, PBM, PGM, PPM; else 0."""
     for start, (place, order) in _LENGTHS.items():
         if head.startswith(start):
@@ -129,57 +127,24 @@ def _boxes_have_end(file: BinaryIO, size: int) -> bool:
     return True
 
 
-class _Form(NamedTuple):
-    """How a TIFF, or a BigTIFF, writes its directories."""
-
-    order: str
-    """Byte order, as `struct` has it."""
-    first: int
-    """Where the place of the first directory stands."""
-    entries: str
-    """Of entries."""
-    offset: str
-    entry: str
-
-    def read(self, file: BinaryIO, form: str) -> int:
-        """Read a number; 0 behind the end."""
-        form = self.order + form
-        (number,) = struct.unpack(form, file.read(struct.calcsize(form)).ljust(struct.calcsize(form), b"\0"))
-        return int(number)
-
-
-def _tiff_has_end(file: BinaryIO, size: int, *, big: bool = False) -> bool:
-    """Follow the directories of a TIFF, and see that they and all strips and tiles lie within the file (TIFF 6.0)."""
-    file.seek(0)
-    order = "<" if file.read(2) == b"II" else ">"
-    form = _Form(order, 8, "Q", "Q", "HHQ8s") if big else _Form(order, 4, "H", "I", "HHI4s")
-    file.seek(form.first)
-    place = form.read(file, form.offset)
-    if not place:
-        return False  # a scanner writes its directory last
-    seen: set[int] = set()
-    length = struct.calcsize(order + form.entry)
-    while place and place not in seen and len(seen) < _TIFF_FRAMES:
-        seen.add(place)
-        if place >= size:
-            return False
-        file.seek(place)
-        entries = form.read(file, form.entries)
-        table = file.read(length * min(entries, _TIFF_ENTRIES))
-        if not entries or len(table) < length * entries:
-            return False
-        following = file.tell()
-        if _tiff_end(file, table, form) > size:
-            return False
-        file.seek(following)
-        place = form.read(file, form.offset)
+def _tiff_has_end(file: BinaryIO, size: int) -> bool:
+    """See that the directories of a TIFF, and all strips and tiles, lie within the file (TIFF 6.0)."""
+    try:
+        for directory in tiff_directories.walk(file):
+            if _tiff_end(file, size, directory) > size:
+                return False
+    except tiff_directories.CutOffError:
+        return False
+    except tiff_directories.LoopError:
+        return True  # all bytes that it asks for are there
     return True
 
 
-def _tiff_end(file: BinaryIO, table: bytes, form: _Form) -> int:
+def _tiff_end(file: BinaryIO, size: int, directory: tiff_directories.Directory) -> int:
     """Find where the last strip or tile of one directory ends, in bytes from the start of the file."""
     values: dict[int, tuple[int, ...]] = {}
-    for tag, kind, count, value in struct.iter_unpack(form.order + form.entry, table):
+    form = directory.form
+    for tag, kind, count, value in directory.entries():
         if tag in _TIFF_PLACES | _TIFF_LENGTHS and kind in _TIFF_TYPES:
             numbers = f"{form.order}{count}{_TIFF_TYPES[kind]}"
             length = struct.calcsize(numbers)
@@ -187,10 +152,10 @@ def _tiff_end(file: BinaryIO, table: bytes, form: _Form) -> int:
                 return 0  # no scan has so many strips; whoever decodes it will tell
             if length > len(value):
                 (start,) = struct.unpack(form.order + form.offset, value)
+                if start + length > size:
+                    return int(start) + length
                 file.seek(start)
                 data = file.read(length)
-                if len(data) < length:
-                    return int(start) + length
             else:
                 data = value[:length]
             values[tag] = struct.unpack(numbers, data)

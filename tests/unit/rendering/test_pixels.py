@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -192,6 +193,50 @@ def test_an_image_of_a_known_kind_that_is_cut_off_is_not_called_unknown(
     (tmp_path / "scan").write_bytes(head)
     with pytest.raises(DocumentError, match="cut off, or damaged"):
         image_source.Images(tmp_path / "scan")
+
+
+def of_three(tmp_path: Path, **how: Any) -> Path:
+    path = tmp_path / "scan.tif"
+    first, *others = (Image.effect_noise((60, 80), 40) for _ in range(3))
+    first.save(path, save_all=True, append_images=others, **how)
+    return path
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_cut_off_behind_a_page_says_that_pages_may_be_missing(tmp_path: Path, big: bool) -> None:  # noqa: FBT001
+    path = of_three(tmp_path, big_tiff=big)
+    assert not tasks.open_source(path).problems
+    with tifffile.TiffFile(path) as file:
+        os.truncate(path, file.pages[2].offset)
+    facts = tasks.open_source(path)
+    assert facts.pages == 2
+    assert facts.problems == ("Pages of this TIFF may be missing: its list of pictures breaks off after 2.",)
+
+
+def test_a_tiff_whose_list_of_pictures_leads_back_has_each_once(tmp_path: Path) -> None:
+    path = of_three(tmp_path)
+    with tifffile.TiffFile(path) as file:
+        first, _, last = (page.offset for page in file.pages)
+        behind = last + 2 + 12 * len(file.pages[2].tags)
+    data = bytearray(path.read_bytes())
+    data[behind : behind + 4] = first.to_bytes(4, "little")
+    path.write_bytes(data)
+    facts = tasks.open_source(path)
+    assert facts.pages == 3
+    assert facts.problems == (
+        "Pages of this TIFF may be missing: its list of pictures leads back into itself after 3.",
+    )
+
+
+def test_pictures_behind_the_first_of_a_pnm_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "scan.pgm"
+    page().convert("L").save(path)
+    once = path.read_bytes()
+    path.write_bytes(once + b"\n")
+    assert not tasks.open_source(path).problems
+    path.write_bytes(once + b"\n" + once)
+    (problem,) = tasks.open_source(path).problems
+    assert problem.startswith("Only the first picture in this file was read.")
 
 
 def test_a_tiff_whose_compression_is_not_known_says_which_it_is(tmp_path: Path) -> None:
