@@ -3,8 +3,8 @@
     python bench/daemon/long_run.py [PAGES]    # 20,000: an hour on two cores
 
 Half of the pages lie in documents of 500, the others in files of their own. All of them are in the inbox when the
-daemon starts. The daemon is the real one with its render workers and the engine `openai`, the pages are small and almost
-empty, and the servers are processes of their own that read nothing.
+daemon starts. The daemon is the real one with its render workers and the engine `openai`, the pages are small and
+almost empty, and the servers are processes of their own that read nothing.
 """
 
 import subprocess
