@@ -1,10 +1,10 @@
 """A daemon with a day's work before it, and servers that answer at once: what it uses at each quarter of the way.
 
-    python bench/daemon/long_run.py [PAGES]    # 20,000: an hour on two cores
+    python bench/daemon/long_run.py [PAGES]    # 20,000: half an hour on two cores
 
 Half of the pages lie in documents of 500, the others in files of their own. All of them are in the inbox when the
-daemon starts. The daemon is the real one with its render workers and the engine `openai`, the pages are small and
-almost empty, and the servers are processes of their own that read nothing.
+daemon starts. The daemon is the real one with a render worker and the engine `openai`, the pages are small and almost
+empty, and the servers are processes of their own that read nothing.
 """
 
 import subprocess
@@ -17,12 +17,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/support"))
 
 from house import House, stop, wait_for
-from load import Usage
+from load import Usage, one_page_pdfs
 
 _LONG = 500
 """Pages of a long document."""
 _SERVERS = 2
 _POINTS = (140, 140)
+_PROFILE = """
+source: none
+licence: none
+prompt: <image>Read this page.
+chat: true
+dialect: markdown
+max_tokens: 8192
+max_model_len: 16384
+image: {scheme: patches, dpi: 72, longest_edge: 280, factor: 28}
+"""
 _ROWS = 4
 
 
@@ -41,8 +51,9 @@ def main(pages: int) -> None:
         house = House(Path(root))
         stack.callback(house.close)
         endpoints = [server.stdout.readline().strip() for server in servers if server.stdout]
+        (house.root / "small.yaml").write_text(_PROFILE)
         house.configure(
-            engine={"kind": "openai", "openai": {"endpoints": endpoints}},
+            engine={"kind": "openai", "profile": str(house.root / "small.yaml"), "openai": {"endpoints": endpoints}},
             watch={"pages": {"text_layer": "ignore", "second_readings": []}},
         )
         files = _drop(house, pages)
@@ -59,14 +70,14 @@ def _drop(house: House, pages: int) -> int:
     for number in range(long):
         house.drop(f"long-{number:03}.pdf", _LONG, size=_POINTS)
     short = pages - long * _LONG
-    for number in range(short):
-        house.drop(f"short-{number:05}.pdf", 1, size=_POINTS)
+    for number, data in zip(range(short), one_page_pdfs(), strict=False):
+        (house.path("inbox") / f"short-{number:05}.pdf").write_bytes(data)
     return long + short
 
 
 def _run(house: House, files: int, pages: int) -> None:
     daemon = house.start()
-    wait_for(lambda: house.events("ready"))
+    wait_for(lambda: house.events("ready") or daemon.poll() is not None, 600)
     began, last, rows = time.monotonic(), Usage.of(daemon, 0), 0
     while rows < _ROWS:
         time.sleep(2)
