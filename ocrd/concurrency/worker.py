@@ -1,5 +1,6 @@
 """The life of a worker process: one call after the other, from a socket that its daemon holds. See `worker_pool`."""
 
+import io
 import os
 import pickle
 import resource
@@ -7,6 +8,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -143,8 +145,26 @@ def _die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class _Heedless(io.FileIO):
+    """A stream on which what can't be written is lost: a library's warning is no reason to fail a page."""
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - as the class above has it
+        try:
+            return super().write(data) or 0
+        except OSError:  # a file, to which a worker may write nothing, a full disk, a pipe that nobody reads
+            return len(data)
+
+
+def _print_heedlessly() -> None:
+    streams = (_Heedless(number, "w", closefd=False) for number in (1, 2))
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(stream, "utf-8", "backslashreplace", write_through=True) for stream in streams
+    )
+
+
 def _confine(setup: Setup) -> None:
     """Limit this worker before it sees a file."""
+    _print_heedlessly()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the daemon's to handle
     keep_little_memory()
     resource.setrlimit(resource.RLIMIT_AS, (setup.memory, setup.memory))

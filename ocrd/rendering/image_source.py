@@ -89,11 +89,10 @@ class Images:
         return self._displayed
 
     def shape(self, index: int) -> tuple[float, float]:
-        from PIL import ImageOps
-
         image, self._damage = self._decoded(index)
-        self._displayed = _on_paper(ImageOps.exif_transpose(image))
-        dpi = _resolution(image)
+        orientation = _orientation(image)
+        self._displayed = _turned(_on_paper(image), orientation)
+        dpi = _resolution(image, turned=orientation in _LYING)
         across, down = self._displayed.size
         return across * POINTS_PER_INCH / dpi[0], down * POINTS_PER_INCH / dpi[1]
 
@@ -253,12 +252,37 @@ def picture(path: Path, index: int) -> "Image.Image":
         return images.picture(index)
 
 
-def _resolution(image: "Image.Image") -> tuple[float, float]:
+def _orientation(image: "Image.Image") -> int:
+    """Tell how an image says that it lies (Exif 3.0, 4.6.4); 1, upright, where what it says is rubbish."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - such as SyntaxError; the pixels are none the worse
+        return 1
+
+
+def _turned(image: "Image.Image", orientation: int) -> "Image.Image":
+    """Set an image upright. Pillow's own way writes all that EXIF says anew, and fails where that is rubbish."""
+    from PIL.Image import Transpose
+
+    ways = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return image.transpose(ways[orientation]) if orientation in ways else image
+
+
+def _resolution(image: "Image.Image", *, turned: bool) -> tuple[float, float]:
     """Tell the dots per inch across and down, as displayed. A fax has twice as many across as down (ITU-T T.4)."""
     across, down = (float(value) for value in image.info.get("dpi", (0, 0)))
     if not all(POINTS_PER_INCH <= value <= 2 * 1200 for value in (across, down)):
         across = down = _PAPER_DPI
-    turned = image.getexif().get(ORIENTATION, 1) in _LYING
     return (down, across) if turned else (across, down)
 
 

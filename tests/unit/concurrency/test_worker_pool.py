@@ -58,6 +58,10 @@ def write(path: str) -> None:
     Path(path).write_text("anything")
 
 
+def complain() -> None:
+    print("the data are corrupt", file=sys.stderr)
+
+
 def compute() -> None:
     while True:
         pass
@@ -232,6 +236,18 @@ def test_a_worker_can_write_no_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="File too large"):
         run(write, str(tmp_path / "file"))
     assert (tmp_path / "file").read_text() == ""
+
+
+def test_what_a_library_prints_where_nothing_can_be_written_is_lost_and_its_call_is_not(tmp_path: Path) -> None:
+    before = os.dup(2)
+    with (tmp_path / "file").open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        run(complain)
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+    assert (tmp_path / "file").read_bytes() == b""
 
 
 @pytest.mark.parametrize("interpreter", ["gone", "broken"])

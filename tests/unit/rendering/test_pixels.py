@@ -13,7 +13,7 @@ import numpy as np
 import pymupdf
 import pytest
 import tifffile
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from ocrd.errors import DocumentError, PageError
 from ocrd.filetypes import is_source_name
@@ -193,6 +193,37 @@ def test_an_image_of_a_known_kind_that_is_cut_off_is_not_called_unknown(
     (tmp_path / "scan").write_bytes(head)
     with pytest.raises(DocumentError, match="cut off, or damaged"):
         image_source.Images(tmp_path / "scan")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("rubbish", [b"\xff\xff\xff\xff\0\0\0\x08", b"II*\0\x08\0\0\0\x02\0", b"II*\0"])
+def test_a_page_is_none_the_worse_for_rubbish_in_its_exif(tmp_path: Path, rubbish: bytes) -> None:
+    path = tmp_path / "scan.jpg"
+    page().save(path, exif=b"Exif\0\0" + rubbish)
+    shown = tasks.render_page(path, 0, size, View(turn=0))
+    assert same(Image.frombytes("RGB", (SIZE.width, SIZE.height), shown.pixels))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_page_is_shown_as_its_exif_says_that_it_lies(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[image_source.ORIENTATION] = orientation
+    whole = Image.new("L", (600, 800), "white")
+    whole.paste(page().resize((300, 200)), (200, 50))
+    lying = next(one for one in lyings(whole) if as_exif_says(one, exif).tobytes() == whole.tobytes())
+    lying.save(tmp_path / "scan.png", exif=exif)
+    assert image_source.picture(tmp_path / "scan.png", 0).tobytes() == whole.tobytes()
+
+
+def lyings(image: Image.Image) -> list[Image.Image]:
+    return [image, *(image.transpose(way) for way in Image.Transpose)]
+
+
+def as_exif_says(image: Image.Image, exif: Image.Exif) -> Image.Image:
+    """What Pillow makes of it, in a copy."""
+    file = io.BytesIO()
+    image.save(file, "PNG", exif=exif)
+    return ImageOps.exif_transpose(Image.open(file))
 
 
 def of_three(tmp_path: Path, **how: Any) -> Path:
