@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 from house import Daemon, House, wait_for
-from load import children
+from proc import children
 
 PAGES = (1, 1, 1, 2, 3, 7)
 """Sources have so many pages, by chance."""

@@ -5,13 +5,13 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import pymupdf
 from house import Daemon, House
+from proc import children
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -48,15 +48,6 @@ class Usage:
             len(its),
             sum(_mib(_stat(pid)) for pid in its),
         )
-
-
-def children(pid: int) -> list[int]:
-    """List the processes that the threads of one have started, and those below them; any may end meanwhile."""
-    found: list[int] = []
-    for thread in Path("/proc").glob(f"{pid}/task/*"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found += map(int, (thread / "children").read_text().split())
-    return [*found, *(other for child in found for other in children(child))]
 
 
 def _stat(pid: int) -> list[str]:

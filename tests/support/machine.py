@@ -118,7 +118,7 @@ class Machine:
         """Find the machine's first process: the child of the outer one, once it has become systemd."""
         outside = self._outside.pid if self._outside else 0
         for child in Path(f"/proc/{outside}/task/{outside}/children").read_text().split():
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, ProcessLookupError):
                 if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
                     self._init = int(child)
         return self._init != 0

@@ -20,8 +20,9 @@ from bulkhead.pool import count_calls, let_hang, live_with_strangers, pool, relo
 from crash import intruders, swarm
 from crash.house import Scenario
 from house import Daemon, House, stop, wait_for
-from load import children, one_page_pdfs
+from load import one_page_pdfs
 from mounts import go_private, mount_memory, why_not_private
+from proc import children
 from sampling import generator, seed
 from strangers import KINDS, Outside, Stranger
 

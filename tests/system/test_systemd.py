@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,11 @@ class Host(machine.Machine):
 
     def processes(self) -> list[str]:
         """List what runs in the service's control group."""
-        files = (self.root / "sys/fs/cgroup/ocrd.slice").glob("**/cgroup.procs")
-        return [pid for file in files for pid in file.read_text().split()]
+        found: list[str] = []
+        for group, _, _ in os.walk(self.root / "sys/fs/cgroup/ocrd.slice"):
+            with suppress(OSError):  # it has just gone
+                found += Path(group, "cgroup.procs").read_text().split()
+        return found
 
     def pages_kept(self) -> int:
         return len(list((self.root / "srv/ocr/scans").glob(".inbox.ocrd-work/*/pages/*.json")))

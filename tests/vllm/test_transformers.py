@@ -20,8 +20,8 @@ import transformers
 import yaml
 from conftest import page, until
 from house import House, stop, wait_for
-from load import children
 from PIL import Image
+from proc import children, command_line
 from test_profiles import documented
 from tiny_native import make
 
@@ -217,8 +217,7 @@ def worker(daemon: Any) -> int:
     found: list[int] = []
 
     def look() -> bool:
-        commands = {pid: Path(f"/proc/{pid}/cmdline") for pid in children(daemon.pid)}
-        found[:] = [pid for pid, path in commands.items() if b"transformers import worker" in path.read_bytes()]
+        found[:] = [pid for pid in children(daemon.pid) if b"transformers import worker" in command_line(pid)]
         return bool(found)
 
     wait_for(look)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from house import stop, wait_for
-from load import children
+from proc import children
 from vllm_house import SMALL, VllmHouse
 
 from ocrd.concurrency import processes

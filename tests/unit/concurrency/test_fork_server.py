@@ -1,7 +1,6 @@
 """Workers that are forked: they share what is loaded, and neither side harms or outlives the other."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from proc import command_line, own_children
 
 from ocrd.concurrency import fork_server
 from ocrd.concurrency.worker_pool import Limits, Workers, nothing
@@ -65,15 +65,7 @@ def wait_while(path: str) -> int:
 
 def children() -> list[int]:
     """List the servers of this process, which may have children of other tests, too."""
-    tasks = Path("/proc/self/task").glob("*/children")
-    found = [int(pid) for task in tasks for pid in task.read_text().split()]
-    return [pid for pid in found if b"fork_server.serve" in command_line(pid)]
-
-
-def command_line(pid: int) -> bytes:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just gone
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
+    return [pid for pid in own_children(os.getpid()) if b"fork_server.serve" in command_line(pid)]
 
 
 async def nobody_is_left() -> None:

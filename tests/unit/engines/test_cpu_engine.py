@@ -16,6 +16,7 @@ import pymupdf
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from ocrd.concurrency import processes
 from ocrd.engines import cpu
 from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
 from ocrd.errors import ConfigError, EngineError, PageError
@@ -238,8 +239,7 @@ async def running(*languages: str, workers: int = 1) -> AsyncIterator[tuple[CpuE
     """Run an engine; give also what tells the seconds of CPU used by each of its workers, by process id."""
 
     def used() -> dict[int, float]:
-        stats = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in engine._pool.pids}
-        return {pid: (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK") for pid, stat in stats.items()}
+        return {pid: processes.used(pid).seconds for pid in engine._pool.pids}
 
     engine = CpuEngine(languages, workers=workers)
     try:

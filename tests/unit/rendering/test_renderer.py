@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageDraw
 from real_renderer import Sync, as_image, dark, fit
 
+from ocrd.concurrency import processes
 from ocrd.errors import IncompleteError, PageError
 from ocrd.model import Opening, PageImage, PixelSize, SourceFacts, View
 from ocrd.rendering import sources, tasks
@@ -373,7 +374,7 @@ def test_a_worker_killed_from_outside_costs_no_page(
     mortal.page(path)
     (worker,) = mortal.renderer._pool.pids
     os.kill(worker, signal.SIGKILL)
-    eventually(lambda: Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
+    eventually(lambda: processes.started(worker) == processes.GONE)
     assert mortal.page(path).facts.ink > 0
 
 
