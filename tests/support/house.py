@@ -96,10 +96,12 @@ class House:
 
     def files(self, role: str, watch: str = "scans") -> list[str]:
         folder = self.root / watch / role
-        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        return sorted(str(path.relative_to(folder)) for path in files_below(folder))
 
     def events(self, event: str) -> list[dict[str, object]]:
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        """Return the lines of the log about this, as far as they are written whole."""
+        written = self.log.read_bytes() if self.log.exists() else b""
+        lines = written[: written.rfind(b"\n") + 1].decode().splitlines()
         name = json.dumps(event)  # only such lines are parsed: a test that waits looks here again and again
         told = [json.loads(line) for line in lines if line.startswith("{") and name in line]  # libraries print, too
         return [line for line in told if line["event"] == event]
@@ -118,6 +120,12 @@ class House:
             if daemon.poll() is None:
                 daemon.kill()
             daemon.wait()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """List the files in a folder and below it, while a daemon may move them, and remove folders (unlike `rglob`)."""
+    paths = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    return [path for path in paths if path.is_file()]
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:

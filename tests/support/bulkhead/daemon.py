@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 from crash.house import ROLES, StillRenderer, illustrated
+from house import files_below
 from simulated import SimulatedEngine
 
 from bulkhead.calls import unseen
@@ -187,8 +188,8 @@ class Lodgers:
         folder = self.root / watch / role
         return sorted(
             str(path.relative_to(folder))
-            for path in folder.rglob("*")
-            if path.is_file() and not path.is_symlink() and not path.name.startswith(".ocrd-")
+            for path in files_below(folder)
+            if not path.is_symlink() and not path.name.startswith(".ocrd-")
         )
 
     def run(self, config: Config, story: Callable[[], Awaitable[None]], engine: SimulatedEngine | None = None) -> None:
