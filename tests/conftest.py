@@ -62,7 +62,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _no_thread_is_left_behind() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while left := {thread for thread in threading.enumerate() if thread not in before and thread.is_alive()}:
         assert time.monotonic() < deadline, f"threads left behind: {left}"
         left.pop().join(0.1)
@@ -82,7 +82,7 @@ def _the_log_stays_as_it_was() -> Iterator[None]:
 def eventually() -> Callable[..., None]:
     """Wait for a condition, with a deadline: the only way in which a test waits for another process."""
 
-    def wait(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    def wait(condition: Callable[[], object], seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds:g} s: {condition}"
@@ -204,7 +204,7 @@ def run_python() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     def run(*arguments: str | Path, **options: object) -> "subprocess.CompletedProcess[str]":
         path = os.pathsep.join(filter(None, [str(SUPPORT), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path}
-        defaults = {"capture_output": True, "text": True, "env": environment, "timeout": 60}
+        defaults = {"capture_output": True, "text": True, "env": environment, "timeout": 120}
         return subprocess.run([sys.executable, *arguments], check=False, **{**defaults, **options})
 
     return run

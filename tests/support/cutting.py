@@ -45,9 +45,9 @@ class CuttingProxy:
         return f"http://127.0.0.1:{self._listening.sockets[0].getsockname()[1]}/v1"
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(120)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
+        self._thread.join(120)
         self._loop.close()
 
     async def _close(self) -> None:

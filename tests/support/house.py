@@ -135,6 +135,6 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-def stop(daemon: Daemon, seconds: float = 60) -> int:
+def stop(daemon: Daemon, seconds: float = 120) -> int:
     daemon.terminate()
     return daemon.wait(timeout=seconds)

@@ -39,7 +39,7 @@ class Killer:
             self._drop(self._chance.randint(1, 4))
             daemon = self._house.start()
             end = time.monotonic() + self._chance.uniform(0.3, longest_life)
-            wait_for(lambda daemon=daemon, end=end: self._harass(daemon) or time.monotonic() > end, 2 * longest_life)
+            wait_for(lambda daemon=daemon, end=end: self._harass(daemon) or time.monotonic() > end, 120 + longest_life)
             self._drop(1)
             daemon.kill()
             daemon.wait()

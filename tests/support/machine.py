@@ -111,8 +111,8 @@ class Machine:
                 stderr=log,
                 start_new_session=True,
             )
-        self.wait(self._find_init, 20)
-        self.wait(lambda: self.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"), 60)
+        self.wait(self._find_init)
+        self.wait(lambda: self.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"))
 
     def _find_init(self) -> bool:
         """Find the machine's first process: the child of the outer one, once it has become systemd."""
@@ -142,7 +142,7 @@ class Machine:
         """Run a shell script inside, and return what it printed."""
         return self.run("bash", "-ec", script, check=True).stdout
 
-    def wait(self, condition: Callable[[], object], seconds: float = 30) -> float:
+    def wait(self, condition: Callable[[], object], seconds: float = 120) -> float:
         """Wait until something holds; returns after how many seconds it did."""
         began = time.monotonic()
         while not condition():
@@ -161,6 +161,6 @@ class Machine:
             subprocess.run(
                 ["unshare", "--mount", "--propagation", "private", "bash", "-ec", _CLEAN],
                 env=self._environment,
-                timeout=30,
+                timeout=120,
                 check=True,
             )

@@ -48,7 +48,7 @@ def start(
     return Process(command, env, **options) if differ <= _HARMLESS else subprocess.Popen(command, env=env, **options)
 
 
-def run(command: Sequence[str | Path], *, timeout: float = 60, **options: Any) -> Completed:
+def run(command: Sequence[str | Path], *, timeout: float = 120, **options: Any) -> Completed:
     """Run a command to its end; returns what it printed, too. Raises TimeoutExpired."""
     options = {"env": {**os.environ, "PYTHONPATH": MODULES}, "stdin": subprocess.DEVNULL} | options
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:

@@ -23,7 +23,7 @@ class Share:
         """Where its files are to be had whether it answers or not."""
         self._mounted = mounted
         self._server = subprocess.Popen(["bindfs", "-f", behind, mounted], stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while not mounted.is_mount():
             assert time.monotonic() < deadline, "bindfs does not mount"
             time.sleep(0.05)
@@ -41,4 +41,4 @@ class Share:
         self.recover()
         subprocess.run(["umount", "--lazy", self._mounted], check=False)
         self._server.terminate()
-        self._server.wait(10)
+        self._server.wait(120)

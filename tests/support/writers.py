@@ -23,7 +23,7 @@ def program(name: str) -> str:
 def run(name: str, *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None) -> None:
     """Run a program to its end, which must be a good one."""
     command = [program(name), *map(str, arguments)]
-    subprocess.run(command, input=stdin, check=True, capture_output=True, timeout=60, cwd=cwd)
+    subprocess.run(command, input=stdin, check=True, capture_output=True, timeout=120, cwd=cwd)
 
 
 class Samba:
@@ -54,17 +54,17 @@ class Samba:
 
     def put(self, path: Path, name: str) -> None:
         client = self.client(f'put "{path}" "{name}"')
-        told, _ = client.communicate(timeout=30)
+        told, _ = client.communicate(timeout=120)
         assert client.returncode == 0, told
 
     def ready(self) -> bool:
         client = self.client("ls")
-        client.communicate(timeout=30)
+        client.communicate(timeout=120)
         return client.returncode == 0
 
     def close(self) -> None:
         self._server.terminate()
-        self._server.wait(20)
+        self._server.wait(120)
 
 
 @contextmanager
@@ -145,9 +145,9 @@ def syncthing(root: Path, source: Path, target: Path) -> Iterator[None]:
         for one in running:
             one.terminate()
         for one in running:
-            one.wait(30)
+            one.wait(120)
 
 
 def _output(name: str, *arguments: str) -> str:
     command = [program(name), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.strip()

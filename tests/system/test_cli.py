@@ -184,7 +184,7 @@ def test_a_standard_stream_that_is_closed_is_no_fault(
         env={**os.environ, "PYTHONPATH": MODULES},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert told.returncode == 0, told.stdout + told.stderr
@@ -195,7 +195,7 @@ def test_a_sentence_that_cannot_be_printed_leaves_the_exit_code_as_it_is(config:
     config.write_text("watches: [")
     told = subprocess.run(
         ["sh", "-c", f"exec {shlex.quote(str(OCRD))} check -c {shlex.quote(str(config))} 2>/dev/full"],
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert told.returncode == os.EX_CONFIG
@@ -370,7 +370,7 @@ def test_asking_for_journald_without_its_package_is_one_clear_error(config: Path
         env={**os.environ, "PYTHONPATH": f"{config.parent}:{MODULES}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert told.returncode == os.EX_CONFIG
@@ -384,7 +384,7 @@ def test_under_systemd_without_its_package_the_log_is_json(config: Path) -> None
         cwd=ROOT,  # where a folder named systemd lies
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert told.returncode == 0, told.stderr

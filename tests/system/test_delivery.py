@@ -43,7 +43,7 @@ def drop(house: House, name: str) -> None:
 
 def test_all_outputs_share_a_name_and_the_figure_is_cropped_from_its_place(house: House) -> None:
     drop(house, "Übersicht 1.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     name = "Übersicht 1"
     assert house.files("outbox") == sorted(
         [f"{name}.assets/page-1-figure-1.jpg", *(f"{name}.{ending}" for ending in ("json", "md", "pdf", "txt"))]
@@ -60,7 +60,7 @@ def test_all_outputs_share_a_name_and_the_figure_is_cropped_from_its_place(house
 
 def test_json_and_text_tell_the_page(house: House) -> None:
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.path("outbox/a.txt").read_text() == "Отчёт 報告 Report\n\nFigure 1. A square\n\npears\t7\n"
     told = json.loads(house.path("outbox/a.json").read_text())
     [page] = told["pages"]
@@ -79,7 +79,7 @@ def test_json_and_text_tell_the_page(house: House) -> None:
 
 def test_the_pdf_shows_the_same_page_and_its_text_is_found_at_its_place(house: House) -> None:
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     with pymupdf.open(house.path("archive/a.pdf")) as before, pymupdf.open(house.path("outbox/a.pdf")) as after:
         assert before[0].get_pixmap().samples == after[0].get_pixmap().samples, "the text can be seen"
         assert "Отчёт 報告 Report" in after[0].get_text()
@@ -99,7 +99,7 @@ def test_an_image_becomes_a_pdf_of_its_own_pages(house: House, form: str) -> Non
         file, form, dpi=(100, 100), **({"save_all": True, "append_images": pages[1:]} if form == "TIFF" else {})
     )
     house.path("inbox/a." + form.lower()).write_bytes(file.getvalue())
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     with pymupdf.open(house.path("outbox/a.pdf")) as made:
         assert len(made) == len(pages)
         assert tuple(made[0].rect) == pytest.approx((0, 0, 216, 288), abs=0.01)
@@ -113,7 +113,7 @@ def test_a_figure_that_cannot_be_cropped_costs_only_itself_and_is_told(house: Ho
     tiny = "<|ref|>image<|/ref|><|det|>[[1, 1, 3, 3]]<|/det|>\n"
     house.configure(says=tiny + SAYS)
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["a.assets/page-1-figure-2.jpg", "a.md"]
     text = house.path("outbox/a.md").read_text()
     assert "status: complete" in text
@@ -125,21 +125,21 @@ def test_a_figure_that_cannot_be_cropped_costs_only_itself_and_is_told(house: Ho
 def test_no_figures_where_they_are_not_wanted(house: House) -> None:
     house.configure(watch={"figures": False}, says=SAYS)
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["a.md"]
 
 
 def test_pdf_alone_can_be_wanted(house: House) -> None:
     house.configure(watch={"outputs": ["pdf"]}, says=SAYS)
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["a.pdf"]
 
 
 def test_html_alone_holds_the_figure_itself_and_needs_no_folder(house: House) -> None:
     house.configure(watch={"outputs": ["html"]}, says=SAYS)
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["a.html"]
     html = house.path("outbox/a.html").read_text()
     [data] = re.findall('src="data:image/jpeg;base64,(.*?)"', html)
@@ -151,7 +151,7 @@ def test_a_set_never_mixes_with_a_strangers_files(house: House) -> None:
     house.path("outbox/a.assets").mkdir(parents=True)
     house.path("outbox/a.assets/mine.txt").write_text("a stranger's")
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == [
         "a (2).assets/page-1-figure-1.jpg", "a (2).json", "a (2).md", "a (2).pdf", "a (2).txt", "a.assets/mine.txt",
     ]  # fmt: skip
@@ -163,6 +163,6 @@ def test_no_two_documents_have_one_stem_whatever_kinds_of_files_they_have(tmp_pa
     for outputs in (["markdown"], ["json"], ["html"]):
         house.configure(watch={"outputs": outputs})
         house.drop("a.pdf")
-        assert house.start("once").wait(60) == 0
+        assert house.start("once").wait(120) == 0
     house.close()
     assert house.files("outbox") == ["a (2).json", "a (3).html", "a.md"]

@@ -33,7 +33,7 @@ def test_a_lone_file_goes_before_a_backlog(house: House, watch: str) -> None:
     for number in range(BACKLOG):
         house.drop(f"{number}.pdf", watch="full")
     daemon = house.start()
-    wait_for(lambda: len(delivered(house)) >= 20, 60)
+    wait_for(lambda: len(delivered(house)) >= 20)
     before = len(delivered(house))
     house.drop("lone.pdf", watch=watch)
     wait_for(lambda: "lone.pdf" in delivered(house), 120)

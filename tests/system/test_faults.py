@@ -73,7 +73,7 @@ def one_pause(house: House, watch: str, *words: str) -> None:
 
 def began(house: House) -> Daemon:
     daemon = house.start()
-    wait_for(lambda: house.events("ready"), 60)
+    wait_for(lambda: house.events("ready"))
     return daemon
 
 
@@ -88,11 +88,11 @@ def test_a_full_disk_pauses_its_watch_alone_and_work_resumes_when_there_is_space
         for number in range(3):
             house.drop(f"{number}.pdf", watch=name)
     house.path("inbox/bad.pdf", "error").write_bytes(b"no PDF")
-    wait_for(lambda: len(house.files("archive", "whole")) == 3, 60)
-    wait_for(lambda: len(house.events("paused")) == len(roles), 60)
+    wait_for(lambda: len(house.files("archive", "whole")) == 3)
+    wait_for(lambda: len(house.events("paused")) == len(roles))
     for name, folder in roles.items():
         one_pause(house, name, str(house.path(folder, name)), "No space left on device", "Free some space")
-    wait_for(lambda: len(house.events("delivered")) == 6, 60)  # of the whole one, and of that whose error/ is full
+    wait_for(lambda: len(house.events("delivered")) == 6)  # of the whole one, and of that whose error/ is full
     outlast(house, daemon)
     assert len(house.events("paused")) == len(roles)
     house.drop("late.pdf", watch="outbox")
@@ -125,7 +125,7 @@ def test_a_share_that_is_read_only_or_gone_is_waited_for(house: House) -> None:
     for name in names:
         house.drop("a.pdf", watch=name)
     shutil.move(house.path("inbox/a.pdf", "inbox"), shares["inbox"])
-    wait_for(lambda: len(house.events("paused")) == 4, 90)
+    wait_for(lambda: len(house.events("paused")) == 4)
     for name, folder in locked.items():
         one_pause(house, name, str(folder), "Read-only file system")
     one_pause(house, "outbox", str(house.path("outbox", "outbox")), "Nothing is mounted any more")
@@ -153,15 +153,15 @@ def test_permission_lost_is_waited_for_and_a_forbidden_file_is_left_alone(
     house.drop("theirs/a.pdf", watch="whole")
     house.path("inbox/theirs", "whole").chmod(0o555)
     daemon = house.start(**plain_user)
-    wait_for(lambda: house.events("ready"), 60)
+    wait_for(lambda: house.events("ready"))
     for name in ("outbox", "inbox"):
         house.drop("a.pdf", watch=name)
         house.path(name, name).chmod(0o555)
     house.drop("b.pdf", watch="whole")
-    wait_for(lambda: len(house.events("paused")) == 2, 60)
+    wait_for(lambda: len(house.events("paused")) == 2)
     for name in ("outbox", "inbox"):
         one_pause(house, name, "Permission denied", f"uid {os.geteuid()}")
-    wait_for(lambda: house.files("archive", "whole") == ["b.pdf"], 60)
+    wait_for(lambda: house.files("archive", "whole") == ["b.pdf"])
     [line] = house.told("left alone", "whole")
     assert "theirs/a.pdf" in str(line["reason"])
     outlast(house, daemon)
@@ -181,12 +181,12 @@ def test_a_file_on_another_mount_that_may_not_be_read_is_left_alone(
     inbox = small(house.path("inbox", "apart"))
     inbox.chmod(0o777)
     daemon = house.start(**plain_user)
-    wait_for(lambda: house.events("ready"), 60)
+    wait_for(lambda: house.events("ready"))
     for name in ("closed.pdf", "open.pdf"):
         house.drop(name, watch="apart")
     content = house.path("inbox/closed.pdf", "apart").read_bytes()
     house.path("inbox/closed.pdf", "apart").chmod(0)
-    wait_for(lambda: house.files("archive", "apart") == ["open.pdf"], 60)
+    wait_for(lambda: house.files("archive", "apart") == ["open.pdf"])
     wait_for(lambda: house.told("left alone", "apart"))
     [line] = house.told("left alone", "apart")
     assert "closed.pdf" in str(line["reason"])
@@ -206,7 +206,7 @@ def test_too_many_open_files_are_waited_for(house: House) -> None:
     usual = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, usual[1]))
     house.drop("a.pdf")
-    wait_for(lambda: house.events("paused"), 60)
+    wait_for(lambda: house.events("paused"))
     one_pause(house, "scans", "Too many open files", "LimitNOFILE")
     outlast(house, daemon)
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, usual)
@@ -222,7 +222,7 @@ def test_a_quota_that_is_used_up_is_waited_for(house: House, tmp_path: Path) -> 
     daemon = began(house)
     set_quota(share, str(32 * 2**10))
     house.drop("a.pdf")
-    wait_for(lambda: house.events("paused"), 60)
+    wait_for(lambda: house.events("paused"))
     one_pause(house, "scans", str(house.path("outbox")), "Disk quota exceeded", "Free some space")
     outlast(house, daemon)
     assert house.files("outbox") == []
@@ -269,7 +269,7 @@ def test_a_disk_that_fails_is_waited_for_until_it_is_mounted_again(house: House,
     daemon = began(house)
     fail(house.path("outbox"))
     house.drop("a.pdf")
-    wait_for(lambda: house.events("paused"), 60)
+    wait_for(lambda: house.events("paused"))
     one_pause(house, "scans", str(house.path("outbox")), "Input/output error", "the kernel's log")
     outlast(house, daemon)
     unmount(house.path("outbox"))
@@ -296,12 +296,12 @@ def test_a_clock_that_jumps_back_changes_nothing(house: House, tmp_path: Path) -
     env = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(clock)}
     house.configure(seconds=0.2, window=1)
     daemon = house.start(env=env)
-    wait_for(lambda: house.events("ready"), 60)
+    wait_for(lambda: house.events("ready"))
     house.drop("before.pdf", pages=10)
-    wait_for(lambda: len(house.reads()) >= 3, 60)
+    wait_for(lambda: len(house.reads()) >= 3)
     clock.write_text("-34560000")  # 400 days
     house.drop("after.pdf")
-    wait_for(lambda: house.files("archive") == ["after.pdf", "before.pdf"], 60)
+    wait_for(lambda: house.files("archive") == ["after.pdf", "before.pdf"])
     wait_for(lambda: len(house.events("delivered")) == 2)
     assert min(str(line["timestamp"]) for line in house.events("delivered")) < str(
         house.events("ready")[0]["timestamp"]

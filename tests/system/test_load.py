@@ -22,7 +22,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def test_thousands_of_files_at_once_all_come_out_and_nothing_grows(house: House) -> None:
     daemon = house.start()
-    wait_for(lambda: house.events("ready"), 60)
+    wait_for(lambda: house.events("ready"))
     drop_at_once(house, daemon, FILES)
     seen: list[Usage] = []
     for usage in watch_over(house, daemon, 1):

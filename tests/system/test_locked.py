@@ -35,14 +35,14 @@ def test_a_locked_pdf_is_read_by_its_password_which_nobody_sees(
     house.root.joinpath("passwords").write_text(f"wrong\n{SECRET}\n")
     house.root.joinpath("passwords").chmod(0o600)
     original = locked(house, make_pdf)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["a.html", "a.json", "a.md", "a.pdf", "a.txt"]
     assert "status: complete" in house.path("outbox/a.md").read_text()
     assert not pymupdf.open(house.path("outbox/a.pdf")).needs_pass
     assert house.path("archive/a.pdf").read_bytes() == original
     done = ocrd("rerun", "a", "--pages", "1")
     assert done.returncode == 0, done.stderr
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.events("reread")
     done = ocrd("review", "a", "-o", house.root / "review.html")
     assert done.returncode == 0, done.stderr
@@ -76,7 +76,7 @@ def test_passwords_that_others_can_read_hold_the_watch_up_until_that_is_mended(
 
 def test_without_its_password_it_is_refused_with_what_to_do(house: House, make_pdf: MakePdf) -> None:
     original = locked(house, make_pdf)
-    assert house.start("once").wait(60) == os.EX_DATAERR
+    assert house.start("once").wait(120) == os.EX_DATAERR
     assert house.path("error/a.pdf").read_bytes() == original
     (note,) = (name for name in house.files("error") if name != "a.pdf")
     assert "passwords\\_file" in house.path(f"error/{note}").read_text()
@@ -91,7 +91,7 @@ def test_the_pdfs_of_a_portfolio_become_parts_where_the_watch_splits(house: Hous
         pdf.Root.Collection = pikepdf.Dictionary(Type=pikepdf.Name.Collection)
         pdf.save(house.root / "a.pdf")
     house.root.joinpath("a.pdf").rename(house.path("inbox/a.pdf"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == [f"a-{part}.{suffix}" for part in (1, 2, 3) for suffix in ("md", "pdf")]
     counts = [pymupdf.open(house.path(f"outbox/a-{part}.pdf")).page_count for part in (1, 2, 3)]
     assert counts == [1, 1, 2]  # the attached ones by their names

@@ -177,7 +177,7 @@ def test_nobody_looks_into_the_work_folder_who_may_not_read_results(house: House
     work.chmod(0o777)
     if mode == "0664":
         work.chmod(0o775)
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert stat.S_IMODE(work.stat().st_mode) == left
 
 

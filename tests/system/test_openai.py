@@ -57,7 +57,7 @@ def test_whatever_servers_do_each_page_is_delivered_once_and_none_is_refused(hou
     ):
         configure(house, slow, busy, cuts, killed)
         daemon = house.start()
-        wait_for(lambda: house.events("ready"), 60)
+        wait_for(lambda: house.events("ready"))
         for number in range(12):
             house.drop(f"{number}.pdf", PAGES, size=(140, 140))
         wait_for(lambda: house.files("outbox"), 120)
@@ -72,9 +72,9 @@ def test_while_all_servers_are_gone_scans_wait_and_it_is_said_once(house: House)
     with serving("slow") as (address, process):
         configure(house, address)
         daemon = house.start()
-        wait_for(lambda: house.events("ready"), 60)
+        wait_for(lambda: house.events("ready"))
         house.drop("a.pdf", PAGES, size=(140, 140))
-        wait_for(lambda: list(house.root.glob("scans/.inbox.ocrd-work/*/pages/*.json")), 60)
+        wait_for(lambda: list(house.root.glob("scans/.inbox.ocrd-work/*/pages/*.json")))
         process.kill()
     gone = f"no server answers, and pages wait until one does: {address}"
     wait_for(lambda: any(gone in line for line in said(house)))

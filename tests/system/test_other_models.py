@@ -41,7 +41,7 @@ def ocrd(house: House, command: str, *arguments: str) -> int:
 def test_a_scan_becomes_all_that_it_would_with_the_default_model(house: House, dialect: str) -> None:
     house.configure(watch=WATCH, says=answer(dialect, PAGE, SIZE), dialect=dialect)
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["a.assets/page-1-figure-1.jpg", "a.json", "a.md", "a.pdf", "a.txt"]
     text = house.path("outbox/a.md").read_text()
     assert "status: complete" in text
@@ -66,7 +66,7 @@ def test_a_scan_becomes_all_that_it_would_with_the_default_model(house: House, d
 def test_answers_in_another_dialect_are_suspect_and_the_log_says_so_once(house: House) -> None:
     house.configure(watch={**WATCH, "pages": {"text_layer": "ignore"}}, says="Only *words*.", dialect="layout-json")
     drop(house, "a.pdf", pages=3)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     pages = json.loads(house.path("outbox/a.json").read_text())["pages"]
     assert [page["verdict"] for page in pages] == ["suspect"] * 3
     assert "layout-json" in pages[0]["reason"]
@@ -79,7 +79,7 @@ def test_what_a_dialect_is_brought_into_is_what_the_record_of_a_page_keeps(house
     page = [Part("text", (80, 130, 900, 300), "Words that are <|ref|>printed<|/ref|> so.")]
     house.configure(watch=WATCH, says=answer("html", page, SIZE), dialect="html")
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     (page,) = json.loads(house.path("outbox/a.json").read_text())["pages"]
     assert [block["label"] for block in page["blocks"]] == ["text"]
     assert page["text"] == "Words that are <|ref|>printed<|/ref|> so."
@@ -89,7 +89,7 @@ def test_the_review_shows_markdown_of_a_dialect_as_markdown(house: House) -> Non
     page = [Part("title", (80, 56, 900, 110), "Growth"), Part("text", (80, 130, 900, 300), "* pears ⟨x_1⟩\n* plums")]
     house.configure(watch=WATCH, says=answer("layout-json", page, SIZE), dialect="layout-json")
     drop(house, "a.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     written = house.root / "review.html"
     assert ocrd(house, "review", "a", "-o", str(written)) == 0
     text = written.read_text()
@@ -102,10 +102,10 @@ def test_a_page_is_read_again_in_a_dialect(house: House) -> None:
     page = [Part("title", (80, 56, 900, 110), "Growth"), Part("text", (80, 130, 900, 300), "One ⟨x_1⟩.")]
     house.configure(watch=WATCH, says="Nothing of it.", dialect="html")
     drop(house, "a.pdf", pages=2)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     house.configure(watch=WATCH, says=answer("html", page, SIZE), dialect="html")
     assert ocrd(house, "rerun", "a", "--pages", "2") == 0
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     text = house.path("outbox/a.md").read_text()
     assert "# Growth\n\nOne $x_1$.\n" in text.partition("<!-- page 2 -->")[2]
     first, second = json.loads(house.path("outbox/a.json").read_text())["pages"]

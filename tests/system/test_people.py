@@ -19,7 +19,7 @@ def refuse(house: House, name: str) -> None:
     path = house.path(f"inbox/{name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"no PDF at all")
-    assert house.start("once").wait(30) == 65
+    assert house.start("once").wait(120) == 65
     assert name in house.files("error")
 
 
@@ -33,7 +33,7 @@ def test_a_note_knows_whether_it_was_changed() -> None:
 def test_a_file_dragged_back_is_tried_again_and_its_note_goes_away(house: House, make_pdf: MakePdf) -> None:
     refuse(house, "sub/a.pdf")
     make_pdf(house.path("error/sub/a.pdf")).rename(house.path("inbox/sub/a.pdf"))
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("archive") == ["sub/a.pdf"]
     assert house.files("error") == []
 
@@ -41,7 +41,7 @@ def test_a_file_dragged_back_is_tried_again_and_its_note_goes_away(house: House,
 def test_a_file_that_is_refused_again_has_one_note_and_keeps_its_name(house: House) -> None:
     refuse(house, "a.pdf")
     house.path("error/a.pdf").rename(house.path("inbox/a.pdf"))
-    assert house.start("once").wait(30) == 65
+    assert house.start("once").wait(120) == 65
     assert house.files("error") == ["a.pdf", "a.pdf.error.md"]
 
 
@@ -59,7 +59,7 @@ def test_a_note_that_is_not_ours_alone_stays(house: House, make_pdf: MakePdf, ch
         house.path("error/a.pdf").unlink()
     kept = note.read_bytes()
     make_pdf(house.path("inbox/a.pdf"))
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert note.read_bytes() == kept
 
 
@@ -106,7 +106,7 @@ def test_of_a_shared_error_folder_each_file_goes_back_to_its_own_inbox(house: Ho
     for name in ("s-1.png", "s-2.png"):
         house.path(f"inbox/{name}", "b").write_bytes(b"no picture")
         house.path(f"inbox/only-{name}", "a").write_bytes(b"no picture")
-    assert house.start("once").wait(30) == 65
+    assert house.start("once").wait(120) == 65
     told = ocrd("retry", "--all")
     assert (told.returncode, told.stderr) == (0, "")
     assert sorted(told.stdout.split()) == [
@@ -121,7 +121,7 @@ def test_what_nothing_tells_the_watch_of_stays_and_is_told(house: House, ocrd: C
     share(house, error="error")
     for name in ("known.pdf", "mine.pdf"):
         house.path(f"inbox/{name}", "b").write_bytes(b"no PDF")
-    assert house.start("once").wait(30) == 65
+    assert house.start("once").wait(120) == 65
     (house.root / "error/mine.pdf.error.md").unlink()
     told = ocrd("retry", "--all")
     assert (told.returncode, told.stdout.split()) == (65, [str(house.path("inbox/known.pdf", "b"))])
@@ -168,13 +168,13 @@ def test_of_a_shared_outbox_each_sidecar_is_known_to_be_its_watchs(
     (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw))
     house.drop("x.pdf", pages=2, watch="b")
     house.drop("y.pdf", watch="a")
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     for name in ("x", "x.pdf", str(house.root / "outbox/x.md"), str(house.path("archive/x.pdf", "b"))):
         told = ocrd("rerun", name, "--pages", "2")
         assert (told.returncode, told.stderr) == (0, "")
     assert len(list(house.path(".inbox.ocrd-work", "b").glob("rerun-*"))) == 4
     assert not list(house.path(".inbox.ocrd-work", "a").glob("rerun-*"))
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert len(house.told("reread", "b")) == 4
 
 
@@ -185,7 +185,7 @@ def test_what_was_delivered_is_not_brought_back_though_it_lies_in_the_error_fold
     house.configure(watch={"outputs": ["markdown", "pdf"], "error": f"scans/{role}"})
     house.drop("good.pdf")
     house.path("inbox/bad.pdf").write_bytes(b"no PDF at all")
-    assert house.start("once").wait(30) == 65
+    assert house.start("once").wait(120) == 65
     delivered = set(house.files("outbox") + house.files("archive"))
     told = ocrd("retry", "--all")
     assert told.returncode == 0, told.stderr

@@ -138,7 +138,7 @@ def test_text_and_json_that_are_not_ours_are_told() -> None:
 def deliver(house: House, name: str = "sub/a.pdf", pages: int = 4) -> None:
     house.path("inbox/sub").mkdir(exist_ok=True)
     house.drop(name, pages)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
 
 
 def test_once_reads_only_these_pages_again_and_keeps_the_old_sidecar(house: House, ocrd: Callable[..., Any]) -> None:
@@ -158,7 +158,7 @@ def test_once_reads_only_these_pages_again_and_keeps_the_old_sidecar(house: Hous
     assert (told.returncode, told.stderr) == (0, "")
     assert str(sidecar) in told.stdout
     assert told.stdout.endswith("No ocrd runs now: it is read at the next start, or by `ocrd once`.\n")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert sorted(house.reads()) == [1, 2]
     text = sidecar.read_text()
     assert text.count("better") == 2
@@ -203,7 +203,7 @@ def test_what_lies_beside_the_sidecar_follows(house: House, ocrd: Callable[..., 
     figure = house.path(f"outbox/{old}").read_bytes()
     house.configure(watch=watch, says=f"{TEXT}after\n\n{FIGURE}")
     assert ocrd("rerun", "a.md", "--pages", "2").returncode == 0
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     [new] = [path for path in house.files("outbox") if "page-2-2" in path]
     assert house.path(f"outbox/{old}").read_bytes() == figure, "the kept sidecar shows it"
     assert new in house.path("outbox/a.md").read_text()
@@ -227,7 +227,7 @@ def test_a_file_that_a_rerun_does_not_change_is_not_kept_a_second_time(house: Ho
     house.configure(watch={"outputs": ["markdown", "text"]}, says="the same")
     deliver(house, "a.pdf", 2)
     assert ocrd("rerun", "a", "--pages", "2").returncode == 0
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["a.md", "a.md.bak", "a.txt"]
 
 
@@ -237,7 +237,7 @@ def test_json_alone_and_no_front_matter_are_enough(house: House, ocrd: Callable[
         deliver(house, f"{name}.pdf", 2)
         house.configure(watch=watch, says="better")
         assert ocrd("rerun", name, "--pages", "2").returncode == 0
-        assert house.start("once").wait(60) == 0
+        assert house.start("once").wait(120) == 0
     assert [page["text"] for page in json.loads(house.path("outbox/a.json").read_text())["pages"]] == [
         "page 1",
         "better",
@@ -261,7 +261,7 @@ def test_a_rerun_that_fails_leaves_all_as_it_was_and_says_so(
     if trouble == "sidecar gone":
         sidecar.rename(house.root / "a.md")
     before = {name: house.path(f"outbox/{name}").read_bytes() for name in house.files("outbox")}
-    assert house.start("once").wait(60) == 65
+    assert house.start("once").wait(120) == 65
     assert {name: house.path(f"outbox/{name}").read_bytes() for name in house.files("outbox")} == before
     [line] = house.events("not reread")
     expected = {
@@ -303,7 +303,7 @@ def test_a_link_in_the_archive_is_not_read(house: House, ocrd: Callable[..., Any
     house.path("archive/a.pdf").unlink()
     house.path("archive/a.pdf").symlink_to(secret)
     house.tally.unlink()
-    assert house.start("once").wait(60) == 65
+    assert house.start("once").wait(120) == 65
     assert house.reads() == []
 
 
@@ -317,7 +317,7 @@ def test_pages_read_before_a_stop_are_not_read_again(house: House, ocrd: Callabl
     daemon.kill()
     daemon.wait()
     house.tally.unlink()
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert len(house.reads()) <= 4
     assert house.files("outbox") == ["a.md", "a.md.bak"]
 
@@ -360,13 +360,13 @@ def test_pages_of_images_that_became_one_document(
         house.path(f"inbox/{name}").parent.mkdir(parents=True, exist_ok=True)
         inked(house.path(f"inbox/{name}"), grey)
     inked(house.path(f"archive/{names[0]}"), 9)  # a stranger's
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     mine = [name.replace("f", "f (2)", 1) for name in names]
     assert house.files("archive") == sorted([names[0], *mine])
     house.configure(watch={"join": join}, says="better")
     asked = ocrd("rerun", "f", "--pages", "2", "-c", house.root / "ocrd.yaml")
     assert asked.returncode == 0, asked.stderr
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     [line] = house.events("reread")
     assert line["pages"] == 1
     assert house.path("outbox/f.md").read_text().count("better") == 1
@@ -399,7 +399,7 @@ def test_what_a_companion_set_counts_again(house: House, ocrd: Callable[..., Any
     assert house.files("archive") == ["a.pdf", "a.pdf.ocrd.yaml"]
     house.configure(says="better")
     assert ocrd("rerun", "a", "--pages", "2").returncode == 0
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.path("outbox/a.txt").read_text() == "page 1\n\fbetter\n"
     assert front(house.path("outbox/a.md"))["settings"] == {"outputs": ["markdown", "text"]}
 
@@ -422,7 +422,7 @@ def test_all_pages_the_rest_or_those_with_problems_are_read_again(
     house.configure(watch={"outputs": outputs, "pages": {"second_readings": [], "text_layer": "ignore"}}, fail_page=1)
     house.drop("a.pdf", pages=4)
     house.drop("long.pdf", pages=101)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
 
     def asked(name: str, pages: str, *options: str) -> list[int]:
         told = ocrd("rerun", name, "--pages", pages, *options)
@@ -445,7 +445,7 @@ def once_again(house: House, ocrd: Callable[..., Any], name: str = "a", pages: s
     """Read pages again with what the engine says now."""
     told = ocrd("rerun", name, "--pages", pages)
     assert told.returncode == 0, told.stderr
-    assert house.start("once").wait(60) == code
+    assert house.start("once").wait(120) == code
 
 
 def test_line_ends_and_the_mark_of_another_system_stay(house: House, ocrd: Callable[..., Any]) -> None:
@@ -541,12 +541,12 @@ def test_names_that_no_terminal_shows_are_found(
     names = ("two\nlines", os.fsdecode(b"caf\xe9"))
     for name in names:
         make_pdf(house.path(f"inbox/{name}.pdf"), 2)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     house.configure(watch={"outputs": outputs}, says="better")
     for name in names:
         told = ocrd("rerun", name, "--pages", "2")
         assert (told.returncode, told.stderr) == (0, "")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     ending = ".md" if outputs == ["markdown"] else ".json"
     assert all("better" in house.path(f"outbox/{name}{ending}").read_text() for name in names)
 
@@ -559,7 +559,7 @@ def test_all_pages_with_problems_are_read_again_and_counted(
     house.configure(watch={"pages": pages}, fail_page=1)
     for name in ("a.pdf", "sub/b.pdf", "good.pdf"):
         house.drop(name, pages=1 if name == "good.pdf" else 3)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     house.path("archive/a.pdf").unlink()
     house.configure(watch={"pages": pages})
     told = ocrd("rerun", "--problems", "--wait")
@@ -583,7 +583,7 @@ def test_of_several_documents_each_is_asked_for_and_what_fits_nothing_is_told(
 ) -> None:
     for name in ("a.pdf", "b.pdf"):
         house.drop(name, pages=2)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     told = ocrd("rerun", "a", "nothing", "b", "--pages", "1")
     assert told.returncode == 65
     assert told.stdout.count("Asked for 1 page of") == 2

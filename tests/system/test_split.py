@@ -222,7 +222,7 @@ ALL = ["markdown", "json", "text", "html", "pdf"]
 def test_the_parts_go_out_with_all_that_is_theirs_and_the_original_is_archived_once(house: House) -> None:
     house.configure(watch={"split": "barcode", "outputs": ALL}, says="words")
     drop(house, "sub/a.pdf", "ab|_c|d")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("archive") == ["sub/a.pdf"]
     assert house.files("outbox") == sorted(
         f"sub/a-{n}.{ending}" for n in (1, 2, 3) for ending in ("md", "json", "txt", "html", "pdf")
@@ -252,7 +252,7 @@ def test_a_scan_of_one_document_stays_whole(house: House) -> None:
     house.configure(watch={"split": "blank"})
     for name, pages in (("a.pdf", "ab_"), ("b.pdf", "_c"), ("c.pdf", "d|e")):
         drop(house, name, pages)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["a.md", "b.md", "c.md"]
     assert "part:" not in house.path("outbox/a.md").read_text()
 
@@ -260,7 +260,7 @@ def test_a_scan_of_one_document_stays_whole(house: House) -> None:
 def test_blank_pages_alone_are_one_document(house: House) -> None:
     house.configure(watch={"split": "blank"})
     drop(house, "a.pdf", "___")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert markers(house, "a.md") == [1, 2, 3]
 
 
@@ -271,7 +271,7 @@ def test_the_parts_share_one_free_name_and_their_figures_are_found(house: House)
     house.path("outbox/a-2.md").write_text("mine")
     house.path("outbox/a (2).assets").mkdir()
     drop(house, "a.pdf", "a_b")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == [
         *(f"a (3)-{n}.md" for n in (1, 2)),
         *(f"a (3).assets/page-{n}-figure-1.jpg" for n in (1, 3)),
@@ -289,7 +289,7 @@ def test_pages_read_before_the_setting_changed_are_read_again(house: House) -> N
     daemon.kill()
     daemon.wait()
     house.configure(watch={"split": "barcode"})
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert [markers(house, f"a-{n}.md") for n in (1, 2)] == [[1, 2], [3, 4, 5, 6, 7, 8, 9]]
 
 
@@ -298,14 +298,14 @@ def test_a_part_can_be_read_again_and_the_history_has_one_line_for_a_scan(
 ) -> None:
     house.configure(watch={"split": "blank", "outputs": ALL}, says="before")
     drop(house, "a.pdf", "ab_cd")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert len(ocrd("history").stdout.splitlines()) == 1
     house.configure(watch={"split": "blank", "outputs": ALL}, says="after")
     told = ocrd("rerun", "a.pdf", "--pages", "4")
     assert (told.returncode, "a-1.md" in told.stderr, "a-2.md" in told.stderr) == (65, True, True)
     assert "has no page 4" in ocrd("rerun", "a-1", "--pages", "4").stderr
     assert ocrd("rerun", "a-2", "--pages", "4").returncode == 0
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert markers(house, "a-2.md") == [3, 4, 5]
     assert house.path("outbox/a-2.txt").read_text().split("\n\f")[1:] == ["after", "before\n"]
     assert re.findall("<p>(before|after)</p>", house.path("outbox/a-2.html").read_text()) == ["after", "before"]
@@ -328,10 +328,10 @@ def test_the_command_writes_a_sheet_and_nothing_over_another(tmp_path: Path, run
 def test_a_duplicate_links_to_every_part(house: House) -> None:
     house.configure(watch={"split": "blank", "duplicates": "link"})
     drop(house, "a.pdf", "a_b_c")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     house.path("inbox/sub").mkdir()
     shutil.copy(house.path("archive/a.pdf"), house.path("inbox/sub/b.pdf"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert "as a.pdf, in 3 parts: [1](../a-1.md), [2](../a-2.md), [3](../a-3.md)." in (
         house.path("outbox/sub/b.md").read_text()
     )
@@ -340,22 +340,22 @@ def test_a_duplicate_links_to_every_part(house: House) -> None:
 def test_a_duplicate_links_to_a_part_that_was_renamed(house: House) -> None:
     house.configure(watch={"split": "blank", "duplicates": "link"})
     drop(house, "a.pdf", "a_b_c")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     house.path("outbox/a-2.md").rename(house.path("outbox/The second.md"))
     shutil.copy(house.path("archive/a.pdf"), house.path("inbox/b.pdf"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert "[1](a-1.md), [2](The%20second.md), [3](a-3.md)." in house.path("outbox/b.md").read_text()
 
 
 def test_a_duplicate_links_to_parts_of_which_the_last_was_renamed_or_that_were_sorted_away(house: House) -> None:
     house.configure(watch={"split": "blank", "duplicates": "link"})
     drop(house, "a.pdf", "a_b")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     house.path("outbox/2026").mkdir()
     for number, name in ((1, "a-1.md"), (2, "The last.md")):
         house.path(f"outbox/a-{number}.md").rename(house.path(f"outbox/2026/{name}"))
     shutil.copy(house.path("archive/a.pdf"), house.path("inbox/b.pdf"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert "[1](2026/a-1.md), [2](2026/The%20last.md)." in house.path("outbox/b.md").read_text()
 
 
@@ -408,13 +408,13 @@ def test_the_sheets_can_be_left_out_of_the_pdf_also_after_a_rerun(house: House, 
     watch = {"split": "barcode", "outputs": ["markdown", "pdf"], "separators_in_pdf": False}
     house.configure(watch=watch, says=f"{SAYS_WHERE}before")
     drop(house, "a.pdf", "a|_bc")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert markers(house, "a-2.md") == [2, 3, 4, 5]
     facts = yaml.safe_load(house.path("outbox/a-2.md").read_text().split("---\n")[1])
     assert (facts["pages_of_scan"], facts["not_in_pdf"]) == ("2-5", [2, 3])
     house.configure(watch=watch, says=f"{SAYS_WHERE}after")
     assert ocrd("rerun", "a-2", "--pages", "5").returncode == 0
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     with pymupdf.open(house.path("outbox/a-2.pdf")) as part, pymupdf.open(house.path("archive/a.pdf")) as scan:
         assert ["after" in page.get_text() for page in part] == [False, True]
         assert [page.get_pixmap().samples for page in part] == [scan[number].get_pixmap().samples for number in (3, 4)]

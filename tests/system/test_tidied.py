@@ -23,7 +23,7 @@ def delivered(house: House, *names: str, **settings: Any) -> None:
     house.configure(**settings)
     for name in names:
         house.drop(name, pages=2)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
 
 
 def move(path: Path, target: str) -> Path:
@@ -44,7 +44,7 @@ def test_an_original_in_another_folder_is_found_and_named(
     assert f"from {moved} (job" in told.stdout
     assert f"{other} is another file, by its digest." in told.stdout
     house.configure(says="better")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert "better" in house.path("outbox/a.md").read_text()
     told = ocrd("review", "a", "-o", house.root)
     assert told.returncode == 0
@@ -94,14 +94,14 @@ def test_images_that_became_one_document_are_found_in_another_folder(
         image = Image.new("L", (300, 400), 255)
         image.paste(0, (40, 40, 260, 100 * number))
         image.save(house.path(f"inbox/f/s-{number}.png"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     name = "f" if join == "subfolder" else "f/s"
     move(house.path("archive/f"), f"2026/old/{'g' if front_matter or join == 'subfolder' else 'f'}")
     told = ocrd("rerun", name, "--pages", "2")
     assert told.returncode == 0, told.stderr
     assert "archive/2026/old/" in told.stdout
     house.configure(watch=watch, says="better")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert "better" in house.path(f"outbox/{name}.md").read_text()
 
 
@@ -116,7 +116,7 @@ def test_of_two_groups_of_images_with_one_name_that_were_moved_each_document_fin
             image = Image.new("L", (300, 400), 255)
             image.paste(0, (40 * dropped, 40, 260, 100 * number))
             image.save(house.path(f"inbox/f/s-{number}.png"))
-        assert house.start("once").wait(60) == 0
+        assert house.start("once").wait(120) == 0
     first, second = ("f", "f (2)") if join == "subfolder" else ("f/s", "f/s (2)")
     for folder in sorted(path for path in house.path("archive").iterdir() if path.is_dir()):
         move(folder, f"2026/{folder.name}")
@@ -141,7 +141,7 @@ def test_a_sidecar_in_another_folder_is_found_by_its_old_name_and_its_scans(
         told = ocrd("rerun", name, "--pages", "2")
         assert (told.returncode, told.stderr) == (0, ""), name
         assert f"of {house.path(f'outbox/{target}{ending}')} to be" in told.stdout
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert "better" in house.path(f"outbox/{target}{ending}").read_text()
 
 
@@ -159,11 +159,11 @@ def test_a_moved_sidecar_of_a_shared_outbox_is_known_to_be_its_watchs(house: Hou
     raw["watches"] = [one | {"outbox": "outbox", "archive": "archive"} for one in raw["watches"]]
     (house.root / "ocrd.yaml").write_text(yaml.safe_dump(raw))
     house.drop("x.pdf", watch="b")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     move(house.root / "outbox/x.md", "2026/y.md")
     assert ocrd("rerun", "x.pdf", "--pages", "1").returncode == 0
     assert len(list(house.path(".inbox.ocrd-work", "b").glob("rerun-*"))) == 1
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     told = ocrd("rerun", "x.pdf", "--pages", "1")
     assert (told.returncode, told.stderr) == (0, ""), "the ledger knows its new place by now"
 
@@ -173,7 +173,7 @@ def test_of_two_sidecars_of_one_content_the_moved_one_is_meant(
 ) -> None:
     make_pdf(house.path("inbox/a.pdf"), 2)
     shutil.copy(house.path("inbox/a.pdf"), house.path("inbox/b.pdf"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     move(house.path("outbox/a.md"), "2026/x.md")
     told = ocrd("rerun", "a", "--pages", "2")
     assert told.returncode == 0, told.stderr
@@ -209,7 +209,7 @@ def test_a_sidecar_that_is_moved_after_it_was_asked_for_is_read_again_where_it_l
     assert ocrd("rerun", "a", "--pages", "2").returncode == 0
     moved = move(house.path("outbox/a.md"), f"{target}.md")
     house.configure(watch=watch, says="better")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert "better" in moved.read_text()
     assert "better" not in house.path("outbox/b.md").read_text()
     [line] = house.events("sidecar was moved")
@@ -221,11 +221,11 @@ def test_a_deleted_sidecar_that_was_asked_for_is_not_taken_for_that_of_the_same_
 ) -> None:
     delivered(house, "a.pdf")
     shutil.copy(house.path("archive/a.pdf"), house.path("inbox/a.pdf"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert ocrd("rerun", "a.md", "--pages", "2").returncode == 0
     house.path("outbox/a.md").unlink()
     house.configure(says="better")
-    assert house.start("once").wait(60) == 65
+    assert house.start("once").wait(120) == 65
     assert "better" not in house.path("outbox/a (2).md").read_text()
 
 
@@ -278,7 +278,7 @@ def test_without_front_matter_only_a_json_beside_it_tells_of_which_scan_a_part_o
         for text in ("one", "", "two"):
             scan.new_page().insert_text((20, 40), text * 20)
         scan.save(house.path("inbox/s.pdf"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert ocrd("rerun", "s-2", "--pages", "3").returncode == 0
     for output in outputs:
         ending = ".md" if output == "markdown" else f".{output}"

@@ -26,11 +26,11 @@ def used(house: House, ocrd: Callable[..., Any]) -> House:
         house.drop(name, pages=2)
     house.path("inbox/bad.pdf").write_bytes(b"no PDF")
     house.path("inbox/kept.pdf").write_bytes(b"no PDF either")
-    assert house.start("once").wait(60) == 65
+    assert house.start("once").wait(120) == 65
     house.path("error/bad.pdf").unlink()
     house.configure(watch={"outputs": ["markdown", "text"]}, says=FIGURE.replace("words", "better"))
     assert ocrd("rerun", "sub/a", "--pages", "2").returncode == 0
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     house.path("outbox/foreign.md.bak").write_text("mine")
     house.path("outbox/foreign.md").write_text("mine")
     house.path("outbox/b.assets/page-9-figure-1.png").write_text("mine")

@@ -24,7 +24,7 @@ def test_an_upgrade_pauses_the_watches_until_the_service_is_restarted_and_refuse
     house: House, package: Path
 ) -> None:
     daemon = house.start()
-    wait_for(lambda: house.events("ready"), 60)
+    wait_for(lambda: house.events("ready"))
     tasks = package / "rendering" / "tasks.py"
     code = tasks.read_text()
     tasks.unlink()  # the upgrade is under way
@@ -36,7 +36,7 @@ def test_an_upgrade_pauses_the_watches_until_the_service_is_restarted_and_refuse
     assert paused["remedy"] == "Restart the service (systemctl restart ocrd). Work resumes then."
     assert stop(daemon) == 0
     house.start()
-    wait_for(lambda: house.files("archive") == ["scan.pdf"], 60)
+    wait_for(lambda: house.files("archive") == ["scan.pdf"])
     assert house.files("outbox") == ["scan.md"]
     assert house.files("error") == []
     assert len(house.events("paused")) == 1

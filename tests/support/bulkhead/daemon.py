@@ -33,7 +33,7 @@ SOON = 0.02
 """Seconds between two tries."""
 LET_GO = 0.2
 """Seconds that what hangs is waited for at the end, each time that it is."""
-PATIENCE = 15.0
+PATIENCE = 120.0
 """Seconds after which something will not happen any more, on a machine that has other things to do."""
 
 

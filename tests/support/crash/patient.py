@@ -34,7 +34,7 @@ _NAMES = _NEW_NAMES | {"rmdir", "unlink"}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _SOON = 0.005
 """Seconds for what takes seconds in earnest."""
-_PATIENCE = 20.0
+_PATIENCE = 120.0
 """Seconds after which something will not happen any more."""
 
 

@@ -42,7 +42,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             page.insert_text((40, 60), f"Quarterly report, page {number + 1}", fontsize=18)
         (house.path("inbox/sub")).mkdir()
         document.save(house.path("inbox/sub/report.pdf"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     yield house.root
     house.close()
 
@@ -201,7 +201,7 @@ def test_a_document_of_several_images_is_shown(tmp_path: Path) -> None:
         image = Image.new("L", (300, 400), 255)
         image.paste(0, (40, 40, 260, 100 * number))
         image.save(house.path(f"inbox/f/{number}.png"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     shown = Seen(made(house, "f")).tags
     house.close()
     assert len([attrs for tag, attrs in shown if tag == "img"]) == 2
@@ -369,7 +369,7 @@ def test_a_text_that_nobody_touched_is_not_taken_for_corrected(tmp_path: Path, s
     says = f"{SAYS}\n\n<|ref|>footer<|/ref|><|det|>[[100, 960, 900, 990]]<|/det|>\nACME 7"
     house.configure(watch={"outputs": ["markdown", "json"], **settings}, says=says)
     house.drop("a.pdf", pages=3)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert "as corrected by hand" not in made(house, "a")
     house.close()
 
@@ -378,7 +378,7 @@ def test_a_document_of_which_only_text_was_delivered_is_shown(tmp_path: Path) ->
     house = House(tmp_path)
     house.configure(watch={"outputs": ["text"]}, says="a < b\n# no heading")
     house.drop("a.pdf", pages=3)
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     page = made(house, "a.pdf")
     assert page.count("data:image/webp;base64,") == 3
     assert page.count("a &lt; b") == 3

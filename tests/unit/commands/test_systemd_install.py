@@ -142,7 +142,7 @@ def test_without_root_the_plan_is_shown_and_nothing_is_done(tmp_path: Path) -> N
         env={**os.environ, "PYTHONPATH": MODULES},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert told.returncode == 0, told.stderr

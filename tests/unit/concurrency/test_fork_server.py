@@ -18,7 +18,7 @@ from ocrd.concurrency import fork_server
 from ocrd.concurrency.worker_pool import Limits, Workers, nothing
 from ocrd.errors import MachineError
 
-LIMITS = Limits(seconds=30, memory=2**31)
+LIMITS = Limits(seconds=600, memory=2**31)
 loaded: list[int] = []
 
 
@@ -159,10 +159,10 @@ def test_a_server_that_is_killed_costs_no_call(tmp_path: Path) -> None:
         held = tmp_path / "held"
         held.mkdir()
         calls = [asyncio.ensure_future(workers.run(wait_while, str(held))) for _ in range(2)]
-        while len(workers.pids) < 2:
-            await asyncio.sleep(0.01)
-        os.kill(server, signal.SIGKILL)
         async with asyncio.timeout(120):
+            while len(workers.pids) < 2:
+                await asyncio.sleep(0.01)
+            os.kill(server, signal.SIGKILL)
             while not set(children()) - {server}:  # the calls are made again
                 await asyncio.sleep(0.02)
         held.rmdir()

@@ -18,7 +18,7 @@ from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
 from ocrd.concurrency.worker_process import StallError
 from ocrd.errors import MachineError
 
-GENEROUS = Limits(seconds=30, memory=2**31)
+GENEROUS = Limits(seconds=600, memory=2**31)
 LARGE = 20 << 20
 Use = Callable[[Workers], Awaitable[Any]]
 
@@ -91,14 +91,14 @@ def resident() -> int:
     return process.resident
 
 
-def meet(mine: str, others: str) -> bool:
-    """Return whether another call runs at the same time."""
+def meet(mine: str, others: str, seconds: float) -> bool:
+    """Return whether another call runs at the same time, which is waited for."""
     Path(mine).mkdir()
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + seconds
     while not (found := Path(others).exists()) and time.monotonic() < deadline:
         time.sleep(0.01)
-    time.sleep(0.2)  # so that the other sees it, too
-    Path(mine).rmdir()
+    if not found:
+        Path(mine).rmdir()  # else it stays, so that the other sees it, too
     return found
 
 
@@ -170,15 +170,14 @@ def test_killings_close_to_each_other_count_once() -> None:
 
 
 def test_a_call_that_was_killed_is_made_again_alone(tmp_path: Path) -> None:
-    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    one, other, third, fourth = (str(tmp_path / name) for name in ("one", "other", "third", "fourth"))
 
     async def story(workers: Workers) -> None:
-        await asyncio.gather(workers.run(os.getpid), workers.run(os.getpid))
-        both = asyncio.gather(workers.run(meet, one, other), workers.run(meet, other, one))
+        both = asyncio.gather(workers.run(meet, one, other, 120), workers.run(meet, other, one, 120))
         assert await both == [True, True]
         workers._killed["suspect"] = [0.0]
-        both = asyncio.gather(workers.run(meet, one, other, about="suspect"), workers.run(meet, other, one))
-        assert await both == [False, False]
+        suspect = workers.run(meet, third, fourth, 1, about="suspect")
+        assert await asyncio.gather(suspect, workers.run(meet, fourth, third, 1)) == [False, False]
 
     use(story, count=2)
 
@@ -263,7 +262,7 @@ def test_an_interpreter_that_is_away_fails_every_call_at_once_and_none_after(
         monkeypatch.setattr(sys, "executable", str(tmp_path / interpreter))
         for _ in range(3):
             calls = [workers.run(os.getpid) for _ in range(5)]
-            failed = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 20)
+            failed = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 120)
             assert [str(one) for one in failed if "can't be started" not in str(one)] == []
         monkeypatch.setattr(sys, "executable", usual)
         assert await workers.run(os.getpid) > 0
@@ -292,7 +291,7 @@ def test_a_start_from_which_the_system_does_not_come_back_fails_its_call_in_time
     really = fork_server.subprocess.Popen
 
     def hang(*args: Any, **kwargs: Any) -> Any:
-        answers.wait(60)
+        answers.wait(120)
         return really(*args, **kwargs)
 
     async def story(workers: Workers) -> None:
@@ -300,10 +299,10 @@ def test_a_start_from_which_the_system_does_not_come_back_fails_its_call_in_time
         monkeypatch.setattr(worker_pool, "START", 0.1)
         for _ in range(3):
             with pytest.raises(MachineError, match="can't be started"):
-                await asyncio.wait_for(workers.run(os.getpid), 20)
+                await asyncio.wait_for(workers.run(os.getpid), 60)
         answers.set()
         monkeypatch.setattr(worker_pool, "START", 60.0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while workers._lost:
                 await asyncio.sleep(0.02)
         assert await workers.run(os.getpid) > 0
@@ -317,7 +316,7 @@ def test_a_cancelled_call_ends_its_worker() -> None:
         call = asyncio.ensure_future(workers.run(compute))
         await asyncio.sleep(0.05)
         call.cancel()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             assert await workers.run(os.getpid) != pid
 
     use(story)
@@ -332,7 +331,7 @@ def test_workers_without_work_go_and_come_back(monkeypatch: pytest.MonkeyPatch) 
 
     async def story(workers: Workers) -> None:
         first = await workers.run(os.getpid)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while Path(f"/proc/{first}").exists():
                 await asyncio.sleep(0.02)
         assert await workers.run(os.getpid) != first

@@ -95,7 +95,7 @@ def test_each_way_to_mend_it_is_told_once_until_all_is_well(pause: Pause, told: 
 
 def test_nothing_new_begins_before_all_is_well(pause: Pause) -> None:
     async def story() -> None:
-        await asyncio.wait_for(pause.working(), 1)
+        await asyncio.wait_for(pause.working(), 120)
         pause.failed("deliver", FULL)
         pause.failed("archive", GONE)
         waiting = asyncio.create_task(pause.working())
@@ -104,7 +104,7 @@ def test_nothing_new_begins_before_all_is_well(pause: Pause) -> None:
         await turns()
         assert not waiting.done()
         pause.succeeded("archive")
-        await asyncio.wait_for(waiting, 1)
+        await asyncio.wait_for(waiting, 120)
 
     play(story)
 
@@ -138,7 +138,7 @@ def test_with_the_last_cure_all_go_on(pause: Pause) -> None:
         waiting = [asyncio.create_task(pause.turn("deliver")) for _ in range(3)]
         await turns()
         pause.succeeded("deliver")
-        assert await asyncio.wait_for(asyncio.gather(*waiting), 1) == [True] * 3
+        assert await asyncio.wait_for(asyncio.gather(*waiting), 120) == [True] * 3
         assert await pause.turn("deliver")
 
     play(story)
@@ -150,7 +150,7 @@ def test_it_is_tried_again_as_long_as_somebody_waits(pause: Pause, monkeypatch: 
     async def story() -> None:
         for _ in range(5):
             pause.failed("deliver", FULL)
-            assert not await asyncio.wait_for(pause.turn("deliver"), 5)
+            assert not await asyncio.wait_for(pause.turn("deliver"), 120)
 
     play(story)
 

@@ -17,7 +17,7 @@ def page(index: int) -> PageImage:
     return PageImage(index, PixelSize(1, 1), b"\0\0\0", 72.0)
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 120) -> None:
     """Wait for a condition; fail at the deadline."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -103,7 +103,7 @@ class MadeUpCore:
 
 def run(work: Callable[[], Awaitable[Any]]) -> Any:
     async def limited() -> Any:
-        return await asyncio.wait_for(work(), 20)
+        return await asyncio.wait_for(work(), 120)
 
     return asyncio.run(limited())
 

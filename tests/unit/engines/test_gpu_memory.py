@@ -107,7 +107,7 @@ def test_a_driver_without_what_is_asked_for_is_no_defect() -> None:
 def test_without_a_driver_the_thread_goes_away() -> None:
     asked = Card(dict, lambda: Nvml(ctypes.CDLL("libno-such-driver.so.1")))
     asked.watch()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while any(thread.name == "card" for thread in threading.enumerate()):
         assert time.monotonic() < deadline
     assert asked.memory is None
@@ -123,7 +123,7 @@ def test_a_driver_that_hangs_holds_nobody_up() -> None:
 
     asked = Card(dict, load)
     asked.watch()
-    assert asked_once.wait(10)
+    assert asked_once.wait(120)
     assert asked.memory is None
     asked.close()
     assert [thread.daemon for thread in threading.enumerate() if thread.name == "card"] == [True]
@@ -183,13 +183,13 @@ def test_a_driver_that_hangs_is_waited_for_no_longer_than_that() -> None:
     held = threading.Event()
 
     def hang() -> Nvml:
-        held.wait(20)
+        held.wait(120)
         raise OSError
 
     with pytest.raises(NoAnswer, match="has not answered"):
         gpu_memory.look(hang, seconds=0.05)
     held.set()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 120
     while any(thread.name == "driver" for thread in threading.enumerate()):
         assert time.monotonic() < deadline
 

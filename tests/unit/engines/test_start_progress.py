@@ -12,7 +12,7 @@ from ocrd.engines.vllm.start_progress import StartProgress
 
 
 async def until(text: str, progress: StartProgress) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not progress.text.startswith(text):
             await asyncio.sleep(0.01)
 

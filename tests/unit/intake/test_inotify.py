@@ -410,7 +410,7 @@ def test_a_limit_of_the_kernel_is_named_and_tried_again(folder: Path, limit: str
     for number in range(5):
         (folder / str(number)).mkdir()
     command = ["unshare", "--user", "--map-root-user", sys.executable, "-c", LIMITED, limit, less, "100", folder.parent]
-    told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     if "unshare" in told.stderr:
         pytest.skip(f"no user namespace can be made here: {told.stderr}")
     first, second = (line.strip() for line in told.stdout.splitlines() if line.startswith(">"))

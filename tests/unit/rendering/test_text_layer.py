@@ -175,7 +175,7 @@ def test_where_it_is_preferred_the_engine_is_not_asked_for_a_page_with_text_of_i
     house = House(tmp_path)
     house.configure(watch={"pages": {"text_layer": setting, "second_readings": []}})
     born_digital_and_scanned(house.path("inbox/report.pdf"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert sorted(house.reads()) == read
     sidecar = house.path("outbox/report.md").read_text()
     assert ("page 1" in sidecar.partition("<!-- page 2 -->")[0].replace("<!-- page 1 -->", "")) is (setting == "ignore")

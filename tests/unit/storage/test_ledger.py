@@ -317,7 +317,7 @@ def drop_twice(house: House) -> None:
 
 def test_by_default_the_same_is_read_again(house: House) -> None:
     drop_twice(house)
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["a.md", "sub/b.md"]
     assert len(house.reads()) == 2
 
@@ -325,9 +325,9 @@ def test_by_default_the_same_is_read_again(house: House) -> None:
 def test_skip_archives_a_duplicate_that_comes_at_once_or_later(house: House) -> None:
     house.configure(watch={"duplicates": "skip"})
     drop_twice(house)
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     shutil.copy(house.path("archive/a.pdf"), house.path("inbox/c.pdf"))
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("archive") == ["a.pdf", "c.pdf", "sub/b.pdf"]
     assert len(house.files("outbox")) == 1
     assert len(house.reads()) == 1
@@ -338,17 +338,17 @@ def test_skip_archives_a_duplicate_that_comes_at_once_or_later(house: House) -> 
 def test_skip_reads_again_what_was_deleted_from_the_outbox(house: House) -> None:
     house.configure(watch={"duplicates": "skip"})
     house.drop("a.pdf")
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     house.path("outbox/a.md").unlink()
     shutil.copy(house.path("archive/a.pdf"), house.path("inbox/c.pdf"))
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert house.files("outbox") == ["c.md"]
 
 
 def test_a_link_is_a_text_where_only_text_is_wanted(house: House) -> None:
     house.configure(watch={"duplicates": "link", "outputs": ["text"]})
     drop_twice(house)
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert sorted(house.files("outbox")) == ["a.txt", "sub/b.txt"]
     texts = [house.path(f"outbox/{name}").read_text() for name in house.files("outbox")]
     assert sum("The same file was read before, as " in text for text in texts) == 1
@@ -425,10 +425,10 @@ def test_the_history_can_be_asked_for_a_part_and_a_broken_ledger_hides_no_other(
 def test_a_ledger_that_was_lost_is_made_anew(house: House) -> None:
     house.configure(watch={"duplicates": "skip"})
     house.drop("a.pdf")
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     house.path(f".inbox.ocrd-work/{NAME}").unlink()
     shutil.copy(house.path("archive/a.pdf"), house.path("inbox/b.pdf"))
-    assert house.start("once").wait(30) == 0
+    assert house.start("once").wait(120) == 0
     assert len(house.reads()) == 1
 
 
@@ -436,13 +436,13 @@ def test_known_files_are_not_read_again_while_a_lost_ledger_is_rebuilt(house: Ho
     house.configure(watch={"duplicates": "skip"})
     for number in range(12):
         house.drop(f"{number}.pdf")
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     house.path(f".inbox.ocrd-work/{NAME}").unlink()
     for number in range(2000):
         leave_sidecar(house.path("outbox"), f"+{number}", number)  # before the others in every order
     for path in house.path("archive").iterdir():
         shutil.copy(path, house.path(f"inbox/copy of {path.name}"))
-    assert house.start("once").wait(60) == 0
+    assert house.start("once").wait(120) == 0
     assert len(house.reads()) == 12
     assert len(house.events("skipped")) == 12
     kinds = Counter(one.kind for one in Ledger(house.path(".inbox.ocrd-work")).entries())

@@ -135,7 +135,7 @@ def test_a_whole_life_is_told_in_its_order(
     hear(systemd, "RELOADING=1\nMONOTONIC_USEC=", "READY=1")
     daemon.terminate()
     hear(systemd, "STOPPING=1")
-    assert daemon.wait(20) == 0
+    assert daemon.wait(120) == 0
 
 
 def test_ready_waits_for_every_inbox(house: House, systemd: socket.socket) -> None:
@@ -179,7 +179,7 @@ def test_the_heart_beats_on_while_the_last_pages_are_finished(
     wait_for(house.reads)
     daemon.terminate()
     hear(systemd, "STOPPING=1", "WATCHDOG=1", "WATCHDOG=1")
-    assert daemon.wait(20) == 0
+    assert daemon.wait(120) == 0
     assert not house.events("hanging")
 
 
@@ -193,7 +193,7 @@ def test_a_drain_that_takes_too_long_is_cut_short_and_so_it_is_by_a_second_signa
         for times in range(signals):
             daemon.terminate()
             wait_for(lambda number=number, times=times: times or len(house.events("stopping")) > number)
-        assert daemon.wait(20) == 0
+        assert daemon.wait(120) == 0
         path.write_text(path.read_text().replace("300ms", "10min"))
     assert len(house.events("pages in flight are given up, and read again at the next start")) == 2
 

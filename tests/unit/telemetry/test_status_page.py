@@ -177,7 +177,7 @@ def test_a_browser_says_so_when_nobody_answers_any_more(tmp_path: Path) -> None:
 
 def fetch(path: Path, what: str) -> str:
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(10)
+        client.settimeout(120)
         client.connect(str(path))
         client.sendall(f"GET {what} HTTP/1.0\r\n\r\n".encode())
         return b"".join(iter(lambda: client.recv(65536), b"")).decode()

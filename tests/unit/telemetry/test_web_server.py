@@ -55,7 +55,7 @@ def server(board: StatusBoard) -> Iterator[Server]:
 def answer(
     server: Server, path: str, headers: dict[str, str] | None = None, method: str = "GET"
 ) -> tuple[int, dict[str, str], str]:
-    connection = http.client.HTTPConnection(*server.address[:2], timeout=10)
+    connection = http.client.HTTPConnection(*server.address[:2], timeout=120)
     try:
         connection.request(method, path, headers=headers or {})
         answer = connection.getresponse()
@@ -216,10 +216,10 @@ def test_callers_who_hold_the_line_are_let_go_and_too_many_are_sent_away(
     monkeypatch.setattr(web_server._Quiet, "timeout", 0.3)
     with serving(board, Shown()) as server, ExitStack() as held:
         for _ in range(2):
-            held.enter_context(socket.create_connection(server.address[:2], timeout=10)).sendall(b"GET /hea")
-        with socket.create_connection(server.address[:2], timeout=10) as third:
+            held.enter_context(socket.create_connection(server.address[:2], timeout=120)).sendall(b"GET /hea")
+        with socket.create_connection(server.address[:2], timeout=120) as third:
             assert third.recv(100) == b"", "sent away without an answer"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while True:
             try:
                 assert ask(server, "/healthz")[0] == 200
@@ -236,15 +236,15 @@ def test_looks_at_a_disk_that_hang_leave_room_for_who_asks_for_health(
 
     def page() -> str:
         looking.release()
-        back.wait(60)
+        back.wait(120)
         return "page"
 
     with serving(board, Shown(page)) as server, ExitStack() as held:
         held.callback(back.set)
-        callers = [held.enter_context(socket.create_connection(server.address[:2], timeout=60)) for _ in range(2)]
+        callers = [held.enter_context(socket.create_connection(server.address[:2], timeout=120)) for _ in range(2)]
         for caller in callers:
             caller.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            assert looking.acquire(timeout=60)
+            assert looking.acquire(timeout=120)
         assert ask(server, "/") == (503, '{"status": "too many ask, or a disk does not answer"}\n')
         assert ask(server, "/healthz")[0] == 200
         back.set()

@@ -151,7 +151,7 @@ def test_an_address_that_leads_nowhere_leaves_it_to_the_next(lead: Lead, monkeyp
     lead("127.0.0.3", "127.0.0.2")
     with Receiver(200, host="127.0.0.2") as receiver, no_answer("127.0.0.3", receiver.port):
         hook = Hook(url=f"http://hook.test:{receiver.port}/", private_hosts=("hook.test",))
-        asyncio.run(asyncio.wait_for(webhook.send(webhook.find(hook), "job", b"{}", 0), 60))
+        asyncio.run(asyncio.wait_for(webhook.send(webhook.find(hook), "job", b"{}", 0), 120))
     assert len(receiver.requests) == 1
 
 
