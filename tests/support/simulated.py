@@ -18,6 +18,10 @@ def small_page(_width: float, _height: float) -> PixelSize:
     return PixelSize(120, 160)
 
 
+_HELD = 3600.0
+"""Seconds for which a page is held."""
+
+
 class SimulatedEngine(Engine):
     """Reads every page as `page N`, unless its behaviour says otherwise; counts what it is asked."""
 
@@ -34,7 +38,9 @@ class SimulatedEngine(Engine):
         prepare: PagePreparer | None = None,
         prompt: str = "",
         together: int = 1,
+        hold: int | None = None,
     ) -> None:
+        self._hold = hold
         self._prompt = prompt
         self._window = window
         self._begin = begin
@@ -81,7 +87,7 @@ class SimulatedEngine(Engine):
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             await self._together.wait()
-            await asyncio.sleep(self._seconds)
+            await asyncio.sleep(self._seconds if self._hold is None or page.index < self._hold else _HELD)
             answer = self._behave(page, priority) if self._behave else None
         finally:
             self.at_once -= 1
@@ -99,7 +105,8 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
     Options: `seconds` a page, `window`, `fail_page` (index), `die` (at the first page), `prompt` (another one gives
     another text), `says` (what every page reads as), `dialect` (in which it says that, and expects it), `tally` (a
     file that gets a line for each page read), `together` (so many pages must be inside before one of them is read),
-    `retry` (seconds between two tries of what the machine refused, instead of five).
+    `hold` (the index of a page: it and those behind it are not answered), `retry` (seconds between two tries of what
+    the machine refused, instead of five).
     """
     pause.RETRY_SECONDS = options.get("retry", pause.RETRY_SECONDS)
 
@@ -125,4 +132,5 @@ def create(options: dict[str, Any]) -> SimulatedEngine:
         seconds=options.get("seconds", 0.0),
         prompt=options.get("prompt", ""),
         together=options.get("together", 1),
+        hold=options.get("hold"),
     )

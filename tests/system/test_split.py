@@ -15,7 +15,7 @@ import pymupdf
 import pytest
 import yaml
 import zxingcpp
-from house import House
+from house import House, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -281,11 +281,10 @@ def test_the_parts_share_one_free_name_and_their_figures_are_found(house: House)
 
 
 def test_pages_read_before_the_setting_changed_are_read_again(house: House) -> None:
-    house.configure(seconds=0.3, window=1)
+    house.configure(hold=7)
     drop(house, "a.pdf", "ab|cdefgh")
     daemon = house.start()
-    while len(house.reads()) < 7:
-        assert daemon.poll() is None
+    wait_for(lambda: len(house.reads()) > 7)
     daemon.kill()
     daemon.wait()
     house.configure(watch={"split": "barcode"})
