@@ -214,7 +214,7 @@ def test_no_child_can_speak_to_systemd_in_our_name(host: Host) -> None:
 
 
 def test_an_engine_that_hangs_trips_the_watchdog_and_the_restart_finishes_the_document(host: Host) -> None:
-    host.configure(seconds=0.1, service={"silence": "1s"})
+    host.configure(seconds=0.3, service={"silence": "5s"})
     host.systemctl("start", UNIT)
     host.drop("long.pdf", pages=20)
     host.wait(lambda: host.pages_kept() >= 3)
@@ -287,7 +287,7 @@ def test_a_bad_configuration_changes_nothing_and_says_why(host: Host) -> None:
 
 
 def test_a_stop_finishes_the_pages_in_flight_and_loses_nothing(host: Host) -> None:
-    host.configure(seconds=0.1)
+    host.configure(seconds=0.3)
     host.systemctl("start", UNIT)
     host.drop("long.pdf", pages=40)
     host.wait(lambda: host.pages_kept() >= 3)
