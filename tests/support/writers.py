@@ -73,12 +73,17 @@ def samba(root: Path, folder: Path) -> Iterator[Samba]:
     program("smbclient")
     if os.geteuid():
         pytest.skip("smbd needs root to serve a guest")
-    server = Samba(_made(root), folder, 20_000 + os.getpid() % 20_000)
+    server = Samba(_made(root), folder, _ports(15_000))
     try:
         wait_for(server.ready)
         yield server
     finally:
         server.close()
+
+
+def _ports(first: int) -> int:
+    """Choose a port and the next one for this process: none that the kernel gives others by chance (ip(7))."""
+    return first + 2 * (os.getpid() % 3500)
 
 
 def _made(folder: Path) -> Path:
@@ -122,7 +127,7 @@ def syncthing(root: Path, source: Path, target: Path) -> Iterator[None]:
     homes = [_made(root / name) for name in ("sender", "receiver")]
     for home in homes:
         run("syncthing", "generate", f"--home={home}", "--no-default-folder", "--skip-port-probing")
-    first = 40_000 + os.getpid() % 20_000
+    first = _ports(25_000)
     ids = [_output("syncthing", f"--home={home}", "--device-id") for home in homes]
     devices = "".join(
         f'<device id="{each}"><address>tcp://127.0.0.1:{first + number}</address></device>\n'

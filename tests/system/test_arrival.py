@@ -20,7 +20,7 @@ QUIET = 0.4
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One daemon for all that arrives."""
     house = House(tmp_path_factory.mktemp("house"))
-    house.configure(settle={"quiet": "400ms", "patience": "1min", "rescan": "30s"})
+    house.configure(settle={"quiet": "400ms", "patience": "1min", "rescan": "10min"})
     house.start()
     wait_for(lambda: house.events("ready") and house.events("watching"))
     yield house
@@ -80,10 +80,8 @@ def test_a_folder_moved_in_at_once(house: House, scan: Path, tmp_path: Path) -> 
     (tmp_path / "batch/deep/er").mkdir(parents=True)
     for name in names:
         (tmp_path / name).write_bytes(scan.read_bytes() + name.encode())
-    began = time.monotonic()
     run("mv", tmp_path / "batch", house.path("inbox"))
-    wait_for(lambda: all(ends_of(house, name) for name in names), 25)
-    assert time.monotonic() - began < 29, "an event told of it, not the periodic scan"
+    wait_for(lambda: all(ends_of(house, name) for name in names))  # an event told of it, not the periodic scan
     assert [ends_of(house, name) for name in names] == [["delivered"]] * 10
 
 
@@ -186,6 +184,7 @@ def test_samba_slowly(house: House, scan: Path, tmp_path: Path) -> None:
             client.stdin.write(data[start : start + len(data) // 3])
             client.stdin.flush()
             time.sleep(3 * QUIET)
+        wait_for(lambda: waited(house, "late.pdf"))
         assert waited(house, "late.pdf") == ["a program still has it open for writing"]
         client.stdin.close()
         delivered(house, "late.pdf", scan)
