@@ -29,15 +29,17 @@ KINDS: tuple[Kind, ...] = ("comes back", "is left", "fails once")
 """Those of which all must be delivered; `is not wanted` fails once, and then what was in the inbox is taken away."""
 GROUP = "root"
 """Of the watch that suffers; the other one has none."""
-USUAL = 3.0
+USUAL = 60.0
 """Seconds in which the other watch delivers a page, on a machine that has other things to do."""
-TOLD = 3.0
+TOLD = 60.0
 """Seconds within which the daemon tells what hangs."""
+_AGES = 300.0
+"""Seconds for which a call hangs unless it is let go: more than all that others may take meanwhile."""
 LATER = 0.3
 """Seconds until what failed is tried again, where meanwhile others are to see that it is not wanted any more."""
 UNNAMED = "come to the end of a step"
 """What is told where nobody said what was going on."""
-STOPS = 4 * LET_GO + 3.0
+STOPS = 4 * LET_GO + 60.0
 """Seconds in which the daemon ends, whatever hangs."""
 BAD = {"x.pdf": b"bad source"}
 SOURCES = {"a.pdf": b"illustrated a", "sub/1.jpg": b"page 1", "sub/2.jpg": b"page 2", **BAD}
@@ -149,7 +151,7 @@ class _Case:
                 raise OSError(5, "Input/output error", call.path)
         elif hangs:
             self._blocked += 1
-            self._well.wait(60)
+            self._well.wait(_AGES)
             self._blocked -= 1
 
     def _named_in(self, told: str, call: Call) -> bool:
@@ -172,7 +174,7 @@ class _Case:
         """Let the disk answer again, and see that all that hung is over: no thread outlives a real daemon's end."""
         pause.RETRY_SECONDS = SOON
         self._well.set()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while self._blocked and time.monotonic() < deadline:
             time.sleep(SOON)
         for thread in threading.enumerate():
