@@ -53,15 +53,15 @@ def test_each_end_runs_its_hook_with_the_facts(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "reason"),
+    ("command", "timeout", "reason"),
     [
-        (["/nowhere/at/all"], "It can't be started"),
-        ([sys.executable, "-c", "raise SystemExit(3)"], "It ended with exit code 3."),
-        (["sh", "-c", "sleep 600 & sleep 600"], "It took longer than 0.5 s, and was ended."),
+        (["/nowhere/at/all"], "2min", "It can't be started"),
+        ([sys.executable, "-c", "raise SystemExit(3)"], "2min", "It ended with exit code 3."),
+        (["sh", "-c", "sleep 600 & sleep 600"], "500ms", "It took longer than 0.5 s, and was ended."),
     ],
 )
-def test_a_hook_that_fails_harms_nobody(house: House, command: list[str], reason: str) -> None:
-    hook(house, on_delivered=command, hook_timeout="500ms")
+def test_a_hook_that_fails_harms_nobody(house: House, command: list[str], timeout: str, reason: str) -> None:
+    hook(house, on_delivered=command, hook_timeout=timeout)
     house.drop("good.pdf")
     assert house.start("once").wait(120) == os.EX_UNAVAILABLE
     assert house.files("archive") == ["good.pdf"]
@@ -136,7 +136,11 @@ def test_hooks_that_wait_at_a_stop_run_after_the_next_start(house: House) -> Non
     go = house.root / "go"
     hook(
         house,
-        on_delivered=["sh", "-c", f"for _ in $(seq 600); do [ -e {go} ] && break; sleep 0.05; done; echo $OCRD_SOURCE"],
+        on_delivered=[
+            "sh",
+            "-c",
+            f"for _ in $(seq 6000); do [ -e {go} ] && break; sleep 0.05; done; echo $OCRD_SOURCE",
+        ],
     )
     daemon = house.start()
     wait_for(lambda: house.events("ready"))

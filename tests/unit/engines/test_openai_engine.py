@@ -210,7 +210,7 @@ def test_what_a_server_fails_at_another_reads_at_once(fault: str, monkeypatch: p
 
     async def work() -> None:
         bad, good = ChatServer(), ChatServer()
-        timeout = {"timeout": "1s"} if fault == "hanging" else {}
+        timeout = {"timeout": "3s"} if fault == "hanging" else {}
         async with reading(bad, good, **timeout) as made:
             bad.page = FAULTS[fault]
             pages = [replace(PAGE, index=number) for number in range(12)]
@@ -248,11 +248,11 @@ def test_while_no_server_answers_pages_wait_and_go_on_by_themselves(caplog: pyte
 
 
 def test_a_server_that_gives_no_sign_of_life_loses_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocrd.engines.openai.prover.LIST_SECONDS", 0.5)
+    monkeypatch.setattr("ocrd.engines.openai.prover.LIST_SECONDS", 2.0)
 
     async def work() -> None:
         stopped, good = ChatServer(), ChatServer()
-        async with reading(stopped, good, silence=0.5) as made:
+        async with reading(stopped, good, silence=2.0) as made:
             stopped.page = stopped.test_page = stopped.models = hangs
             read = await asyncio.gather(*(made.read(replace(PAGE, index=number)) for number in range(12)))
             assert len(read) == 12
