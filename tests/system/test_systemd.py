@@ -65,7 +65,7 @@ class Host(machine.Machine):
             "[Service]\n"
             f"Environment=PYTHONPATH={PYTHONPATH} PYTHONDONTWRITEBYTECODE=1\n"
             "ProtectHome=read-only\n"  # this machine's Python may lie in a home
-            "WatchdogSec=2s\n"
+            "WatchdogSec=10s\n"  # longer than a busy machine holds a daemon up
         )
         self.shell(
             "systemd-sysusers; systemd-tmpfiles --create /etc/tmpfiles.d/ocrd.conf;"
