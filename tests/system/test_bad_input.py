@@ -131,7 +131,7 @@ def day(  # noqa: PLR0913, PLR0917 - the makers of everything
         "watches": [{"name": "scans"} | {role: role for role in ROLES}],
     }
     (day.root / "ocrd.yaml").write_text(yaml.safe_dump(settings))
-    told = run_python("-m", "ocrd", "once", "-c", day.root / "ocrd.yaml", timeout=90, **plain_user)
+    told = run_python("-m", "ocrd", "once", "-c", day.root / "ocrd.yaml", timeout=300, **plain_user)
     day.exit_code = told.returncode
     day.log = [json.loads(line) for line in told.stderr.splitlines() if line.startswith("{")]
     return day

@@ -120,7 +120,7 @@ def test_rsync_of_a_folder(folders: House, images: Path) -> None:
 def test_a_folder_over_smb(folders: House, images: Path, tmp_path: Path) -> None:
     with samba(tmp_path / "samba", folders.path("inbox")) as server:
         client = server.client(f'mkdir smb; cd smb; prompt OFF; lcd "{images}"; mput *.jpg')
-        told, _ = client.communicate(timeout=30)
+        told, _ = client.communicate(timeout=120)
         assert client.returncode == 0, told
     delivered(folders, "smb", 5)
     assert same(folders.path("archive/smb"), images)
