@@ -126,7 +126,7 @@ def test_connections_that_break_at_any_byte_cost_no_page(house: House) -> None:
             server, _ = stack.enter_context(serving("good"))
             proxies.append(CuttingProxy(server, generator("cuts"), longest=(20_000, 200)))
             stack.callback(proxies[-1].close)
-        configure(house, *(one.endpoint for one in proxies), concurrency=2, timeout="6s")
+        configure(house, *(one.endpoint for one in proxies), concurrency=2, timeout="12s")
         daemon = house.start()
         wait_for(lambda: house.events("ready"))
         for proxy in proxies:

@@ -172,7 +172,7 @@ def test_the_heart_beats_on_while_the_last_pages_are_finished(
     house: House, systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "400000")
-    house.configure(seconds=3)
+    house.configure(seconds=6)
     daemon = house.start()
     hear(systemd, "READY=1")
     house.drop("letter.pdf")
