@@ -252,7 +252,7 @@ def test_a_machine_that_kills_every_page_is_not_the_pages_fault() -> None:
 def test_a_silent_core_is_killed_and_its_pages_read_again() -> None:
     async def work() -> None:
         machine = Machine()
-        supervisor = machine.supervisor(hang_after=0.05)
+        supervisor = machine.supervisor(hang_after=0.5)
         await supervisor.start()
         supervisor._core.deaf = True
         assert (await supervisor.read(page(4), 0)).index == 4
