@@ -300,7 +300,7 @@ def test_a_stop_finishes_the_pages_in_flight_and_loses_nothing(host: Host) -> No
     assert json.loads(job.read_text())["attempts"] == 0
     host.configure()
     host.systemctl("start", UNIT)
-    host.wait(lambda: host.there("scans/archive/long.pdf"))
+    host.wait(lambda: host.journal("OCRD_SOURCE=long.pdf", "OCRD_PAGES=40"))
     [line] = host.journal("OCRD_SOURCE=long.pdf", "OCRD_PAGES=40")
     assert kept >= 3
     assert line["OCRD_STATUS"] == "complete"
