@@ -156,7 +156,9 @@ class Settle(Section):
         "its last change; `ocrd once` does not wait, and leaves it for the next time.",
     )
     rescan: Annotated[Duration, at_least(0.1, "100ms")] = Field(
-        default=60.0, description="The inbox is looked through this often, events or not."
+        default=60.0,
+        description="The inbox is looked through this often, events or not. Where events come and there are more than "
+        "100 watches it is less often, in proportion to their number, up to a fifth from 500 on.",
     )
     poll: Annotated[Duration, at_least(0.1, "100ms")] = Field(
         default=5.0, description="The same, where no events can be had: network shares, or a limit of the kernel."

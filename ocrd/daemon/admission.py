@@ -73,6 +73,7 @@ class Admission:
         self.wake = asyncio.Event()
         """Set when there may be news in the inbox."""
         self.inbox = Inbox(compartment.watch, config.settle, self.wake, compartment.on_disk, once=compartment.once)
+        self.inbox.settle(config.settle, len(config.watches))
         self.sign: float | None = None
         """When the look-out last moved, on the monotonic clock, as long as there is one."""
         self._news: FairQueue[_Found] = FairQueue()
@@ -99,7 +100,7 @@ class Admission:
     def configured(self, config: Config) -> None:
         """Take over the settings that are in force now; those of the watch come with its compartment."""
         watch = self._its.watch
-        self.inbox.settle(config.settle)
+        self.inbox.settle(config.settle, len(config.watches))
         self.inbox.choose(watch)
         self._batch.policy = _policy(config, once=self._its.once)
         self.wake.set()

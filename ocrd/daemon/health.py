@@ -19,6 +19,7 @@ from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.display import counted
 from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.errors import MachineError
+from ocrd.intake.inbox import rescan
 from ocrd.output import result_names
 from ocrd.telemetry import log_throttle, sd_notify, status
 from ocrd.telemetry.events import EngineRestarted, Events
@@ -139,7 +140,7 @@ class Health:
     def _look_outs_move(self, now: float) -> str | None:
         if self._board.state == "stopping":
             return None
-        longest = self._config.settle.rescan + LOOK_SECONDS
+        longest = rescan(self._config.settle, len(self._runners)) + LOOK_SECONDS
         for runner in self._runners:
             still = now - (runner.admission.sign or now)
             if still > longest and not runner.its.pause.reason:  # else a person was told, and a restart mends nothing

@@ -1,8 +1,8 @@
 """One inbox: how it is watched, what lies in it, and which of that is complete.
 
 Events are hints: they wake us, and say at which paths to look. The scan of all of it is the truth, and comes every
-minute. Where events can't be had or can't be trusted the inbox is polled, which is a more frequent scan, and nothing
-else.
+minute, or every five of them where there are hundreds of inboxes. Where events can't be had or can't be trusted the
+inbox is polled, which is a more frequent scan, and nothing else.
 """
 
 import asyncio
@@ -34,12 +34,24 @@ _LEAST_GAP = 0.2
 """Seconds between two scans, however many events come."""
 _MOST_SCANNING = 0.1
 """Share of the time that may go into scans, however large the inbox is."""
+_WATCHES_AT_PACE = 100
+"""So many inboxes are scanned every `settle.rescan`."""
+_MOST_STRETCHED = 5.0
+"""So many times longer may it take where there are more."""
 
 PageCounter = Callable[[Path], Awaitable[int]]
 """Counts the pages of a file. Raises IncompleteError if it looks as if more of it were to come, MachineError if nothing
 can be read there now."""
 
 Check = Callable[[], frozenset[Identity]]
+
+
+def rescan(settle: Settle, watches: int) -> float:
+    """Give the seconds between two scans of an inbox that events come from, of so many.
+
+    To scan hundreds of inboxes is all that a service at rest does, and nothing is found but what no event told of.
+    """
+    return settle.rescan * min(max(1.0, watches / _WATCHES_AT_PACE), _MOST_STRETCHED)
 
 
 class Inbox:
@@ -62,6 +74,7 @@ class Inbox:
         self.found_by_scan = 0
         """Files that a scan found and no event had told of."""
         self._settle = settle
+        self._watches = 1
         self._wanted = Wanted(watch.include, watch.exclude)
         self._joins, self._duplex = watch.joins, watch.duplex
         self._event = wake
@@ -93,7 +106,8 @@ class Inbox:
     @property
     def every(self) -> float:
         """Seconds after which to look again though nothing is due and no event came."""
-        return self._settle.rescan if self.how == "events" else min(self._settle.poll, self._settle.rescan)
+        settle = self._settle
+        return rescan(settle, self._watches) if self.how == "events" else min(settle.poll, settle.rescan)
 
     @property
     def rest(self) -> float:
@@ -176,9 +190,9 @@ class Inbox:
             "Move it back into the inbox together with the other, or set duplex.alone: read to have it read by itself.",
         )
 
-    def settle(self, settle: Settle) -> None:
-        """Take over other settings, without forgetting what was seen."""
-        self._settle = settle
+    def settle(self, settle: Settle, watches: int) -> None:
+        """Take over other settings, and how many watches there are, without forgetting what was seen."""
+        self._settle, self._watches = settle, watches
         self.tracker.quiet = settle.quiet
         self.tracker.patience = 0.0 if self._once else settle.patience
 

@@ -19,7 +19,7 @@ from writers import program
 from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Settle, Watch
 from ocrd.intake import inotify
-from ocrd.intake.inbox import Inbox
+from ocrd.intake.inbox import Inbox, rescan
 from ocrd.intake.inotify import FolderEvents
 from ocrd.model import Settled
 from ocrd.storage import mounts
@@ -378,7 +378,7 @@ import asyncio, sys
 from pathlib import Path
 from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Settle, Watch
-from ocrd.intake.inbox import Inbox
+from ocrd.intake.inbox import Inbox, rescan
 
 name, less, more = sys.argv[1:4]
 root = Path(sys.argv[4])
@@ -422,6 +422,35 @@ def test_a_limit_of_the_kernel_is_named_and_tried_again(folder: Path, limit: str
     assert setting in first
     assert second == "> events"
     assert f"sysctl {setting}=" in told.stdout + told.stderr
+
+
+@pytest.mark.parametrize(("watches", "seconds"), [(1, 60), (100, 60), (250, 150), (500, 300), (5000, 300)])
+def test_of_many_inboxes_each_is_scanned_less_often_within_a_bound(watches: int, seconds: float) -> None:
+    assert rescan(Settle(), watches) == seconds
+
+
+async def rest_after_a_look(folder: Path) -> tuple[str, float]:
+    """Say how one of 500 inboxes is watched, and in how many seconds it is looked at again though nothing happens."""
+    folder.mkdir(parents=True)
+    folders = {role: str(folder.parent / role) for role in ("outbox", "archive", "error")}
+    inbox = Inbox(Watch(name="scans", inbox=str(folder), **folders), Settle(), asyncio.Event(), Threads().run)
+    inbox.settle(Settle(), 500)
+    await inbox.look()
+    inbox.close()
+    return inbox.how, inbox.rest
+
+
+def test_one_of_many_inboxes_waits_for_its_next_scan_as_long(tmp_path: Path) -> None:
+    how, rest = asyncio.run(rest_after_a_look(tmp_path / "inbox"))
+    assert how == "events"
+    assert 60 < rest <= 300
+
+
+def test_what_is_polled_keeps_its_pace_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "kind_of", lambda _folder: "nfs4")
+    how, rest = asyncio.run(rest_after_a_look(tmp_path / "inbox"))
+    assert how == "polling"
+    assert rest <= 5
 
 
 # The daemon
