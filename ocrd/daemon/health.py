@@ -162,7 +162,7 @@ class Health:
         written = float("-inf")
         while True:
             if self._board.news or time.monotonic() - written >= status.STALE / 3:
-                self._board.news, written = False, time.monotonic()
+                written = time.monotonic()
                 await self._write_status()
             await asyncio.sleep(EVERY)
 

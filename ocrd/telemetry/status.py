@@ -284,7 +284,8 @@ class StatusBoard:
         self._tokens = deque[tuple[float, int]](maxlen=60)
         self._observed: tuple[object, ...] = ()
         self.news = True
-        """Whether anything changed since this was last set to False, other than what always does."""
+        """Whether anything changed since `data` was last asked for, other than what always does."""
+        self._watches_written = ""
         self.configured(config)
 
     def configured(self, config: "Config") -> None:
@@ -421,8 +422,16 @@ class StatusBoard:
         )
 
     def data(self) -> bytes:
-        """Return the status as it is written to the file."""
-        return json.dumps(self.snapshot(), default=_fields).encode()
+        """Return the status as it is written to the file.
+
+        Hundreds of watches, which do not change without news, are then not written out anew: it is asked for often.
+        """
+        fields = _fields(self.snapshot())
+        watches = fields.pop("watches")
+        if self.news:
+            self._watches_written, self.news = json.dumps(watches, default=_fields), False
+        rest = json.dumps(fields, default=_fields)
+        return f'{rest.removesuffix("}")}, "watches": {self._watches_written}}}'.encode()
 
 
 def _fields(record: Any) -> dict[str, Any]:  # noqa: ANN401 - what json finds

@@ -4,6 +4,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -34,7 +35,7 @@ from ocrd.telemetry.events import (
     WatchAdded,
 )
 from ocrd.telemetry.metrics import Metrics
-from ocrd.telemetry.status import StatusBoard
+from ocrd.telemetry.status import Status, StatusBoard
 
 CONFIG = loader.parse(
     "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]", Path("/etc/ocrd/ocrd.yaml")
@@ -178,6 +179,23 @@ def test_a_status_is_read_back_as_it_was_written(tmp_path: Path, monkeypatch: py
     assert again.documents == heard.snapshot().documents
     status.place(file).write_bytes(b"{}")
     assert status.read(file) is None, "a damaged one is none"
+
+
+def test_a_status_that_is_written_again_has_all_that_changed() -> None:
+    heard = board()
+
+    def written() -> Status:
+        return Status.parse(heard.data())
+
+    def as_it_is() -> Status:
+        return replace(heard.snapshot(), written=0.0)
+
+    for event in (Looked("scans", 1, 0), Accepted(*WHO), page(0), ended()):
+        heard.hear(event)
+        for _ in range(2):  # the second time without news
+            assert replace(written(), written=0.0) == as_it_is()
+    heard.state = "stopping"
+    assert written().state == "stopping"
 
 
 @pytest.mark.parametrize(
