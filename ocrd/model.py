@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,19 @@ PageSizer = Callable[[float, float], PixelSize]
 
 Called in the render workers, so it must be picklable: a function of a module, or a `functools.partial` of one.
 """
+
+
+@runtime_checkable
+class PlainPageSizer(Protocol):
+    """A `PageSizer` of an engine for which scans of plain text (`PageFacts.plain`) may be smaller than other pages."""
+
+    def __call__(self, width: float, height: float, /) -> PixelSize:
+        """Give the size of other pages."""
+        ...
+
+    def plain(self, width: float, height: float) -> PixelSize:
+        """Give the size of a scan of plain text."""
+        ...
 
 
 class PagePreparer(Protocol):
@@ -250,6 +263,8 @@ class PageFacts:
     """The text of the topmost barcode on it; empty where there is none, or nobody looked for any."""
     spread: tuple[int, ...] = ()
     """Of these letters, those in lines in each cell of the upright page, 8 across, 12 down; empty if nobody looked."""
+    plain: bool = False
+    """Whether it seems to be a scan of one column of text, in no small print, with nothing beside it."""
 
     @property
     def is_sheet(self) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ocrd.model import PageFacts, Placement
-from ocrd.rendering import stains
+from ocrd.rendering import plain_scan, stains
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +69,8 @@ _IN_LINES = 1.6
 as in photographs, 3 and more in straight lines of text."""
 SKEW_PIECES = 30
 """Fewer pieces than this have no skew worth the name."""
+_LARGE_PRINT = 8
+"""Pixels: usual height of what is one piece, letters or words whose letters touch, from some 9 points on."""
 
 
 def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
@@ -93,7 +95,10 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
     skew = 0.0 if stands else text.skew()
     right = placement if stands else replace(placement, turn=turn, skew=-skew if abs(skew) >= LEAST_SKEW else 0.0)
     letters = min(text.letters, round(ink * sight.grey.size / LEAST_LETTER))  # the others are specks
-    return PageFacts(right, ink, text.lines(skew), letters, other_turn=other, spread=text.spread(right.skew))
+    plain = plain_scan.has_grain(pixels) and text.is_plain(skew)
+    return PageFacts(
+        right, ink, text.lines(skew), letters, other_turn=other, spread=text.spread(right.skew), plain=plain
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +398,14 @@ class Text:
         like = (self.height > 0.45 * size) & (self.height < 4 * size)
         like &= (self.width > 3) | (self.height < 2 * size)  # the sides of a table's cells
         return size, like * np.maximum(1, np.round(self.width / (0.85 * size)))
+
+    def is_plain(self, skew: float) -> bool:
+        """Whether they are no small print, in one column of lines, with nothing beside it, `skew` degrees askew."""
+        size, letters = self._letters()
+        kept = letters > 0
+        left, right = self.left[kept], self.left[kept] + self.width[kept]
+        middle = self.top[kept] + self.height[kept] / 2 - math.tan(math.radians(skew)) * (left + right) / 2
+        return size >= _LARGE_PRINT and plain_scan.is_column(size, left, right, middle)
 
     def _turned(self, x: "Array", y: "Array", skew: float) -> "tuple[Array, Array]":
         """Find places on the page, pixels, once it is turned clockwise by `skew` degrees: shares of the sheet then."""

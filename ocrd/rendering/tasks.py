@@ -26,6 +26,7 @@ from ocrd.model import (
     PageSizer,
     PixelSize,
     Placement,
+    PlainPageSizer,
     SourceFacts,
     View,
 )
@@ -128,12 +129,14 @@ def _rendered(path: Path, index: int, sizer: PageSizer, view: View) -> tuple[Pag
         width, height = source.shape(index)
         _check_size(width, height)
         first = Placement(width, height, view.turn or 0, view.skew, view.top, view.bottom)
-        image, size = _drawn(source, index, sizer, first, coarse=view.coarse)
+        least = sizer.plain if isinstance(sizer, PlainPageSizer) else sizer
+        image, size = _drawn(source, index, least, first, coarse=view.coarse)
         pixels = pixels_of(image)
         facts = page_analysis.facts(pixels, first, stands=view.turn is not None)
-        if facts.placement != first:
+        wanted = least if facts.plain else sizer
+        if facts.placement != first or wanted is not least:
             del image, pixels  # before there are two of them
-            image, size = _drawn(source, index, sizer, facts.placement, coarse=view.coarse)
+            image, size = _drawn(source, index, wanted, facts.placement, coarse=view.coarse)
             pixels = pixels_of(image)
         facts = _in_doubt(source, index, facts, pixels)
         if (view.separators or view.any_barcode) and not facts.blank:

@@ -21,7 +21,9 @@ from ocrd.engines import cpu
 from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
 from ocrd.errors import ConfigError, EngineError, PageError
 from ocrd.markup import layout_blocks
-from ocrd.model import PageImage, PixelSize
+from ocrd.model import Opening, PageImage, PixelSize, View
+from ocrd.rendering import source as page_source
+from ocrd.rendering import tasks
 from ocrd.rendering.page_layout import Word
 
 ROOT = Path(__file__).parents[3]
@@ -137,7 +139,7 @@ def test_a_page_of_plain_text_is_read_without_the_layout_model_and_comes_out_as_
 
     async def use() -> None:
         async with running("eng") as (engine, _):
-            found = await engine._run(cpu._read, "L", image.size, image.tobytes())
+            found = await engine._run(cpu._read, "L", image.size, cpu.DPI, image.tobytes())
             assert bool(found.text) == plain
             assert bool(found.picture) != plain
             if plain:
@@ -222,6 +224,22 @@ def test_the_smallest_pages_can_be_read(read: Read, size: PixelSize) -> None:
 )
 def test_pages_have_300_dpi_within_a_limit(points: tuple[float, float], pixels: tuple[int, int]) -> None:
     assert page_size(*points) == PixelSize(*pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "dpi"), [("english.pdf", 225), ("table.pdf", 300), ("columns.pdf", 300), ("fax.tif", 300)]
+)
+def test_scans_of_plain_text_are_read_as_well_from_fewer_pixels(read: Read, name: str, dpi: int) -> None:
+    sizes = CpuEngine(("eng",)).page_size
+    with page_source.opening(Opening()):
+        images = [tasks.render_page(SAMPLES / name, index, sizes, View()) for index in range(len(pages(name)))]
+    assert {round(image.dpi) for image in images} == {dpi}
+    assert cer(truth(name), untagged(read(images))) < 0.005
+
+
+def test_other_languages_are_read_from_all_pixels() -> None:
+    assert CpuEngine(("eng", "jpn")).page_size is page_size
+    assert CpuEngine(("eng",), letters="rapidocr").page_size is page_size
 
 
 def test_a_language_that_is_not_installed_is_refused_with_its_command() -> None:
