@@ -2,11 +2,11 @@
 
     python bench/daemon/peers.py [--copies N] [--turns N]           # some ten minutes
 
-OCRmyPDF and its watcher are installed from PyPI, in `.venv-peers`, when that is not there. Each of the three has two
-cores and gets the same scans, copies of the project's samples, dropped when it is ready. Plain Tesseract is two
-processes that draw pages and read them, no more; their start counts. Prints, for each, the median of the turns: pages a
-second until the last output, CPU a page, memory (what several processes share counted once) at its highest, the time
-until the first output, and wrong characters.
+OCRmyPDF and its watcher are installed from PyPI, in `.venv-peers`, when that is not there; the program tesseract, which
+they start, must be there. Each of the three has two cores and gets the same scans, copies of the project's samples,
+dropped when it is ready. Plain Tesseract is two processes that draw pages and read them, no more; their start counts.
+Prints, for each, the median of the turns: pages a second until the last output, CPU a page, memory (what several
+processes share counted once) at its highest, the time until the first output, and wrong characters.
 """
 
 import argparse
@@ -40,7 +40,9 @@ NAMES = {"english": 2, "columns": 1, "table": 1}
 PEERS = ROOT / ".venv-peers"
 CORES = 2
 PATIENCE = 600
-"""Seconds that one turn may take."""
+"""Seconds that one turn may take, and each step of the installation."""
+_END = 30
+"""Seconds in which one may end when it is asked to."""
 _LOOK = 0.2
 """Seconds from look to look at the processes."""
 _DPI = 300
@@ -77,6 +79,8 @@ class Peer(NamedTuple):
     """For a folder with an inbox, an outbox and an archive."""
     ready: str
     """What its log says when it is ready; empty for one that does not watch, but reads what is there."""
+    failed: str
+    """What its log says when it could not read a scan, of which nothing more comes then."""
 
 
 class Use:
@@ -147,7 +151,7 @@ def read(root: Path) -> None:
     files = sorted((root / "inbox").iterdir())
     command = [sys.executable, __file__, "--read-these"]
     children = [subprocess.Popen([*command, *files[core::CORES]]) for core in range(CORES)]
-    sys.exit(max([child.wait() for child in children]))
+    sys.exit(max([child.wait(PATIENCE) for child in children]))
 
 
 def read_these(files: list[Path]) -> None:
@@ -171,7 +175,7 @@ def read_these(files: list[Path]) -> None:
 
 
 def measure(peer: Peer, copies: int) -> Turn:
-    """Let one of the three read scans that are dropped once it is ready. Raises TimeoutError if it has no end."""
+    """Let one of the three read scans that are dropped once it is ready. Raises TimeoutError if it does not do so."""
     with tempfile.TemporaryDirectory(prefix="ocrd-peers-") as folder:
         root = Path(folder)
         for role in ("inbox", "outbox", "archive"):
@@ -186,7 +190,7 @@ def measure(peer: Peer, copies: int) -> Turn:
         with log.open("wb") as out:
             process = subprocess.Popen(program, cwd=ROOT, env=environment, stdout=out, stderr=out)
         try:
-            _wait(lambda: peer.ready in log.read_text(errors="replace"), process, log)
+            _wait(lambda: _is_ready(peer, process.pid, root, log), peer, process, log)
             use, first = Use(process.pid), 0.0
             if not names:
                 begun = time.monotonic()
@@ -199,22 +203,47 @@ def measure(peer: Peer, copies: int) -> Turn:
                 first = first or (time.monotonic() - begun if done else 0.0)
                 return done == len(names)
 
-            _wait(read, process, log)
+            _wait(read, peer, process, log)
             seconds = time.monotonic() - begun
         finally:
-            process.terminate()
-            process.wait()
+            _end(process)
         wrong = statistics.mean(cer(_truth(name), _text(file)) for name, file in _delivered(root, names).items())
         pages = sum(NAMES[_sample(name)] for name in names)
         return Turn(pages / seconds, use.seconds / pages, use.memory, first, wrong)
 
 
-def _wait(done: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+def _is_ready(peer: Peer, pid: int, root: Path, log: Path) -> bool:
+    """Whether one that watches does. OCRmyPDF's takes nothing that was there before, and does not say when it begins.
+
+    What a process watches, the kernel tells (proc(5), /proc/PID/fdinfo).
+    """
+    if not peer.ready:
+        return True
+    inode = f" ino:{(root / 'inbox').stat().st_ino:x} "
+    lists = (file for one in _family(pid) for file in Path(f"/proc/{one}/fdinfo").iterdir())
+    try:
+        return peer.ready in log.read_text(errors="replace") and any(inode in file.read_text() for file in lists)
+    except (FileNotFoundError, ProcessLookupError):  # one of them was closed meanwhile
+        return False
+
+
+def _wait(done: Callable[[], bool], peer: Peer, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + PATIENCE
     while not done():
-        if time.monotonic() > end or process.poll():
-            raise TimeoutError(log.read_text(errors="replace")[-2000:])
+        ended = process.poll() is not None and not done()  # plain Tesseract ends by itself
+        said = log.read_text(errors="replace")
+        if ended or time.monotonic() > end or peer.failed in said:
+            raise TimeoutError(said[-2000:])
         time.sleep(_LOOK)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(_END)
 
 
 def _delivered(root: Path, names: list[str]) -> dict[str, Path]:
@@ -242,13 +271,15 @@ def _truth(name: str) -> str:
 
 def install() -> None:
     """Install OCRmyPDF, and lay its watcher, which is in its source alone, beside it."""
+    if not shutil.which("tesseract"):
+        sys.exit("OCRmyPDF needs the program tesseract, which is not there. Run `apt-get install tesseract-ocr`.")
     if not (PEERS / "bin/ocrmypdf").exists():
         python = PEERS / "bin/python"
-        subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        subprocess.run([python, "-m", "pip", "-q", "install", "ocrmypdf[watcher]"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", PEERS], check=True, timeout=PATIENCE)
+        subprocess.run([python, "-m", "pip", "-q", "install", "ocrmypdf[watcher]"], check=True, timeout=PATIENCE)
     if not [*PEERS.glob("ocrmypdf-*/misc/watcher.py")]:
         source = ["--no-deps", "--no-binary", ":all:", "--dest", PEERS, "ocrmypdf"]
-        subprocess.run([PEERS / "bin/python", "-m", "pip", "-q", "download", *source], check=True)
+        subprocess.run([PEERS / "bin/python", "-m", "pip", "-q", "download", *source], check=True, timeout=PATIENCE)
         for archive in PEERS.glob("ocrmypdf-*.tar.gz"):
             with tarfile.open(archive) as files:
                 files.extractall(PEERS, filter="data")
@@ -287,9 +318,9 @@ def compare(copies: int, turns: int) -> None:
 
 
 THREE = {
-    "ocrd": Peer(ocrd, '"ready"'),
-    "OCRmyPDF's watcher": Peer(watcher, "USE_POLLING"),
-    "Tesseract": Peer(tesseract, ""),
+    "ocrd": Peer(ocrd, '"ready"', '"refused"'),
+    "OCRmyPDF's watcher": Peer(watcher, "USE_POLLING", "Error while processing"),
+    "Tesseract": Peer(tesseract, "", "Traceback"),
 }
 
 if __name__ == "__main__":
