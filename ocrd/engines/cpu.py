@@ -41,17 +41,20 @@ R = TypeVar("R")
 
 DPI = 300
 """Resolution of the page images: at 200, Tesseract is a third faster, but takes the `+12` of a table for `tL,`."""
-PLAIN_DPI, PLAIN_LANGUAGES = 225, {"deu", "eng", "rus"}
-"""That of scans of plain text, drawn and read in three quarters of the time, in languages measured to lose nothing."""
+PLAIN_DPI = 225
+"""That of scans of plain text, which are drawn and read in three quarters of the time."""
+PLAIN_LANGUAGES = frozenset({"deu", "eng", "rus"})
+"""Those in which such scans were measured to lose nothing."""
 LONGEST_SIDE = 4096
 """Pixels; A4 at 300 dpi has 3508."""
 PAGE_SECONDS = 300.0
 """Seconds of processor time after which a page is given up; a dense one takes three."""
 PAGE_MEMORY = 4 * 2**30
 """Bytes of address space for one worker; it needs a third of that for a dense page."""
-PAGES_PER_LAYOUT, PAGES_PER_WORKER = 25, 500
-"""After so many pages a worker makes way for a fresh one: with the layout model, which keeps 4 MB of each dense page,
-and without, in case that other libraries keep something, too."""
+PAGES_PER_LAYOUT = 25
+"""After so many pages a worker with the layout model makes way for a fresh one: it keeps 4 MB of each dense page."""
+PAGES_PER_WORKER = 500
+"""The same of those that read letters, in case that their libraries keep something, too."""
 RAPIDOCR_LANGUAGES = ("chi_sim", "chi_tra", "eng", "jpn")
 """What the model in RapidOCR's package is good at. It drops the letters that it lacks (Cyrillic, Hangul) silently."""
 PYPI_LANGUAGES = ("deu", "eng", "jpn")
@@ -72,7 +75,13 @@ def page_size(width: float, height: float, dpi: float = DPI) -> PixelSize:
 class PageSizes:
     """The same, and less for scans of plain text. A `PlainPageSizer`."""
 
-    __call__, plain = staticmethod(page_size), staticmethod(partial(page_size, dpi=PLAIN_DPI))
+    def __call__(self, width: float, height: float) -> PixelSize:
+        """Give the size of other pages."""
+        return page_size(width, height)
+
+    def plain(self, width: float, height: float) -> PixelSize:
+        """Give the size of a scan of plain text."""
+        return page_size(width, height, PLAIN_DPI)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,9 @@ class CpuEngine(Engine):
     @property
     def page_size(self) -> PageSizer:
         """300 dpi, or 225 for scans of plain text in some languages, within a limit."""
-        return PageSizes() if {*self._languages} <= PLAIN_LANGUAGES and self._letters == "tesseract" else page_size
+        return (
+            PageSizes() if PLAIN_LANGUAGES.issuperset(self._languages) and self._letters == "tesseract" else page_size
+        )
 
     @property
     def prepare(self) -> Greys:
