@@ -211,28 +211,48 @@ def move_new(source: Path, target: Path, *, tag: str) -> None:
     Raises FileExistsError if the target is taken, NotAsSeenError if the source is gone or changes meanwhile,
     MachineError otherwise.
     """
+    _move(source, target, tag, contended=False)
+
+
+def take(source: Path, target: Path, *, tag: str) -> None:
+    """Move a file for which others may reach at the same time into a folder of ours alone: one of them gets it.
+
+    Where no rename refuses a taken name an ordinary one does: a link (`_rename_new`) all of them could make. Where it
+    takes a copy, who deletes the original has it. Raises NotAsSeenError if another got it or it changes meanwhile,
+    FileExistsError, MachineError.
+    """
+    _move(source, target, tag, contended=True)
+
+
+def _move(source: Path, target: Path, tag: str, *, contended: bool) -> None:
     with machine_faults(f"move {shown(spelled(source))} to", target):
         try:
-            _rename_new(source, target)
+            try:
+                (_rename_own if contended else _rename_new)(source, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _move_by_copy(source, target, tag, contended=contended)
         except FileNotFoundError:
             if not lies_at(source):
                 raise NotAsSeenError from None
             raise
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            _move_by_copy(source, target, tag)
         sync_folder(target.parent)
         sync_folder(source.parent)
 
 
-def _move_by_copy(source: Path, target: Path, tag: str) -> None:
+def _move_by_copy(source: Path, target: Path, tag: str, *, contended: bool) -> None:
     before = _seen(source)
     _commit(_copy_temporary(source, target.parent, tag, as_it_was=True), target, _rename_new)
-    if _seen(source) != before:
-        os.unlink(target)
-        raise NotAsSeenError
-    os.unlink(source)
+    try:
+        if _seen(source) == before:
+            os.unlink(source)
+            return
+    except (NotAsSeenError, FileNotFoundError):  # taken away since
+        if not contended:
+            return  # the copy may be the last
+    os.unlink(target)
+    raise NotAsSeenError
 
 
 def _seen(path: Path) -> FileStamp:
@@ -589,9 +609,20 @@ def _rename_new(source: Path, target: Path) -> None:
         if FileStamp.of(source.lstat()) != FileStamp.of(target.lstat()):
             raise NotAsSeenError  # noqa: TRY301 - another file has its name by now; ours goes as below
         os.unlink(source)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, FileNotFoundError) and target.lstat().st_nlink == 1:
+            return  # ours is the last name: an NFS server that restarts answers so to a deletion that it has done
         os.unlink(target)  # in a folder with the sticky bit we may link what we may not take away
         raise
+
+
+def _rename_own(source: Path, target: Path) -> None:
+    """Rename to a name that only we could have taken."""
+    if _renamed(source, target, _RENAME_NOREPLACE):
+        return
+    if lies_at(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    os.rename(source, target)
 
 
 def _exchange(one: Path, other: Path) -> None:

@@ -66,7 +66,7 @@ from ocrd.storage.safe_paths import NotRegularError, beneath, lies_at, regular, 
 
 log = structlog.get_logger("ocrd")
 
-_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
+_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6,10}")
 _REQUEST = re.compile(rf"rerun-{_ID.pattern}\.json")
 _OURS = re.compile(
     r"(.+/)?\.ocrd-.+\.tmp|(job|result|again)\.json|(source|original)(\.duplex)?|original(\.duplex)?/.+"
@@ -216,7 +216,7 @@ class Spool:
         try:
             with beneath(self._inbox, job.record.dropped_as(ending)) as held:
                 try:
-                    durable.move_new(held, target, tag=job.id)
+                    durable.take(held, target, tag=job.id)
                 except (durable.NotAsSeenError, MachineError) as error:
                     if _stamped(held) == job.record.stamps[ending] or not lies_at(target):
                         self._blame(held, target, error)
@@ -576,6 +576,6 @@ def _regular(path: Path) -> bool:
 
 
 def _new_id() -> str:
-    """Make an id that sorts by time, to the microsecond; its last digit is drawn."""
+    """Make an id that sorts by time, to the microsecond; its last digits are drawn, since many hosts may make ids."""
     now = datetime.now(UTC)
-    return f"{now:%Y%m%dT%H%M%S}-{now.microsecond:05x}{secrets.randbelow(16):x}"
+    return f"{now:%Y%m%dT%H%M%S}-{now.microsecond:05x}{secrets.randbelow(1 << 20):05x}"

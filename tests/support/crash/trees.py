@@ -18,7 +18,7 @@ from ocrd.model import COMPANION, FileStamp
 from ocrd.storage.job import Job, JobRecord
 
 TEMPORARY = "/.ocrd-"
-_ID = re.compile(rb"\d{8}T\d{6}-[0-9a-f]{6}")
+_ID = re.compile(rb"\d{8}T\d{6}-[0-9a-f]{6,10}")
 _DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d")
 _FOLLOWS = re.compile(rb'\bseconds"?: [\d.e-]+|<!-- ocrd [0-9a-f]{16} -->')
 """The time that a reading took, and the checksum of a note, which its words and its date make."""

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,69 @@ def test_without_hard_links_either_a_taken_name_is_still_refused(
     refuse_renameat2(errno.EINVAL)
     monkeypatch.setattr(os, "link", no_links)
     test_a_move_takes_a_free_name_and_never_a_taken_one(tmp_path, refuse_renameat2, 0)
+
+
+def test_a_deletion_that_was_done_and_is_said_to_have_failed_loses_no_file(
+    tmp_path: Path, refuse_renameat2: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a server of NFS may answer, that restarts and is asked for the same again."""
+    real = os.unlink
+
+    def unlink(path: Path) -> None:
+        real(path)
+        if path.name == "a":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+    refuse_renameat2(errno.EINVAL)
+    (tmp_path / "a").write_bytes(b"ours")
+    monkeypatch.setattr(os, "unlink", unlink)
+    durable.move_new(tmp_path / "a", tmp_path / "b", tag="job")
+    assert listing(tmp_path) == {"b": b"ours"}
+
+
+_TAKE_ALL = """
+import ctypes, errno, os, sys
+from pathlib import Path
+from ocrd.storage import durable
+inbox, mine, refused = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "refused"
+if refused:
+    durable._renamed = lambda *_: False
+print("ready", flush=True)
+sys.stdin.readline()
+for name in sorted(os.listdir(inbox)):
+    try:
+        durable.take(inbox / name, mine / name, tag="job")
+    except durable.NotAsSeenError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("how", ["renameat2", "refused", "copies"])
+def test_of_three_that_reach_for_the_same_files_one_gets_each(tmp_path: Path, small_disk: Path, how: str) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for number in range(100):
+        (inbox / f"{number:03}").write_bytes(b"%d" % number)
+    folders = [(small_disk if how == "copies" else tmp_path) / name for name in "abc"]
+    takers = []
+    for folder in folders:
+        folder.mkdir()
+        command = [sys.executable, "-c", _TAKE_ALL, inbox, folder, how]
+        takers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    for taker in takers:
+        assert taker.stdout
+        assert taker.stdout.readline() == b"ready\n"
+    for taker in takers:
+        assert taker.stdin
+        taker.stdin.write(b"\n")
+        taker.stdin.flush()
+    for taker in takers:
+        taker.communicate(timeout=120)
+        assert taker.returncode == 0
+    got = [name for folder in folders for name in os.listdir(folder)]
+    assert sorted(got) == [f"{number:03}" for number in range(100)]
+    assert listing(inbox) == {}
+    assert all((folder / name).read_bytes() == b"%d" % int(name) for folder in folders for name in os.listdir(folder))
 
 
 def test_a_link_is_moved_as_a_link_where_renameat2_is_refused(tmp_path: Path, refuse_renameat2: Refuse) -> None:

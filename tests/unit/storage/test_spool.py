@@ -345,7 +345,7 @@ def test_a_claim_that_the_machine_refuses_leaves_the_file_in_the_inbox(
     def refused(*_: object, **__: object) -> None:
         raise MachineError("No.", "Later.")
 
-    monkeypatch.setattr(durable, "move_new", refused)
+    monkeypatch.setattr(durable, "take", refused)
     with pytest.raises(MachineError):
         house.spool.claim(settled)
     assert (house.inbox / "scan.pdf").read_bytes() == SCAN
@@ -362,7 +362,7 @@ def test_a_claim_that_the_machine_spoils_after_the_move_loses_nothing(
         source.write_bytes(b"another scan of that name")
         raise MachineError("No.", "Later.")
 
-    monkeypatch.setattr(durable, "move_new", moved_but_not_synced)
+    monkeypatch.setattr(durable, "take", moved_but_not_synced)
     with suppress(MachineError):
         house.spool.claim(settled)
     assert {SCAN, b"another scan of that name"} <= set(house.lies().values())
