@@ -396,6 +396,21 @@ def tidy(
     tidying.run(loader.load(config).watches, folder)
 
 
+@app.command()
+def adopt(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The work folder of a daemon that is gone.")],
+    *,
+    watch: Annotated[str, typer.Option("--watch", help="The watch that goes on with it, if nothing else tells.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Also where nobody can tell whether it is gone.")] = False,
+    config: ConfigFile = _DEFAULT_CONFIG,
+) -> None:
+    """Take over the scans that another daemon had in work when it died. Whether one runs here does not matter."""
+    from ocrd.commands import adopt as adopting
+    from ocrd.config import loader
+
+    adopting.run(loader.load(config).watches, folder, watch, sure=yes)
+
+
 @app.command("split-sheet")
 def split_sheet(
     output: Annotated[Path, typer.Argument(metavar="FILE", help="The PDF to write; it must not be there yet.")],

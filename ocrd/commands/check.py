@@ -24,7 +24,7 @@ from ocrd.engines.base import Engine
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, MachineError, OcrdError
 from ocrd.markup import layout_blocks
-from ocrd.storage import durable, naming
+from ocrd.storage import adoption, durable, naming, ownership
 from ocrd.telemetry import output_capture, status, web_server, webhook
 from ocrd.telemetry.webhook import NotTakenError
 
@@ -98,6 +98,26 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
             yield _complain(what, error)
         else:
             _say(what, "a claim is one rename" if same else "another mount than the inbox: claims copy")
+            yield from _check_others(watch)
+
+
+def _check_others(watch: schema.Watch) -> Iterator[OcrdError]:
+    """Tell of the other daemons that take from the same inbox, and of what one left that is gone."""
+    what = f"{watch.name}: work {display.shown(watch.work_folder)}"
+    try:
+        for work in ownership.beside(watch):
+            left = adoption.look(work)
+            jobs = display.counted(len(left.jobs), "job")
+            if left.jobs and adoption.is_gone(left):
+                error = MachineError(
+                    f"The ocrd on {left.host} that took from the same inbox is gone, and left {jobs}.",
+                    f"Start it again, or call `ocrd adopt {display.shown(work)}`.",
+                )
+                yield _complain(what, error)
+            else:
+                _say(f"{watch.name}: shares its inbox with the ocrd on {left.host}", f"{jobs} in {display.shown(work)}")
+    except MachineError as error:
+        yield _complain(what, error)
 
 
 def _say_what_is_shared(settings: schema.Config) -> None:

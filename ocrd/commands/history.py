@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from heapq import merge
 from itertools import repeat
+from pathlib import Path
 
 from ocrd.config.schema import Watch
 from ocrd.config.units import seconds
 from ocrd.display import shown
 from ocrd.errors import ConfigError, DocumentError, MachineError
+from ocrd.storage import ownership
 from ocrd.storage.ledger import Entry, Ledger
 
 
@@ -59,8 +61,20 @@ def entries(
 
     A ledger that can't be read does not hide the others: what is wrong with it goes to `broken`.
     """
-    own = (zip(repeat(watch.name), _of(watch, broken if broken is not None else [])) for watch in watches)
-    return (entry for entry in merge(*own, key=lambda entry: entry[1].date) if wanted(entry[1]))
+    broken = broken if broken is not None else []
+    own = (zip(repeat(watch.name), _of(work, broken)) for watch in watches for work in _works(watch))
+    return (entry for entry in _each_once(merge(*own, key=lambda entry: entry[1].date)) if wanted(entry[1]))
+
+
+def _each_once(found: Iterable[tuple[str, Entry]]) -> Iterator[tuple[str, Entry]]:
+    """Leave out a delivery that several daemons know: one that begins later finds it in the outbox."""
+    date, seen = "", set[tuple[str, str]]()
+    for name, one in found:
+        if one.date != date:
+            date, seen = one.date, set()
+        if one.kind not in {"delivered", "linked"} or (name, one.sidecar) not in seen:
+            seen.add((name, one.sidecar))
+            yield name, one
 
 
 def being_made_anew(watches: Iterable[Watch]) -> list[str]:
@@ -73,9 +87,14 @@ def being_made_anew(watches: Iterable[Watch]) -> list[str]:
     return found
 
 
-def _of(watch: Watch, broken: list[MachineError]) -> Iterator[Entry]:
+def _works(watch: Watch) -> list[Path]:
+    """List the work folders of all daemons of a watch, of which each has a ledger."""
+    return [watch.work_folder, *ownership.beside(watch)]
+
+
+def _of(work: Path, broken: list[MachineError]) -> Iterator[Entry]:
     try:
-        yield from Ledger(watch.work_folder).entries()
+        yield from Ledger(work).entries()
     except MachineError as error:
         broken.append(error)
 

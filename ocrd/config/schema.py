@@ -2,7 +2,9 @@
 
 import os
 import re
+import socket
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -73,6 +75,12 @@ Folder = Annotated[
     WithJsonSchema({"type": "string"}),
 ]
 """A folder; a relative path is taken from the configuration file's own folder."""
+
+
+@cache
+def _host() -> str:
+    """Name this machine, the same as long as the process runs: DHCP can give it another."""
+    return socket.gethostname()
 
 
 _OWNER, _READ_WRITE = 0o600, 0o666
@@ -396,7 +404,8 @@ class Watch(Section):
     duplex: Duplex = Field(default=Duplex(), description=Duplex.__doc__)
     work: Folder | None = Field(
         default=None,
-        description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount.",
+        description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount. {host} "
+        "stands for this machine's name: hosts that share an inbox each need a work folder of their own.",
     )
     outputs: Outputs = Field(
         default=("markdown",), description=f"What is delivered, under one name: {kinds.in_words()}."
@@ -550,7 +559,9 @@ class Watch(Section):
     @property
     def work_folder(self) -> Path:
         """Where the job folders are."""
-        return self.work or self.inbox.with_name(f".{self.inbox.name}.ocrd-work")
+        if self.work is None:
+            return self.inbox.with_name(f".{self.inbox.name}.ocrd-work")
+        return Path(str(self.work).replace("{host}", _host()))
 
 
 class Options(Section):

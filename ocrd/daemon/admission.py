@@ -22,6 +22,7 @@ from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.intake.inbox import Inbox, PageCounter
 from ocrd.model import Settled
+from ocrd.storage import ownership
 from ocrd.storage.job import Job
 from ocrd.storage.naming import require_room
 from ocrd.storage.roles import Identity
@@ -85,6 +86,8 @@ class Admission:
         self._settling = True
         self._examining = False
         self._claiming = False
+        self._among_others = False
+        """Whether other daemons take from the same inbox."""
         self._closing = False
         self._how = ""
         self._first_seen: dict[Path, float] = {}
@@ -140,6 +143,7 @@ class Admission:
 
         def check() -> frozenset[Identity]:  # what takes a step of its own costs as much as the look
             adopted.extend(self._its.spool.adopt())
+            self._among_others = bool(ownership.beside(self._its.watch))
             return self._its.check_inbox()
 
         try:
@@ -216,18 +220,27 @@ class Admission:
     async def admit(self) -> None:
         """Close batches, and claim what is in them, until closed."""
         while not self._closing:
-            if not self._to_claim:
+            if not self._to_claim or self._leaves_the_rest:
                 await _until(self._due, self._batch.due())
                 self._due.clear()
             if news := self._batch.take(time.monotonic()):
                 self._its.log.info("batch", sources=len(news), in_work=self._jobs.in_work)
             for found in news:
                 self._to_claim.wait(found, found.turn)
-            if chosen := self._to_claim.next():
+            if not self._leaves_the_rest and (chosen := self._to_claim.next()):
                 self._claiming = True
                 await self._claim(chosen)
                 self._claiming = False
                 self._idle()
+
+    @property
+    def _leaves_the_rest(self) -> bool:
+        """Whether enough is in work here, and what is left is for whichever daemon is done first."""
+        return self._among_others and self._jobs.pages >= self._batch.policy.max_pages
+
+    def job_left(self) -> None:
+        """Hear that a job came to its end: there may be room for another."""
+        self._due.set()
 
     async def _claim(self, found: _Found) -> None:
         """Claim one source, as soon as the machine lets us, if it is still what settled."""

@@ -57,6 +57,7 @@ class JobQueue:
         self._running: set[asyncio.Task[None]] = set()
         self._attempts: set[asyncio.Future[Outcome]] = set()
         self._seen: dict[str, float] = {}
+        self._pages: dict[str, int] = {}
         self._stopping = asyncio.Event()
         self._stalled_at = ""
 
@@ -65,11 +66,16 @@ class JobQueue:
         """Jobs that have not ended."""
         return len(self._seen)
 
+    @property
+    def pages(self) -> int:
+        """Pages of these jobs."""
+        return sum(self._pages.values())
+
     def add(
         self, job: Job, *, recovered: bool = False, seen: float | None = None, pages: int = 1, wave: int = 0
     ) -> None:
         """Queue a job; its source was first `seen` at these seconds since the epoch, with others of its `wave`."""
-        self._seen[job.id] = seen or job.claimed
+        self._seen[job.id], self._pages[job.id] = seen or job.claimed, pages
         self._its.events.tell(Accepted(self._its.name, job.id, job.record.name, recovered, pages))
         queued = _Queued(job, Turn(self._its, job.record.attempts, pages, wave))
         self._queue.wait(queued, queued.turn)
@@ -144,7 +150,7 @@ class JobQueue:
             pass
         finally:
             self._places.release()
-            del self._seen[job.id]
+            del self._seen[job.id], self._pages[job.id]
             self._progress.ended(job.record.name)
             for step in met.steps:  # which nobody may want any more
                 self._its.pause.succeeded(step)

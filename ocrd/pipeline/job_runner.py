@@ -202,7 +202,7 @@ def _originals(job: Job, role: str, home: Path) -> tuple[Path, ...]:
 
 async def _earlier(watch: Watch, spool: Spool, sha256: str, tools: Tools) -> Entry | None:
     """Find the earlier delivery of the same content, as long as its sidecar lies there."""
-    earlier = await ledger_upkeep.earlier(spool, watch.outbox, sha256, tools.on_disk)
+    earlier = await ledger_upkeep.earlier(spool, watch, sha256, tools.on_disk)
     if earlier is None:
         return None
     sidecar = await tools.on_disk(deliveries.still_there, watch, earlier)

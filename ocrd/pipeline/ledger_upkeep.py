@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from ocrd.concurrency.threads import OnDisk
-from ocrd.storage.ledger import Entry, NotKnownYetError, UnusableError
+from ocrd.config.schema import Watch
+from ocrd.storage import ownership
+from ocrd.storage.ledger import Entry, Ledger, NotKnownYetError, UnusableError
 from ocrd.storage.spool import Spool
 
 
@@ -17,11 +19,16 @@ async def make_whole(spool: Spool, outbox: Path, on_disk: OnDisk) -> None:
             pass
 
 
-async def earlier(spool: Spool, outbox: Path, sha256: str, on_disk: OnDisk) -> Entry | None:
+async def earlier(spool: Spool, watch: Watch, sha256: str, on_disk: OnDisk) -> Entry | None:
     """Find the last delivery of the same content, once that can be known; None also where the ledger can't be used.
 
-    Raises MachineError where it is being rebuilt and the outbox can't be looked into.
+    What it does not know another daemon of the same watch may have delivered. Raises MachineError where it is being
+    rebuilt and the outbox can't be looked into.
     """
+    return await _own(spool, watch.outbox, sha256, on_disk) or await on_disk(_of_others, watch, sha256)
+
+
+async def _own(spool: Spool, outbox: Path, sha256: str, on_disk: OnDisk) -> Entry | None:
     try:
         while True:
             try:
@@ -30,3 +37,8 @@ async def earlier(spool: Spool, outbox: Path, sha256: str, on_disk: OnDisk) -> E
                 await make_whole(spool, outbox, on_disk)
     except UnusableError:
         return None
+
+
+def _of_others(watch: Watch, sha256: str) -> Entry | None:
+    told = (Ledger(work).told(sha256) for work in ownership.beside(watch))
+    return next(filter(None, told), None)

@@ -18,7 +18,7 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.filetypes import is_source_name
 from ocrd.model import Verdict
 from ocrd.output import kinds
-from ocrd.storage import originals
+from ocrd.storage import originals, ownership
 from ocrd.storage.durable import copy_own
 from ocrd.storage.ledger import Entry, Ledger
 from ocrd.storage.os_errors import machine_faults
@@ -153,9 +153,10 @@ def _content_in_ledger(delivered: Delivered) -> bool:
 
 
 def _entries(watch: Watch) -> Iterator[Entry]:
-    """Go through what a watch's ledger tells of sidecars; one that is broken tells nothing."""
-    with suppress(MachineError):
-        yield from (entry for entry in Ledger(watch.work_folder).entries() if entry.kind != "skipped")
+    """Go through what a watch's ledgers tell of sidecars, of each of its daemons; one that is broken tells nothing."""
+    for work in (*ownership.beside(watch), watch.work_folder):
+        with suppress(MachineError):
+            yield from (entry for entry in Ledger(work).entries() if entry.kind != "skipped")
 
 
 def _stem(path: str) -> str:

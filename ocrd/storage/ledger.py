@@ -174,6 +174,13 @@ class Ledger:
             for row in db.execute("SELECT * FROM entries ORDER BY date, job") if db else ():
                 yield Entry(*row)
 
+    def told(self, sha256: str) -> Entry | None:
+        """Find the last delivery of the same content in another daemon's ledger, as far as it can be read now."""
+        with suppress(MachineError, sqlite3.Error), self._read_only() as db:
+            row = db.execute(LAST_DELIVERY, (sha256,)).fetchone() if db else None
+            return Entry(*row) if row else None
+        return None
+
     def is_whole(self) -> bool:
         """Whether no rebuild goes on; as `entries`, without changing anything. Raises MachineError."""
         with self._read_only() as db:

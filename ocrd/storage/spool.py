@@ -39,6 +39,9 @@ there, and the folder with it, when the job ends.
 A rerun is a job without a source of its own: its original stays where it was archived. It is asked for by a file
 `rerun-<id>.json` beside the job folders, put there whole by another process, since the folder's lock is the daemon's;
 the daemon makes it a job (job.json), and then deletes the request. reread.py tells how it goes on.
+
+Jobs of a daemon that is gone come in the same way, as folders `adopted-<id>` (adoption.py). A rename makes each a job
+folder like any other, and what a crash left of it is gone through as at the start.
 """
 
 import asyncio
@@ -58,7 +61,7 @@ from ocrd import display
 from ocrd.config import overrides
 from ocrd.errors import DocumentError, MachineError, OcrdError
 from ocrd.model import COMPANION, DEFAULT_ACCESS, Access, FileStamp, Settled
-from ocrd.storage import durable, file_group, naming, os_errors
+from ocrd.storage import durable, file_group, naming, os_errors, ownership
 from ocrd.storage.job import COMPANION_FILE, DAMAGE, RECORD, Job, JobRecord, refusal_of
 from ocrd.storage.ledger import Ledger
 from ocrd.storage.mounts import mount_point
@@ -66,8 +69,12 @@ from ocrd.storage.safe_paths import NotRegularError, beneath, lies_at, regular, 
 
 log = structlog.get_logger("ocrd")
 
-_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6,10}")
-_REQUEST = re.compile(rf"rerun-{_ID.pattern}\.json")
+JOB_ID = r"\d{8}T\d{6}-[0-9a-f]{6,10}"
+ADOPTED = "adopted-"
+"""Before the name of a job folder that came from another daemon, and that this one has not come by yet."""
+_ID = re.compile(JOB_ID)
+_REQUEST = re.compile(rf"rerun-{JOB_ID}\.json")
+_ADOPTED = re.compile(f"{ADOPTED}{JOB_ID}")
 _OURS = re.compile(
     r"(.+/)?\.ocrd-.+\.tmp|(job|result|again)\.json|(source|original)(\.duplex)?|original(\.duplex)?/.+"
     r"|pages(/\d+\.json)?|figures(/page-.+)?|result(/scan.+)?|again(/(old|new)\..+)?"
@@ -81,11 +88,13 @@ _LONGEST_NOTE = 2**20
 class Spool:
     """The work folder of one watch."""
 
-    def __init__(self, watch: str, inbox: Path, work: Path) -> None:
+    def __init__(self, watch: str, inbox: Path, work: Path, *, among_others: bool = False) -> None:
+        """Take whose it is, and whether work folders of other daemons may lie beside it."""
         self.watch = watch
         """Its name."""
         self._inbox = inbox
         self._work = work
+        self._among_others = among_others
         self.ledger = Ledger(work)
         """What was delivered."""
         self.rebuilding = asyncio.Lock()
@@ -101,7 +110,14 @@ class Spool:
         """
         durable.make_folders(self._work)
         if self._lock is None:
-            self._lock = durable.lock_folder(self._work)
+            lock = durable.lock_folder(self._work)
+            try:
+                if self._among_others or ownership.is_on_a_share(self._work):
+                    ownership.take(self._work, self.watch)
+            except BaseException:
+                os.close(lock)
+                raise
+            self._lock = lock
         self.remember_mounts(self._inbox, self._work, *others)
 
     def remember_mounts(self, *folders: Path) -> None:
@@ -119,6 +135,8 @@ class Spool:
         """Give the work folder free."""
         lock, self._lock = self._lock, None
         if lock is not None:
+            with suppress(MachineError):  # the share is gone: it stays recorded, as after a crash
+                ownership.leave(self._work)
             with os_errors.machine_faults("give free", self._work):
                 os.close(lock)
 
@@ -391,13 +409,13 @@ class Spool:
         return folder / (job.record.names[role] + ("" if first.startswith("/") else first))
 
     def adopt(self) -> list[Job]:
-        """Make jobs of the reruns that were asked for since the last time. Raises MachineError."""
+        """Take in what came since the last time: jobs of other daemons, and reruns. Raises MachineError."""
         with os_errors.machine_faults("look into the work folder", self._work):
-            requests = sorted(filter(_REQUEST.fullmatch, os.listdir(self._work)))
+            names = sorted(os.listdir(self._work))
         adopted: list[Job] = []
-        for name in requests:
+        for name in filter(lambda name: _REQUEST.fullmatch(name) or _ADOPTED.fullmatch(name), names):
             try:
-                job = self._adopt(self._work / name)
+                job = (self._adopt if _REQUEST.fullmatch(name) else self._adopt_folder)(self._work / name)
             except MachineError:
                 if not adopted:
                     raise
@@ -417,28 +435,40 @@ class Spool:
         durable.remove(request)
         return job
 
+    def _adopt_folder(self, came: Path) -> Job | None:
+        job = self._recovered(came)
+        folder = came.with_name(came.name.removeprefix(ADOPTED))
+        while job:
+            try:
+                durable.move_new(came, folder, tag="adopt")
+            except FileExistsError:
+                folder = came.with_name(_new_id())
+            else:
+                return Job(folder, job.record)
+        return None
+
     def recover(self) -> Iterator[Job]:
         """Go through what the last run left: yield the jobs to run, clean up the others. Raises MachineError."""
         with os_errors.machine_faults("look into the work folder", self._work):
             adopted = self.adopt()  # first, or a folder made for a request might be taken for one that a claim left
-            yield from (job for job in self._recover() if job.id not in {one.id for one in adopted})
+            known = {one.id for one in adopted}
+            for folder in sorted(path for path in self._work.iterdir() if _ID.fullmatch(path.name)):
+                if folder.name not in known and (job := self._recovered(folder)):
+                    yield job
             yield from adopted
 
-    def _recover(self) -> Iterator[Job]:
-        for folder in sorted(path for path in self._work.iterdir() if _ID.fullmatch(path.name)):
-            job = self._job_in(folder)
-            if job is None:  # before the claim, or after the end
-                clear(folder)
-                continue
-            if job.record.rerun:
-                yield job
-                continue
+    def _recovered(self, folder: Path) -> Job | None:
+        """Go through one job folder. Returns its job if that is to be run; else all is done. Raises MachineError."""
+        job = self._job_in(folder)
+        if job is None:  # before the claim, or after the end
+            clear(folder)
+        elif not job.record.rerun:
             if "inbox" not in job.record.names:
                 self._finish_claim(job)
             if "inbox" in job.record.names or _half_claimed(job):
                 self.give_back(job)
-            else:
-                yield job
+                return None
+        return job
 
     def _job_in(self, folder: Path) -> Job | None:
         """Tell what is to be done with a folder; None if it has no source, and needs none."""

@@ -66,6 +66,7 @@ NOT_RUN = {
     "make deb": "it takes minutes, and the packages that debian/control names",
     "make dist": "tests/system/test_installed.py builds what it builds",
     'pipx install "$(echo dist/*.whl)[cpu]"': _CHANGES,
+    "ocrd adopt /mnt/scans/.work/hostb -c /etc/ocrd/ocrd.yaml": "tests/system/test_shared_inbox.py runs it",
     "ocrd demo elsewhere": "tests/system/test_samples.py runs it",
     ".venv/bin/ocrd init --gpu": _ASKS,
     "sudo ln -sf /opt/ocrd/.venv/bin/ocrd /usr/local/bin/": _CHANGES,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,12 @@ def test_the_smallest_configuration_is_its_watches() -> None:
     assert read.batch == config.Batch(quiet="2s", max_wait="10s", max_pages=512)
     assert read.watches[0].inbox == Path("/o/inbox")
     assert read.watches[0].work_folder == Path("/o/.inbox.ocrd-work")
+
+
+def test_hosts_with_one_configuration_have_work_folders_of_their_own() -> None:
+    text = GOOD.replace("error}", 'error, work: ".work/{host}"}')
+    watch = loader.parse(text, FILE).watches[0]
+    assert watch.work_folder == FILE.parent / ".work" / socket.gethostname()
 
 
 @pytest.mark.parametrize(
