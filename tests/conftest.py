@@ -176,7 +176,7 @@ def refuse_renameat2(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                 ctypes.set_errno(number)
                 return -1
 
-        monkeypatch.setattr("ocrd.storage.durable._libc", Libc())
+        monkeypatch.setattr("ocrd.storage.renames._libc", Libc())
 
     return refuse
 

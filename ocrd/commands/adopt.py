@@ -1,14 +1,16 @@
 """`ocrd adopt`: the jobs of a daemon that is gone go over to the one of this configuration."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ocrd.config.schema import Watch
 from ocrd.display import counted, shown
-from ocrd.errors import ConfigError
-from ocrd.storage import adoption, ownership
+from ocrd.errors import ConfigError, MachineError
+from ocrd.storage import adoption
 from ocrd.storage.adoption import Left
-from ocrd.storage.durable import is_locked, make_and_delete
+from ocrd.storage.durable import make_and_delete
+from ocrd.storage.locks import is_locked
 
 
 def run(watches: Sequence[Watch], folder: Path, name: str, *, sure: bool) -> None:
@@ -23,14 +25,14 @@ def run(watches: Sequence[Watch], folder: Path, name: str, *, sure: bool) -> Non
     print(f"{shown(folder)} has {counted(len(left.jobs), 'job')}, {_whose(left)}.")
     if folder.resolve() == work.resolve():
         with adoption.sole(left, sure=sure):
-            ownership.give_up(folder)
+            pass
         print(f"It is free for this host now: {_goes_on(work)}")
         return
     with adoption.sole(left, sure=sure):
         moved = adoption.move(left, work)
-    if moved:
-        make_and_delete(watch.inbox / ".ocrd-adopt.tmp")  # wakes the daemon
     print(f"{counted(moved, 'job')} went to {shown(work)}: {_goes_on(work)}" if moved else "There was nothing to take.")
+    with suppress(MachineError):  # which wakes the daemon; it will look by itself, too
+        make_and_delete(watch.inbox / ".ocrd-adopt.tmp")
 
 
 def _whose(left: Left) -> str:

@@ -93,7 +93,7 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
         yield from _check_passwords(watch)
         what = f"{watch.name}: work {display.shown(watch.work_folder)}"
         try:
-            same = durable.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder), tag="check")
+            same = durable.one_mount(_nearest(watch.inbox), _nearest(watch.work_folder))
         except OcrdError as error:
             yield _complain(what, error)
         else:
@@ -210,7 +210,7 @@ def _check_url(what: str, hook: Hook) -> Iterator[OcrdError]:
 def _writable(folder: Path) -> bool:
     """Whether the folder exists. Raises MachineError if it, or where it would be made, can't be written."""
     nearest = _nearest(folder)
-    durable.one_mount(nearest, nearest, tag="check")
+    durable.one_mount(nearest, nearest)
     return nearest == folder
 
 

@@ -13,12 +13,12 @@ from ocrd.config.schema import Watch
 from ocrd.display import counted, shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import FileStamp
-from ocrd.storage import deliveries, originals
+from ocrd.storage import deliveries, originals, rerun_requests
 from ocrd.storage.deliveries import Delivered
-from ocrd.storage.durable import is_locked, make_and_delete
+from ocrd.storage.durable import make_and_delete
 from ocrd.storage.job import JobRecord, Rerun
+from ocrd.storage.locks import is_locked
 from ocrd.storage.originals import Original
-from ocrd.storage.spool import ask_for_rerun, rerun_progress
 from ocrd.telemetry import status
 
 MANY = 100
@@ -161,7 +161,7 @@ def ask(wish: Wish) -> str:
     stamp = FileStamp.of(wish.original.path.lstat())
     wanted = Rerun(found.sidecar, wish.pages, str(found.facts.get("sha256", "")))
     record = JobRecord(watch.name, found.source, stamp, rerun=wanted)
-    job = ask_for_rerun(watch.work_folder, record)
+    job = rerun_requests.ask(watch.work_folder, record)
     with suppress(MachineError):  # only a hint, so that the daemon looks now and not in a minute
         make_and_delete(watch.inbox / ".ocrd-rerun.tmp")
     return job
@@ -186,7 +186,7 @@ def wait(
     while left and silent < PATIENCE:
         before, read = read, 0
         for job, wish in jobs.items():
-            done = rerun_progress(wish.found.watch.work_folder, job) if job in left else None
+            done = rerun_requests.progress(wish.found.watch.work_folder, job) if job in left else None
             read += len(wish.pages) if done is None else done
             bars.reached(_title(job, wish), len(wish.pages) if done is None else done)
             if done is None and job in left:

@@ -14,10 +14,9 @@ from ocrd.intake import grouping
 from ocrd.intake.scanner import scan
 from ocrd.model import Settled
 from ocrd.output import front_matter
-from ocrd.storage import durable, file_group, naming
+from ocrd.storage import durable, file_group, naming, notes
 from ocrd.storage.roles import Identity
 from ocrd.storage.safe_paths import NotRegularError, regular
-from ocrd.storage.spool import NOTE_SUFFIX, read_note
 
 Refused = tuple[Watch, Settled]
 """A source in an error folder, and the watch that it came from."""
@@ -61,7 +60,7 @@ def _units(watch: Watch, delivered: AbstractSet[Identity]) -> list[Settled]:
     Where something is `delivered`, only what has a note was refused at all.
     """
     there = scan(watch.error, closed=frozenset(delivered))
-    alone = {path: stamp for path, stamp in there.files.items() if os.path.lexists(f"{path}{NOTE_SUFFIX}")}
+    alone = {path: stamp for path, stamp in there.files.items() if os.path.lexists(f"{path}{notes.SUFFIX}")}
     others = {path: stamp for path, stamp in there.files.items() if path not in alone}
     joins = watch.joins
     if isinstance(joins, Duplex):
@@ -85,8 +84,8 @@ def _identities(*folders: Path) -> Iterator[Identity]:
 def _note_of(source: Settled) -> bytes:
     """Read the note beside a source; nothing if there is none."""
     try:
-        with regular(source.path.with_name(source.path.name + NOTE_SUFFIX)) as held:
-            return read_note(held)
+        with regular(source.path.with_name(source.path.name + notes.SUFFIX)) as held:
+            return notes.read(held)
     except (OSError, NotRegularError):
         return b""
 
@@ -96,7 +95,7 @@ def _named(name: Path, refused: Sequence[Refused]) -> list[Refused]:
 
     Raises DocumentError if there is none, or several.
     """
-    name = Path(str(name).removesuffix(NOTE_SUFFIX))
+    name = Path(str(name).removesuffix(notes.SUFFIX))
     ways: tuple[tuple[Path, Callable[[Watch, Path], Path]], ...] = (
         (name.absolute(), lambda _, path: path),
         (name, lambda watch, path: path.relative_to(watch.error)),
@@ -132,7 +131,7 @@ def _bring_back(watch: Watch, source: Settled) -> Path:
             continue
         if group and path.is_dir():
             durable.remove_empty(path)  # or it would take the name from the next refusal
-        note = path.with_name(path.name + NOTE_SUFFIX)
+        note = path.with_name(path.name + notes.SUFFIX)
         if target != watch.inbox / wanted and note.is_file() and front_matter.is_own_note(note.read_bytes()):
             durable.remove(note)  # under its new name the file would not find it
         return target

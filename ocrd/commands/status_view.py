@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ocrd.display import counted, duration, shown
 from ocrd.errors import MachineError
-from ocrd.storage.durable import is_locked
+from ocrd.storage.locks import is_locked
 from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog, judged, read
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def _from_folders(watch: "schema.Watch", known: WatchStatus | None) -> WatchStat
     """Count what lies in a watch's folders; what the daemon told of it before its end is kept."""
     now = known or WatchStatus(watch.name, shown(watch.inbox))
     now.how, now.why, now.settling, now.pages_left, now.paused, now.unfinished = "", "", 0, 0, None, {}
+    now.others = []
     now.waiting, now.in_work = _files(watch), len(list(watch.work_folder.glob("*/job.json")))
     return now
 
@@ -124,6 +125,11 @@ def page(status: Status, now: float) -> RenderableType:
         if one.hooks_failed
     ]
     parts += [Text(f"{one.name} is polled: {one.why}", "dim") for one in status.watches if one.why]
+    parts += [
+        Text(f"{one.name} shares its inbox with the ocrd on {', '.join(map(shown, one.others))}", "dim")
+        for one in status.watches
+        if one.others
+    ]
     parts += [
         Text(f"{one.name} waits for the rest of {source}: {reason}")
         for one in status.watches

@@ -8,9 +8,9 @@ from ocrd.config.schema import Watch
 from ocrd.display import counted, shown
 from ocrd.errors import DocumentError
 from ocrd.storage import durable, leftovers, naming
-from ocrd.storage.durable import NotAsSeenError
 from ocrd.storage.leftovers import Leftover
 from ocrd.storage.os_errors import machine_faults
+from ocrd.storage.renames import NotAsSeenError
 from ocrd.storage.safe_paths import beneath
 
 

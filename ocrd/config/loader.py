@@ -242,6 +242,7 @@ def _folder_problems(watches: tuple[Watch, ...]) -> Iterator[_Problem]:
             other = watches[other_index].name
             text = f"{folder} lies in the {other_role} of watch {other!r} ({within}); it needs a place of its own"
             yield _Problem(("watches", index, role), text)
+    yield from _mixing_problems(watches, places)
     yield from _sharing_problems(watches, places)
 
 
@@ -292,6 +293,18 @@ def _identity(folder: Path) -> object:
     except OSError:
         return folder
     return status.st_dev, status.st_ino
+
+
+def _mixing_problems(watches: tuple[Watch, ...], places: _Places) -> Iterator[_Problem]:
+    """Find watches whose folder with the work folders of all hosts holds others, among which these can't be told."""
+    for index, watch in enumerate(watches):
+        if not watch.is_among_others:
+            continue
+        _, holding, *_ = places.around[index, "work"]
+        held = (folder for key, folder in places.folders.items() if key[1] != "work" and holding in places.around[key])
+        if (folder := next(held, None)) is not None:
+            text = f"{folder} lies in the same folder; those of several hosts need one that holds nothing else"
+            yield _Problem(("watches", index, "work"), text)
 
 
 def _sharing_problems(watches: tuple[Watch, ...], places: _Places) -> Iterator[_Problem]:

@@ -77,6 +77,10 @@ Folder = Annotated[
 """A folder; a relative path is taken from the configuration file's own folder."""
 
 
+_HOST = "{host}"
+"""In `work`, what stands for this machine's name."""
+
+
 @cache
 def _host() -> str:
     """Name this machine, the same as long as the process runs: DHCP can give it another."""
@@ -372,6 +376,12 @@ def _apart(value: str, info: ValidationInfo) -> str:
     return value
 
 
+def _in_the_last_part(value: Path | None) -> Path | None:
+    if value and _HOST in str(value.parent):
+        raise ValueError(f"must have {_HOST} in its last part only, so that those of all hosts lie side by side")
+    return value
+
+
 class Watch(Section):
     """One flow: an inbox with its outbox, archive and error folder."""
 
@@ -402,10 +412,11 @@ class Watch(Section):
         "images, of which one has the fronts of the sheets and the other their backs.",
     )
     duplex: Duplex = Field(default=Duplex(), description=Duplex.__doc__)
-    work: Folder | None = Field(
+    work: Annotated[Folder | None, AfterValidator(_in_the_last_part)] = Field(
         default=None,
-        description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount. {host} "
-        "stands for this machine's name: hosts that share an inbox each need a work folder of their own.",
+        description="Where sources are while in work; empty: a hidden folder beside the inbox, on its mount. {host} in "
+        "its last part stands for this machine's name: hosts that share an inbox need a work folder each, and find the "
+        "others' beside their own.",
     )
     outputs: Outputs = Field(
         default=("markdown",), description=f"What is delivered, under one name: {kinds.in_words()}."
@@ -561,7 +572,12 @@ class Watch(Section):
         """Where the job folders are."""
         if self.work is None:
             return self.inbox.with_name(f".{self.inbox.name}.ocrd-work")
-        return Path(str(self.work).replace("{host}", _host()))
+        return self.work.with_name(self.work.name.replace(_HOST, _host()))
+
+    @property
+    def is_among_others(self) -> bool:
+        """Whether other daemons may take from the same inbox, with work folders beside its own."""
+        return self.work is not None and _HOST in self.work.name
 
 
 class Options(Section):

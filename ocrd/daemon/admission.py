@@ -86,8 +86,8 @@ class Admission:
         self._settling = True
         self._examining = False
         self._claiming = False
-        self._among_others = False
-        """Whether other daemons take from the same inbox."""
+        self._others: tuple[str, ...] = ()
+        """Hosts of other daemons that take from the same inbox."""
         self._closing = False
         self._how = ""
         self._first_seen: dict[Path, float] = {}
@@ -143,7 +143,8 @@ class Admission:
 
         def check() -> frozenset[Identity]:  # what takes a step of its own costs as much as the look
             adopted.extend(self._its.spool.adopt())
-            self._among_others = bool(ownership.beside(self._its.watch))
+            beside = ownership.beside(self._its.watch).values()
+            self._others = tuple(owner.host for owner in beside if not owner.has_left)
             return self._its.check_inbox()
 
         try:
@@ -214,7 +215,9 @@ class Admission:
             self._its.events.tell(WatchAdded(self._its.name, inbox.how, inbox.every))
         settling = inbox.tracker.settling
         waiting = inbox.tracker.known - settling
-        looked = Looked(self._its.name, settling, waiting, inbox.why, inbox.found_by_scan, inbox.unfinished)
+        looked = Looked(
+            self._its.name, settling, waiting, inbox.why, inbox.found_by_scan, inbox.unfinished, self._others
+        )
         self._its.events.tell(looked)
 
     async def admit(self) -> None:
@@ -236,7 +239,7 @@ class Admission:
     @property
     def _leaves_the_rest(self) -> bool:
         """Whether enough is in work here, and what is left is for whichever daemon is done first."""
-        return self._among_others and self._jobs.pages >= self._batch.policy.max_pages
+        return bool(self._others) and self._jobs.pages >= self._batch.policy.max_pages
 
     def job_left(self) -> None:
         """Hear that a job came to its end: there may be room for another."""

@@ -12,7 +12,7 @@ from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Watch
 from ocrd.daemon.pause import Pause
 from ocrd.errors import MachineError, OcrdError
-from ocrd.storage import os_errors, ownership
+from ocrd.storage import os_errors
 from ocrd.storage.roles import Identity, Roles
 from ocrd.storage.spool import Spool
 from ocrd.telemetry.events import Events, Paused, Resumed, WatchRemoved
@@ -33,8 +33,7 @@ class Compartment:
         """Its settings; a reload brings others."""
         self.events = events
         """Who is told of what happens in it."""
-        among_others = ownership.may_be_among_others(watch)
-        self.spool = Spool(watch.name, watch.inbox, watch.work_folder, among_others=among_others)
+        self.spool = Spool(watch.name, watch.inbox, watch.work_folder, among_others=watch.is_among_others)
         self.roles = roles
         """Whose each folder is, of all watches."""
         self.pause = Pause(self._tell)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ocrd.storage import notes
 from ocrd.storage.safe_paths import regular
-from ocrd.storage.spool import NOTE_SUFFIX
 from ocrd.telemetry.events import Ended
 
 Facts = dict[str, Any]
@@ -26,7 +26,7 @@ def of(event: Ended) -> Facts:
         "seconds": round(event.seconds, 2),
     }
     if event.kind == "refused":
-        return known | {"note": f"{event.path}{NOTE_SUFFIX}", "reason": event.reason}
+        return known | {"note": f"{event.path}{notes.SUFFIX}", "reason": event.reason}
     return known | {
         "sidecar": str(event.path),
         "files": [str(path) for path in event.files],

@@ -19,7 +19,7 @@ from ocrd.pipeline.job_runner import run_job
 from ocrd.pipeline.outcome import Outcome
 from ocrd.pipeline.rerun import run_rerun
 from ocrd.storage.job import Job, refusal_of
-from ocrd.telemetry.events import Accepted, Ended, Opened, PageDone
+from ocrd.telemetry.events import Accepted, Ended, Opened, PageDone, TakenAway
 
 _JOBS_AT_ONCE = 256
 """Jobs of a watch that have been opened at the same time; the others wait in their folders. Far above any engine's
@@ -140,6 +140,9 @@ class JobQueue:
         tools = replace(tools, before_end=lambda outcome: self._announce(record(outcome)))
         try:
             while not isinstance(result := await self._attempt(job, tools), Outcome):
+                if result and await self._was_taken(job, result):
+                    self._its.events.tell(TakenAway(self._its.name, job.id, job.record.name))
+                    return
                 self._places.release()
                 await self._wait(job, result, met)
                 await self._places.acquire()
@@ -155,6 +158,14 @@ class JobQueue:
             for step in met.steps:  # which nobody may want any more
                 self._its.pause.succeeded(step)
             self._left()
+
+    async def _was_taken(self, job: Job, error: MachineError) -> bool:
+        """Whether a job failed since its folder is gone: another daemon was given it, as if this one were dead."""
+        if isinstance(error, StallError):
+            return False  # what does not answer is not asked
+        with suppress(MachineError):
+            return await self._its.on_disk(self._its.spool.was_taken, job)
+        return False
 
     async def _attempt(self, job: Job, tools: Tools) -> Outcome | MachineError | None:
         """Run a job once. Returns what the machine has against it, or None if it was interrupted, to be tried again.

@@ -1,8 +1,6 @@
 """One watch at work: from the moment when it takes its folders until it gives them free."""
 
 import asyncio
-import os
-import zlib
 from collections.abc import Awaitable, Callable, Iterable
 
 from ocrd.config.schema import Config, Watch
@@ -169,8 +167,7 @@ class WatchRunner:
         watch, spool = self.watch, self.its.spool
         self._prepare(watch)
         spool.open(watch.outbox, watch.archive, watch.error)
-        number = zlib.crc32(os.fsencode(watch.work_folder))  # since another daemon may probe the same inbox
-        if not one_mount(watch.work_folder, watch.inbox, tag=f"probe-{number:08x}"):
+        if not one_mount(watch.work_folder, watch.inbox):
             self.its.log.warning("inbox and work lie on different mounts: claims copy instead of renaming")
         return list(spool.recover())
 

@@ -23,7 +23,7 @@ from ocrd.pipeline import ledger_upkeep, output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, opening_for, provenance, read_document
 from ocrd.pipeline.outcome import Outcome
-from ocrd.storage import deliveries, ledger, publish
+from ocrd.storage import deliveries, ledger, notes, publish
 from ocrd.storage.job import Job, refusal_of
 from ocrd.storage.ledger import Entry
 from ocrd.storage.naming import access_of
@@ -90,7 +90,7 @@ async def _run_job(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcom
         return await _refuse(job, watch, spool, tools)
     delivered, facts = await tools.on_disk(_deliver, job, watch, spool)
     await tools.on_disk(_record, job, watch, spool)
-    await tools.on_disk(spool.clear_note, job, watch.error, front_matter.is_own_note)
+    await tools.on_disk(notes.clear, job, watch.error, front_matter.is_own_note)
     told = Outcome("delivered", delivered[-1], None, document, files=delivered, facts=facts)
     return await _put_away(job, watch, spool, told, tools)
 
@@ -256,7 +256,7 @@ async def _refuse(job: Job, watch: Watch, spool: Spool, tools: Tools) -> Outcome
     refusal = job.record.refusal
     if refusal is None:
         raise AssertionError(job.folder)
-    await tools.on_disk(spool.clear_note, job, watch.error, front_matter.is_own_note)
+    await tools.on_disk(notes.clear, job, watch.error, front_matter.is_own_note)
     note = front_matter.note(Path(job.record.name).name, refusal.what, refusal.remedy, refusal.date, watch.name)
 
     def outcome() -> Outcome:

@@ -33,16 +33,17 @@ from ocrd.pipeline import output_files
 from ocrd.pipeline.attempts import charged, earlier_attempts
 from ocrd.pipeline.document import Figures, Tools, approach_of, opening_for, provenance, read_document
 from ocrd.pipeline.outcome import Outcome
-from ocrd.storage import deliveries, durable, leftovers, naming, originals, os_errors
+from ocrd.storage import comparing, deliveries, durable, leftovers, naming, originals, os_errors
 from ocrd.storage.deliveries import Delivered
-from ocrd.storage.durable import NotAsSeenError
 from ocrd.storage.job import RECORD, Job, Rerun
+from ocrd.storage.job_folders import clear
 from ocrd.storage.ledger import Entry
 from ocrd.storage.naming import access_of
 from ocrd.storage.originals import Original
+from ocrd.storage.renames import NotAsSeenError
 from ocrd.storage.result import Result, keep
 from ocrd.storage.safe_paths import beneath
-from ocrd.storage.spool import Spool, clear
+from ocrd.storage.spool import Spool
 
 log = structlog.get_logger("ocrd")
 
@@ -310,7 +311,7 @@ def _exchange(job: Job, plan: _Plan, watch: Watch, spool: Spool) -> bool:
             continue
         role, name = f"bak{ending}", stem + ending
         old, new = _old_and_new(job, ending)
-        if durable.same_file(old, new):
+        if comparing.same_file(old, new):
             continue  # as a text in which the page reads as before: there is nothing to keep or to exchange
         kept = _keep_as_bak(job, watch, old, name, role)
         try:
@@ -337,7 +338,7 @@ def _keep_as_bak(job: Job, watch: Watch, old: Path, name: str, role: str) -> Pat
     recorded = job.record.names.get(role)
     if recorded is None:
         for bak in leftovers.baks(watch.outbox, name):
-            if durable.same_file(old, bak):
+            if comparing.same_file(old, bak):
                 return bak
     return _put(job, watch, old, f"{name}.bak", role, recorded)
 
@@ -357,7 +358,7 @@ def _put_figure(job: Job, watch: Watch, file: Path, name: str) -> None:
         try:
             durable.copy_new(file, path, tag=job.id)
         except FileExistsError:
-            if not durable.same_file(file, path):
+            if not comparing.same_file(file, path):
                 what = f"{shown(watch.outbox / name)} is the place of a picture."
                 raise MachineError(what, "Move away what lies there.") from None
 
@@ -379,7 +380,7 @@ def _put(  # noqa: PLR0913, PLR0917 - what, where, and the memory of the name
         watch.outbox,
         wanted,
         lambda path: durable.copy_new(file, path, tag=job.id),
-        is_ours=lambda path: durable.same_file(file, path),
+        is_ours=lambda path: comparing.same_file(file, path),
         recorded=recorded,
         record=lambda name: job.name_for(role, name),
         access=access_of(watch),

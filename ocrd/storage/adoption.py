@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ocrd.display import shown
 from ocrd.errors import ConfigError, MachineError
-from ocrd.storage import durable, ownership
+from ocrd.storage import durable, locks, ownership, renames
 from ocrd.storage.job import RECORD
+from ocrd.storage.job_folders import ADOPTED, JOB_ID
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.ownership import Owner
-from ocrd.storage.spool import ADOPTED, JOB_ID
 
 _JOB = re.compile(rf"(?:{ADOPTED})?({JOB_ID})")
 _BESIDE_JOBS = re.compile(rf"rerun-{JOB_ID}\.json|(?:hook|notify)-[0-9A-Za-z-]+\.json")
@@ -58,16 +58,17 @@ def look(folder: Path) -> Left:
 
 def is_gone(left: Left) -> bool:
     """Whether no daemon is at work there, as far as can be told from here. Raises MachineError."""
-    return not durable.is_locked(left.folder) and not (left.owner and left.owner.may_work(left.folder))
+    return not locks.is_locked(left.folder) and not (left.owner and left.owner.may_work(left.folder))
 
 
 @contextmanager
 def sole(left: Left, *, sure: bool) -> Iterator[None]:
     """Keep daemons of this host out of a work folder that is to be emptied.
 
-    Raises SpoolError if one is at work in it here; ConfigError if one may be, elsewhere, unless somebody is `sure`.
+    If all goes well it is free for any host after that. Raises SpoolError if one is at work in it here; ConfigError if
+    one may be, elsewhere, unless somebody is `sure`.
     """
-    lock = durable.lock_folder(left.folder)
+    lock = locks.lock_folder(left.folder)
     try:
         owner = left.owner
         if not sure and (owner.may_work(left.folder) if owner else ownership.is_on_a_share(left.folder)):
@@ -79,6 +80,7 @@ def sole(left: Left, *, sure: bool) -> Iterator[None]:
                 "twice, but none is lost.",
             )
         yield
+        ownership.give_up(left.folder)
     finally:
         os.close(lock)
 
@@ -86,7 +88,7 @@ def sole(left: Left, *, sure: bool) -> Iterator[None]:
 def move(left: Left, work: Path) -> int:
     """Move all that lies there to the work folder of another daemon. Returns how many jobs. Raises MachineError."""
     durable.make_folders(work)
-    if (left.jobs or left.others) and not durable.one_mount(left.folder, work, tag=f"adopt-{os.getpid()}"):
+    if (left.jobs or left.others) and not durable.one_mount(left.folder, work):
         raise MachineError(
             f"{shown(left.folder)} and {shown(work)} lie on different mounts, so jobs can't go over by a rename.",
             f"Call `ocrd once` with a configuration that has work: {shown(left.folder)}.",
@@ -107,7 +109,7 @@ def _moved(path: Path, target: Path) -> bool:
     is_job = os.path.lexists(path / RECORD) or any(path.glob("source*"))
     try:
         durable.move_new(path, target, tag="adopt")
-    except durable.NotAsSeenError:  # it came to its end meanwhile, or another host was faster
+    except renames.NotAsSeenError:  # it came to its end meanwhile, or another host was faster
         return False
     except FileExistsError:
         raise MachineError(f"There is a {shown(target)} already.", f"Move {shown(path)} away.") from None

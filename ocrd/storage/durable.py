@@ -6,13 +6,12 @@ refuses a name that is taken. And every name is recorded before it is used, so t
 told apart from a stranger's file (`place`).
 """
 
-import ctypes
 import errno
-import fcntl
 import os
 import select
 import shutil
 import stat
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -20,30 +19,17 @@ from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from ocrd.concurrency.threads import doing, getting_on
+from ocrd.concurrency.threads import getting_on
 from ocrd.display import shown
-from ocrd.errors import MachineError, SpoolError
+from ocrd.errors import MachineError
 from ocrd.model import DEFAULT_ACCESS, Access, FileStamp
-from ocrd.storage.mounts import mount_point
+from ocrd.storage import comparing, renames
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import NotRegularError, lies_at, own_folder, regular, spelled
+from ocrd.storage.safe_paths import lies_at, spelled
 
-_AT_FDCWD = -100
 _CHUNK = 2**20
 _LOOK = 1.0
 """Seconds between two signs of getting on while a pipe brings nothing."""
-_RENAME_NOREPLACE = 1
-_RENAME_EXCHANGE = 2
-_NO_FLAG = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class NotAsSeenError(Exception):
-    """The file to move is gone, or is not the file that was seen before."""
-
-
 _access: ContextVar[Access] = ContextVar("access", default=DEFAULT_ACCESS)
 
 
@@ -74,13 +60,13 @@ def write_new(path: Path, data: bytes, *, tag: str) -> None:
     """
     with machine_faults("write", path):
         temporary = _write_temporary(path.parent, data, tag)
-        _commit(temporary, path, _rename_new)
+        _commit(temporary, path, renames.rename_new)
 
 
 def copy_new(source: Path, target: Path, *, tag: str) -> None:
     """Copy a file of ours to a free name: whole or not at all. Raises FileExistsError, MachineError."""
     with machine_faults(f"copy {shown(source)} to", target):
-        _commit(_copy_temporary(source, target.parent, tag), target, _rename_new)
+        _commit(copy_temporary(source, target.parent, tag), target, renames.rename_new)
 
 
 def folder_new(path: Path, files: Iterable[Path], *, tag: str) -> None:
@@ -99,12 +85,12 @@ def folder_new(path: Path, files: Iterable[Path], *, tag: str) -> None:
             for file in files:
                 with machine_faults(f"copy {shown(file)} to", temporary / file.name):
                     _write(temporary / file.name, file.read_bytes())
-            sync_folder(temporary)
-            _rename_new(temporary, path)
+            renames.sync_folder(temporary)
+            renames.rename_new(temporary, path)
         except BaseException:
             remove_folder(temporary)
             raise
-        sync_folder(path.parent)
+        renames.sync_folder(path.parent)
 
 
 def replace_seen(source: Path, target: Path, seen: Path, *, tag: str) -> None:
@@ -115,21 +101,21 @@ def replace_seen(source: Path, target: Path, seen: Path, *, tag: str) -> None:
     """
     with machine_faults(f"put {shown(source)} in the place of", target):
         temporary = _temporary(target.parent, tag)
-        if not same_file(source, target):
-            if not same_file(seen, target):
-                raise NotAsSeenError
-            _copy_temporary(source, target.parent, tag)
-            _exchange(temporary, target)
-            sync_folder(target.parent)
+        if not comparing.same_file(source, target):
+            if not comparing.same_file(seen, target):
+                raise renames.NotAsSeenError
+            copy_temporary(source, target.parent, tag)
+            renames.exchange(temporary, target)
+            renames.sync_folder(target.parent)
         if not lies_at(temporary):
             return
-        mine = same_file(seen, temporary)
+        mine = comparing.same_file(seen, temporary)
         if not mine:  # changed in the instant before
-            _exchange(temporary, target)
+            renames.exchange(temporary, target)
         os.unlink(temporary)
-        sync_folder(target.parent)
+        renames.sync_folder(target.parent)
         if not mine:
-            raise NotAsSeenError
+            raise renames.NotAsSeenError
 
 
 def write_own(path: Path, data: bytes) -> None:
@@ -160,15 +146,15 @@ def _receive(pipe: int, descriptor: int) -> None:
             data = os.read(pipe, _CHUNK)
             if not data:
                 return
-            _write_all(descriptor, data)
+            write_all(descriptor, data)
 
 
 def keep_own(temporary: Path, path: Path) -> None:
     """Let what was received stand at `path`, replacing what stood there. Raises MachineError."""
     with machine_faults("write", path):
         os.rename(temporary, path)
-        sync_folder(path.parent)
-        sync_folder(temporary.parent)
+        renames.sync_folder(path.parent)
+        renames.sync_folder(temporary.parent)
 
 
 def copy_own(source: Path, path: Path) -> None:
@@ -180,89 +166,45 @@ def copy_own(source: Path, path: Path) -> None:
         _commit(temporary, path, os.rename)
 
 
-def write_scratch(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that who reads it finds it whole, though a power cut may lose it.
-
-    Its folder is made if need be, and must be one that only this user can change. Raises MachineError.
-    """
-    with machine_faults("write", path), own_folder(path.parent) as held:
-        temporary = f".{path.name}.tmp"
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=held)  # ours, left by a crash
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o644, dir_fd=held)
-        try:
-            _write_all(descriptor, data)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, path.name, src_dir_fd=held, dst_dir_fd=held)
-
-
-def copy_scratch(source: Path, target: Path) -> None:
-    """Copy a file, and make its folder, for who copies it anew if a power cut loses it. Raises MachineError."""
-    with machine_faults("copy a file to", target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-
-
 def move_new(source: Path, target: Path, *, tag: str) -> None:
     """Move a file to a free name, by rename where both lie on one mount, else by copy, sync, rename and unlink.
 
     A crash in the copying case can leave both files, which are then the same (`same_file`).
-    Raises FileExistsError if the target is taken, NotAsSeenError if the source is gone or changes meanwhile,
+    Raises FileExistsError if the target is taken, renames.NotAsSeenError if the source is gone or changes meanwhile,
     MachineError otherwise.
     """
-    _move(source, target, tag, contended=False)
-
-
-def take(source: Path, target: Path, *, tag: str) -> None:
-    """Move a file for which others may reach at the same time into a folder of ours alone: one of them gets it.
-
-    Where no rename refuses a taken name an ordinary one does: a link (`_rename_new`) all of them could make. Where it
-    takes a copy, who deletes the original has it. Raises NotAsSeenError if another got it or it changes meanwhile,
-    FileExistsError, MachineError.
-    """
-    _move(source, target, tag, contended=True)
-
-
-def _move(source: Path, target: Path, tag: str, *, contended: bool) -> None:
     with machine_faults(f"move {shown(spelled(source))} to", target):
         try:
-            try:
-                (_rename_own if contended else _rename_new)(source, target)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                _move_by_copy(source, target, tag, contended=contended)
+            renames.rename_new(source, target)
         except FileNotFoundError:
             if not lies_at(source):
-                raise NotAsSeenError from None
+                raise renames.NotAsSeenError from None
             raise
-        sync_folder(target.parent)
-        sync_folder(source.parent)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _move_by_copy(source, target, tag)
+        renames.sync_folder(target.parent)
+        renames.sync_folder(source.parent)
 
 
-def _move_by_copy(source: Path, target: Path, tag: str, *, contended: bool) -> None:
-    before = _seen(source)
-    _commit(_copy_temporary(source, target.parent, tag, as_it_was=True), target, _rename_new)
-    try:
-        if _seen(source) == before:
-            os.unlink(source)
-            return
-    except (NotAsSeenError, FileNotFoundError):  # taken away since
-        if not contended:
-            return  # the copy may be the last
-    os.unlink(target)
-    raise NotAsSeenError
+def _move_by_copy(source: Path, target: Path, tag: str) -> None:
+    before = seen(source)
+    _commit(copy_temporary(source, target.parent, tag, as_it_was=True), target, renames.rename_new)
+    if seen(source) != before:
+        os.unlink(target)
+        raise renames.NotAsSeenError
+    os.unlink(source)
 
 
-def _seen(path: Path) -> FileStamp:
+def seen(path: Path) -> FileStamp:
     """Stamp a regular file. Raises NotAsSeenError if there is something else, or nothing."""
     try:
         status = path.lstat()
     except FileNotFoundError:
-        raise NotAsSeenError from None
+        raise renames.NotAsSeenError from None
     if not stat.S_ISREG(status.st_mode):
-        raise NotAsSeenError
+        raise renames.NotAsSeenError
     return FileStamp.of(status)
 
 
@@ -283,7 +225,7 @@ def make_folders(path: Path, *, below: Path | None = None) -> None:
         except FileExistsError:
             if not path.is_dir():  # else somebody was faster
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-        sync_folder(path.parent)
+        renames.sync_folder(path.parent)
 
 
 def make_new_folder(path: Path) -> None:
@@ -291,7 +233,7 @@ def make_new_folder(path: Path) -> None:
     with machine_faults("make the folder", path):
         os.mkdir(path)
         try:
-            sync_folder(path.parent)
+            renames.sync_folder(path.parent)
         except BaseException:
             os.rmdir(path)  # who tries again takes another name
             raise
@@ -315,44 +257,7 @@ def make_shared(name: str, around: int) -> None:
     os.mkdir(name, dir_fd=around)
     folder = Path("/proc/self/fd", str(around))
     _share(folder / name, folder=True)
-    sync_folder(folder)
-
-
-def same_file(one: Path, other: Path) -> bool:
-    """Whether both exist as regular files, and are one (two names) or have the same bytes."""
-    try:
-        with (
-            doing(lambda: f"compare {shown(one)} with {shown(spelled(other))}"),
-            _reading(one) as first,
-            _reading(other) as second,
-        ):
-            stamps = [FileStamp.of(os.fstat(file.fileno())) for file in (first, second)]
-            if stamps[0] == stamps[1]:
-                return True
-            return stamps[0].size == stamps[1].size and all(
-                data == second.read(_CHUNK) for data in iter(lambda: first.read(_CHUNK), b"")
-            )
-    except (NotAsSeenError, FileNotFoundError, PermissionError):
-        return False
-
-
-def holds(path: Path, data: bytes) -> bool:
-    """Whether a regular file at `path` holds exactly these bytes."""
-    try:
-        with _reading(path) as file:
-            return os.fstat(file.fileno()).st_size == len(data) and file.read(len(data) + 1) == data
-    except (NotAsSeenError, FileNotFoundError, PermissionError):  # what we may not read, we did not write
-        return False
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file. Raises NotAsSeenError if there is something else, which is not waited for; OSError."""
-    try:
-        with regular(path) as held, held.open("rb") as file:
-            yield file
-    except NotRegularError:
-        raise NotAsSeenError from None
+    renames.sync_folder(folder)
 
 
 def remove(path: Path) -> None:
@@ -360,7 +265,7 @@ def remove(path: Path) -> None:
     with machine_faults("delete", path):
         with suppress(FileNotFoundError):
             os.unlink(path)
-        sync_folder(path.parent)
+        renames.sync_folder(path.parent)
 
 
 def remove_folder(path: Path) -> None:
@@ -397,7 +302,7 @@ def remove_empty(path: Path) -> None:
     with machine_faults("delete", path):
         with suppress(FileNotFoundError), _not_empty():
             os.rmdir(path)
-        sync_folder(path.parent)
+        renames.sync_folder(path.parent)
 
 
 @contextmanager
@@ -414,58 +319,12 @@ def _raised(error: OSError) -> NoReturn:
     raise error
 
 
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable (fsync(2) on the folder itself)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def one_mount(folder: Path, other: Path) -> bool:
+    """Whether a file can be renamed from one folder to the other. Found by doing it: st_dev does not tell.
 
-
-def check_mount(folder: Path, expected: Path) -> None:
-    """Raise MachineError if a folder lies no longer on what is mounted at `expected`, but on what was hidden below it.
-
-    What is written there then would vanish from sight when the share is mounted again.
+    The probe is called after the folder that it comes from, since several may be tried with the other one at a time.
     """
-    with machine_faults("reach", folder):
-        now = mount_point(folder)
-    if now != expected and expected.is_relative_to(now):
-        raise MachineError(
-            f"Nothing is mounted any more at {shown(expected)}, where {shown(folder)} lay.",
-            f"Mount {shown(expected)} again.",
-        )
-
-
-def lock_folder(path: Path) -> int:
-    """Take the folder for this process alone, until the returned descriptor is closed or the process ends.
-
-    Raises SpoolError if another process has it.
-    """
-    with machine_faults("open", path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise SpoolError(
-                f"Another ocrd is already working in {shown(path)}.", "Stop it first, or give this one its own folders."
-            ) from None
-    return descriptor
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process has taken a folder by `lock_folder`, as the kernel's list tells that has no names (proc(5))."""
-    with suppress(OSError):
-        status = path.stat()
-        wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-        return any(fields[1] == "FLOCK" and wanted in fields for line in lines if (fields := line.split()))
-    return False
-
-
-def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
-    """Whether a file can be renamed from one folder to the other. Found by doing it: st_dev does not tell."""
+    tag = f"probe-{zlib.crc32(os.fsencode(folder)):08x}"
     with machine_faults(f"move a probe to {shown(other)} out of", folder):
         probe = _temporary(folder, tag)
         with _open_new(probe, 0o600):
@@ -474,7 +333,7 @@ def one_mount(folder: Path, other: Path, *, tag: str) -> bool:
         try:
             with suppress(FileNotFoundError):
                 os.unlink(moved)
-            _rename_new(probe, moved)
+            renames.rename_new(probe, moved)
         except FileExistsError:
             os.unlink(probe)
             raise _name_taken(moved) from None
@@ -531,16 +390,21 @@ def _names(folder: Path, tag: str) -> Iterator[Path]:
 def _write(path: Path, data: bytes) -> None:
     with _open_new(path) as descriptor:
         _share(descriptor)
-        _write_all(descriptor, data)
+        write_all(descriptor, data)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of the data, in as many calls as that takes (write(2)). Raises OSError."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _copy_temporary(source: Path, folder: Path, tag: str, *, as_it_was: bool = False) -> Path:
+def copy_temporary(source: Path, folder: Path, tag: str, *, as_it_was: bool = False) -> Path:
+    """Copy a file to a temporary one in a folder, synced, with its times; `as_it_was`, open to nobody else than before.
+
+    Raises OSError, also for a link.
+    """
     temporary = _temporary(folder, tag)
     original = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # no link, and no waiting for a FIFO
     with open(original, "rb") as reader, _open_new(temporary, 0o600 if as_it_was else 0o666) as descriptor:
@@ -559,7 +423,7 @@ def _copy_temporary(source: Path, folder: Path, tag: str, *, as_it_was: bool = F
 def _copy(reader: BinaryIO, descriptor: int) -> None:
     size = os.fstat(reader.fileno()).st_size
     for start in range(0, size, _CHUNK):  # no more than there was: one that grows shows after
-        _write_all(descriptor, reader.read(min(_CHUNK, size - start)))
+        write_all(descriptor, reader.read(min(_CHUNK, size - start)))
 
 
 @contextmanager
@@ -587,59 +451,4 @@ def _commit(temporary: Path, path: Path, rename: Callable[[Path, Path], None]) -
     except BaseException:
         os.unlink(temporary)
         raise
-    sync_folder(path.parent)
-
-
-def _rename_new(source: Path, target: Path) -> None:
-    """Rename without overwriting: renameat2(2) with RENAME_NOREPLACE, or what comes nearest on this file system."""
-    if _renamed(source, target, _RENAME_NOREPLACE):
-        return
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        # Neither exists here (FAT, some network shares): look, then rename. A stranger could slip in between.
-        if lies_at(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
-        os.rename(source, target)
-        return
-    try:
-        sync_folder(target.parent)
-        if FileStamp.of(source.lstat()) != FileStamp.of(target.lstat()):
-            raise NotAsSeenError  # noqa: TRY301 - another file has its name by now; ours goes as below
-        os.unlink(source)
-    except BaseException as error:
-        if isinstance(error, FileNotFoundError) and target.lstat().st_nlink == 1:
-            return  # ours is the last name: an NFS server that restarts answers so to a deletion that it has done
-        os.unlink(target)  # in a folder with the sticky bit we may link what we may not take away
-        raise
-
-
-def _rename_own(source: Path, target: Path) -> None:
-    """Rename to a name that only we could have taken."""
-    if _renamed(source, target, _RENAME_NOREPLACE):
-        return
-    if lies_at(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
-    os.rename(source, target)
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """Let two files take each other's place: renameat2(2) with RENAME_EXCHANGE.
-
-    Where the file system can't, the one replaces the other, which must be known elsewhere.
-    """
-    if not _renamed(one, other, _RENAME_EXCHANGE):
-        os.rename(one, other)
-
-
-def _renamed(source: Path, target: Path, flag: int) -> bool:
-    """Rename by renameat2(2) with a flag; return False where the file system does not know it. Raises OSError."""
-    old, new = os.fsencode(source), os.fsencode(target)
-    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, flag) == 0:
-        return True
-    number = ctypes.get_errno()
-    if number not in _NO_FLAG:
-        raise OSError(number, os.strerror(number), old, None, new)
-    return False
+    renames.sync_folder(path.parent)

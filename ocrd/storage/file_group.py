@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ocrd.model import FileStamp
-from ocrd.storage import durable, naming
+from ocrd.storage import comparing, durable, naming
 from ocrd.storage.os_errors import is_there
 from ocrd.storage.safe_paths import beneath
 
@@ -56,7 +56,7 @@ def _is_copied(source: Path, target: Path) -> bool:
         stamps = [FileStamp.of(path.lstat()) for path in (source, target)]
     except FileNotFoundError:  # gone meanwhile
         return False
-    return alike(*stamps) and durable.same_file(source, target)
+    return alike(*stamps) and comparing.same_file(source, target)
 
 
 def _take_back(files: Mapping[str, Path], stamps: Mapping[str, FileStamp], stem: Path, tag: str) -> None:

@@ -24,7 +24,8 @@ import structlog
 from ocrd.display import shown
 from ocrd.errors import MachineError
 from ocrd.model import Document
-from ocrd.storage.durable import NotAsSeenError, move_new, remove
+from ocrd.storage.durable import move_new, remove
+from ocrd.storage.renames import NotAsSeenError
 from ocrd.storage.sidecar_walk import Place, identity_at, sidecars
 
 log = structlog.get_logger("ocrd")
@@ -176,7 +177,7 @@ class Ledger:
 
     def told(self, sha256: str) -> Entry | None:
         """Find the last delivery of the same content in another daemon's ledger, as far as it can be read now."""
-        with suppress(MachineError, sqlite3.Error), self._read_only() as db:
+        with suppress(OSError, MachineError, sqlite3.Error), self._read_only() as db:
             row = db.execute(LAST_DELIVERY, (sha256,)).fetchone() if db else None
             return Entry(*row) if row else None
         return None

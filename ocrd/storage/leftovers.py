@@ -16,9 +16,8 @@ from ocrd.errors import DocumentError
 from ocrd.filetypes import is_source_name
 from ocrd.output import front_matter, kinds
 from ocrd.output.result_names import ASSETS
-from ocrd.storage import deliveries
+from ocrd.storage import deliveries, notes
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.spool import NOTE_SUFFIX
 
 _BAK = re.compile(r"(?P<stem>.+?)(?P<ending>\.[a-z]+)(?: \(\d+\))?\.bak")
 _CROP = re.compile(r"page-(\d{1,7})-(?:[\w-]+-)?figure-\d+\.jpg")
@@ -68,7 +67,7 @@ def of(watch: Watch) -> Iterator[Leftover]:
     for folder, names in _folders(watch.error):
         for name in names:
             path = folder / name
-            if name.endswith(NOTE_SUFFIX) and not _has_source(path) and front_matter.is_own_note(_read(path)):
+            if name.endswith(notes.SUFFIX) and not _has_source(path) and front_matter.is_own_note(_read(path)):
                 why = "a note without the file that it is about"
                 yield Leftover(watch, "error", str(path.relative_to(watch.error)), why)
 
@@ -137,7 +136,7 @@ def _is_of_ours(watch: Watch, stem: Path, bak: str) -> bool:
 
 
 def _has_source(note: Path) -> bool:
-    source = note.with_name(note.name.removesuffix(NOTE_SUFFIX))
+    source = note.with_name(note.name.removesuffix(notes.SUFFIX))
     if os.path.lexists(source):
         return True
     if is_source_name(source.name):

@@ -26,9 +26,10 @@ from ocrd.filetypes import DUPLEX_FOLDER, IMAGE_SUFFIXES, in_order, is_source_na
 from ocrd.model import COMPANION
 from ocrd.output import kinds
 from ocrd.storage import file_group
-from ocrd.storage.durable import copy_scratch, remove_folder, write_own
+from ocrd.storage.durable import remove_folder, write_own
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import NotRegularError, beneath, for_children, regular
+from ocrd.storage.scratch import copy_scratch
 
 INDEX = ".ocrd-digests.json"
 _MOST = 1 << 28

@@ -37,6 +37,20 @@ def is_there(path: str | Path) -> bool:
         return lies_at(path)
 
 
+def check_mount(folder: Path, expected: Path) -> None:
+    """Raise MachineError if a folder lies no longer on what is mounted at `expected`, but on what was hidden below it.
+
+    What is written there then would vanish from sight when the share is mounted again.
+    """
+    with machine_faults("reach", folder):
+        now = mount_point(folder)
+    if now != expected and expected.is_relative_to(now):
+        raise MachineError(
+            f"Nothing is mounted any more at {shown(expected)}, where {shown(folder)} lay.",
+            f"Mount {shown(expected)} again.",
+        )
+
+
 @contextmanager
 def stray_faults(what: str, path: Path) -> Iterator[None]:
     """Do the same in the event loop, where nothing may be looked up on a disk, for what nobody else has translated."""

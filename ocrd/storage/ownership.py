@@ -16,16 +16,17 @@ import json
 import os
 import socket
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ocrd.concurrency import processes
 from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import SpoolError
-from ocrd.storage import durable, mounts
-from ocrd.storage.os_errors import machine_faults
+from ocrd.storage import durable, mounts, renames
+from ocrd.storage.os_errors import is_there, machine_faults
 from ocrd.storage.safe_paths import NotRegularError, regular
 
 RECORD, LEFT = "owner.json", "left.json"
@@ -49,13 +50,17 @@ class Owner:
     """When the process began, clock ticks since boot (proc(5))."""
     since: str
     """When it took the folder, ISO 8601 with time zone."""
+    on_share: bool = False
+    """Whether it saw the folder on a share; the file server sees a disk of its own there."""
     has_left: bool = False
     """Whether it gave the folder free."""
 
     @property
     def is_of_this_machine(self) -> bool:
-        """Whether it runs, or ran, where we do."""
-        return self.boot == _boot() or (self.host, self.machine) == (socket.gethostname(), _machine())
+        """Whether it runs, or ran, where we do. Names alone prove nothing: two containers may have one."""
+        if self.boot == _boot():
+            return True
+        return bool(self.machine) and (self.host, self.machine) == (socket.gethostname(), _machine())
 
     def may_work(self, work: Path) -> bool:
         """Whether it may still be at work, as far as who holds its work folder's lock can tell. Raises MachineError."""
@@ -63,7 +68,7 @@ class Owner:
             return False
         if self.is_of_this_machine:  # its lock might be unseen, if it has the share mounted another time
             return self.boot == _boot() and processes.started(self.pid) == self.started
-        return is_on_a_share(work)
+        return self.on_share or is_on_a_share(work)
 
     @property
     def is_this_process(self) -> bool:
@@ -78,8 +83,8 @@ def is_on_a_share(work: Path) -> bool:
 
 
 def take(work: Path, watch: str) -> None:
-    """Record that a work folder is ours; its lock is held. Raises SpoolError if it is another host's, MachineError."""
-    mine = Owner(watch, socket.gethostname(), _machine(), _boot(), os.getpid(), processes.started(os.getpid()), _now())
+    """Record that a work folder is ours; its lock is held. Raises SpoolError if another may have it, MachineError."""
+    mine = _ourselves(watch, on_share=is_on_a_share(work))
     found = owner_of(work)
     if found and found.may_work(work):
         raise SpoolError(
@@ -87,22 +92,23 @@ def take(work: Path, watch: str) -> None:
             "Give each host a work folder of its own (work: …/{host}); if that one is gone for good, call "
             f"`ocrd adopt {shown(work)}`.",
         )
-    _write(work, mine, anew=found is None or found.has_left)
-
-
-def _write(work: Path, mine: Owner, *, anew: bool) -> None:
     data = json.dumps(asdict(mine)).encode()
-    try:
-        if anew:
+    if is_there(work / RECORD):  # of a daemon that is dead, or damaged
+        durable.write_own(work / RECORD, data)
+    else:
+        try:
             durable.write_new(work / RECORD, data, tag=f"owner-{mine.host}")
-        else:
-            durable.write_own(work / RECORD, data)
-    except FileExistsError:
-        if (other := owner_of(work)) and not other.has_left:
-            remedy = "Give each host a work folder of its own (work: …/{host})."
-            raise SpoolError(f"The ocrd on {shown(other.host)} has just taken {shown(work)}.", remedy) from None
-        durable.write_own(work / RECORD, data)  # what lay there is damaged
+        except FileExistsError:
+            raise SpoolError(
+                f"Another ocrd has just taken {shown(work)}.",
+                "Give each host a work folder of its own (work: …/{host}).",
+            ) from None
     durable.remove(work / LEFT)
+
+
+def _ourselves(watch: str, *, on_share: bool) -> Owner:
+    pid, now = os.getpid(), datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+    return Owner(watch, socket.gethostname(), _machine(), _boot(), pid, processes.started(pid), now, on_share)
 
 
 def leave(work: Path) -> None:
@@ -116,47 +122,59 @@ def give_up(work: Path) -> None:
     """Let a work folder be nobody's, whoever had it. Raises MachineError."""
     with machine_faults("give free", work), suppress(FileNotFoundError):
         os.rename(work / RECORD, work / LEFT)
-        durable.sync_folder(work)
+        renames.sync_folder(work)
 
 
 def owner_of(work: Path) -> Owner | None:
     """Read who has a work folder, or had it last; None if nothing tells. Raises MachineError."""
     with machine_faults("read the owner of", work):
-        found = _read(work / RECORD)
-        if found is None and (left := _read(work / LEFT)):
-            return replace(left, has_left=True)
-        return found
+        return _last(work)
+
+
+def _last(work: Path) -> Owner | None:
+    found = _read(work / RECORD)
+    if found is None and (left := _read(work / LEFT)):
+        return replace(left, has_left=True)
+    return found
 
 
 def _read(path: Path) -> Owner | None:
-    """Read a record; what is damaged or another's is none. Raises OSError."""
+    """Read a record, also one of another version; what is damaged is none. Raises OSError."""
     try:
         with regular(path) as held, held.open("rb") as file:
-            return Owner(**json.loads(file.read(_LONGEST)))
+            raw = json.loads(file.read(_LONGEST))
+        return Owner(**{one.name: _typed(raw[one.name], one.type) for one in fields(Owner) if one.name in raw})
     except (FileNotFoundError, NotADirectoryError, NotRegularError, ValueError, TypeError):
         return None
 
 
-def may_be_among_others(watch: Watch) -> bool:
-    """Whether a work folder lies in one that holds no other folder of its watch: there is room for other daemons'."""
-    others = [folder for role, folder in watch.folders.items() if role != "work"]
-    return not any(folder.is_relative_to(watch.work_folder.parent) for folder in others)
+def _typed(value: object, kind: object) -> Any:  # noqa: ANN401 - of the kind that is wanted
+    """Return the value if it is of this kind. Raises TypeError."""
+    if type(value) is not kind:
+        raise TypeError(value)
+    return value
 
 
-def beside(watch: Watch) -> list[Path]:
-    """List the work folders of other daemons of the same watch: those in the folder that holds its own.
+def beside(watch: Watch) -> dict[Path, Owner]:
+    """Find the work folders of other daemons of the same watch, if there may be any, and whose they are.
 
-    None if that holds other folders of the watch, too. Raises MachineError.
+    One that we may not look into is not among them. Raises MachineError.
     """
     work = watch.work_folder
-    if not may_be_among_others(watch):
-        return []
+    if not watch.is_among_others:
+        return {}
     with machine_faults("look into", work.parent):
         try:
-            found = sorted(path for path in work.parent.iterdir() if path != work and path.is_dir())
+            found = sorted(path for path in work.parent.iterdir() if path != work)
         except FileNotFoundError:
-            return []
-    return [path for path in found if (owner := owner_of(path)) and owner.watch == watch.name]
+            return {}
+        return {path: owner for path in found if (owner := _seen(path)) and owner.watch == watch.name}
+
+
+def _seen(work: Path) -> Owner | None:
+    with suppress(PermissionError):
+        return _last(work)
+    return None
 
 
 def _boot() -> str:
@@ -172,7 +190,3 @@ def _first_line(path: str) -> str:
     with suppress(OSError):
         return Path(path).read_text(encoding="ascii").strip()
     return ""
-
-
-def _now() -> str:
-    return datetime.now(UTC).astimezone().isoformat(timespec="seconds")

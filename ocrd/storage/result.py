@@ -18,7 +18,7 @@ from typing import Any
 
 from ocrd.output import kinds, split
 from ocrd.output.result_names import ASSETS, with_stem
-from ocrd.storage import durable, os_errors
+from ocrd.storage import comparing, durable, os_errors
 
 ORDER = (ASSETS, *(kind.ending for kind in kinds.ALL))
 """In which they go out: figures first, then as the registry of output kinds has it."""
@@ -116,7 +116,7 @@ class Piece:
 
     def lies_at(self, target: Path) -> bool:
         """Whether it was put there before."""
-        return durable.same_file(self._source, target)
+        return comparing.same_file(self._source, target)
 
     def withdraw(self, target: Path) -> None:
         """Take away what was put there. Raises MachineError."""
@@ -130,7 +130,7 @@ class Linking(Piece):
         durable.write_new(target, self._written(target), tag=tag)
 
     def lies_at(self, target: Path) -> bool:
-        return durable.holds(target, self._written(target))
+        return comparing.holds(target, self._written(target))
 
     def _written(self, target: Path) -> bytes:
         with os_errors.machine_faults("read", self._source):
@@ -156,11 +156,11 @@ class Folder(Piece):
         with os_errors.machine_faults("look into", target):
             found = os.listdir(target) if target.is_dir() and not target.is_symlink() else []
         return 0 < len(found) < len(ours) and all(
-            name in ours and durable.same_file(ours[name], target / name) for name in found
+            name in ours and comparing.same_file(ours[name], target / name) for name in found
         )
 
     def lies_at(self, target: Path) -> bool:
-        return not target.is_symlink() and all(durable.same_file(file, target / file.name) for file in self._files)
+        return not target.is_symlink() and all(comparing.same_file(file, target / file.name) for file in self._files)
 
     def withdraw(self, target: Path) -> None:
         for file in self._files:

@@ -16,7 +16,8 @@ the next start makes of it:
     crash after                     found                        rule
     job.json written                no source                    delete the folder; the scan finds the file in the inbox
     some files of a group moved     some of source/              give them back to the inbox, where they settle anew
-    CLAIMED (rename into the job)   source                       run it; a twin left in the inbox by a copy goes first
+    original put aside, to copy it  no source                    give the original its name in the inbox back
+    CLAIMED (rename into the job)   source                       run it; an original put aside by a copy goes first
     attempt charged                 source, attempts > 0         run it after the others; at the limit, refuse it
     some pages read                 source, pages/               keep those of this source and engine, read the rest
     refusal recorded                source, refusal              go on refusing: the note, then the source
@@ -45,14 +46,11 @@ folder like any other, and what a crash left of it is gone through as at the sta
 """
 
 import asyncio
-import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -61,28 +59,31 @@ from ocrd import display
 from ocrd.config import overrides
 from ocrd.errors import DocumentError, MachineError, OcrdError
 from ocrd.model import COMPANION, DEFAULT_ACCESS, Access, FileStamp, Settled
-from ocrd.storage import durable, file_group, naming, os_errors, ownership
-from ocrd.storage.job import COMPANION_FILE, DAMAGE, RECORD, Job, JobRecord, refusal_of
+from ocrd.storage import (
+    claiming,
+    comparing,
+    durable,
+    file_group,
+    job_folders,
+    locks,
+    naming,
+    notes,
+    os_errors,
+    ownership,
+    renames,
+    rerun_requests,
+)
+from ocrd.storage.job import Job, JobRecord, refusal_of
+from ocrd.storage.job_folders import ADOPTED, JOB_ID
 from ocrd.storage.ledger import Ledger
 from ocrd.storage.mounts import mount_point
 from ocrd.storage.safe_paths import NotRegularError, beneath, lies_at, regular, spelled
 
 log = structlog.get_logger("ocrd")
 
-JOB_ID = r"\d{8}T\d{6}-[0-9a-f]{6,10}"
-ADOPTED = "adopted-"
-"""Before the name of a job folder that came from another daemon, and that this one has not come by yet."""
-_ID = re.compile(JOB_ID)
+_JOB = re.compile(JOB_ID)
 _REQUEST = re.compile(rf"rerun-{JOB_ID}\.json")
 _ADOPTED = re.compile(f"{ADOPTED}{JOB_ID}")
-_OURS = re.compile(
-    r"(.+/)?\.ocrd-.+\.tmp|(job|result|again)\.json|(source|original)(\.duplex)?|original(\.duplex)?/.+"
-    r"|pages(/\d+\.json)?|figures(/page-.+)?|result(/scan.+)?|again(/(old|new)\..+)?"
-)
-"""What a job's folder holds of ours once its source is gone, by paths in it."""
-NOTE_SUFFIX = ".error.md"
-_LONGEST_NOTE = 2**20
-"""Bytes."""
 
 
 class Spool:
@@ -110,7 +111,7 @@ class Spool:
         """
         durable.make_folders(self._work)
         if self._lock is None:
-            lock = durable.lock_folder(self._work)
+            lock = locks.lock_folder(self._work)
             try:
                 if self._among_others or ownership.is_on_a_share(self._work):
                     ownership.take(self._work, self.watch)
@@ -129,7 +130,7 @@ class Spool:
     def check_mount(self, folder: Path) -> None:
         """Raise MachineError if what a folder lay on when the spool was opened is not mounted any more."""
         if folder in self._mounts:
-            durable.check_mount(folder, self._mounts[folder])
+            os_errors.check_mount(folder, self._mounts[folder])
 
     def close(self) -> None:
         """Give the work folder free."""
@@ -139,6 +140,11 @@ class Spool:
                 ownership.leave(self._work)
             with os_errors.machine_faults("give free", self._work):
                 os.close(lock)
+
+    def was_taken(self, job: Job) -> bool:
+        """Whether a job's folder is gone from a work folder that is there. Raises MachineError."""
+        self.check_mount(self._work)
+        return os_errors.is_there(self._work) and not os_errors.is_there(job.folder)
 
     @property
     def begun(self) -> bool:
@@ -200,17 +206,17 @@ class Spool:
         return None
 
     def _claim(self, record: JobRecord) -> Job | None:
-        job = Job(self._new_folder(), record)
+        job = Job(job_folders.make_new(self._work), record)
         try:
             job.begin()  # the name first: a source without one could not be given back
         except MachineError:
             with suppress(MachineError):  # a full disk is tried again and again, and must not fill with folders
-                clear(job.folder)
+                job_folders.clear(job.folder)
             raise
         try:
             with os_errors.machine_faults(f"take {display.shown(self._inbox / record.name)} into", job.folder):
                 self._take_all(job)
-        except durable.NotAsSeenError:
+        except renames.NotAsSeenError:
             self._undo(job)
             return None
         except (MachineError, DocumentError):
@@ -225,8 +231,8 @@ class Spool:
             durable.make_new_folder(job.source)
         for ending in job.record.stamps:
             self._take(job, ending)
-        if not all(map(_regular, job.files.values())) or not job.unchanged():
-            raise durable.NotAsSeenError
+        if not all(map(job_folders.is_regular, job.files.values())) or not job.unchanged():
+            raise renames.NotAsSeenError
 
     def _take(self, job: Job, ending: str) -> None:
         """Move one file into its job. Raises NotAsSeenError, MachineError, DocumentError if it is not taken."""
@@ -234,33 +240,26 @@ class Spool:
         try:
             with beneath(self._inbox, job.record.dropped_as(ending)) as held:
                 try:
-                    durable.take(held, target, tag=job.id)
-                except (durable.NotAsSeenError, MachineError) as error:
+                    claiming.take(held, target, tag=job.id)
+                except (renames.NotAsSeenError, MachineError) as error:
                     if _stamped(held) == job.record.stamps[ending] or not lies_at(target):
                         self._blame(held, target, error)
                         raise
-                    # moved, though the machine complained after: it is ours, and not to be left behind
+                    claiming.finish(held, target, tag=job.id)  # moved, though the machine complained after: it is ours
         except (FileNotFoundError, NotADirectoryError):  # its folder went away, or is a link now
-            raise durable.NotAsSeenError from None
+            raise renames.NotAsSeenError from None
 
     def _undo(self, job: Job) -> None:
         """Give back what a claim has taken so far. Raises MachineError; then the next claim tries that again first."""
         try:
+            self._finish_claim(job)
             if job.held:
                 self.give_back(job)
             else:
-                clear(job.folder)
+                job_folders.clear(job.folder)
         except MachineError:
             self._begun.append(job)
             raise
-
-    def _new_folder(self) -> Path:
-        """Make a folder for one job alone: an id that another job has already is drawn again."""
-        while True:
-            folder = self._work / _new_id()
-            with suppress(FileExistsError):
-                durable.make_new_folder(folder)
-                return folder
 
     def _blame(self, held: Path, target: Path, error: Exception) -> None:
         """Tell a file that we may not take from a folder that we may not use. Raises DocumentError for the former."""
@@ -298,7 +297,7 @@ class Spool:
                 record=lambda name, ending=ending: job.name_for(f"inbox{ending}", name),  # type: ignore[misc]
             )
         with suppress(MachineError):  # what is left of a job without its source goes at the next start
-            clear(job.folder)
+            job_folders.clear(job.folder)
         return self._inbox / job.record.dropped_as(next(iter(job.record.members)))
 
     def archive(
@@ -338,11 +337,11 @@ class Spool:
         def put(path: Path) -> None:
             if before:
                 before()
-            beside = path.with_name(path.name + NOTE_SUFFIX)
+            beside = path.with_name(path.name + notes.SUFFIX)
             try:
                 durable.write_new(beside, note, tag=job.id)
             except FileExistsError:
-                if not durable.holds(beside, note):  # else ours, from before a crash
+                if not comparing.holds(beside, note):  # else ours, from before a crash
                     raise
             try:
                 _put(job, path)
@@ -350,22 +349,9 @@ class Spool:
                 durable.remove(beside)
                 raise
 
-        note_ending = ("" if job.record.members else Path(job.record.name).suffix) + NOTE_SUFFIX
+        note_ending = ("" if job.record.members else Path(job.record.name).suffix) + notes.SUFFIX
         beside = [*_taken_by(job), note_ending]
         return self._move_out(job, "error", folder, put=put, beside=beside, access=access)
-
-    def clear_note(self, job: Job, folder: Path, is_ours: Callable[[bytes], bool]) -> None:
-        """Delete the note of an earlier refusal, once its source was brought back from `folder` to the inbox.
-
-        Of a duplex scan also those of one side alone. Only notes that are ours by `is_ours`, with no source beside
-        them any more. Raises MachineError.
-        """
-        record = job.record
-        if "error" in record.names:
-            return  # it may be the note of this very refusal
-        _clear_note(folder, record.name, record.stamps, is_ours)
-        for name in {*record.paths, *record.dropped.values()} if record.duplex else ():
-            _clear_note(folder, name, ("",), is_ours)
 
     def _move_out(  # noqa: PLR0913 - all that `place` wants to know
         self,
@@ -392,14 +378,14 @@ class Spool:
                 whole=bool(job.record.members),
                 access=access,
             )
-        except durable.NotAsSeenError:  # copied to another mount, while a program still had it open
+        except renames.NotAsSeenError:  # copied to another mount, while a program still had it open
             name = display.shown(job.record.name)
             raise MachineError(
                 f"{name} changed while it was copied to {display.shown(folder)}.",
                 "A program still writes to it: end it, or wait until it has.",
             ) from None
         with suppress(MachineError):  # what is left of a job without its source goes at the next start
-            clear(job.folder)
+            job_folders.clear(job.folder)
         return self.place_of(job, role, folder)
 
     @staticmethod
@@ -425,7 +411,7 @@ class Spool:
         return adopted
 
     def _adopt(self, request: Path) -> Job | None:
-        asked = _request(request)
+        asked = rerun_requests.asked_in(request)
         job = None
         if asked:
             job = Job(request.with_name(request.stem.removeprefix("rerun-")), replace(asked, watch=self.watch))
@@ -442,7 +428,7 @@ class Spool:
             try:
                 durable.move_new(came, folder, tag="adopt")
             except FileExistsError:
-                folder = came.with_name(_new_id())
+                folder = came.with_name(job_folders.new_id())
             else:
                 return Job(folder, job.record)
         return None
@@ -452,131 +438,37 @@ class Spool:
         with os_errors.machine_faults("look into the work folder", self._work):
             adopted = self.adopt()  # first, or a folder made for a request might be taken for one that a claim left
             known = {one.id for one in adopted}
-            for folder in sorted(path for path in self._work.iterdir() if _ID.fullmatch(path.name)):
+            for folder in sorted(path for path in self._work.iterdir() if _JOB.fullmatch(path.name)):
                 if folder.name not in known and (job := self._recovered(folder)):
                     yield job
             yield from adopted
 
     def _recovered(self, folder: Path) -> Job | None:
         """Go through one job folder. Returns its job if that is to be run; else all is done. Raises MachineError."""
-        job = self._job_in(folder)
+        job = job_folders.recorded(folder)
+        if job and not job.record.rerun and "inbox" not in job.record.names:
+            self._finish_claim(job)
+        if job is None or not (job.record.rerun or job.held):
+            job = job_folders.without_record(folder, self.watch)
         if job is None:  # before the claim, or after the end
-            clear(folder)
-        elif not job.record.rerun:
-            if "inbox" not in job.record.names:
-                self._finish_claim(job)
-            if "inbox" in job.record.names or _half_claimed(job):
-                self.give_back(job)
-                return None
+            job_folders.clear(folder)
+        elif "inbox" in job.record.names or (not job.record.rerun and _half_claimed(job)):
+            self.give_back(job)
+            return None
         return job
 
-    def _job_in(self, folder: Path) -> Job | None:
-        """Tell what is to be done with a folder; None if it has no source, and needs none."""
-        with suppress(FileNotFoundError, *DAMAGE):
-            job = Job(folder, JobRecord.parse((folder / RECORD).read_bytes()))
-            if job.record.rerun or job.held:
-                return job
-        return self._without_record(folder)
-
     def _finish_claim(self, job: Job) -> None:
-        """Delete the twin that a claim by copy or link leaves in the inbox when it dies just before its last step."""
-        for ending, held in job.held.items():
+        """Bring a claim to its end that broke off while it copied. Raises MachineError."""
+        for ending, stamp in job.record.stamps.items():
+            held = job.files[ending]
             with (
                 os_errors.machine_faults("look at", self._inbox / job.record.dropped_as(ending)),
                 suppress(FileNotFoundError, NotADirectoryError),
-                beneath(self._inbox, job.record.dropped_as(ending)) as twin,
+                beneath(self._inbox, job.record.dropped_as(ending)) as dropped,
             ):
-                if _stamped(twin) == job.record.stamps[ending] and durable.same_file(twin, held):
-                    durable.remove(twin)
-
-    def _without_record(self, folder: Path) -> Job | None:
-        """Make a job of a source without a sound record of its own: it goes to error/, named after the folder."""
-        companion = folder / COMPANION_FILE
-        for source in sorted(folder.glob("source*"), key=lambda path: path == companion):
-            if source.is_dir() and not source.is_symlink():
-                whole = sorted(path for path in source.iterdir() if not path.name.startswith("."))  # no broken copy
-                group = {f"/{path.name}": FileStamp.of(path.lstat()) for path in whole}
-                if not group:
-                    continue
-                job = Job(folder, JobRecord(self.watch, folder.name, None, group))
-            elif _regular(source):
-                stamp = FileStamp.of(source.lstat())
-                job = Job(folder, JobRecord(self.watch, folder.name + source.suffix, stamp))
-            else:
-                continue
-            if source != job.source:
-                durable.move_new(source, job.source, tag=job.id)
-            if source != companion and _regular(companion):
-                job.record = replace(job.record, companion=FileStamp.of(companion.lstat()))
-            damage = DocumentError(
-                "The record of this job is damaged, its name and place lost.", "Drop the file again."
-            )
-            job.update(refusal=refusal_of(damage))
-            return job
-        return None
-
-
-def _clear_note(folder: Path, source: str, endings: Iterable[str], is_ours: Callable[[bytes], bool]) -> None:
-    """Delete the note on a source, by its path below a folder and the endings of its files, if none of them is there.
-
-    Raises MachineError.
-    """
-    name = f"{source}{NOTE_SUFFIX}"
-    if len(os.fsencode(Path(name).name)) > naming.NAME_MAX:
-        return  # it can't be there
-    with os_errors.machine_faults("read", folder / name):
-        try:
-            with beneath(folder, name) as note, regular(note) as held:
-                beside = note.with_name(note.name.removesuffix(NOTE_SUFFIX))
-                there = any(lies_at(f"{beside}{ending}") for ending in endings)
-                if not there and is_ours(read_note(held)):  # else it is that of another file
-                    durable.remove(note)
-        except (FileNotFoundError, NotADirectoryError, NotRegularError):
-            return
-
-
-def read_note(path: Path) -> bytes:
-    """Read what may be a note of ours, as far as one can be long. Raises OSError."""
-    with path.open("rb") as file:
-        return file.read(_LONGEST_NOTE)
-
-
-def ask_for_rerun(work: Path, record: JobRecord) -> str:
-    """Leave a request in a work folder that may be another process's. Returns its id. Raises MachineError."""
-    number = _new_id()
-    with durable.sharing(Access(0o644)):  # the daemon may be another user
-        durable.write_new(work / f"rerun-{number}.json", json.dumps(asdict(record)).encode(), tag=f"rerun-{number}")
-    return number
-
-
-def rerun_progress(work: Path, job: str) -> int | None:
-    """Count the pages that a rerun has read so far; None once it has come to its end."""
-    if os.path.lexists(work / f"rerun-{job}.json"):
-        return 0
-    return len(list((work / job / "pages").glob("*.json"))) if os.path.lexists(work / job / RECORD) else None
-
-
-def _request(path: Path) -> JobRecord | None:
-    """Read what is asked for; None if it can't be told, which the log says. Raises MachineError."""
-    with os_errors.machine_faults("read", path):
-        try:
-            with regular(path) as held:
-                asked = JobRecord.parse(held.read_bytes())
-        except (NotRegularError, PermissionError, *DAMAGE) as error:
-            log.warning("rerun refused", path=display.shown(path), reason=f"its request can't be read: {error}")
-            return None
-    return JobRecord("", asked.name, asked.stamp, rerun=asked.rerun) if asked.rerun else None
-
-
-def clear(folder: Path) -> None:
-    """Delete what is left of a job without a source. What somebody else put there stays, and is told of.
-
-    Raises MachineError.
-    """
-    if left := durable.remove_own(folder, _OURS.fullmatch):
-        log.warning(
-            "foreign files in work stay", path=display.shown(folder), files=[display.shown(name) for name in left]
-        )
+                claiming.finish(dropped, held, tag=job.id.removeprefix(ADOPTED))
+                if _stamped(dropped) == stamp and comparing.same_file(dropped, held):
+                    durable.remove(dropped)  # a twin, as a power cut or an earlier version leaves one
 
 
 def _half_claimed(job: Job) -> bool:
@@ -599,13 +491,3 @@ def _stamped(path: Path) -> FileStamp | None:
         return FileStamp.of(path.lstat())
     except OSError:
         return None
-
-
-def _regular(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def _new_id() -> str:
-    """Make an id that sorts by time, to the microsecond; its last digits are drawn, since many hosts may make ids."""
-    now = datetime.now(UTC)
-    return f"{now:%Y%m%dT%H%M%S}-{now.microsecond:05x}{secrets.randbelow(1 << 20):05x}"

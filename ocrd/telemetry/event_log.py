@@ -22,6 +22,7 @@ from ocrd.telemetry.events import (
     PageDone,
     Paused,
     Resumed,
+    TakenAway,
     WatchAdded,
     WatchRemoved,
 )
@@ -47,6 +48,8 @@ def write(event: Event) -> None:
             _page(event)
         case Ended():
             _end(event)
+        case TakenAway():
+            log.warning("taken away", watch=event.watch, job=event.job, source=shown(event.source))
         case Accepted() | Looked() | Opened() | HookEnded():  # a hook writes its own lines
             pass
         case _:

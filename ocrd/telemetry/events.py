@@ -66,6 +66,8 @@ class Looked:
     """Files so far that a scan found and no event had told of."""
     unfinished: Mapping[str, str] = field(default_factory=dict)
     """Sources that are waited for, since more of them seems to come, with the reason; relative to the inbox."""
+    others: Sequence[str] = ()
+    """Hosts of other daemons that take from the same inbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,15 @@ class Ended:
     """Every file of the source, its companion included, where it lies now."""
 
 
+@dataclass(frozen=True, slots=True)
+class TakenAway:
+    """A source is in work here no more: another daemon was given it."""
+
+    watch: str
+    job: str
+    source: str
+
+
 HookOutcome = Literal["done", "failed", "left"]
 """How a hook ended: `left` is for the next start."""
 
@@ -177,6 +188,7 @@ Event = (
     | Opened
     | PageDone
     | Ended
+    | TakenAway
     | HookEnded
     | Paused
     | Resumed

@@ -20,8 +20,8 @@ from ocrd import __version__
 from ocrd.concurrency import processes
 from ocrd.display import counted, estimate, shown
 from ocrd.model import EngineState
-from ocrd.storage.durable import write_scratch
 from ocrd.storage.safe_paths import NotRegularError, is_own_folder, regular, runtime_folder
+from ocrd.storage.scratch import write_scratch
 from ocrd.telemetry.events import (
     Accepted,
     Ended,
@@ -34,6 +34,7 @@ from ocrd.telemetry.events import (
     PageDone,
     Paused,
     Resumed,
+    TakenAway,
     WatchAdded,
     WatchRemoved,
 )
@@ -102,6 +103,8 @@ class WatchStatus:
     """Files that a scan found and no event had told of."""
     unfinished: dict[str, str] = field(default_factory=dict)
     """Some of the files that are waited for, since more of them seems to come, with the reason."""
+    others: list[str] = field(default_factory=list)
+    """Hosts of other daemons that take from the same inbox."""
     last: Delivery | None = None
     paused: Pause | None = None
 
@@ -317,7 +320,7 @@ class StatusBoard:
     def _hear_of_watch(
         self,
         watch: WatchStatus,
-        event: WatchAdded | Looked | Accepted | Opened | PageDone | Ended | Paused | Resumed,
+        event: WatchAdded | Looked | Accepted | Opened | PageDone | Ended | TakenAway | Paused | Resumed,
     ) -> None:
         match event:
             case WatchAdded():
@@ -335,14 +338,18 @@ class StatusBoard:
                 self._document(event).done += 1
                 self._document(event).problems += not event.result.verdict.sound
                 self._pace.page(time.monotonic())
-            case Ended():
-                self._documents.pop(event.job, None)
-                _count_end(watch, event)
-                self._recent.extendleft(_recent(event, self._outboxes.get(event.watch)))
+            case Ended() | TakenAway():
+                self._hear_of_end(watch, event)
             case Paused():
                 watch.paused = Pause(event.what, event.remedy, time.time())
             case Resumed():
                 watch.paused = None
+
+    def _hear_of_end(self, watch: WatchStatus, event: Ended | TakenAway) -> None:
+        self._documents.pop(event.job, None)
+        if isinstance(event, Ended):
+            _count_end(watch, event)
+            self._recent.extendleft(_recent(event, self._outboxes.get(event.watch)))
 
     def _document(self, event: Opened | PageDone) -> DocumentStatus:
         return self._documents.setdefault(event.job, DocumentStatus(event.watch, shown(event.source), 1, 0))
@@ -441,10 +448,10 @@ def _fields(record: Any) -> dict[str, Any]:  # noqa: ANN401 - what json finds
 
 def _take_in(watch: WatchStatus, look: Looked) -> bool:
     """Take in what a look found; return whether it is anything new."""
-    before = (watch.settling, watch.waiting, watch.why, watch.found_by_scan, watch.unfinished)
+    before = (watch.settling, watch.waiting, watch.why, watch.found_by_scan, watch.unfinished, watch.others)
     unfinished = dict(islice(look.unfinished.items(), SHOWN_DOCUMENTS))
-    found = (look.settling, look.waiting, look.why, look.found_by_scan, unfinished)
-    watch.settling, watch.waiting, watch.why, watch.found_by_scan, watch.unfinished = found
+    found = (look.settling, look.waiting, look.why, look.found_by_scan, unfinished, list(look.others))
+    watch.settling, watch.waiting, watch.why, watch.found_by_scan, watch.unfinished, watch.others = found
     return found != before
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -21,9 +22,18 @@ class Company:
     """Daemons with names of their own, whose folders one house has; each sees them at a `root` of its own."""
 
     def __init__(
-        self, house: House, roots: dict[str, Path], *, seconds: dict[str, float] | None = None, **of_watch: object
+        self,
+        house: House,
+        roots: dict[str, Path],
+        *,
+        works: dict[str, Path] | None = None,
+        seconds: dict[str, float] | None = None,
+        **of_watch: object,
     ) -> None:
-        """Take the root of each by its name; its engine takes so many `seconds` for a page."""
+        """Take the root of each by its name, and that of its work folder if it is another one.
+
+        The engine of each takes so many `seconds` for a page.
+        """
         self.house = house
         self._running: dict[str, Daemon] = {}
         self._started: list[Daemon] = []
@@ -39,7 +49,7 @@ class Company:
             watch = config["watches"][0]
             watch |= of_watch
             watch |= {role: str(root / "scans" / role) for role in ("inbox", "outbox", "archive", "error")}
-            watch["work"] = str(root / "scans/.work" / name)
+            watch["work"] = str((works or roots)[name] / "scans/.work" / f"{{host}}-{name}")
             config["engine"]["options"] |= {
                 "tally": str(house.root / f"tally-{name}"),
                 "seconds": (seconds or {}).get(name, 0.05),
@@ -52,7 +62,7 @@ class Company:
 
     def work(self, name: str) -> Path:
         """Where the jobs of a daemon are, whether it runs or not."""
-        return self.house.root / "scans/.work" / name
+        return self.house.root / "scans/.work" / f"{socket.gethostname()}-{name}"
 
     def log(self, name: str) -> str:
         path = self.house.root / f"log-{name}"
@@ -118,11 +128,12 @@ class Company:
             )
 
     def _found(self) -> set[str]:
+        asides = {path.name[len(".ocrd-") :].rpartition("-")[0] for path in self.house.path("inbox").glob("*.taken")}
         places = [self.house.path(role) for role in ("inbox", "archive", "error")]
         found = {path.name for place in places for path in place.rglob("*.pdf")}
         for job in self.house.path(".work").glob("*/*/job.json"):
             try:
-                if any(job.parent.glob("source*")):
+                if job.parent.name in asides or any(job.parent.glob("source*")):
                     found.add(json.loads(job.read_text())["name"])
             except FileNotFoundError:
                 continue

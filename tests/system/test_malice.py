@@ -9,7 +9,7 @@ from house import House
 
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import Access, FileStamp, Settled
-from ocrd.storage import deliveries, durable, naming, safe_paths
+from ocrd.storage import comparing, deliveries, durable, naming, renames, safe_paths
 from ocrd.storage.job import Job
 from ocrd.storage.spool import Spool
 
@@ -121,7 +121,7 @@ def test_a_file_that_may_not_be_taken_holds_up_no_other(watch: Watch, monkeypatc
         raise PermissionError(1, "Operation not permitted")  # as in a folder with the sticky bit
 
     settled = watch.drop("a.pdf")
-    monkeypatch.setattr(durable, "_rename_new", refuse)
+    monkeypatch.setattr(renames, "rename_own", refuse)
     with pytest.raises(DocumentError, match=r"a\.pdf may not be taken out of its folder"):
         watch.spool.claim(settled)
     assert settled.path.exists()
@@ -136,7 +136,7 @@ def test_a_folder_that_may_not_be_used_is_not_blamed_on_the_file(
         raise PermissionError(13, "Permission denied")
 
     settled = watch.drop("a.pdf")
-    monkeypatch.setattr(durable, "_rename_new", refuse)
+    monkeypatch.setattr(renames, "rename_own", refuse)
     monkeypatch.setattr(os, "access", lambda path, _: not str(path).startswith(str(getattr(watch, closed))))
     with pytest.raises(MachineError, match="Permission denied"):
         watch.spool.claim(settled)
@@ -185,7 +185,7 @@ def test_a_socket_is_no_file(tmp_path: Path) -> None:
     os.mknod(tmp_path / "a.md", stat.S_IFSOCK | 0o644)
     with pytest.raises(safe_paths.NotRegularError), safe_paths.regular(tmp_path / "a.md"):
         pass
-    assert not durable.same_file(tmp_path / "a.md", tmp_path / "a.md")
+    assert not comparing.same_file(tmp_path / "a.md", tmp_path / "a.md")
 
 
 def test_a_sidecar_without_end_is_not_read(tmp_path: Path) -> None:

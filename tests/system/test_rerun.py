@@ -19,7 +19,7 @@ from ocrd.errors import DocumentError
 from ocrd.model import FileStamp, PageResult, Reading, Verdict
 from ocrd.output import front_matter, json_file, markdown, plain_text
 from ocrd.output.markdown import Style
-from ocrd.storage import originals, spool
+from ocrd.storage import originals, rerun_requests, spool
 from ocrd.storage.job import JobRecord, Rerun
 
 TOLD = {"date": "2026-02-02T00:00:00+00:00", "pages": [2], "engine": "simulated", "model": "other"}
@@ -336,7 +336,7 @@ def test_a_request_becomes_a_job_that_the_next_start_finds(tmp_path: Path) -> No
     for name in ("inbox", "work"):
         (tmp_path / name).mkdir()
     record = JobRecord("forged", "a.pdf", FileStamp(1, 2, 3, 4), attempts=7, rerun=Rerun("a.md", (2, 3)))
-    job = spool.ask_for_rerun(tmp_path / "work", record)
+    job = rerun_requests.ask(tmp_path / "work", record)
     house = spool.Spool("scans", tmp_path / "inbox", tmp_path / "work")
     [adopted] = house.adopt()
     assert os.listdir(tmp_path / "work") == [job]

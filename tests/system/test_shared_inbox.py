@@ -70,14 +70,20 @@ def test_daemons_on_one_inbox_that_are_killed_at_random_lose_nothing_and_deliver
         company.close()
 
 
-def test_on_two_mounts_of_a_share_it_is_the_same(house: House, mounts: list[Path]) -> None:
-    company, chance = Company(house, dict(zip("ab", mounts, strict=True))), generator("company")
+@pytest.mark.parametrize("copies", [False, True])
+def test_on_two_mounts_of_a_share_it_is_the_same(house: House, mounts: list[Path], *, copies: bool) -> None:
+    """Also where claims are copies, since inbox and work lie on different mounts."""
+    works = dict(zip("ab", mounts, strict=True))
+    company = Company(house, dict.fromkeys("ab", house.root) if copies else works, works=works)
+    chance = generator("company", copies)
     try:
-        company.harass(SECONDS, chance)
+        company.harass(SECONDS / 2, chance)
         wait_for(lambda: all_out(company))
         for name in company.names:
             assert company.stop(name) == 0
         company.check_end()
+        told = [name for name in company.names if "claims copy instead of renaming" in company.log(name)]
+        assert told == (["a", "b"] if copies else [])
         print(f"{company.kills} kills, {len(company.pages)} scans")
     finally:
         company.close()
@@ -125,7 +131,8 @@ def test_a_daemon_that_is_robbed_while_it_works_loses_nothing(house: House) -> N
         for job in company.work("a").glob("*/job.json"):
             job.parent.rename(company.work("b") / f"adopted-{job.parent.name}")
         wait_for(lambda: all_out(company))
-        wait_for(lambda: company.events("a", "paused"))
+        wait_for(lambda: len(company.events("a", "taken away")) == 2)
+        assert not company.events("a", "paused"), "its watch works on"
         assert [company.stop(name) for name in "ab"] == [0, 0]
         company.check_end()
     finally:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocrd.storage import durable
+from ocrd.storage import renames
 
 _PATHS = (
     "stat", "lstat", "open", "listdir", "scandir", "mkdir", "rmdir", "unlink", "rename", "link", "utime", "chmod",
@@ -55,8 +55,8 @@ class Calls:
         builtins.open = io.open = self._wrapped("open", io.open)  # type: ignore[assignment]
         fcntl.flock = self._wrapped("flock", fcntl.flock)
         self._install_group_database()
-        real = durable._libc
-        durable._libc = _Libc(real.renameat2, self._met)  # type: ignore[assignment]
+        real = renames._libc
+        renames._libc = _Libc(real.renameat2, self._met)  # type: ignore[assignment]
 
     def _install_group_database(self) -> None:
         real = grp.getgrnam

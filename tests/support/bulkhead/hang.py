@@ -21,8 +21,9 @@ from ocrd.concurrency import threads
 from ocrd.config.schema import Config
 from ocrd.daemon import pause
 from ocrd.model import FileStamp, Settled
+from ocrd.storage import ownership, rerun_requests
 from ocrd.storage.job import JobRecord, Rerun
-from ocrd.storage.spool import Spool, ask_for_rerun
+from ocrd.storage.spool import Spool
 
 Kind = Literal["comes back", "is left", "fails once", "is not wanted"]
 KINDS: tuple[Kind, ...] = ("comes back", "is left", "fails once")
@@ -278,7 +279,7 @@ class _Case:
         if life.rerun:
             work = lodgers.root / "a/work"
             work.mkdir()
-            ask_for_rerun(work, JobRecord("a", "a.pdf", FileStamp(0, 0, 0, 0), rerun=life.rerun))
+            rerun_requests.ask(work, JobRecord("a", "a.pdf", FileStamp(0, 0, 0, 0), rerun=life.rerun))
 
     def _claim(self) -> None:
         """Leave what a daemon leaves that dies once it has claimed, and begun one."""
@@ -321,4 +322,7 @@ class _Case:
     @unseen()
     def _left(self) -> list[Path]:
         """List what is left of jobs; what is not a source's waits there for the next start if it can't be deleted."""
-        return [path for path in (self._lodgers.root / "a/work").glob("*") if "ledger" not in path.name]
+        there = (self._lodgers.root / "a/work").glob("*")
+        return [
+            path for path in there if "ledger" not in path.name and path.name not in {ownership.RECORD, ownership.LEFT}
+        ]

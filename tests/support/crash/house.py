@@ -49,8 +49,9 @@ from ocrd.model import (
 from ocrd.pipeline.document import Tools
 from ocrd.pipeline.job_runner import run_job
 from ocrd.pipeline.rerun import run_rerun
-from ocrd.storage import spool
+from ocrd.storage import job_folders
 from ocrd.storage.job import Job, JobRecord, Rerun
+from ocrd.storage.ownership import LEFT
 from ocrd.storage.roles import Roles
 from ocrd.telemetry.events import Events
 
@@ -145,7 +146,11 @@ def _lasting(data: bytes) -> bytes:
 def _mirror(source: Path, target: Path) -> None:
     """Make a folder like another, with the same inodes: no file is ever written again once it has its name."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, copy_function=lambda old, new: (_copied if TEMPORARY in old else os.link)(old, new))
+
+    def copy(old: str, new: str) -> None:
+        (_copied if TEMPORARY in old and not old.endswith(".taken") else os.link)(old, new)
+
+    shutil.copytree(source, target, copy_function=copy)
 
 
 def _copied(old: str, new: str) -> None:
@@ -189,7 +194,7 @@ def leave_nothing_to_chance() -> None:
     for name, module in list(sys.modules.items()):  # all of ocrd: one clock that was forgotten shows once in a while
         if name.startswith("ocrd.") and getattr(module, "datetime", None) is datetime:
             module.datetime = _Calendar  # type: ignore[attr-defined]
-    spool._new_id = lambda: f"{_Calendar.now():%Y%m%dT%H%M%S}-{next(number):06x}"
+    job_folders.new_id = lambda: f"{_Calendar.now():%Y%m%dT%H%M%S}-{next(number):06x}"
 
 
 class House:
@@ -377,13 +382,13 @@ class House:
                 pass
 
     def files(self) -> dict[str, bytes]:
-        """Everything that a person sees, by role and path; temporary files are hidden, and left out."""
+        """Everything that a person sees, by role and path, and what a claim put aside; temporary files are left out."""
         return {
             f"{role}/{path.relative_to(self.folder(role))}": path.read_bytes()
             for role in (*ROLES, "work")
             if self.folder(role).exists()
             for path in self.folder(role).rglob("*")
-            if path.is_file() and "/.ocrd-" not in str(path)
+            if path.is_file() and ("/.ocrd-" not in str(path) or path.suffix == ".taken")
         }
 
     def check(self, undisturbed: dict[str, bytes]) -> None:
@@ -464,7 +469,7 @@ class House:
         self._check_groups()
         left = [path for place in (self.root, self._other) for path in place.rglob(".ocrd-*")]
         assert not left, f"temporary files were left: {left}"
-        assert not list(self.folder("work").iterdir()), "a job was left"
+        assert {path.name for path in self.folder("work").iterdir()} <= {LEFT}, "a job was left"
         strange = [*self.scenario.strangers.values(), *self.scenario.later.values()]
         mine = Counter(_lasting(data) for data in self.files().values() if data not in strange)
         expected = Counter(_lasting(data) for data in undisturbed.values() if data not in strange)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ocrd.config.schema import Watch
 from ocrd.pipeline import job_runner, rerun
-from ocrd.storage import durable, file_group, naming, result, spool
+from ocrd.storage import claiming, durable, file_group, naming, renames, result, spool
 from ocrd.storage.job import Job
 
 
@@ -55,7 +55,7 @@ def overwrite() -> None:
         return wanted
 
     naming.free_name = free_name
-    durable._rename_new = os.rename
+    renames.rename_new = os.rename
 
 
 def publish_the_sidecar_first() -> None:
@@ -77,11 +77,11 @@ def claim_by_copy_alone() -> None:
     """Delete the original of a copying claim before the copy has its name."""
 
     def move(source: Path, target: Path, tag: str) -> None:
-        temporary = durable._copy_temporary(source, target.parent, tag)
+        temporary = durable.copy_temporary(source, target.parent, tag)
         os.unlink(source)
         os.rename(temporary, target)
 
-    durable._move_by_copy = move
+    claiming._take_by_copy = move
 
 
 def exchange_in_place() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ocrd.storage import durable
+from ocrd.storage import renames
 
 _BY_PATH = ("mkdir", "rmdir", "unlink", "rename", "link", "utime")
 _HELD = "/proc/self/fd/"
@@ -59,8 +59,8 @@ class Reaper:
         for name in _BY_PATH:
             setattr(os, name, self._by_path(name, getattr(os, name)))
         self._install_files()
-        real = durable._libc.renameat2
-        durable._libc = _Libc(lambda old, new, flags: self._renamed(real, old, new, flags))  # type: ignore[assignment]
+        real = renames._libc.renameat2
+        renames._libc = _Libc(lambda old, new, flags: self._renamed(real, old, new, flags))  # type: ignore[assignment]
 
     def _step(self, call: str, path: object, other: object = "") -> None:
         if not self._armed:
@@ -91,7 +91,12 @@ class Reaper:
                 self._step(name, f"{self._files.get(kwargs['dir_fd'], '')}/{path}")
             else:
                 self._step(name, self._files.get(path, path), args[0] if name in ("rename", "link") else "")
-            return real(path, *args, **kwargs)
+            try:
+                return real(path, *args, **kwargs)
+            except OSError:
+                if name == "rename" and self._armed and self.steps:
+                    self.steps[-1] = replace(self.steps[-1], call="failed rename")
+                raise
 
         return wrapped
 

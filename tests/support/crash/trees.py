@@ -1,10 +1,11 @@
 """What lies in the folders of a house, spelled so that two trees that a daemon takes alike are spelled alike.
 
 What differs in every run and decides nothing has no part in it: the random ids of jobs stand as their rank, dates as
-the order in which they appear, inodes as the first name that they have, the folders as their roles. A stamp is spelled
-as what it is compared with, an attempt as whether there was one (the limit is out of reach here), and a temporary file
-as its name and the file that it equals: no daemon reads it but to compare it, and the next that wants the name deletes
-it first. Among the records, where nothing is compared and all goes in the end, temporary files count for nothing.
+the order in which they appear, inodes as the first name that they have, the folders as their roles, also where a name
+is made of theirs, as that of a probe. A stamp is spelled as what it is compared with, an attempt as whether there was
+one (the limit is out of reach here), and a temporary file as its name and the file that it equals: no daemon reads it
+but to compare it, and the next that wants the name deletes it first. Among the records, where nothing is compared and
+all goes in the end, temporary files count for nothing.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from ocrd.storage.job import Job, JobRecord
 
 TEMPORARY = "/.ocrd-"
 _ID = re.compile(rb"\d{8}T\d{6}-[0-9a-f]{6,10}")
+_PROBE = re.compile(rb"(?<=/\.ocrd-probe-)[0-9a-f]{8}")
 _DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d")
 _FOLLOWS = re.compile(rb'\bseconds"?: [\d.e-]+|<!-- ocrd [0-9a-f]{16} -->')
 """The time that a reading took, and the checksum of a note, which its words and its date make."""
@@ -29,6 +31,7 @@ def fingerprint(places: Mapping[str, Path], inbox: Path) -> bytes:
     text = b"\n".join(_entries(places, inbox))
     for name, place in places.items():
         text = text.replace(os.fsencode(place), name.encode())
+    text = _PROBE.sub(b"of work", text)
     ranks = {found: b"job %d" % rank for rank, found in enumerate(sorted(set(_ID.findall(text))))}
     text = _ID.sub(lambda found: ranks[found[0]], text)
     dates: dict[bytes, bytes] = {}

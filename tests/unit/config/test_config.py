@@ -42,9 +42,20 @@ def test_the_smallest_configuration_is_its_watches() -> None:
 
 
 def test_hosts_with_one_configuration_have_work_folders_of_their_own() -> None:
-    text = GOOD.replace("error}", 'error, work: ".work/{host}"}')
+    text = GOOD.replace("error}", 'error, work: ".work/{host}-a"}')
     watch = loader.parse(text, FILE).watches[0]
-    assert watch.work_folder == FILE.parent / ".work" / socket.gethostname()
+    assert watch.work_folder == FILE.parent / ".work" / f"{socket.gethostname()}-a"
+    assert watch.is_among_others
+
+
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [("{host}/work", "{host} in its last part only"), ("/o/{host}", "/o/inbox lies in the same folder")],
+)
+def test_the_work_folders_of_hosts_lie_side_by_side_and_nothing_else_beside_them(work: str, told: str) -> None:
+    what = problems(GOOD.replace("error}", f'error, work: "{work}"}}'))
+    assert "watches.0.work: " in what
+    assert told in what
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from ocrd.daemon.job_queue import JobQueue
 from ocrd.errors import MachineError
 from ocrd.model import FileStamp
 from ocrd.pipeline.document import Progress
-from ocrd.storage import spool
+from ocrd.storage import rerun_requests
 from ocrd.storage.job import JobRecord, Rerun
 from ocrd.storage.roles import Roles
 from ocrd.telemetry.events import Accepted, Event, Events
@@ -27,7 +27,7 @@ def test_a_rerun_that_was_asked_for_is_queued_also_if_the_look_fails(tmp_path: P
     its = Compartment(house.watch, Events(), Roles())
     its.events.listen(told.append)
     record = JobRecord("scans", "a.pdf", FileStamp(1, 2, 3, 4), rerun=Rerun("a.md", (2, 3)))
-    spool.ask_for_rerun(house.watch.work_folder, record)
+    rerun_requests.ask(house.watch.work_folder, record)
     house.watch.inbox.rename(tmp_path / "away")
 
     async def look() -> None:

@@ -13,9 +13,9 @@ from test_ownership import ELSEWHERE, put, shared  # noqa: F401 - a fixture
 from ocrd.commands import adopt
 from ocrd.errors import ConfigError, MachineError, SpoolError
 from ocrd.model import FileStamp
-from ocrd.storage import durable, ownership
+from ocrd.storage import durable, locks, ownership, rerun_requests
 from ocrd.storage.job import Job, JobRecord, Rerun
-from ocrd.storage.spool import Spool, ask_for_rerun
+from ocrd.storage.spool import Spool
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def dead(house: House) -> Path:
     (group.source / "c1.jpg").write_bytes(SCAN)
     (house.inbox / "c2.jpg").write_bytes(SCAN)
     (work / "20260102T030405-abcde0").mkdir()
-    ask_for_rerun(work, JobRecord("", "old.pdf", FileStamp(1, 2, 3, 4), rerun=Rerun("old.md", (1,))))
+    rerun_requests.ask(work, JobRecord("", "old.pdf", FileStamp(1, 2, 3, 4), rerun=Rerun("old.md", (1,))))
     (work / "notify-20260102T030405-abcde1.json").write_text("{}")
     put(work, ELSEWHERE)
     return work
@@ -63,7 +63,7 @@ def test_what_a_dead_daemon_had_goes_on_and_a_group_that_it_had_half_goes_back(
     told = capsys.readouterr().out
     assert f"{dead} has 4 jobs, of the ocrd on elsewhere, which has not given it free; taken 2026-01-02" in told
     assert f"3 jobs went to {house.work}: ocrd here goes on with it when it is started." in told
-    assert sorted(os.listdir(dead)) == [ownership.RECORD]
+    assert sorted(os.listdir(dead)) == [ownership.LEFT]
     jobs = house.recover()
     assert sorted(job.record.name for job in jobs) == ["a.pdf", "b.pdf", "old.pdf"]
     assert sorted(os.listdir(house.inbox)) == ["c1.jpg", "c2.jpg"]
@@ -109,7 +109,7 @@ def test_one_that_breaks_off_anywhere_loses_nothing_and_can_be_called_again(
 
 
 def test_who_is_at_work_on_this_machine_is_not_robbed(house: House, dead: Path) -> None:
-    lock = durable.lock_folder(dead)
+    lock = locks.lock_folder(dead)
     with pytest.raises(SpoolError, match="Another ocrd is already working"):
         adopt.run([house.watch], dead, "", sure=True)
     os.close(lock)

@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 import subprocess
-import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ocrd import display
 from ocrd.errors import MachineError, SpoolError
-from ocrd.storage import durable, naming
+from ocrd.storage import comparing, durable, locks, naming, renames
 from ocrd.storage.os_errors import machine_faults
 
 Refuse = Callable[[int], None]
@@ -119,7 +119,7 @@ def test_a_move_takes_a_free_name_and_never_a_taken_one(tmp_path: Path, refuse_r
     durable.move_new(tmp_path / "a", tmp_path / "free", tag="job")
     with pytest.raises(FileExistsError):
         durable.move_new(tmp_path / "b", tmp_path / "taken", tag="job")
-    with pytest.raises(durable.NotAsSeenError):
+    with pytest.raises(renames.NotAsSeenError):
         durable.move_new(tmp_path / "gone", tmp_path / "new", tag="job")
     assert listing(tmp_path) == {"free": b"ours", "b": b"ours too", "taken": b"theirs"}
     durable.write_new(tmp_path / "new", b"text", tag="job")
@@ -157,51 +157,6 @@ def test_a_deletion_that_was_done_and_is_said_to_have_failed_loses_no_file(
     assert listing(tmp_path) == {"b": b"ours"}
 
 
-_TAKE_ALL = """
-import ctypes, errno, os, sys
-from pathlib import Path
-from ocrd.storage import durable
-inbox, mine, refused = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "refused"
-if refused:
-    durable._renamed = lambda *_: False
-print("ready", flush=True)
-sys.stdin.readline()
-for name in sorted(os.listdir(inbox)):
-    try:
-        durable.take(inbox / name, mine / name, tag="job")
-    except durable.NotAsSeenError:
-        pass
-"""
-
-
-@pytest.mark.parametrize("how", ["renameat2", "refused", "copies"])
-def test_of_three_that_reach_for_the_same_files_one_gets_each(tmp_path: Path, small_disk: Path, how: str) -> None:
-    inbox = tmp_path / "inbox"
-    inbox.mkdir()
-    for number in range(100):
-        (inbox / f"{number:03}").write_bytes(b"%d" % number)
-    folders = [(small_disk if how == "copies" else tmp_path) / name for name in "abc"]
-    takers = []
-    for folder in folders:
-        folder.mkdir()
-        command = [sys.executable, "-c", _TAKE_ALL, inbox, folder, how]
-        takers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
-    for taker in takers:
-        assert taker.stdout
-        assert taker.stdout.readline() == b"ready\n"
-    for taker in takers:
-        assert taker.stdin
-        taker.stdin.write(b"\n")
-        taker.stdin.flush()
-    for taker in takers:
-        taker.communicate(timeout=120)
-        assert taker.returncode == 0
-    got = [name for folder in folders for name in os.listdir(folder)]
-    assert sorted(got) == [f"{number:03}" for number in range(100)]
-    assert listing(inbox) == {}
-    assert all((folder / name).read_bytes() == b"%d" % int(name) for folder in folders for name in os.listdir(folder))
-
-
 def test_a_link_is_moved_as_a_link_where_renameat2_is_refused(tmp_path: Path, refuse_renameat2: Refuse) -> None:
     refuse_renameat2(errno.EINVAL)
     (tmp_path / "link").symlink_to("/etc/hostname")
@@ -213,8 +168,8 @@ def test_a_move_to_another_mount_copies_and_then_deletes(tmp_path: Path, small_d
     source, target = tmp_path / "a.pdf", small_disk / "b.pdf"
     source.write_bytes(b"x" * 5000)
     os.utime(source, ns=(1_000_000_007, 2_000_000_009))
-    assert not durable.one_mount(tmp_path, small_disk, tag="probe")
-    assert durable.one_mount(tmp_path, tmp_path, tag="probe")
+    assert not durable.one_mount(tmp_path, small_disk)
+    assert durable.one_mount(tmp_path, tmp_path)
     durable.move_new(source, target, tag="job")
     assert listing(tmp_path) == {}
     assert listing(small_disk) == {"b.pdf": b"x" * 5000}
@@ -234,15 +189,15 @@ def test_a_file_that_grows_while_it_is_copied_stays_where_it_is(
 ) -> None:
     source = tmp_path / "a"
     source.write_bytes(b"first half")
-    real = durable._write_all
+    real = durable.write_all
 
     def write_slowly(descriptor: int, data: bytes) -> None:
         real(descriptor, data)
         with source.open("ab") as more:
             more.write(b", second half")
 
-    monkeypatch.setattr(durable, "_write_all", write_slowly)
-    with pytest.raises(durable.NotAsSeenError):
+    monkeypatch.setattr(durable, "write_all", write_slowly)
+    with pytest.raises(renames.NotAsSeenError):
         durable.move_new(source, small_disk / "a", tag="job")
     assert (listing(tmp_path), listing(small_disk)) == ({"a": b"first half, second half"}, {})
 
@@ -253,7 +208,7 @@ def test_what_is_no_regular_file_is_not_copied_to_another_mount(tmp_path: Path, 
     {"link": lambda: source.symlink_to("/etc/hostname"), "fifo": lambda: os.mkfifo(source), "folder": source.mkdir}[
         became
     ]()
-    with pytest.raises(durable.NotAsSeenError):
+    with pytest.raises(renames.NotAsSeenError):
         durable.move_new(source, small_disk / "a", tag="job")
     assert os.path.lexists(source)
     assert os.listdir(small_disk) == []
@@ -277,7 +232,7 @@ def test_a_disk_mounted_for_reading_only_is_the_machines_fault(small_disk: Path)
         durable.write_new(small_disk / "a.md", b"x", tag="job")
     assert caught.value.remedy.startswith(f"Mount {small_disk} for writing")
     for refused in (
-        lambda: durable.one_mount(small_disk, small_disk, tag="probe"),
+        lambda: durable.one_mount(small_disk, small_disk),
         lambda: durable.make_folders(small_disk / "a/b", below=small_disk),
     ):
         with pytest.raises(MachineError, match="Read-only file system"):
@@ -381,7 +336,12 @@ class Chosen:
 
     def place(self, folder: Path, wanted: str, put: Callable[[Path], None], data: bytes = b"ours") -> Path:
         return naming.place(
-            folder, wanted, put, is_ours=lambda path: durable.holds(path, data), recorded=self.name, record=self.record
+            folder,
+            wanted,
+            put,
+            is_ours=lambda path: comparing.holds(path, data),
+            recorded=self.name,
+            record=self.record,
         )
 
 
@@ -433,10 +393,10 @@ def test_only_a_regular_file_holds_our_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"ours")
     (tmp_path / "link").symlink_to("a")
     os.mkfifo(tmp_path / "fifo")
-    assert durable.holds(tmp_path / "a", b"ours")
+    assert comparing.holds(tmp_path / "a", b"ours")
     for name in ("link", "fifo", "gone", "."):
-        assert not durable.holds(tmp_path / name, b"ours")
-    assert not durable.holds(tmp_path / "a", b"our")
+        assert not comparing.holds(tmp_path / name, b"ours")
+    assert not comparing.holds(tmp_path / "a", b"our")
 
 
 def test_two_files_are_the_same_by_their_bytes_and_a_link_is_no_file(tmp_path: Path) -> None:
@@ -445,19 +405,19 @@ def test_two_files_are_the_same_by_their_bytes_and_a_link_is_no_file(tmp_path: P
         os.utime(tmp_path / name, ns=(0, 0))
     (tmp_path / "hard").hardlink_to(tmp_path / "a")
     (tmp_path / "link").symlink_to("a")
-    assert durable.same_file(tmp_path / "a", tmp_path / "b")
-    assert durable.same_file(tmp_path / "a", tmp_path / "hard")
-    assert not durable.same_file(tmp_path / "a", tmp_path / "c")
-    assert not durable.same_file(tmp_path / "a", tmp_path / "gone")
-    assert not durable.same_file(tmp_path / "a", tmp_path / "link"), "deleting the file would leave a link to nothing"
+    assert comparing.same_file(tmp_path / "a", tmp_path / "b")
+    assert comparing.same_file(tmp_path / "a", tmp_path / "hard")
+    assert not comparing.same_file(tmp_path / "a", tmp_path / "c")
+    assert not comparing.same_file(tmp_path / "a", tmp_path / "gone")
+    assert not comparing.same_file(tmp_path / "a", tmp_path / "link"), "deleting the file would leave a link to nothing"
 
 
 def test_a_lock_is_held_by_one_process_until_it_lets_go(tmp_path: Path) -> None:
-    descriptor = durable.lock_folder(tmp_path)
+    descriptor = locks.lock_folder(tmp_path)
     with pytest.raises(SpoolError, match="Another ocrd is already working in"):
-        durable.lock_folder(tmp_path)
+        locks.lock_folder(tmp_path)
     os.close(descriptor)
-    os.close(durable.lock_folder(tmp_path))
+    os.close(locks.lock_folder(tmp_path))
 
 
 def test_removing_what_is_gone_is_no_error(tmp_path: Path) -> None:
@@ -530,7 +490,7 @@ def test_a_file_that_is_another_is_not_replaced(exchanging: tuple[Path, Path, Pa
     for change in (lambda: exchanging[1].write_bytes(b"edited"), exchanging[1].unlink):
         change()
         before = exchanging[1].read_bytes() if exchanging[1].exists() else None
-        with pytest.raises(durable.NotAsSeenError):
+        with pytest.raises(renames.NotAsSeenError):
             durable.replace_seen(*exchanging, tag="x")
         assert (exchanging[1].read_bytes() if exchanging[1].exists() else None) == before
 
@@ -538,15 +498,15 @@ def test_a_file_that_is_another_is_not_replaced(exchanging: tuple[Path, Path, Pa
 def test_an_edit_in_the_very_instant_is_put_back(
     exchanging: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = durable._exchange
+    real = renames.exchange
 
     def late(one: Path, other: Path) -> None:
         if exchanging[1].read_bytes() == b"old":
             exchanging[1].write_bytes(b"edited")
         real(one, other)
 
-    monkeypatch.setattr(durable, "_exchange", late)
-    with pytest.raises(durable.NotAsSeenError):
+    monkeypatch.setattr(renames, "exchange", late)
+    with pytest.raises(renames.NotAsSeenError):
         durable.replace_seen(*exchanging, tag="x")
     assert exchanging[1].read_bytes() == b"edited"
     assert left(exchanging[1].parent) == []
@@ -622,8 +582,8 @@ def test_a_file_that_took_the_name_after_the_link_is_not_deleted(
     (tmp_path / "a").write_bytes(b"old")
     (tmp_path / "new").write_bytes(b"new")
     refuse_renameat2(errno.EINVAL)
-    monkeypatch.setattr(durable, "sync_folder", lambda _: os.replace(tmp_path / "new", tmp_path / "a"))
-    with pytest.raises(durable.NotAsSeenError):
+    monkeypatch.setattr(renames, "sync_folder", lambda _: os.replace(tmp_path / "new", tmp_path / "a"))
+    with pytest.raises(renames.NotAsSeenError):
         durable.move_new(tmp_path / "a", tmp_path / "b", tag="t")
     assert os.listdir(tmp_path) == ["a"]
     assert (tmp_path / "a").read_bytes() == b"new"
@@ -645,9 +605,9 @@ def soon() -> Iterator[None]:
 def test_what_is_no_regular_file_is_neither_waited_for_nor_read(tmp_path: Path, make: Callable[[Path], None]) -> None:
     (tmp_path / "ours").write_bytes(b"x")
     make(tmp_path / "theirs")
-    assert not durable.same_file(tmp_path / "ours", tmp_path / "theirs")
-    assert not durable.same_file(tmp_path / "theirs", tmp_path / "ours")
-    assert not durable.holds(tmp_path / "theirs", b"x")
+    assert not comparing.same_file(tmp_path / "ours", tmp_path / "theirs")
+    assert not comparing.same_file(tmp_path / "theirs", tmp_path / "ours")
+    assert not comparing.holds(tmp_path / "theirs", b"x")
 
 
 def test_a_folder_at_the_temporary_name_holds_nobody_up_and_stays(tmp_path: Path) -> None:
@@ -669,11 +629,12 @@ def test_a_folder_at_the_temporary_name_holds_nobody_up_and_stays(tmp_path: Path
 @pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.write_bytes(b"x")])
 def test_a_probe_is_held_up_by_nothing_that_has_its_name(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    probe = f"probe-{zlib.crc32(os.fsencode(tmp_path / 'work')):08x}"
     for name in ("inbox", "work"):
         (tmp_path / name).mkdir()
-        make(tmp_path / name / ".ocrd-probe.tmp")
-        make(tmp_path / name / ".ocrd-probe.moved.tmp")
-    assert durable.one_mount(tmp_path / "work", tmp_path / "inbox", tag="probe")
+        make(tmp_path / name / f".ocrd-{probe}.tmp")
+        make(tmp_path / name / f".ocrd-{probe}.moved.tmp")
+    assert durable.one_mount(tmp_path / "work", tmp_path / "inbox")
 
 
 def test_new_folders_are_synced_in_those_around_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from group_house import FOLDER, SEQUENCE, House
 from ocrd.commands import retry
 from ocrd.errors import MachineError
 from ocrd.model import Group
-from ocrd.storage import durable, file_group
+from ocrd.storage import claiming, durable, file_group
 from ocrd.storage.durable import move_new
 from ocrd.storage.job import JobRecord
 
@@ -100,7 +100,7 @@ def test_a_member_that_goes_during_the_claim_gives_back_those_that_were_taken(
         last.unlink(missing_ok=True)
         move_new(source, target, tag=tag)
 
-    monkeypatch.setattr(durable, "take", move)
+    monkeypatch.setattr(claiming, "take", move)
     assert house.spool.claim(settled) is None
     assert house.lie("inbox") == sorted(names_of(house)[:2])
     assert house.lie("work") == []
@@ -120,7 +120,7 @@ def test_a_claim_that_breaks_off_and_cannot_be_undone_is_undone_by_the_next(
         move_new(source, target, tag=tag)
 
     with monkeypatch.context() as context:
-        context.setattr(durable, "take", move)
+        context.setattr(claiming, "take", move)
         context.setattr(durable, "move_new", move)
         with pytest.raises(MachineError, match="The share is gone"):
             house.spool.claim(settled)

@@ -8,7 +8,7 @@ import pytest
 
 from ocrd.errors import MachineError
 from ocrd.output.result_names import STEM
-from ocrd.storage import durable
+from ocrd.storage import durable, renames
 from ocrd.storage.publish import publish
 from ocrd.storage.result import Result
 
@@ -166,13 +166,13 @@ def test_the_folder_of_figures_is_seen_whole_or_not_at_all(
     (outbox / ".ocrd-job.folder.tmp").mkdir()
     (outbox / ".ocrd-job.folder.tmp/half").write_bytes(b"left by a crash")
     seen = []
-    real = durable._rename_new
+    real = renames.rename_new
 
     def rename(source: Path, target: Path) -> None:
         seen.append((target.name, sorted(path.name for path in source.iterdir()) if source.is_dir() else None))
         real(source, target)
 
-    monkeypatch.setattr(durable, "_rename_new", rename)
+    monkeypatch.setattr(renames, "rename_new", rename)
     Names().publish(result, outbox)
     assert seen[0] == ("scan.assets", [FIGURE])
     assert files(outbox) == whole("scan", "scan")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocrd.errors import MachineError
-from ocrd.storage import durable, safe_paths
+from ocrd.storage import safe_paths, scratch
 
 STRANGER = 65534
 
@@ -48,7 +48,7 @@ def test_a_folder_that_another_user_prepared_is_not_written_to(
     prepare(shared / "ours")
     (shared / "ours" / ".status.json.tmp").symlink_to(victim)
     with pytest.raises(MachineError, match="only ocrd's user can change"):
-        durable.write_scratch(shared / "ours" / "status.json", b"status")
+        scratch.write_scratch(shared / "ours" / "status.json", b"status")
     assert victim.read_bytes() == b"precious"
     assert os.listdir(shared / "ours") == [".status.json.tmp"]
     assert not safe_paths.is_own_folder(shared / "ours")
@@ -57,26 +57,26 @@ def test_a_folder_that_another_user_prepared_is_not_written_to(
 def test_a_folder_that_another_user_could_replace_is_not_written_to(shared: Path) -> None:
     theirs(shared / "theirs")
     with pytest.raises(MachineError, match="only ocrd's user can change"):
-        durable.write_scratch(shared / "theirs" / "ours" / "status.json", b"status")
+        scratch.write_scratch(shared / "theirs" / "ours" / "status.json", b"status")
 
 
 def test_a_folder_of_our_own_is_made_and_what_a_crash_left_there_replaced(shared: Path) -> None:
     path = shared / "ours" / "status.json"
-    durable.write_scratch(path, b"first")
+    scratch.write_scratch(path, b"first")
     path.with_name(".status.json.tmp").write_bytes(b"half")
-    durable.write_scratch(path, b"second")
+    scratch.write_scratch(path, b"second")
     assert path.read_bytes() == b"second"
     assert os.listdir(path.parent) == ["status.json"]
 
 
 def test_a_link_in_a_folder_of_our_own_is_replaced_and_not_followed(shared: Path, tmp_path: Path) -> None:
     path = shared / "ours" / "status.json"
-    durable.write_scratch(path, b"first")
+    scratch.write_scratch(path, b"first")
     (tmp_path / "victim").write_bytes(b"precious")
     path.unlink()
     path.symlink_to(tmp_path / "victim")
     path.with_name(".status.json.tmp").symlink_to(tmp_path / "victim")
-    durable.write_scratch(path, b"second")
+    scratch.write_scratch(path, b"second")
     assert (tmp_path / "victim").read_bytes() == b"precious"
     assert path.read_bytes() == b"second"
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from ocrd.model import (
 )
 from ocrd.output import front_matter
 from ocrd.pipeline.outcome import Outcome
-from ocrd.storage import durable, spool
+from ocrd.storage import claiming, durable, job_folders, notes, rerun_requests
 from ocrd.storage.job import Job, JobRecord, Rerun, refusal_of
 from ocrd.storage.spool import Spool
 
@@ -291,7 +292,7 @@ def test_any_name_that_a_file_can_have_comes_through(house: House, name: str) ->
 
 def test_two_jobs_never_share_an_id(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter([ID, ID, ID[:-1] + "1"])
-    monkeypatch.setattr(spool, "_new_id", lambda: next(drawn))
+    monkeypatch.setattr(job_folders, "new_id", lambda: next(drawn))
     first, second = (house.spool.claim(house.drop(name, name.encode())) for name in ("one.pdf", "two.pdf"))
     assert first
     assert second
@@ -345,7 +346,7 @@ def test_a_claim_that_the_machine_refuses_leaves_the_file_in_the_inbox(
     def refused(*_: object, **__: object) -> None:
         raise MachineError("No.", "Later.")
 
-    monkeypatch.setattr(durable, "take", refused)
+    monkeypatch.setattr(claiming, "take", refused)
     with pytest.raises(MachineError):
         house.spool.claim(settled)
     assert (house.inbox / "scan.pdf").read_bytes() == SCAN
@@ -362,7 +363,7 @@ def test_a_claim_that_the_machine_spoils_after_the_move_loses_nothing(
         source.write_bytes(b"another scan of that name")
         raise MachineError("No.", "Later.")
 
-    monkeypatch.setattr(durable, "take", moved_but_not_synced)
+    monkeypatch.setattr(claiming, "take", moved_but_not_synced)
     with suppress(MachineError):
         house.spool.claim(settled)
     assert {SCAN, b"another scan of that name"} <= set(house.lies().values())
@@ -396,7 +397,7 @@ def test_a_source_that_is_written_to_while_it_is_copied_to_the_archive_is_copied
     house = House(tmp_path)
     house.watch = house.watch.model_copy(update={"archive": small_disk})
     job = house.left()
-    copy = durable._copy_temporary
+    copy = durable.copy_temporary
 
     def interrupted(source: Path, *args: Any, **options: Any) -> Any:
         made = copy(source, *args, **options)
@@ -405,7 +406,7 @@ def test_a_source_that_is_written_to_while_it_is_copied_to_the_archive_is_copied
         monkeypatch.undo()
         return made
 
-    monkeypatch.setattr(durable, "_copy_temporary", interrupted)
+    monkeypatch.setattr(durable, "copy_temporary", interrupted)
     with pytest.raises(MachineError, match=r"scan\.pdf changed while it was copied"):
         house.run(job)
     assert [path.name for path in small_disk.iterdir() if path.is_file()] == []
@@ -599,7 +600,7 @@ def test_death_before_any_step_loses_nothing_and_the_next_start_ends_the_job(
 
 def ask(house: House, *names: str) -> None:
     for name in names:
-        spool.ask_for_rerun(house.work, JobRecord("w", name, FileStamp(1, 1, 1, 1), rerun=Rerun(name, (1,))))
+        rerun_requests.ask(house.work, JobRecord("w", name, FileStamp(1, 1, 1, 1), rerun=Rerun(name, (1,))))
 
 
 def test_a_request_that_can_not_be_taken_now_costs_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -640,14 +641,14 @@ def test_a_note_is_not_looked_for_through_a_link(house: House, tmp_path: Path) -
     note.write_text(front_matter.note("a.pdf", "x", "y", "z"))
     (house.error / "sub").symlink_to(elsewhere)
     job = Job(house.work / ID, JobRecord("w", "sub/a.pdf", FileStamp(1, 1, 1, 1)))
-    house.spool.clear_note(job, house.error, front_matter.is_own_note)
+    notes.clear(job, house.error, front_matter.is_own_note)
     assert note.exists()
 
 
 def test_a_pipe_in_the_place_of_a_note_holds_nobody_up(house: House) -> None:
     os.mkfifo(house.error / "a.pdf.error.md")
     job = Job(house.work / ID, JobRecord("w", "a.pdf", FileStamp(1, 1, 1, 1)))
-    house.spool.clear_note(job, house.error, front_matter.is_own_note)
+    notes.clear(job, house.error, front_matter.is_own_note)
 
 
 def test_a_spool_can_be_opened_again_by_who_has_it(house: House) -> None:
@@ -659,8 +660,8 @@ def test_a_spool_can_be_opened_again_by_who_has_it(house: House) -> None:
 
 
 def test_ids_sort_by_the_time_at_which_they_were_made() -> None:
-    made = [spool._new_id() for _ in range(1000)]
-    assert all(spool._ID.fullmatch(one) for one in made)
+    made = [job_folders.new_id() for _ in range(1000)]
+    assert all(re.fullmatch(job_folders.JOB_ID, one) for one in made)
     moments = [one[:-1] for one in made]
     assert moments == sorted(moments)
     assert len(set(moments)) > 1

@@ -32,6 +32,7 @@ from ocrd.telemetry.events import (
     PageDone,
     Paused,
     Resumed,
+    TakenAway,
     WatchAdded,
 )
 from ocrd.telemetry.metrics import Metrics
@@ -317,6 +318,16 @@ def test_the_live_view_shows_each_document_with_its_bar() -> None:
     shown = _shown(status_view.page(told, time.time()))
     assert "a.pdf" in shown
     assert "1/10 pages" in shown
+
+
+def test_a_watch_with_others_on_its_inbox_names_their_hosts() -> None:
+    told = board(Looked("scans", 0, 0, others=("hostb", "hostc"))).snapshot()
+    assert told.watches[0].others == ["hostb", "hostc"]
+    assert "scans shares its inbox with the ocrd on hostb, hostc" in _shown(status_view.page(told, time.time()))
+
+
+def test_what_was_taken_away_is_in_work_no_more() -> None:
+    assert board(Accepted(*WHO), TakenAway(*WHO)).snapshot().watches[0].in_work == 0
 
 
 def test_an_inbox_that_is_polled_says_why() -> None:

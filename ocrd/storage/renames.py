@@ -1,0 +1,85 @@
+"""Renames as the promises need them: over nothing that is there, or in exchange."""
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+from ocrd.model import FileStamp
+from ocrd.storage.safe_paths import lies_at
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+_NO_FLAG = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NotAsSeenError(Exception):
+    """The file to move is gone, or is not the file that was seen before."""
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable (fsync(2) on the folder itself)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename without overwriting: renameat2(2) with RENAME_NOREPLACE, or what comes nearest on this file system."""
+    if _renamed(source, target, _RENAME_NOREPLACE):
+        return
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Neither exists here (FAT, some network shares): look, then rename. A stranger could slip in between.
+        if lies_at(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        os.rename(source, target)
+        return
+    try:
+        sync_folder(target.parent)
+        if FileStamp.of(source.lstat()) != FileStamp.of(target.lstat()):
+            raise NotAsSeenError  # noqa: TRY301 - another file has its name by now; ours goes as below
+        os.unlink(source)
+    except BaseException as error:
+        if isinstance(error, FileNotFoundError) and target.lstat().st_nlink == 1:
+            return  # ours is the last name: an NFS server that restarts answers so to a deletion that it has done
+        os.unlink(target)  # in a folder with the sticky bit we may link what we may not take away
+        raise
+
+
+def rename_own(source: Path, target: Path) -> None:
+    """Rename to a name that only we could have taken."""
+    if _renamed(source, target, _RENAME_NOREPLACE):
+        return
+    if lies_at(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    os.rename(source, target)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two files take each other's place: renameat2(2) with RENAME_EXCHANGE.
+
+    Where the file system can't, the one replaces the other, which must be known elsewhere.
+    """
+    if not _renamed(one, other, _RENAME_EXCHANGE):
+        os.rename(one, other)
+
+
+def _renamed(source: Path, target: Path, flag: int) -> bool:
+    """Rename by renameat2(2) with a flag; return False where the file system does not know it. Raises OSError."""
+    old, new = os.fsencode(source), os.fsencode(target)
+    if _libc.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, flag) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number not in _NO_FLAG:
+        raise OSError(number, os.strerror(number), old, None, new)
+    return False
