@@ -310,7 +310,7 @@ class House:
             **({"join": "duplex", "duplex": joins} if isinstance(joins, Duplex) else {"join": joins}),
             history=False,  # SQLite keeps its own promises, and nothing here rests on them
         )
-        flow = WatchRunner(watch, Config.model_construct(), Events(), Roles())
+        flow = WatchRunner(watch, Config.model_construct(watches=(watch,)), Events(), Roles())
         jobs = self._through(flow._take_folders)
         while claimed := [job for settled in self._settled(watch) if (job := self._claimed(flow, settled))]:
             jobs += claimed
