@@ -264,16 +264,16 @@ class _Places:
         paths = {(index, role): path for index, watch in enumerate(watches) for role, path in watch.folders.items()}
         found: dict[_Key, tuple[Path, list[object]]] = {}
         circles: set[_Key] = set()
+        known = _Known()
 
         def look(number: int) -> None:
-            for key, path in paths.items():
-                if key[0] == number:
-                    try:
-                        real = path.resolve()
-                    except (OSError, RuntimeError):
-                        circles.add(key)
-                    else:
-                        found[key] = real, [_identity(folder) for folder in (real, *real.parents)]
+            for role, path in watches[number].folders.items():
+                try:
+                    real = known.real(path)
+                except (OSError, RuntimeError):
+                    circles.add((number, role))
+                else:
+                    found[number, role] = real, known.around(real)
 
         threads = [threading.Thread(target=look, args=[index], daemon=True) for index in range(len(watches))]
         deadline = time.monotonic() + _PATIENCE
@@ -285,6 +285,29 @@ class _Places:
             named = Path(os.path.normpath(path))
             found.setdefault(key, (named, [named, *named.parents]))
         return cls({key: found[key][0] for key in paths}, {key: found[key][1] for key in paths}, circles)
+
+
+class _Known:
+    """Looks at each folder once: those of hundreds of watches lie in the same few. For several threads."""
+
+    def __init__(self) -> None:
+        self._real: dict[Path, Path] = {}
+        self._around: dict[Path, list[object]] = {}
+
+    def real(self, path: Path) -> Path:
+        """Follow the links in a path. Raises OSError or RuntimeError where they lead in a circle."""
+        if path not in self._real:
+            above = self.real(path.parent) if path != path.parent else path
+            here = above.parent if path.name == ".." else above / path.name
+            self._real[path] = here.resolve() if here.is_symlink() else here
+        return self._real[path]
+
+    def around(self, real: Path) -> list[object]:
+        """Tell what a folder is, and those that it lies in."""
+        if real not in self._around:
+            above = self.around(real.parent) if real != real.parent else []
+            self._around[real] = [_identity(real), *above]
+        return self._around[real]
 
 
 def _identity(folder: Path) -> object:
