@@ -28,6 +28,9 @@ OK, ATTENTION, DOWN = 0, 1, 2
 _BAR = 20
 """Characters of a document's progress bar."""
 
+_COUNTS = ("settling", "waiting", "in work", "delivered", "partial", "refused")
+"""What is counted of a watch."""
+
 _SICK = {"dead": DOWN, "down": DOWN, "failed": DOWN, "hung": DOWN, "stopped": DOWN, "unseen": ATTENTION}
 _STYLES = {OK: "bold green", ATTENTION: "bold yellow", DOWN: "bold red"}
 
@@ -214,11 +217,13 @@ def _watches(status: Status) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("watch")
     table.add_column("by", no_wrap=True)
-    for column in ("settling", "waiting", "in work", "delivered", "partial", "refused"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(
+        "  ".join(_COUNTS), no_wrap=True
+    )  # in one: a column costs more than all else, with hundreds of rows
     for one in status.watches:
         numbers = (one.settling, one.waiting, one.in_work, one.delivered, one.partial, one.refused)
-        table.add_row(_name(one.name), "paused" if one.paused else one.how or "nobody", *map(str, numbers))
+        counts = "  ".join(f"{number:>{len(what)}}" for number, what in zip(numbers, _COUNTS, strict=True))
+        table.add_row(_name(one.name), "paused" if one.paused else one.how or "nobody", counts)
     return table
 
 
