@@ -69,19 +69,18 @@ class Images:
             self.kind = "tiff"
         if self.kind == "tiff":
             self._places = self._pages_of_tiff()
+            self.problems = tuple(filter(None, [tiff.lost(path)]))
         if self.kind == "pnm" and _has_more(path):
             self.problems = ("Only the first picture in this file was read. Save each of them as a file of its own.",)
         self.pages = len(self._places)
 
     def _pages_of_tiff(self) -> list[int]:
         try:
-            places, lost = tiff.pages(self._path)
+            return tiff.pages(self._path)
         except Exception as error:
             if self._image is not None:
                 return self._places
             raise DocumentError(f"This TIFF can't be opened: {plain(error, self._path)}.", AGAIN) from error
-        self.problems = (lost,) if lost else ()
-        return places
 
     def picture(self, index: int) -> "Image.Image":
         """Decode a page as it is displayed, grey or RGB. Raises PageError."""
@@ -334,9 +333,9 @@ def _head(path: Path) -> bytes:
 def _has_more(path: Path) -> bool:
     """Whether another picture follows the first in a PBM, PGM or PPM, which may hold several (netpbm's ppm(5))."""
     with path.open("rb") as file:
-        head = file.read(1024)
-        file.seek(truncation.declared(head) or len(head))
-        return file.read(16).lstrip()[:1] == b"P"
+        length = truncation.declared(file.read(1024))  # 0 for one whose levels are written in digits
+        file.seek(length)
+        return length > 0 and file.read(16).lstrip()[:1] == b"P"
 
 
 def _is_tiff(path: Path) -> bool:

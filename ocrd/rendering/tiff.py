@@ -25,25 +25,32 @@ _SIXTEEN = 257
 """From 8 to 16 bits."""
 
 
-def pages(path: Path) -> tuple[list[int], str]:
-    """List which images of a TIFF are pages, by place: at least one; and say why there may be more, empty if not so.
-
-    Raises as tifffile does, ValueError.
-    """
+def pages(path: Path) -> list[int]:
+    """List which images of a TIFF are pages, by place: at least one. Raises as tifffile does, ValueError."""
     import tifffile
 
-    lost = ""
-    with path.open("rb") as directories:
-        try:
-            count = sum(1 for _ in tiff_directories.walk(directories))
-        except tiff_directories.BrokenListError as error:
-            count, lost = error.count, f"Pages of this TIFF may be missing: its list of pictures {error}."
+    count, _ = _listed(path)
     with tifffile.TiffFile(path) as file:
         kinds = [int(getattr(page, "subfiletype", 0)) for page in islice(file.pages, count)]
     if not kinds:
         raise ValueError("its directory is missing")
     wanted = [place for place, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
-    return wanted or list(range(len(kinds))), lost
+    return wanted or list(range(len(kinds)))
+
+
+def lost(path: Path) -> str:
+    """Say why a TIFF may have had more pages than can be found; empty for one whose list of pictures is whole."""
+    _, broken = _listed(path)
+    return f"Pages of this TIFF may be missing: its list of pictures {broken}." if broken else ""
+
+
+def _listed(path: Path) -> tuple[int, str]:
+    """Count the pictures in a TIFF's list, and say how it breaks off, if it does."""
+    with path.open("rb") as file:
+        try:
+            return sum(1 for _ in tiff_directories.walk(file)), ""
+        except tiff_directories.BrokenListError as error:
+            return error.count, str(error)
 
 
 def is_usual(image: "Image.Image") -> bool:

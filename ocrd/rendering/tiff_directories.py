@@ -90,6 +90,8 @@ def walk(file: BinaryIO) -> Iterator[Directory]:
             raise CutOffError("breaks off", len(seen) - 1)
         following = file.tell()
         yield Directory(form, table)
+        if following + struct.calcsize(form.order + form.offset) > size:
+            raise CutOffError("breaks off", len(seen))  # where the next one is can't be read
         file.seek(following)
         place = form.read(file, form.offset)
 
