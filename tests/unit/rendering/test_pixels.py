@@ -247,19 +247,19 @@ def test_a_tiff_cut_off_behind_a_page_says_that_pages_may_be_missing(tmp_path: P
 
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("page", [0, 1])
-@pytest.mark.parametrize("lacking", [1, 5, 9])
 def test_a_tiff_cut_off_within_what_it_says_of_a_page_is_not_delivered_as_whole(
-    tmp_path: Path, lacking: int, page: int, *, big: bool
+    tmp_path: Path, page: int, *, big: bool
 ) -> None:
     path = of_three(tmp_path, big_tiff=big)
     with tifffile.TiffFile(path) as file:
         last = file.pages[page]
         end = last.offset + (8 + 20 * len(last.tags) + 8 if big else 2 + 12 * len(last.tags) + 4)
-    os.truncate(path, end - lacking)
-    assert truncation.lacks(path)
-    with contextlib.suppress(DocumentError):
-        (problem,) = tasks.open_source(path).problems
-        assert problem.startswith("Pages of this TIFF may be missing: its list of pictures breaks off after ")
+    for length in range(end - 1, end - 20, -1):
+        os.truncate(path, length)
+        assert truncation.lacks(path)
+        with contextlib.suppress(DocumentError):
+            (problem,) = tasks.open_source(path).problems
+            assert problem.startswith("Pages of this TIFF may be missing: its list of pictures breaks off after ")
 
 
 def test_a_tiff_whose_list_of_pictures_leads_back_has_each_once(tmp_path: Path) -> None:
