@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench/quality")]
 
 from cer import cer  # noqa: E402 - found through the path above
 
-from ocrd.engines.cpu import installed_languages  # noqa: E402
+from ocrd.engines.cpu.languages import installed_languages  # noqa: E402
 from ocrd.rendering import page_layout  # noqa: E402
 
 page_layout.put_off()  # plain Tesseract needs no layout model

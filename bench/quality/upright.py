@@ -24,7 +24,7 @@ from PIL import Image
 
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.config.schema import Pages
-from ocrd.engines.cpu import CpuEngine
+from ocrd.engines.cpu.engine import CpuEngine
 from ocrd.model import PageResult
 from ocrd.pipeline.page_reader import PageReader
 from ocrd.rendering.renderer import Renderer

@@ -23,7 +23,8 @@ import tesserocr
 from cer import MARKUP, cer
 from PIL import Image
 
-from ocrd.engines.cpu import CpuEngine, installed_languages
+from ocrd.engines.cpu.engine import CpuEngine
+from ocrd.engines.cpu.languages import installed_languages
 from ocrd.markup import layout_blocks
 from ocrd.model import PageFacts, PageImage, PageResult, PixelSize, Placement, Reading, Verdict
 from ocrd.rendering import tasks

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ocrd.display import pip, shown
-from ocrd.engines.cpu import installed_languages
+from ocrd.engines.cpu.languages import installed_languages
 from ocrd.errors import ConfigError, MachineError
 from ocrd.output import kinds
 from ocrd.storage import durable

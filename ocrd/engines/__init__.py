@@ -15,7 +15,7 @@ def load(settings: schema.Engine) -> Engine:
     """Make the engine that the configuration names; it is not started yet. Raises ConfigError."""
     match settings.kind:
         case "cpu":
-            from ocrd.engines.cpu import CpuEngine
+            from ocrd.engines.cpu.engine import CpuEngine
 
             return CpuEngine(settings.cpu.languages, settings.cpu.letters, settings.cpu.workers)
         case "vllm":

@@ -19,7 +19,7 @@ from ocrd.config.overrides import MOST
 from ocrd.config.schema import Options, Watch
 from ocrd.config.vllm import VllmSettings
 from ocrd.engines.base import Engine
-from ocrd.engines.cpu import CpuEngine
+from ocrd.engines.cpu.engine import CpuEngine
 from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.engines.vllm.engine import VllmEngine
 from ocrd.errors import DocumentError

@@ -22,7 +22,7 @@ from PIL import Image
 from real_renderer import Sync
 
 from ocrd.concurrency.worker_pool import Limits
-from ocrd.engines.cpu import page_size as large
+from ocrd.engines.cpu.page_form import page_size as large
 from ocrd.engines.vllm.deepseek import page_size
 from ocrd.errors import DocumentError
 from ocrd.model import Document, PageFacts, PageImage, PageResult, Reading, SourceFacts, Verdict, View

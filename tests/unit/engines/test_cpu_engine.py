@@ -17,8 +17,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrd.concurrency import processes
-from ocrd.engines import cpu
-from ocrd.engines.cpu import CpuEngine, installed_languages, page_size
+from ocrd.engines.cpu import layout, steps
+from ocrd.engines.cpu.engine import CpuEngine
+from ocrd.engines.cpu.languages import installed_languages
+from ocrd.engines.cpu.page_form import DPI, page_size
 from ocrd.errors import ConfigError, EngineError, PageError
 from ocrd.markup import layout_blocks
 from ocrd.model import Opening, PageImage, PixelSize, View
@@ -139,12 +141,12 @@ def test_a_page_of_plain_text_is_read_without_the_layout_model_and_comes_out_as_
 
     async def use() -> None:
         async with running("eng") as (engine, _):
-            found = await engine._run(cpu._read, "L", image.size, cpu.DPI, image.tobytes())
+            found = await engine._run(steps.read, "L", image.size, DPI, image.tobytes())
             assert bool(found.text) == plain
             assert bool(found.picture) != plain
             if plain:
-                with_model = found._replace(picture=cpu._as_jpeg(image.reduce(2)))
-                theirs = await engine._layouts.run(cpu._laid_out, with_model, image.size)
+                with_model = found._replace(picture=layout.as_jpeg(image.reduce(2)))
+                theirs = await engine._layouts.run(steps.lay_out, with_model, image.size)
                 both = [layout_blocks.parse(text) for text in (found.text, theirs)]
                 ours, others = ([(block.label, block.text) for block in blocks] for blocks in both)
                 assert ours == others
@@ -338,10 +340,10 @@ def test_a_worker_holds_little_memory_between_pages() -> None:
 
 
 def test_a_word_that_the_font_can_not_show_is_laid_as_one_of_the_same_length() -> None:
-    font = pymupdf.Font(cpu.FONT)
+    font = pymupdf.Font(layout.FONT)
 
     def drawn(text: str) -> str:
-        return cpu._drawn(Word(text, 100, 300, 500, 40, 0), font, 0.24, 842)
+        return layout._drawn(Word(text, 100, 300, 500, 40, 0), font, 0.24, 842)
 
     assert drawn("\U0001f600a") == drawn("xx") != drawn("xa")
 
@@ -411,8 +413,7 @@ def test_no_worker_outlives_the_daemon(tmp_path: Path, eventually: Callable[...,
     program = tmp_path / "program.py"
     program.write_text("""
 import asyncio, os, signal
-from ocrd.engines import cpu
-from ocrd.engines.cpu import CpuEngine
+from ocrd.engines.cpu.engine import CpuEngine
 
 async def main():
     engine = CpuEngine(("eng",), workers=1)
@@ -429,6 +430,6 @@ if __name__ == "__main__":
 
 
 def test_importing_the_engine_loads_no_heavy_library(run_python: Callable[..., Any]) -> None:
-    told = run_python("-c", "import sys, ocrd.engines.cpu; print(*sys.modules)")
+    told = run_python("-c", "import sys, ocrd.engines.cpu.engine; print(*sys.modules)")
     heavy = {"pymupdf", "pymupdf4llm", "onnxruntime", "tesserocr", "PIL", "numpy"}
     assert not set(told.stdout.split()) & heavy
