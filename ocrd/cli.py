@@ -90,7 +90,7 @@ def _options(
 def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     """Watch the inboxes until stopped: the daemon."""
     from ocrd.config import loader
-    from ocrd.telemetry import sd_notify, status
+    from ocrd.telemetry import sd_notify, status_file
 
     # A terminal that is closed sends the signal that means a reload elsewhere, and would leave us without one.
     reloads = not os.isatty(0)
@@ -99,7 +99,7 @@ def run(config: ConfigFile = _DEFAULT_CONFIG) -> None:
     manager = sd_notify.Manager.take()
     settings = loader.load(config)
     try:
-        place = status.place(config)
+        place = status_file.place(config)
     except OSError:
         place = None  # a read-only machine without /run and /tmp
     with _all_logged(settings):

@@ -25,7 +25,7 @@ sys.path.insert(0, str(_ROOT / "tests/support"))
 from eta_simulated import Told, judged, shares  # noqa: E402 - as what follows
 from house import OCRD, House, stop  # noqa: E402 - found through the path above
 
-from ocrd.telemetry import pace, status  # noqa: E402
+from ocrd.telemetry import pace, status_file  # noqa: E402
 
 _MODULES = os.pathsep.join(
     filter(None, [os.environ.get("PYTHONPATH"), *(str(_ROOT / "bench" / folder) for folder in ("daemon", "quality"))])
@@ -121,7 +121,7 @@ def _until_all_is_read(settings: Path) -> Iterator[Sample]:
     deadline, written, begun = time.monotonic() + _LONGEST, 0.0, False
     while time.monotonic() < deadline:
         time.sleep(0.5)
-        told = status.read(settings)
+        told = status_file.read(settings)
         if told is None or told.written == written:
             continue
         written, begun = told.written, begun or told.pages_left > 0

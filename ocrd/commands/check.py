@@ -25,7 +25,7 @@ from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, MachineError, OcrdError
 from ocrd.markup import layout_blocks
 from ocrd.storage import adoption, durable, naming, ownership
-from ocrd.telemetry import output_capture, status, web_server, webhook
+from ocrd.telemetry import output_capture, status_file, web_server, webhook
 from ocrd.telemetry.webhook import NotTakenError
 
 _console = Console(soft_wrap=True, highlight=False)
@@ -136,8 +136,8 @@ def _check_metrics(settings: schema.Config, path: Path) -> Iterator[OcrdError]:
     what = f"metrics.listen {display.shown(listen)}"
     if not listen:
         return
-    found = status.read(path)
-    if found and status.judged(found, time.time()).state in _LISTENING:
+    found = status_file.read(path)
+    if found and status_file.judged(found, time.time()).state in _LISTENING:
         _say(what, "the daemon that runs listens there")
         return
     try:

@@ -19,7 +19,7 @@ from ocrd.storage.durable import make_and_delete
 from ocrd.storage.job import JobRecord, Rerun
 from ocrd.storage.locks import is_locked
 from ocrd.storage.originals import Original
-from ocrd.telemetry import status
+from ocrd.telemetry import status_file
 
 MANY = 100
 """Pages beyond which a person is asked first."""
@@ -103,8 +103,8 @@ def _wishes(names: Sequence[str], pages: str, watches: Sequence[Watch], refused:
 
 def _waited(jobs: Mapping[str, Wish], config: Path) -> list[DocumentError]:
     """Wait for these jobs, print what got better, and return what is wrong."""
-    known = status.read(config)
-    if known is None or status.judged(known, time.time()).state in _NOT_RUNNING:
+    known = status_file.read(config)
+    if known is None or status_file.judged(known, time.time()).state in _NOT_RUNNING:
         remedy = "Start it, or call `ocrd once`. What was asked for stays asked for."
         return [DocumentError("No ocrd runs that would read them now.", remedy)]
     with ProgressBars() as bars:

@@ -17,7 +17,8 @@ from rich.text import Text
 from ocrd.display import counted, duration, shown
 from ocrd.errors import MachineError
 from ocrd.storage.locks import is_locked
-from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog, judged, read
+from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog
+from ocrd.telemetry.status_file import judged, read
 
 if TYPE_CHECKING:
     from ocrd.config import schema

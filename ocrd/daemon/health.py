@@ -21,7 +21,7 @@ from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.errors import MachineError
 from ocrd.intake.inbox import rescan
 from ocrd.output import result_names
-from ocrd.telemetry import log_throttle, sd_notify, status
+from ocrd.telemetry import log_throttle, sd_notify, status, status_board, status_file
 from ocrd.telemetry.events import EngineRestarted, Events
 from ocrd.telemetry.sd_notify import Manager
 from ocrd.telemetry.trend import Trend
@@ -56,7 +56,7 @@ class Health:
         self._file = status_file
         self._unwritten = ""
         self._disk = Threads(most=1)
-        self._board = status.StatusBoard(config)
+        self._board = status_board.StatusBoard(config)
         self._seen = self._board.snapshot()
         self._heart = Heartbeat(manager)
         self._heart.needs(self._look_outs_move)
@@ -161,7 +161,7 @@ class Health:
         """Write the status file when it has news, beside the heartbeat, which must not wait for a disk."""
         written = float("-inf")
         while True:
-            if self._board.news or time.monotonic() - written >= status.STALE / 3:
+            if self._board.news or time.monotonic() - written >= status_file.STALE / 3:
                 written = time.monotonic()
                 await self._write_status()
             await asyncio.sleep(EVERY)
@@ -183,7 +183,7 @@ class Health:
         if self._file is None:
             return
         try:
-            await self._disk.run(status.write, self._file, self._board.data())
+            await self._disk.run(status_file.write, self._file, self._board.data())
             self._unwritten = ""
         except MachineError as error:
             if error.what != self._unwritten:

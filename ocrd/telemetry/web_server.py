@@ -25,7 +25,8 @@ from ocrd.errors import ConfigError
 from ocrd.output import result_names
 from ocrd.storage.safe_paths import NotRegularError, regular
 from ocrd.telemetry.metrics import Look, Metrics
-from ocrd.telemetry.status import STALE, Status
+from ocrd.telemetry.status import Status
+from ocrd.telemetry.status_file import STALE
 from ocrd.telemetry.status_page import REVIEWS
 
 if TYPE_CHECKING:

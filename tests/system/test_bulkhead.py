@@ -29,7 +29,7 @@ from strangers import KINDS, Outside, Stranger
 from ocrd.errors import MachineError
 from ocrd.output import front_matter
 from ocrd.storage.job import Rerun
-from ocrd.telemetry import status
+from ocrd.telemetry import status_file
 
 HANGS = int(os.environ.get("OCRD_BULKHEAD_HANGS", "10"))
 """Calls of each life that are let hang and fail, of some 700; 0: all."""
@@ -149,7 +149,7 @@ def test_a_stranger_where_the_status_is_to_be_leads_nowhere(tmp_path: Path, plac
     Stranger(kind, Path(f"{folder}{place}"), outside)
     with intruders.ends_in_time():
         try:
-            status.write(folder / "x.status.json", b"{}")
+            status_file.write(folder / "x.status.json", b"{}")
         except MachineError as error:
             assert str(folder) in error.what  # noqa: PT017 - or it was written after all
         else:

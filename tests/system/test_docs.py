@@ -33,9 +33,9 @@ from ocrd.telemetry.status import (
     RecentDocument,
     ServerStatus,
     Status,
-    StatusBoard,
     WatchStatus,
 )
+from ocrd.telemetry.status_board import StatusBoard
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

@@ -11,7 +11,7 @@ from ocrd.config import loader
 from ocrd.model import PageResult, Verdict
 from ocrd.telemetry.events import Accepted, Ended, HookEnded, PageDone, Paused, WatchAdded
 from ocrd.telemetry.metrics import Metrics
-from ocrd.telemetry.status import StatusBoard
+from ocrd.telemetry.status_board import StatusBoard
 
 REPOSITORY = Path(__file__).parents[3]
 WATCHES = "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]"

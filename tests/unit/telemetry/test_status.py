@@ -19,7 +19,7 @@ from ocrd.commands import status_view
 from ocrd.config import loader
 from ocrd.engines.instrumented import InstrumentedEngine
 from ocrd.model import CardState, EngineState, PageResult, ServerState, Verdict
-from ocrd.telemetry import status
+from ocrd.telemetry import status, status_file
 from ocrd.telemetry.events import (
     Accepted,
     Ended,
@@ -36,7 +36,8 @@ from ocrd.telemetry.events import (
     WatchAdded,
 )
 from ocrd.telemetry.metrics import Metrics
-from ocrd.telemetry.status import Status, StatusBoard
+from ocrd.telemetry.status import Status
+from ocrd.telemetry.status_board import StatusBoard
 
 CONFIG = loader.parse(
     "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]", Path("/etc/ocrd/ocrd.yaml")
@@ -102,7 +103,7 @@ def test_a_paused_watch_says_why_until_it_resumes() -> None:
 def reading(monkeypatch: pytest.MonkeyPatch, *events: Event, pages: int = 20) -> tuple[StatusBoard, list[float]]:
     """Hear of pages, two a second from the first one on, of an engine that is ready; returns also the clock."""
     now = [1000.0]
-    monkeypatch.setattr("ocrd.telemetry.status.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("ocrd.telemetry.status_board.time.monotonic", lambda: now[0])
     heard = board(EngineReady("simulated", "model", "1", 0.1), Accepted(*WHO), *events)
     heard.state = "ready"
     for number in range(pages):
@@ -172,14 +173,14 @@ def test_a_status_is_read_back_as_it_was_written(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
     heard = board(Accepted(*WHO), Opened(*WHO, 4, 0), ended(), Paused("scans", "What.", "Do."), Accepted(*WHO))
     file = tmp_path / "ocrd.yaml"
-    assert status.read(file) is None
-    status.write(status.place(file), heard.data())
-    again = status.read(file)
+    assert status_file.read(file) is None
+    status_file.write(status_file.place(file), heard.data())
+    again = status_file.read(file)
     assert again
     assert again.watches == heard.snapshot().watches
     assert again.documents == heard.snapshot().documents
-    status.place(file).write_bytes(b"{}")
-    assert status.read(file) is None, "a damaged one is none"
+    status_file.place(file).write_bytes(b"{}")
+    assert status_file.read(file) is None, "a damaged one is none"
 
 
 def test_a_status_that_is_written_again_has_all_that_changed() -> None:
@@ -219,7 +220,7 @@ def test_who_reads_it_finds_out_that_a_daemon_is_dead_or_hangs(
     told.state = state
     if not runs:
         told.pid, told.started = 2**22, 1
-    assert status.judged(told, told.written + age).state == judged
+    assert status_file.judged(told, told.written + age).state == judged
 
 
 @pytest.mark.parametrize(

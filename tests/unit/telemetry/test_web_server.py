@@ -17,7 +17,8 @@ from ocrd.errors import ConfigError
 from ocrd.telemetry import web_server
 from ocrd.telemetry.events import Paused
 from ocrd.telemetry.metrics import Metrics
-from ocrd.telemetry.status import STALE, StatusBoard
+from ocrd.telemetry.status_board import StatusBoard
+from ocrd.telemetry.status_file import STALE
 from ocrd.telemetry.web_server import Server, Shown
 
 WATCHES = "watches: [{name: scans, inbox: /o/in, outbox: /o/out, archive: /o/ar, error: /o/er}]"
