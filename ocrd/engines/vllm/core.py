@@ -272,7 +272,7 @@ class VllmCore:
             await self._in_builder(shut_down)
         except Exception:
             log.exception("vLLM did not shut down cleanly")
-        self._home.kill()
+        await self._home.end()
 
 
 def _or(wanted: Result | None, default: Result) -> Result:

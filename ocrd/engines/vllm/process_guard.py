@@ -3,6 +3,7 @@
 `tie` runs in the engine's process, before it takes any of the card's memory; the rest runs in the daemon. Linux only.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -31,6 +32,9 @@ RECORD = "OCRD_ENGINE_RECORD"
 
 PHASES = "OCRD_ENGINE_PHASES"
 """Environment variable: the file that takes down the phases of the engine's start."""
+
+END_SECONDS = 20
+"""How long a killed engine may take to end: the driver takes back its card's memory meanwhile, some seconds' work."""
 
 
 class Printed(logging.StreamHandler[TextIO]):
@@ -109,9 +113,21 @@ class Home:
         lines = self.phase_file.read_text().splitlines() if self.phase_file.exists() else []
         return [(name, float(began)) for name, began in (line.split() for line in lines)]
 
-    def kill(self) -> None:
-        """End the engine and its workers at once, if they still run."""
-        kill(self.record)
+    def kill(self) -> bool:
+        """Kill the engine and its workers, if they still run; say whether there was anything to kill."""
+        return kill(self.record)
+
+    async def end(self) -> None:
+        """Kill the engine and its workers, and wait until they are gone, and the card's memory is free again.
+
+        What the kernel does not let go of is left after END_SECONDS, with a warning.
+        """
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                while self.kill():
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            log.warning("the engine was killed %d s ago and has not ended: its driver or a disk holds it", END_SECONDS)
 
     def close(self) -> None:
         """End the engine and forget it."""
@@ -172,25 +188,34 @@ def pid_in(record: Path) -> int | None:
     return known[0] if known and processes.started(known[0]) == known[1] else None
 
 
-def kill(record: Path) -> None:
-    """End the recorded engine at once, and its workers, which outlive it for as long as they load."""
+def kill(record: Path) -> bool:
+    """Kill the recorded engine, and its workers, which outlive it for as long as they load; say if there were any."""
     if pid := pid_in(record):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
     known = _read(record)
     if known is None or processes.started(known[0]) not in (known[1], processes.GONE):
-        return  # another process has its number, which it could not have while a worker lived
-    for process in processes.running():
-        if process.session == known[0] and _is_python(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+        return False  # another process has its number, which it could not have while a worker lived
+    workers = [one.pid for one in processes.running() if one.session == known[0] and _may_be_ours(one)]
+    for worker in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+    return pid is not None or bool(workers)
 
 
-def _is_python(pid: int) -> bool:
-    """Whether a process runs our own interpreter: not what else may have got the number of a session of long ago."""
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-        return Path(f"/proc/{pid}/exe").readlink() == Path(sys.executable).resolve()
-    return False
+def _may_be_ours(process: processes.Process) -> bool:
+    """Whether a process lives and runs our own interpreter, or is just ending, when the kernel no longer tells which.
+
+    What else may have got the number of a session of long ago is not ours.
+    """
+    if process.state in "ZX":
+        return False
+    try:
+        return Path(f"/proc/{process.pid}/exe").readlink() == Path(sys.executable).resolve()
+    except FileNotFoundError:
+        return True
+    except (ProcessLookupError, PermissionError):
+        return False
 
 
 def sweep(among: Path) -> None:

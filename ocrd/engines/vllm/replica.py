@@ -168,3 +168,4 @@ class Replica:
             await asyncio.wait([work], timeout=0.2)
         if work.exception() is None:
             await self._means.in_builder(lambda: work.result().shutdown(timeout=0))
+        await self.home.end()

@@ -1,5 +1,6 @@
 """No process of an engine outlives its daemon: each is recorded, tied to it, and swept by the next."""
 
+import asyncio
 import contextlib
 import ctypes
 import os
@@ -73,6 +74,35 @@ def test_a_worker_that_outlived_its_engine_is_swept(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while processes.started(worker) > 0:
         assert time.monotonic() < deadline
+
+
+def test_an_engine_that_was_ended_is_gone_with_its_workers(tmp_path: Path) -> None:
+    home = process_guard.Home(tmp_path)
+    home.open()
+    home.announce()
+    with subprocess.Popen([sys.executable, "-c", LEADER], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as it:
+        assert it.stdout is not None
+        worker = int(it.stdout.readline())
+        asyncio.run(home.end())
+        assert (processes.started(it.pid), processes.started(worker)) == (processes.GONE, processes.GONE)
+
+
+def test_the_end_of_an_engine_that_takes_its_time_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = iter([True, True, False, True])
+    monkeypatch.setattr(process_guard, "kill", lambda _: next(there))
+    asyncio.run(process_guard.Home(tmp_path).end())
+    assert next(there)
+
+
+def test_an_engine_that_the_kernel_holds_on_to_is_left_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process_guard, "END_SECONDS", 0)
+    monkeypatch.setattr(process_guard, "kill", lambda _: True)
+    asyncio.run(process_guard.Home(tmp_path).end())
+    assert "has not ended" in caplog.text
 
 
 def test_a_recorded_number_that_another_process_has_by_now_is_left_alone(tmp_path: Path) -> None:
