@@ -37,7 +37,7 @@ DOORS = {
     "pymupdf": {"rendering", "engines.cpu.layout"},
     "pymupdf4llm": {"rendering.page_layout"},
     "numpy": {"rendering", "engines"},
-    "cv2": {"rendering.page_analysis", "rendering.damage"},
+    "cv2": {"rendering.sight", "rendering.upright", "rendering.damage"},
     "onnxruntime": {"rendering.page_layout"},
     "vllm": {"engines.vllm"},
     "openai": {"engines.openai.client"},

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrd.model import Placement
-from ocrd.rendering import page_analysis
+from ocrd.rendering import page_analysis, text_pieces
 
 ENGLISH = (Path(__file__).parents[3] / "ocrd/samples/english.txt").read_text(encoding="utf-8").split("\f")[0]
 SIZE = (1240, 1754)
@@ -39,7 +39,7 @@ def with_photograph(image: Image.Image, top: int, bottom: int) -> Image.Image:
 
 def spread(image: Image.Image, *, stands: bool = True) -> tuple[int, np.ndarray]:
     facts = page_analysis.facts(np.asarray(image), PLACEMENT, stands=stands)
-    return facts.letters, np.reshape(facts.spread, page_analysis.SPREAD[::-1])
+    return facts.letters, np.reshape(facts.spread, text_pieces.SPREAD[::-1])
 
 
 def test_letters_are_counted_where_their_lines_stand() -> None:
