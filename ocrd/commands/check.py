@@ -8,7 +8,7 @@ import shlex
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -224,12 +224,8 @@ def _check_engine(settings: schema.Config) -> Iterator[OcrdError]:
     """Look at what the engine needs, in its order; only if all of that is there, start it and let it read."""
     what = f"engine {settings.engine.kind}"
     try:
-        engine, problems = engines.load(settings.engine), []
-        for finding in engine.preflight():
-            if isinstance(finding.found, OcrdError):
-                problems.append(_complain(finding.what, finding.found))
-            else:
-                _say(finding.what, finding.found)
+        engine = engines.load(settings.engine)
+        problems = _look_ahead(engine)
     except OcrdError as error:
         problems = [_complain(what, error)]
     except Exception as error:  # noqa: BLE001 - an engine of one's own may raise anything
@@ -252,6 +248,25 @@ def _check_engine(settings: schema.Config) -> Iterator[OcrdError]:
     yield _complain(what, found)
 
 
+def _look_ahead(engine: Engine) -> list[OcrdError]:
+    """Say what the engine finds out before it starts, and return what is wrong.
+
+    What it waits for meanwhile, such as a network, is shown on a terminal only: in the end it is said in one sentence.
+    """
+    problems = []
+    with _console.status("what the engine needs is looked for") as shown, _warnings_to(_updating(shown)):
+        for finding in engine.preflight():
+            if isinstance(finding.found, OcrdError):
+                problems.append(_complain(finding.what, finding.found))
+            else:
+                _say(finding.what, finding.found)
+    return problems
+
+
+def _updating(shown: Status) -> Callable[[str], None]:
+    return lambda message: shown.update(Text(display.shown(message)))
+
+
 def _of_ones_own(error: Exception) -> ConfigError:
     return ConfigError(f"{type(error).__name__}: {error}.", "Mend the engine's package.")
 
@@ -260,12 +275,18 @@ def _of_ones_own(error: Exception) -> ConfigError:
 def _messages_kept() -> Iterator[tuple[TextIO, deque[str]]]:
     """Keep from the terminal what libraries print and log; yield the terminal, and the last of their warnings."""
     messages: deque[str] = deque(maxlen=MESSAGES)
+    with _warnings_to(messages.append), output_capture.captured() as terminal:
+        yield terminal, messages
+
+
+@contextlib.contextmanager
+def _warnings_to(take: Callable[[str], None]) -> Iterator[None]:
+    """Hand on what is logged as a warning, in place of Python's printing it."""
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: take(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger().addHandler(handler)
     try:
-        with output_capture.captured() as terminal:
-            yield terminal, messages
+        yield
     finally:
         logging.getLogger().removeHandler(handler)
 

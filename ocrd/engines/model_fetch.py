@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 from ocrd import display
 from ocrd.config.profile import Profile
-from ocrd.engines import model_files
+from ocrd.engines import hub_messages, model_files
 from ocrd.engines.base import Finding
 from ocrd.errors import EngineError, OcrdError
 
@@ -38,7 +37,7 @@ def missing(model: str, revision: str | None) -> dict[str, int]:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
     from huggingface_hub.utils import filter_repo_objects
 
-    _Retries.tell_from_now_on()
+    hub_messages.in_our_words()
     try:
         listing = HfApi().model_info(model, revision=revision, files_metadata=True, timeout=20)
     except (OSError, ValueError, HfHubHTTPError, OfflineModeIsEnabled) as error:
@@ -170,50 +169,3 @@ def _held(model: str) -> int:
         except FileNotFoundError:
             continue
     return held
-
-
-class _Retries(logging.Handler):
-    """Tells once, in words of ours, that a file of the model is asked for again. What else is said passes as it is.
-
-    The library's own handler would print a second time what the log has.
-    """
-
-    _FAILED = re.compile(
-        r"(?:'(?P<why>.*)'|(?P<status>HTTP Error \d+)) thrown while requesting \w+ (?P<url>\S+)", re.DOTALL
-    )
-    _AGAIN = re.compile(r".* \[Retry \d+/\d+\]\.?")
-    """Comes behind such a failure, unless that was the last."""
-    _RESUMED = re.compile(r"Error while downloading from (?P<url>\S+): (?P<why>.*)\nTrying to resume", re.DOTALL)
-    _GIVEN_UP = re.compile(r"Error while downloading from .*\nMax retries exceeded", re.DOTALL)
-    """Raised, too."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._failed: dict[int | None, re.Match[str]] = {}
-        """By thread, each of which fetches a file."""
-
-    @classmethod
-    def tell_from_now_on(cls) -> None:
-        """Take the place of the library's own handler."""
-        its = logging.getLogger("huggingface_hub")
-        if not any(isinstance(handler, cls) for handler in its.handlers):
-            its.handlers[:], its.propagate = [cls()], False
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take in what the library says."""
-        text = record.getMessage()
-        if failed := self._FAILED.fullmatch(text):
-            self._failed[record.thread] = failed
-        elif self._AGAIN.fullmatch(text):
-            self._tell(self._failed.pop(record.thread, None))
-        elif resumed := self._RESUMED.match(text):
-            self._tell(resumed)
-        elif not self._GIVEN_UP.match(text):
-            log.handle(record)
-
-    @staticmethod
-    def _tell(failed: re.Match[str] | None) -> None:
-        if failed:
-            why = failed["why"] or failed.groupdict().get("status", "no answer")
-            name = re.sub(r".*/resolve/[^/]+/", "", failed["url"])
-            log.warning("%s could not be fetched (%s); it is tried again", name, " ".join(why.split()))

@@ -10,6 +10,7 @@ from pathlib import Path
 from ocrd.config import profile as profiles
 from ocrd.config.profile import Profile
 from ocrd.config.resolving import shipped
+from ocrd.engines import hub_messages
 from ocrd.errors import ConfigError, EngineError
 
 
@@ -59,6 +60,7 @@ def config_file(model: str, revision: str | None, kind: str) -> Path:
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    hub_messages.in_our_words()
     fetch = f"Fetch it where there is a network (`hf download {model}`), or set engine.{kind}.model to a local folder."
     try:
         return Path(hf_hub_download(model, "config.json", revision=revision))
@@ -66,7 +68,8 @@ def config_file(model: str, revision: str | None, kind: str) -> Path:
         if constants.HF_HUB_OFFLINE:
             what = f"The model {model} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it."
             raise ConfigError(what, fetch) from error
-        raise EngineError(f"The model {model} is not on this machine, and can't be fetched now.", fetch) from error
+        what = f"The model {model} is not on this machine, and can't be fetched now: {cause(error)}."
+        raise EngineError(what, fetch) from error
     except (HfHubHTTPError, ValueError) as error:
         raise ConfigError(f"The model {model} can't be fetched: {cause(error)}.", fetch) from error
 

@@ -44,6 +44,19 @@ except Exception as error:
 print(json.dumps([before, model_fetch.missing("some/Model", None), said, progress.text]))
 """
 
+LOOK = """
+import sys, time
+from ocrd.engines import model_files
+from ocrd.errors import EngineError
+from ocrd.telemetry import logs
+logs.configure("info", "json", sys.stderr)
+time.sleep = lambda _: None  # the library's own pauses, half a minute of them
+try:
+    model_files.config_file("some/Model", None, "vllm")
+except EngineError as error:
+    print(error)
+"""
+
 
 class Hub(BaseHTTPRequestHandler):
     """Answers as the Hub does; half of the weights come only once somebody has been told of the other half."""
@@ -153,3 +166,17 @@ def test_a_fetch_that_breaks_off_tells_each_retry_once_in_our_words_and_then_wha
     assert all(line.startswith(f"model.safetensors could not be fetched ({why}") for line in retries)
     others = [line for line in lines if line not in retries and not line.startswith("fetching the model")]
     assert not others, "the library says the same in its own words"
+
+
+def test_without_a_network_it_says_why_the_model_is_wanting_and_the_library_says_nothing(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        environment = {**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{nobody.getsockname()[1]}"}
+        environment |= {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        done = subprocess.run(
+            [sys.executable, "-c", LOOK], env=environment, capture_output=True, text=True, timeout=200, check=True
+        )
+    assert "can't be fetched now: ConnectError: [Errno 111] Connection refused" in done.stdout
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("ERROR: ld.so")]
+    assert len(lines) == 5
+    assert all("config.json could not be fetched" in json.loads(line)["event"] for line in lines)
