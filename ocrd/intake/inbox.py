@@ -21,6 +21,7 @@ from ocrd.intake.inotify import FolderEvents
 from ocrd.intake.open_writers import unfinished
 from ocrd.intake.scanner import Scan, Wanted, refresh, scan
 from ocrd.intake.settling import SettleTracker
+from ocrd.intake.unwritten import unwritten
 from ocrd.model import COMPANION, Settled
 from ocrd.storage import mounts
 from ocrd.storage.os_errors import machine_faults
@@ -38,6 +39,11 @@ _WATCHES_AT_PACE = 100
 """So many inboxes are scanned every `settle.rescan`."""
 _MOST_STRETCHED = 5.0
 """So many times longer may it take where there are more."""
+
+_MOST_KINDS = 100
+"""So many kinds of files are told not to be read: temporary files of some programs end in something new each time."""
+_GAPS_FOR_ZEROS = frozenset({"zfs"})
+"""File systems that keep zeros that were written as gaps."""
 
 PageCounter = Callable[[Path], Awaitable[int]]
 """Counts the pages of a file. Raises IncompleteError if it looks as if more of it were to come, MachineError if nothing
@@ -86,6 +92,7 @@ class Inbox:
         self._watching: FolderEvents | None = None
         self._place: tuple[int, int] | None = None
         self._local = False
+        self._gaps_tell = False
         self._try_at = 0.0
         self._looked = 0.0
         self._seconds = 0.0
@@ -159,6 +166,7 @@ class Inbox:
         why = await self._on_disk(self._unfinished, settled)
         if not why:
             try:
+                await self._on_disk(self._see_all_written, settled)
                 return await _count_all(settled, count_pages)
             except IncompleteError as error:
                 why = error.what
@@ -282,6 +290,15 @@ class Inbox:
                 return why if path == settled.path else f"of {shown(path.name)}: {why}"
         return ""
 
+    def _see_all_written(self, settled: Settled) -> None:
+        """Raise IncompleteError if parts of a file are still to be written."""
+        for path in settled.files:
+            with machine_faults("look whether all was written of", path):
+                why = unwritten(path, gaps=self._gaps_tell)
+            if why:
+                error = IncompleteError(why, "Wait, or copy it again.")
+                raise error if path == settled.path else _of_one(path, error)
+
     def _is_young(self, settled: Settled, longest: float) -> bool:
         """Whether one of its files was written, or moved here, so few seconds ago that more of it may be on its way.
 
@@ -301,6 +318,7 @@ class Inbox:
         if self._watching:
             self._watch_anew("the inbox is another folder now")
         self._place, self._local, self._try_at, self._strikes = place, not mounts.is_shared(kind), 0.0, 0
+        self._gaps_tell = self._local and kind not in _GAPS_FOR_ZEROS
         if not self._local:
             self._poll(f"other machines can write to it unseen, since it is on {kind}", float("inf"))
 
@@ -392,7 +410,7 @@ class Inbox:
 
     def _tell_unread(self, unread: dict[str, Path]) -> None:
         """Log once of each kind of file that it is not read, with an example."""
-        for ending in unread.keys() - self._unread:
+        for ending in sorted(unread.keys() - self._unread)[: _MOST_KINDS - len(self._unread)]:
             self._unread.add(ending)
             reason = f"its name ends in {shown(ending)!r}, which ocrd does not read" if ending else "it has no ending"
             self._log.info("left alone", source=self._name(unread[ending]), reason=reason)
