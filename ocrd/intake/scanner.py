@@ -20,16 +20,21 @@ from ocrd.storage.roles import Identity, identity_of
 
 _LATER = rf".+?\.(?:{'|'.join(sorted(_SUFFIXES))})"
 _COMING = re.compile(
-    rf"(?!\._)\.(?:syncthing\.)?(?P<hidden>{_LATER})(?:\..+)?"
-    rf"|(?P<named>{_LATER})(?:\..+)?\.(?:part|partial|filepart|crdownload|download|opdownload|tmp|temp)",
+    rf"(?!\._)\.(?:~|in\.|syncthing\.|unison\.)?(?P<hidden>{_LATER})(?:\..*)?"
+    rf"|(?P<named>{_LATER})(?:\..+)?"
+    r"(?:\.(?:part|partial|filepart|crdownload|download|opdownload|tmp|temp|seaftmp~|!sync|!ut|!qb|~qpdf-temp#|\d{10})"
+    r"|_exiftool_tmp)",
     re.IGNORECASE,
 )
+"""The names of copies under way: hidden ones of rsync, Nextcloud, lftp, ProFTPD, Syncthing, Unison, and those with an
+ending of their own, of browsers, WinSCP, rclone, Seafile, Resilio, torrents, qpdf, nginx (ten digits), ExifTool."""
 _SYSTEM_FOLDERS = frozenset({
-    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found",
-    "system volume information",
+    "@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "~snapshot", "$recycle.bin", "recycler",
+    "__macosx", "network trash folder", "temporary items", "lost+found", "system volume information",
 })  # fmt: skip
 _TOO_LONG = "whose path has more bytes than the system takes; shorten the names of its folders, or move it farther up"
 _TEMPORARY_FOLDER = ".download"  # Safari keeps a download in a folder scan.pdf.download/
+_SAVED_BY_MACOS = "(a document being saved by "  # so begins the folder in which a program of macOS writes it
 
 
 def is_companion_name(name: str) -> bool:
@@ -45,7 +50,8 @@ def name_to_come(name: str) -> str:
 
 def is_hidden_folder(name: str) -> bool:
     """Whether a folder belongs to a system or a program (`.stfolder`, `@eaDir`, `lost+found`), not to a person."""
-    return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS or name.lower().endswith(_TEMPORARY_FOLDER)
+    lower = name.lower()
+    return lower in _SYSTEM_FOLDERS or lower.startswith((".", _SAVED_BY_MACOS)) or lower.endswith(_TEMPORARY_FOLDER)
 
 
 class Wanted:

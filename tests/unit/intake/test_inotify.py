@@ -70,6 +70,17 @@ def named(told: list[dict[str, Any]], *names: str) -> list[str]:
 # One inbox, look by look
 
 
+def test_temporary_files_that_end_in_something_new_each_time_do_not_fill_the_log(folder: Path, inbox: Inbox) -> None:
+    async def steps() -> None:
+        for number in range(150):
+            (folder / f"scan.pdf-{number:04}").touch()
+            inbox.look_through()
+            await inbox.look()
+
+    told = [line for line in after(steps()) if line["event"] == "left alone"]
+    assert len(told) == len({line["source"] for line in told}) == 100
+
+
 def test_the_canary_flies_and_leaves_no_trace(folder: Path, eventually: Eventually) -> None:
     woken: list[int] = []
     watched = FolderEvents(folder, lambda: woken.append(1))

@@ -175,7 +175,11 @@ def test_a_temporary_or_foreign_name_is_no_source(name: str) -> None:
     assert not filetypes.is_source_name(name)
 
 
-@pytest.mark.parametrize("name", [".stfolder", "@eaDir", "__MACOSX", "#recycle", "lost+found"])
+@pytest.mark.parametrize(
+    "name",
+    [".stfolder", "@eaDir", "__MACOSX", "#recycle", "lost+found", "Network Trash Folder", "Temporary Items",
+     "~snapshot", "RECYCLER", "(A Document Being Saved By Preview 2)"],
+)  # fmt: skip
 def test_folders_of_programs_are_not_looked_into(name: str) -> None:
     assert scanner.is_hidden_folder(name)
     assert not scanner.is_hidden_folder("Invoices 2024")
