@@ -34,7 +34,8 @@ def take(source: Path, target: Path, *, tag: str) -> None:
                     raise
                 _take_by_copy(source, target, tag)
         except FileNotFoundError:
-            if not lies_at(source):
+            # Not whether the source still seems to lie there: what another host took, some shares show for seconds.
+            if lies_at(target.parent) and lies_at(source.parent):
                 raise NotAsSeenError from None
             raise
         renames.sync_folder(target.parent)

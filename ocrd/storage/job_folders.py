@@ -26,6 +26,8 @@ _OURS = re.compile(
     r"|pages(/\d+\.json)?|figures(/page-.+)?|result(/scan.+)?|again(/(old|new)\..+)?"
 )
 """What a job's folder holds of ours once its source is gone, by paths in it."""
+_STILL_OPEN = re.compile(r"\.(nfs|fuse_hidden)[0-9a-f]+")
+"""What NFS and FUSE call a file that was deleted while a program had it open: the name goes when it is closed."""
 
 
 def new_id() -> str:
@@ -78,13 +80,16 @@ def without_record(folder: Path, watch: str) -> Job | None:
     return None
 
 
-def clear(folder: Path) -> None:
+def clear(folder: Path) -> bool:
     """Delete what is left of a job without a source. What somebody else put there stays, and is told of.
 
+    Returns False where the folder stays for now, since a program still has a deleted file of it open: call again.
     Raises MachineError.
     """
-    if left := durable.remove_own(folder, _OURS.fullmatch):
-        log.warning("foreign files in work stay", path=shown(folder), files=[shown(name) for name in left])
+    left = durable.remove_own(folder, _OURS.fullmatch)
+    if foreign := [name for name in left if not _STILL_OPEN.fullmatch(name)]:
+        log.warning("foreign files in work stay", path=shown(folder), files=[shown(name) for name in foreign])
+    return bool(foreign) or not left
 
 
 def is_regular(path: Path) -> bool:

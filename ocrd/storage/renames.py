@@ -3,9 +3,11 @@
 import ctypes
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from ocrd.model import FileStamp
+from ocrd.storage import mounts
 from ocrd.storage.safe_paths import lies_at
 
 _AT_FDCWD = -100
@@ -34,19 +36,29 @@ def rename_new(source: Path, target: Path) -> None:
     """Rename without overwriting: renameat2(2) with RENAME_NOREPLACE, or what comes nearest on this file system."""
     if _renamed(source, target, _RENAME_NOREPLACE):
         return
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        # Neither exists here (FAT, some network shares): look, then rename. A stranger could slip in between.
-        if lies_at(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
-        os.rename(source, target)
-        return
+    with _held(source) as held:
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except OSError as error:
+            if not _says_no_links(error, target.parent):
+                raise
+            # Neither exists here (FAT, some network shares): look, then rename. A stranger could slip in between.
+            if lies_at(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+            os.rename(source, target)
+            return
+        _drop_old_name(source, target, held)
+
+
+def _drop_old_name(source: Path, target: Path, held: int) -> None:
+    """Take away the first of a file's two names, or the second if that can't be. Raises OSError, NotAsSeenError.
+
+    Whether it is the first name of that file still is known by what was held before: of a file's two names some file
+    systems tell different numbers (sshfs, mergerfs).
+    """
     try:
         sync_folder(target.parent)
-        if FileStamp.of(source.lstat()) != FileStamp.of(target.lstat()):
+        if not os.path.samestat(os.fstat(held), source.lstat()):
             raise NotAsSeenError  # noqa: TRY301 - another file has its name by now; ours goes as below
         os.unlink(source)
     except BaseException as error:
@@ -54,6 +66,23 @@ def rename_new(source: Path, target: Path) -> None:
             return  # ours is the last name: an NFS server that restarts answers so to a deletion that it has done
         os.unlink(target)  # in a folder with the sticky bit we may link what we may not take away
         raise
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[int]:
+    """Hold what lies at a path, a link too, without opening it: as long as that lasts it keeps its number."""
+    held = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield held
+    finally:
+        os.close(held)
+
+
+def _says_no_links(error: OSError, folder: Path) -> bool:
+    """Whether a file system has no hard links at all. Programs that are one (FUSE) may call that a failure (rclone)."""
+    if error.errno == errno.EIO:
+        return mounts.kind_of(folder).startswith("fuse")
+    return error.errno in _NO_LINKS
 
 
 def rename_own(source: Path, target: Path) -> None:

@@ -103,6 +103,8 @@ class Spool:
         self._lock: int | None = None
         self._mounts: dict[Path, Path] = {}
         self._begun: list[Job] = []
+        self._uncleared: set[Path] = set()
+        """Folders of jobs that are done, which could not be deleted yet."""
 
     def open(self, *others: Path) -> None:
         """Take the work folder for this process, and note where it, the inbox and the `others` are mounted.
@@ -210,8 +212,7 @@ class Spool:
         try:
             job.begin()  # the name first: a source without one could not be given back
         except MachineError:
-            with suppress(MachineError):  # a full disk is tried again and again, and must not fill with folders
-                job_folders.clear(job.folder)
+            self._clear(job.folder)  # a full disk is tried again and again, and must not fill with folders
             raise
         try:
             with os_errors.machine_faults(f"take {display.shown(self._inbox / record.name)} into", job.folder):
@@ -255,8 +256,8 @@ class Spool:
             self._finish_claim(job)
             if job.held:
                 self.give_back(job)
-            else:
-                job_folders.clear(job.folder)
+            elif not job_folders.clear(job.folder):
+                self._uncleared.add(job.folder)
         except MachineError:
             self._begun.append(job)
             raise
@@ -296,8 +297,7 @@ class Spool:
                 recorded=job.record.names.get(f"inbox{ending}"),
                 record=lambda name, ending=ending: job.name_for(f"inbox{ending}", name),  # type: ignore[misc]
             )
-        with suppress(MachineError):  # what is left of a job without its source goes at the next start
-            job_folders.clear(job.folder)
+        self._clear(job.folder)
         return self._inbox / job.record.dropped_as(next(iter(job.record.members)))
 
     def archive(
@@ -384,9 +384,15 @@ class Spool:
                 f"{name} changed while it was copied to {display.shown(folder)}.",
                 "A program still writes to it: end it, or wait until it has.",
             ) from None
-        with suppress(MachineError):  # what is left of a job without its source goes at the next start
-            job_folders.clear(job.folder)
+        self._clear(job.folder)
         return self.place_of(job, role, folder)
+
+    def _clear(self, folder: Path) -> None:
+        """Delete what is left of a job without its source: if not now, with the next look, or at the next start."""
+        self._uncleared.add(folder)
+        with suppress(MachineError):
+            if job_folders.clear(folder):
+                self._uncleared.discard(folder)
 
     @staticmethod
     def place_of(job: Job, role: str, folder: Path) -> Path:
@@ -395,7 +401,12 @@ class Spool:
         return folder / (job.record.names[role] + ("" if first.startswith("/") else first))
 
     def adopt(self) -> list[Job]:
-        """Take in what came since the last time: jobs of other daemons, and reruns. Raises MachineError."""
+        """Take in what came since the last time: jobs of other daemons, and reruns. Raises MachineError.
+
+        What is left of jobs that are done is deleted.
+        """
+        for folder in sorted(self._uncleared):
+            self._clear(folder)
         with os_errors.machine_faults("look into the work folder", self._work):
             names = sorted(os.listdir(self._work))
         adopted: list[Job] = []

@@ -122,6 +122,23 @@ def test_who_dies_while_it_copies_leaves_the_scan_to_one(house: House) -> None:
     assert step > 8
 
 
+def test_what_another_host_took_is_not_missed_though_the_share_still_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As sshfs does for twenty seconds: that is no fault of the machine. A folder that went away is."""
+
+    def gone(source: Path, target: Path) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source, None, target)
+
+    monkeypatch.setattr(renames, "rename_own", gone)
+    (tmp_path / "a.pdf").write_bytes(SCAN)
+    (tmp_path / "job").mkdir()
+    with pytest.raises(renames.NotAsSeenError):
+        claiming.take(tmp_path / "a.pdf", tmp_path / "job/source.pdf", tag="job")
+    with pytest.raises(MachineError, match="No such file"):
+        claiming.take(tmp_path / "a.pdf", tmp_path / "none/source.pdf", tag="job")
+
+
 def test_a_rename_that_was_done_and_is_denied_loses_no_file(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a server of NFS may answer, that restarts and is asked for the same again."""
     real = os.rename

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import zlib
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from ocrd import display
 from ocrd.errors import MachineError, SpoolError
-from ocrd.storage import comparing, durable, locks, naming, renames
+from ocrd.storage import comparing, durable, locks, mounts, naming, renames
 from ocrd.storage.os_errors import machine_faults
 
 Refuse = Callable[[int], None]
@@ -137,6 +138,36 @@ def test_without_hard_links_either_a_taken_name_is_still_refused(
     refuse_renameat2(errno.EINVAL)
     monkeypatch.setattr(os, "link", no_links)
     test_a_move_takes_a_free_name_and_never_a_taken_one(tmp_path, refuse_renameat2, 0)
+
+
+def test_a_program_that_is_the_file_system_may_call_it_a_failure_that_it_has_no_hard_links(
+    tmp_path: Path, refuse_renameat2: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As rclone does. Of a disk the same error is its fault."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    refuse_renameat2(errno.EINVAL)
+    monkeypatch.setattr(os, "link", failing)
+    (tmp_path / "a").write_bytes(b"ours")
+    with pytest.raises(MachineError, match="Input/output error"):
+        durable.move_new(tmp_path / "a", tmp_path / "b", tag="job")
+    assert listing(tmp_path) == {"a": b"ours"}
+    (tmp_path / "a").unlink()
+    monkeypatch.setattr(mounts, "kind_of", lambda _: "fuse.rclone")
+    test_a_move_takes_a_free_name_and_never_a_taken_one(tmp_path, refuse_renameat2, 0)
+
+
+def test_two_names_of_a_file_may_have_numbers_of_their_own(
+    tmp_path: Path, refuse_renameat2: Refuse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on sshfs and mergerfs: there a link looks like a copy."""
+    refuse_renameat2(errno.EINVAL)
+    monkeypatch.setattr(os, "link", lambda source, target, **_: shutil.copy2(source, target))
+    (tmp_path / "a").write_bytes(b"ours")
+    durable.move_new(tmp_path / "a", tmp_path / "b", tag="job")
+    assert listing(tmp_path) == {"b": b"ours"}
 
 
 def test_a_deletion_that_was_done_and_is_said_to_have_failed_loses_no_file(

@@ -430,6 +430,22 @@ def test_what_a_stranger_put_into_a_jobs_folder_outlives_the_job(
     assert {str(path): path.read_bytes() for path in job.folder.rglob("*") if path.is_file()} == strangers
 
 
+@pytest.mark.parametrize("hidden", [".nfs00000000000804b200000002", ".fuse_hidden0000003b00000001"])
+def test_a_file_that_is_deleted_and_still_open_on_a_share_holds_a_jobs_folder_no_longer_than_that(
+    house: House, capsys: pytest.CaptureFixture[str], hidden: str
+) -> None:
+    job = house.spool.claim(house.drop())
+    assert job
+    (job.folder / hidden).write_bytes(SCAN)
+    assert house.run(job).kind == "delivered"
+    assert house.spool.adopt() == []
+    assert os.listdir(job.folder) == [hidden], "it is not ours to delete"
+    (job.folder / hidden).unlink()
+    assert house.spool.adopt() == []
+    assert os.listdir(house.work) == []
+    assert "foreign" not in capsys.readouterr().out
+
+
 def test_a_second_process_on_the_same_work_folder_is_refused(house: House, run_python: Callable[..., Any]) -> None:
     open_it = (
         "import sys; from pathlib import Path; from ocrd.storage.spool import Spool\n"
