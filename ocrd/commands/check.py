@@ -24,7 +24,7 @@ from ocrd.engines.base import Engine
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, MachineError, OcrdError
 from ocrd.markup import layout_blocks
-from ocrd.storage import adoption, durable, naming, ownership
+from ocrd.storage import adoption, durable, mounts, naming, os_errors, ownership
 from ocrd.telemetry import output_capture, status_file, web_server, webhook
 from ocrd.telemetry.webhook import NotTakenError
 
@@ -80,11 +80,11 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
             folder: Path = getattr(watch, role)
             what = f"{watch.name}: {role} {display.shown(folder)}"
             try:
-                exists = _writable(folder)
+                exists, lacks = _writable(folder), _lacking(folder)
             except OcrdError as error:
                 yield _complain(what, error)
             else:
-                _say(what, "can be written" if exists else "will be made at the start")
+                _say(what, "; ".join(("can be written" if exists else "will be made at the start", *lacks)))
         if watch.group:
             yield from _check_group(watch)
         if watch.split == "barcode":
@@ -212,6 +212,17 @@ def _writable(folder: Path) -> bool:
     nearest = _nearest(folder)
     durable.one_mount(nearest, nearest)
     return nearest == folder
+
+
+def _lacking(folder: Path) -> Iterator[str]:
+    """Say what the file system of a folder can't do that the promises need. Raises MachineError."""
+    nearest = _nearest(folder)
+    with os_errors.machine_faults("look at", nearest):
+        kind = mounts.kind_of(nearest)
+    if not durable.refuses_taken_names(nearest):
+        yield f"{kind} can't refuse a taken name: what others put there in that very instant is overwritten"
+    if mounts.is_late(kind):
+        yield f"{kind} stores files late: what is not stored yet is lost when it ends"
 
 
 def _nearest(folder: Path) -> Path:

@@ -346,6 +346,25 @@ def one_mount(folder: Path, other: Path) -> bool:
     return True
 
 
+def refuses_taken_names(folder: Path) -> bool:
+    """Whether a rename in a folder refuses a taken name by itself; else one that comes in between is overwritten.
+
+    Found by doing it. Raises MachineError.
+    """
+    with machine_faults("rename a probe in", folder):
+        probe, renamed = (_temporary(folder, f"probe-{os.getpid()}{end}") for end in ("", ".renamed"))
+        with _open_new(probe, 0o600):
+            pass
+        try:
+            return renames.renamed_or_refused(probe, renamed)
+        except FileExistsError:  # somebody was faster, and it was refused
+            return True
+        finally:
+            for path in (probe, renamed):
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
+
+
 def _name_taken(path: Path) -> MachineError:
     """Say that somebody was faster, at a name that was ours a moment ago."""
     return MachineError(f"Somebody takes the name {shown(spelled(path))}.", "Move that away.")

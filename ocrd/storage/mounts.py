@@ -8,6 +8,8 @@ _SHARED = frozenset({
     "ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 })  # fmt: skip
 
+_LATE = frozenset({"fuse.rclone"})
+
 
 def kind_of(folder: Path) -> str:
     """Name the file system that holds a folder, as mount(8) does (`ext4`, `cifs`, `fuse.sshfs`); empty if unknown.
@@ -28,6 +30,11 @@ def mount_point(folder: Path) -> Path:
 def is_shared(kind: str) -> bool:
     """Whether other machines write to a file system of this kind: then events and leases tell of this one only."""
     return kind in _SHARED or kind.startswith("fuse.")
+
+
+def is_late(kind: str) -> bool:
+    """Whether a file system of this kind keeps files for a while before it stores them, whatever fsync(2) says."""
+    return kind in _LATE
 
 
 def _mount_of(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import grp
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 
@@ -10,7 +11,7 @@ from ocrd.config.schema import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import DEFAULT_ACCESS, Access
-from ocrd.storage.durable import make_shared, sharing
+from ocrd.storage.durable import make_and_delete, make_shared, sharing
 from ocrd.storage.os_errors import machine_faults
 from ocrd.storage.safe_paths import beneath, lies_at
 
@@ -20,6 +21,8 @@ PATH_MAX = 4095
 """Bytes in a path (linux/limits.h counts the zero at its end, too)."""
 _ENDING = 64
 """Bytes that a result's name may be longer than its source's: numbers, endings, the names of figures."""
+_FOREIGN = re.compile(r'[\x01-\x1f\\:*?"<>|]')
+"""What Windows allows in no name, and with it FAT, exFAT and many shares."""
 
 
 def require_room(path: PurePath, watch: Watch) -> None:
@@ -65,7 +68,7 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
 
     `wanted` and the recorded name are relative to `folder`. If the recorded name is taken, either we put it there
     before a crash (`is_ours`), or a stranger did meanwhile, and another name is recorded first. No link is followed
-    below `folder`, and what is made there gets the `access`.
+    below `folder`, and what is made there gets the `access`. Characters that its file system refuses are replaced.
     Returns where it lies. Raises MachineError.
     """
     name = recorded
@@ -74,14 +77,37 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
             name = free_name(folder, wanted, beside, ending, whole=whole, apart=apart)
             record(name)
         path = folder / name
-        with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, make_shared) as held:
-            try:
-                put(held)
-            except FileExistsError:
-                if not is_ours(held):
-                    name = None
-                    continue
+        try:
+            with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, make_shared) as held:
+                try:
+                    put(held)
+                except FileExistsError:
+                    if not is_ours(held):
+                        name = None
+                        continue
+        except MachineError:
+            if not _is_refused(name, folder):
+                raise
+            wanted, name = _FOREIGN.sub("_", wanted), None
+            continue
         return path
+
+
+def _is_refused(name: str, folder: Path) -> bool:
+    """Whether a name has characters that a folder's file system refuses: found by trying them, and a name without.
+
+    File systems say so in many ways, one of which is that there is no such file (exFAT). Raises MachineError if no name
+    can be used there.
+    """
+    foreign = "".join(sorted(set(_FOREIGN.findall(name))))
+    if not foreign:
+        return False
+    make_and_delete(folder / f".ocrd-probe-{os.getpid()}.tmp")
+    try:
+        make_and_delete(folder / f".ocrd-probe-{foreign}{os.getpid()}.tmp")
+    except MachineError:
+        return True
+    return False
 
 
 def free_name(  # noqa: PLR0913 - a name, and all that must be free with it

@@ -33,21 +33,30 @@ def sync_folder(path: Path) -> None:
 
 
 def rename_new(source: Path, target: Path) -> None:
-    """Rename without overwriting: renameat2(2) with RENAME_NOREPLACE, or what comes nearest on this file system."""
-    if _renamed(source, target, _RENAME_NOREPLACE):
+    """Rename without overwriting: by what refuses a taken name, or what comes nearest on this file system."""
+    if renamed_or_refused(source, target):
         return
+    if lies_at(target):  # look, then rename: a stranger could slip in between
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+    os.rename(source, target)
+
+
+def renamed_or_refused(source: Path, target: Path) -> bool:
+    """Rename by renameat2(2) with RENAME_NOREPLACE or by a hard link, which refuse a taken name (FileExistsError).
+
+    Returns False where there is neither: on FAT, on some network shares, and for folders where the former lacks.
+    """
+    if _renamed(source, target, _RENAME_NOREPLACE):
+        return True
     with _held(source) as held:
         try:
             os.link(source, target, follow_symlinks=False)
         except OSError as error:
-            if not _says_no_links(error, target.parent):
-                raise
-            # Neither exists here (FAT, some network shares): look, then rename. A stranger could slip in between.
-            if lies_at(target):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
-            os.rename(source, target)
-            return
+            if _says_no_links(error, target.parent):
+                return False
+            raise
         _drop_old_name(source, target, held)
+    return True
 
 
 def _drop_old_name(source: Path, target: Path, held: int) -> None:

@@ -26,7 +26,7 @@ from ocrd.model import (
 )
 from ocrd.output import front_matter
 from ocrd.pipeline.outcome import Outcome
-from ocrd.storage import claiming, durable, job_folders, notes, rerun_requests
+from ocrd.storage import claiming, durable, job_folders, notes, renames, rerun_requests, safe_paths
 from ocrd.storage.job import Job, JobRecord, Rerun, refusal_of
 from ocrd.storage.spool import Spool
 
@@ -428,6 +428,36 @@ def test_what_a_stranger_put_into_a_jobs_folder_outlives_the_job(
     assert "foreign files in work stay" in capsys.readouterr().out
     assert house.recover() == []
     assert {str(path): path.read_bytes() for path in job.folder.rglob("*") if path.is_file()} == strangers
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOENT])
+def test_characters_that_a_file_system_refuses_are_replaced_and_pause_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As FAT and exFAT refuse them where the inbox takes them."""
+    stuck = [house.outbox, house.archive]
+
+    def refuse(path: str | Path) -> None:
+        if ":" in Path(path).name and safe_paths.spelled(Path(path)).parent in stuck:
+            raise OSError(number, os.strerror(number), path)
+
+    def refusing(name: str, at: int) -> None:
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *a, **k: (refuse(a[at]), real(*a, **k))[1])
+
+    for name, at in {"open": 0, "mkdir": 0, "link": 1, "rename": 1}.items():
+        refusing(name, at)
+    monkeypatch.setattr(renames, "_renamed", lambda *_: False)
+    job = house.spool.claim(house.drop("scan 12:30.pdf"))
+    assert job
+    assert house.run(job).kind == "delivered"
+    assert os.listdir(house.outbox) == ["scan 12_30.md"]
+    assert os.listdir(house.archive) == ["scan 12_30.pdf"]
+    stuck.clear()
+    job = house.spool.claim(house.drop("scan 12:30.pdf"))
+    assert job
+    assert house.run(job).kind == "delivered"
+    assert (house.archive / "scan 12:30.pdf").exists(), "where it can be kept, it is"
 
 
 @pytest.mark.parametrize("hidden", [".nfs00000000000804b200000002", ".fuse_hidden0000003b00000001"])
