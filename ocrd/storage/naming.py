@@ -86,20 +86,20 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
                         name = None
                         continue
         except MachineError:
-            if not _is_refused(name, folder):
+            if not _is_refused(path.relative_to(folder), folder):
                 raise
             wanted, name = _FOREIGN.sub("_", wanted), None
             continue
         return path
 
 
-def _is_refused(name: str, folder: Path) -> bool:
+def _is_refused(name: PurePath, folder: Path) -> bool:
     """Whether a name has characters that a folder's file system refuses: found by trying them, and a name without.
 
     File systems say so in many ways, one of which is that there is no such file (exFAT). Raises MachineError if no name
     can be used there.
     """
-    foreign = "".join(sorted(set(_FOREIGN.findall(name))))
+    foreign = "".join(sorted(set(_FOREIGN.findall(str(name)))))
     if not foreign:
         return False
     make_and_delete(folder / f".ocrd-probe-{os.getpid()}.tmp")

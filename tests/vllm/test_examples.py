@@ -1,8 +1,6 @@
 """The examples of servers are ones that vLLM's own parser takes, and mean the same."""
 
 import served
-from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
-from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 _MEANT = {
     "limit_mm_per_prompt": {"image": 1},
@@ -17,6 +15,9 @@ _MEANT = {
 
 
 def test_vllm_takes_the_arguments_of_every_example_and_takes_them_alike() -> None:
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.utils.argparse_utils import FlexibleArgumentParser
+
     parser = make_arg_parser(FlexibleArgumentParser())
     places = served.arguments()
     assert len(places) == 6
