@@ -34,8 +34,8 @@ def take(source: Path, target: Path, *, tag: str) -> None:
                     raise
                 _take_by_copy(source, target, tag)
         except FileNotFoundError:
-            # Not whether the source still seems to lie there: what another host took, some shares show for seconds.
-            if lies_at(target.parent) and lies_at(source.parent):
+            # What another host took some shares show for seconds: then it is what lacks if the other folder is there.
+            if not lies_at(source) or lies_at(target.parent):
                 raise NotAsSeenError from None
             raise
         renames.sync_folder(target.parent)
