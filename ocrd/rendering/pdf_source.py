@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocrd.errors import DocumentError, IncompleteError
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, page_layout, text_layer, truncation
+from ocrd.rendering import damage, page_layout, page_tree, text_layer, truncation
 from ocrd.rendering.page_layout import Word
 from ocrd.rendering.source import AGAIN, TRANSFER, as_pillow, cut_out, how_opened, plain
 
@@ -91,7 +91,10 @@ def open_pdf(path: Path) -> OpenedPdf:
 
 
 def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
-    """Open a PDF, and tell whether it had to be repaired by other means. Raises DocumentError, IncompleteError."""
+    """Open a PDF, and tell whether its structure is damaged so that it had to be repaired here.
+
+    Raises DocumentError, IncompleteError.
+    """
     import pymupdf
 
     passwords = how_opened().passwords
@@ -104,9 +107,10 @@ def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
         locked = bool(document.needs_pass) and not any(map(document.authenticate, passwords))
         if locked and (readable := _with_locked_attachments(path, document)) is not None:
             document, locked = readable, False
+        recounted = not locked and page_tree.recounted(document)
         pages = 0 if locked else document.page_count
         if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
-            return document, False
+            return document, recounted
     except MemoryError:
         raise
     except Exception as caught:  # noqa: BLE001 - MuPDF's errors have no common base but this
@@ -187,7 +191,7 @@ def _append(document: "pymupdf.Document", data: bytes) -> bool:
 
     with pymupdf.open(stream=data, filetype="pdf") as inner:
         locked = inner.needs_pass and not any(map(inner.authenticate, how_opened().passwords))
-        if locked or inner.is_repaired:
+        if locked or inner.is_repaired or page_tree.recounted(inner):
             return False
         document.insert_pdf(inner)
         return True

@@ -19,6 +19,7 @@ from ocrd.rendering import source, tasks
 FILES = Path(__file__).parents[2] / "files"
 SAMPLES = Path(__file__).parents[3] / "ocrd/samples"
 MakePdf = Callable[..., Path]
+DAMAGED = "The structure of this PDF is damaged, and pages of it may be missing."
 
 
 def size(width: float, height: float) -> PixelSize:
@@ -101,6 +102,42 @@ def test_a_page_tree_that_mupdf_finds_nothing_in_is_repaired_and_said_so(tmp_pat
     assert facts.pages >= 1
     assert facts.problems == ("The structure of this PDF is damaged, and pages of it may be missing.",)
     assert tasks.render_page(tmp_path / "a.pdf", 0, size, View()).facts.ink > 0
+
+
+def with_tree(raw_pdf: MakePdf, path: Path, count: bytes, inner: bytes = b"2", kids: bytes = b"") -> Path:
+    """Make a PDF of three pages, 100, 200 and 300 points wide, of which two hang on a node of their own."""
+    page = b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 %d 300]/Contents 7 0 R>>"
+    return raw_pdf(
+        path,
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R 4 0 R %b]%b>>" % (kids, count),
+        b"<</Type/Pages/Parent 2 0 R/Kids 8 0 R/Count %b>>" % inner,
+        page % 300,
+        page % 100,
+        page % 200,
+        b"<</Length 16>>stream\n50 50 20 20 re f\nendstream",
+        b"[5 0 R 6 0 R]",
+    )
+
+
+@pytest.mark.parametrize("count", [b"/Count 1", b"/Count 2", b"/Count 0", b"/Count -3", b""])
+@pytest.mark.parametrize("inner", [b"2", b"1", b"9"])
+def test_pages_that_a_pdf_does_not_count_are_shown_and_it_is_called_damaged(
+    tmp_path: Path, raw_pdf: MakePdf, count: bytes, inner: bytes
+) -> None:
+    path = with_tree(raw_pdf, tmp_path / "a.pdf", count, inner)
+    facts = tasks.open_source(path)
+    assert (facts.pages, facts.problems) == (3, (DAMAGED,))
+    seen = [tasks.render_page(path, index, size, View()).facts for index in range(3)]
+    assert [(page.placement.width, page.blank) for page in seen] == [(100, ""), (200, ""), (300, "")]
+
+
+@pytest.mark.parametrize("kids", [b"", b"2 0 R 3 0 R", b"99 0 R 7 0 R 8 0 R"], ids=["", "circle", "what is no page"])
+def test_a_pdf_that_counts_all_of_its_pages_is_not_called_damaged(
+    tmp_path: Path, raw_pdf: MakePdf, kids: bytes
+) -> None:
+    facts = tasks.open_source(with_tree(raw_pdf, tmp_path / "a.pdf", b"/Count 3", kids=kids))
+    assert (facts.pages, facts.problems) == (3, ())
 
 
 def test_what_seems_blank_in_a_repaired_pdf_is_not(tmp_path: Path) -> None:

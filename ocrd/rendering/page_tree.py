@@ -1,0 +1,60 @@
+"""The tree in which a PDF keeps its pages (ISO 32000-2, 7.7.3), counted where it names more of them than it tells."""
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pymupdf
+
+_REFERENCE = re.compile(r"(\d+) \d+ R")
+
+
+def recounted(document: "pymupdf.Document") -> bool:
+    """Let a PDF show every page that its tree names, and tell whether it said that they are fewer.
+
+    MuPDF shows as many as the root of the tree counts, and says nothing of those behind them.
+    """
+    try:
+        (root,) = _references(document.xref_get_key(document.pdf_catalog(), "Pages")[1])
+        pages = _pages_below(document, root)
+        if pages <= document.page_count:
+            return False
+        document.xref_set_key(root, "Count", str(pages))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
+        return False  # there is no such tree; whether it can be repaired is found out later
+    return True
+
+
+def _pages_below(document: "pymupdf.Document", root: int) -> int:
+    """Count pages. A node that has others below it counts once, so that a circle ends."""
+    waiting, inner, pages = [root], set[int](), 0
+    while waiting:
+        node = waiting.pop()
+        kids = _kids(document, node)
+        if kids is None:
+            pages += 1
+        elif node not in inner:
+            inner.add(node)
+            waiting += kids
+    return pages
+
+
+def _kids(document: "pymupdf.Document", node: int) -> list[int] | None:
+    """List what a node has below it; None for a page. What is missing, damaged or no dictionary has nothing there."""
+    try:
+        if document.xref_is_stream(node) or not document.xref_get_keys(node):
+            return []
+        kind, value = document.xref_get_key(node, "Kids")
+        if kind == "xref":
+            value = document.xref_object(*_references(value))
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
+        return []
+    return None if kind == "null" else _references(value)
+
+
+def _references(value: str) -> list[int]:
+    return [int(number) for number in _REFERENCE.findall(value)]
