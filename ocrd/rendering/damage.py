@@ -27,7 +27,7 @@ _HARMLESS = re.compile(
     | Ignoring\ Page\ blending | ICC\ | lcms | cmsOpen | misplaced\ '\w+'\ box | JPX\ numcomps | gray\ to\ alpha
     | marked\ content | ExtGState | subtype\ PS | no\ current\ point | gstate\ underflow
     | Length\ incorrect | line\ feed\ missing | aes\ padding
-    | JBIG2\ file\ header | terminating\ marker""",
+    | JBIG2\ file\ header | terminating\ marker | Non\ conformant\ codestream""",
     re.VERBOSE,
 )
 """What MuPDF says of files on whose pages nothing is missing."""
@@ -68,6 +68,10 @@ _LEAST_BITS = 0.5
 """For each pixel of noise. True noise would take one."""
 _MOST_PIXELS = 100_000_000
 """Of a picture that is."""
+SMALL = 400
+"""Pixels of the longer side of a page on which a picture may be too fine."""
+_REDUCED = 4
+"""How much finer that is: 1200 dpi, and more, on less than 4 cm."""
 _PIECE = 2**20
 """Bytes that are decompressed at once."""
 _ROWS = 10_000
@@ -98,7 +102,20 @@ def of_structure(document: "pymupdf.Document", page: int) -> str:
     else:  # a blank page may have none; but they may hang on a name that is misspelt
         others = (entries[key] for key in entries.keys() - _OTHER_STREAMS)
         lost = any(_are_streams(document, kind, value, least=1) for kind, value in others)
-    return "its contents are missing" if lost else ""
+    if lost:
+        return "its contents are missing"
+    annotated = _are_there(document, *entries.get("Annots", ("null", "")))
+    return "" if annotated else "notes or form fields on it are missing"
+
+
+def _are_there(document: "pymupdf.Document", kind: str, value: str) -> bool:
+    """Whether all that an array refers to is a dictionary (ISO 32000-2, 12.5.2)."""
+    try:
+        if kind == "xref":
+            value = document.xref_object(_number(value))
+        return all(document.xref_object(_number(one)).startswith("<<") for one in re.findall(r"\d+ \d+ R", value))
+    except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
+        return False
 
 
 def _are_streams(document: "pymupdf.Document", kind: str, value: str, least: int = 0) -> bool:
@@ -122,6 +139,14 @@ def _is_stream(document: "pymupdf.Document", reference: str) -> bool:
 
 def _number(reference: str) -> int:
     return int(reference.partition(" ")[0])
+
+
+def of_scale(reduced: float) -> str:
+    """Judge a page that was drawn `SMALL`, whose picture has so many times as many pixels across.
+
+    So it is where inches were taken for points, and nobody can read it.
+    """
+    return "it is too small a page for the picture on it" if reduced > _REDUCED else ""
 
 
 def of_jpeg(data: bytes, size: tuple[int, int] | None = None, *, closely: bool = False) -> str:

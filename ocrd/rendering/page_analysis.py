@@ -39,12 +39,13 @@ def facts(pixels: "Array", placement: Placement, *, stands: bool) -> PageFacts:
     sight = Sight.of(pixels, *placement.upright)
     if (pale := _pale(sight, pixels, placement)) is not None:
         sight = pale
+    black = PageFacts(placement, 1.0, blank="there is nothing but black", damage="it is black all over")
     if sight.colours.max() < _BLACK:
-        return PageFacts(placement, 1.0, blank="there is nothing but black", damage="it is black all over")
+        return black
     found, dark = marks.find(sight), sight.dark
     ink = max(float(sight.pieces[found, 4].sum()) / sight.grey.size, dark)
     if pale is None and (reason := marks.blank(sight, found, dark)):
-        return PageFacts(placement, ink, blank=reason)
+        return black if sight.inner.max() < _BLACK else PageFacts(placement, ink, blank=reason)
     turn, other = (0, None) if stands else upright.way_up(sight)
     text = Text.of(sight, turn)
     if stands and (lying := Text.of(sight, 90)).letters > 2 * text.letters:

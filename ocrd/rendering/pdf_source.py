@@ -273,7 +273,10 @@ class Pdf:
         contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
         if any(contents):
             found = damage.of_messages(self._said[index], closely=closely) or damage.of_contents(contents)
-        return found or self._damage_of_pictures(page, drawn, closely=closely)
+        found = found or self._damage_of_pictures(page, drawn, closely=closely)
+        if found or drawn is None or max(drawn.size) >= damage.SMALL:
+            return found
+        return damage.of_scale(_reduced(page, drawn))
 
     def _damage_of_pictures(self, page: "pymupdf.Page", drawn: "Image.Image | None", *, closely: bool) -> str:
         """Look at the page's pictures, of whose damage MuPDF does not always speak, and of JPEG never."""
@@ -410,6 +413,17 @@ def _common(box: _Sides, sheet: "pymupdf.Rect") -> tuple[float, float]:
     """Give width and height of what a box and a sheet have in common; less than 0 is the way between them."""
     left, top, right, bottom = box
     return min(right, sheet.x1) - max(left, sheet.x0), min(bottom, sheet.y1) - max(top, sheet.y0)
+
+
+def _reduced(page: "pymupdf.Page", drawn: "Image.Image") -> float:
+    """Tell how many times as many pixels for each point the finest picture on a page has as what was drawn of it."""
+    fineness = (max(one["width"], one["height"]) / _longer_side(one["bbox"]) for one in page.get_image_info())
+    return max(fineness, default=0.0) / (max(drawn.size) / _longer_side(page.rect))
+
+
+def _longer_side(box: _Sides) -> float:
+    left, top, right, bottom = box
+    return max(right - left, bottom - top, _NOTHING)
 
 
 def _shown_whole(document: "pymupdf.Document", index: int) -> "pymupdf.Page":

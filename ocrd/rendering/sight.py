@@ -91,13 +91,18 @@ class Sight:
         return min(1.0, int(((area < 6) & (width < 4) & (height < 4)).sum()) / 300)
 
     @property
+    def inner(self) -> "Array":
+        """Its `colours` without the rims."""
+        rim = round(0.12 * _FEW[0])
+        return self.colours[rim:-rim, rim:-rim]
+
+    @property
     def dark(self) -> float:
         """Share of the page, rims aside, that differs clearly from its paper: large areas, to which marks are blind."""
         import cv2
         import numpy as np
 
-        rim = round(0.12 * _FEW[0])
-        inner = self.colours[rim:-rim, rim:-rim].astype(np.int16)
+        inner = self.inner.astype(np.int16)
         paper = np.median(inner, axis=(0, 1))
         dark = (abs(inner - paper) > _CLEARLY).any(axis=2).view(np.uint8)
         return float(np.mean(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))))  # streaks are no area

@@ -12,9 +12,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from real_renderer import Sync
 
+from ocrd.engines import cpu
 from ocrd.model import PageFacts, PageImage, PixelSize, Placement, Reading, Verdict
 from ocrd.quality import verdict
-from ocrd.rendering import page_analysis
+from ocrd.rendering import damage, page_analysis
 
 FILES = Path(__file__).parents[2] / "files"
 """Small files made with other programs."""
@@ -167,6 +168,18 @@ def test_a_page_whose_measures_leave_its_text_outside_is_not_blank(renderer: Syn
 def test_a_black_page_is_not_blank(renderer: Sync, tmp_path: Path) -> None:
     Image.new("L", (850, 1100), 6).save(tmp_path / "scan.png")
     assert facts(renderer, tmp_path / "scan.png").damage == "it is black all over"
+
+
+@pytest.mark.parametrize("margin", [0, 0.5, 20, 40])
+def test_a_picture_that_comes_out_black_is_not_blank_whatever_margin_is_around_it(
+    renderer: Sync, tmp_path: Path, margin: float
+) -> None:
+    with pymupdf.open() as document:
+        page = document.new_page()
+        place = (margin, margin, page.rect.width - margin, page.rect.height - margin)
+        page.insert_image(place, stream=jpeg(Image.new("L", (850, 1203), 4)))
+        document.save(tmp_path / "scan.pdf")
+    assert facts(renderer, tmp_path / "scan.pdf").damage == "it is black all over"
 
 
 def test_a_page_with_nothing_on_it_is_blank(renderer: Sync, tmp_path: Path) -> None:
@@ -466,3 +479,48 @@ def test_text_that_lies_beside_the_sheet_is_told_unless_it_is_little(
             page.insert_text((72 + aside, 72 + 20 * line), "A line about harbours and the ships in them", fontsize=12)
         document.save(tmp_path / "a.pdf")
     assert bool(facts(renderer, tmp_path / "a.pdf").damage) is lost
+
+
+@pytest.mark.parametrize(("wide", "lost"), [(2, True), (8.5, True), (60, False), (612, False)])
+def test_a_scan_on_a_page_of_a_few_points_is_told(renderer: Sync, tmp_path: Path, wide: float, *, lost: bool) -> None:
+    with pymupdf.open() as document:
+        page = document.new_page(width=wide, height=wide * 11 / 8.5)
+        page.insert_image(page.rect, stream=jpeg(written()))
+        document.save(tmp_path / "a.pdf")
+    seen = renderer.page(tmp_path / "a.pdf", sizer=cpu.page_size).facts
+    assert seen.damage == ("it is too small a page for the picture on it" if lost else "")
+
+
+def filled_in(path: Path, change: Callable[[pymupdf.Document, pymupdf.Page], None]) -> Path:
+    """Make a page with a form field and a note, and change it."""
+    with pymupdf.open() as document:
+        page = document.new_page()
+        page.insert_text((72, 72), "A form with something in it")
+        field = pymupdf.Widget()
+        field.field_type, field.field_name, field.field_value = pymupdf.PDF_WIDGET_TYPE_TEXT, "name", "Mr Miller"
+        field.rect = pymupdf.Rect(72, 100, 300, 130)
+        page.add_widget(field)
+        page.add_freetext_annot((72, 200, 300, 230), "A note")
+        change(document, page)
+        document.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("annotations", "lost"), [("", False), ("[]", False), ("[9999 0 R]", True), ("9999 0 R", True), ("null", False)]
+)
+def test_a_page_whose_notes_or_form_fields_are_missing_is_a_problem(
+    renderer: Sync, tmp_path: Path, annotations: str, *, lost: bool
+) -> None:
+    def change(document: pymupdf.Document, page: pymupdf.Page) -> None:
+        if annotations:
+            document.xref_set_key(page.xref, "Annots", annotations)
+
+    seen = facts(renderer, filled_in(tmp_path / "a.pdf", change))
+    assert seen.damage == ("notes or form fields on it are missing" if lost else "")
+    assert not seen.blank
+
+
+def test_a_harmless_word_of_the_decoder_of_jpeg_2000_is_no_problem() -> None:
+    said = ["openjpeg warning: Non conformant codestream TPsot==TNsot."]
+    assert not damage.of_messages(said, closely=True)
