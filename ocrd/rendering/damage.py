@@ -31,7 +31,7 @@ _HARMLESS = re.compile(
     re.VERBOSE,
 )
 """What MuPDF says of files on whose pages nothing is missing."""
-_END_OF_FLATE = "premature end of data in flate filter"
+END_OF_FLATE = "premature end of data in flate filter"
 """Many programs leave the last bytes of such data out, which say only that they end."""
 _LOSSES = {
     "a font of it is damaged": re.compile(r"glyph|\bfont|FT_"),
@@ -72,6 +72,8 @@ SMALL = 400
 """Pixels of the longer side of a page on which a picture may be too fine."""
 _REDUCED = 4
 """How much finer that is: 1200 dpi, and more, on less than 4 cm."""
+_FLATE_HEAD, _FLUSHED = 2, b"\0\0\xff\xff"
+"""Bytes with which such data begin, and what is written after all that came before a flush: an empty block."""
 _PIECE = 2**20
 """Bytes that are decompressed at once."""
 _ROWS = 10_000
@@ -85,7 +87,7 @@ _CHUNK = 12
 
 def of_messages(messages: Iterable[str], *, closely: bool) -> str:
     """Say what a page lacks by what MuPDF said while it drew it; `closely`, also what rarely means a loss."""
-    losses = [line for line in messages if not _HARMLESS.search(line) and (closely or line != _END_OF_FLATE)]
+    losses = [line for line in messages if not _HARMLESS.search(line) and (closely or line != END_OF_FLATE)]
     if not losses:
         return ""
     return next((loss for loss, words in _LOSSES.items() if any(map(words.search, losses))), UNDECODED)
@@ -243,6 +245,19 @@ def of_flate(data: bytes, declared: int) -> str:
     except zlib.error:
         return UNDECODED
     return of_length(length, declared)
+
+
+def breaks_off(data: bytes) -> bool:
+    """Whether data in Flate (RFC 1950) lack more than their checksum, or than what ends them after a flush."""
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    rest = data[_FLATE_HEAD:]
+    try:
+        while rest and not inflate.eof:
+            inflate.decompress(rest, _PIECE)
+            rest = inflate.unconsumed_tail
+    except zlib.error:
+        return True
+    return not inflate.eof and not data.endswith(_FLUSHED)
 
 
 def of_length(length: int, declared: int) -> str:

@@ -272,11 +272,32 @@ class Pdf:
         found = damage.of_structure(self._document, page.xref)
         contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
         if any(contents):
-            found = damage.of_messages(self._said[index], closely=closely) or damage.of_contents(contents)
+            said = self._said[index]
+            found = damage.of_messages(said, closely=closely and self._breaks_off(page, said))
+            found = found or damage.of_contents(contents)
         found = found or self._damage_of_pictures(page, drawn, closely=closely)
         if found or drawn is None or max(drawn.size) >= damage.SMALL:
             return found
         return damage.of_scale(_reduced(page, drawn))
+
+    def _breaks_off(self, page: "pymupdf.Page", said: Collection[str]) -> bool:
+        """Whether any of the instructions by which a page was drawn end too early, if MuPDF said so of something."""
+        if damage.END_OF_FLATE not in said:
+            return False
+        shown = [*page.annots(), *page.widgets()]
+        appearances = (self._document.xref_get_key(one.xref, "AP/N") for one in shown)
+        streams = {int(value.partition(" ")[0]) for kind, value in appearances if kind == "xref"}
+        streams.update(page.get_contents(), (found[0] for found in page.get_xobjects()))
+        return any(map(self._is_cut_off, streams))
+
+    def _is_cut_off(self, xref: int) -> bool:
+        """Whether a stream in Flate breaks off; of one that is encoded twice nobody knows."""
+        if not 0 < xref < self._document.xref_length():
+            return False
+        filters = self._document.xref_get_key(xref, "Filter")[1].strip("[ ]")
+        if "FlateDecode" not in filters:
+            return False
+        return filters != "/FlateDecode" or damage.breaks_off(self._document.xref_stream_raw(xref))
 
     def _damage_of_pictures(self, page: "pymupdf.Page", drawn: "Image.Image | None", *, closely: bool) -> str:
         """Look at the page's pictures, of whose damage MuPDF does not always speak, and of JPEG never."""

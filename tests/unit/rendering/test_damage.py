@@ -524,3 +524,43 @@ def test_a_page_whose_notes_or_form_fields_are_missing_is_a_problem(
 def test_a_harmless_word_of_the_decoder_of_jpeg_2000_is_no_problem() -> None:
     said = ["openjpeg warning: Non conformant codestream TPsot==TNsot."]
     assert not damage.of_messages(said, closely=True)
+
+
+def deflated(data: bytes, end: int) -> bytes:
+    """Compress data up to a flush; `end` says how the stream is closed then (zlib's modes), or 0 for not at all."""
+    deflate = zlib.compressobj()
+    begun = deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    return begun + deflate.flush(end) if end else begun
+
+
+@pytest.mark.parametrize("place", ["contents", "form", "field"])
+@pytest.mark.parametrize(
+    ("shortened", "lost"),
+    [
+        (lambda data: deflated(data, zlib.Z_FINISH), False),
+        (lambda data: deflated(data, zlib.Z_FINISH)[:-3], False),
+        (lambda data: deflated(data, 0), False),
+        (lambda data: deflated(data, 0)[:-20], True),
+    ],
+    ids=["whole", "without its checksum", "flushed", "cut off"],
+)
+def test_only_instructions_that_break_off_are_a_problem_of_a_page_with_little_on_it(
+    renderer: Sync, tmp_path: Path, place: str, shortened: Callable[[bytes], bytes], *, lost: bool
+) -> None:
+    def change(document: pymupdf.Document, page: pymupdf.Page) -> None:
+        stream = page.get_contents()[0]
+        data = document.xref_stream(stream) + b" 72 600 40 2 re f" * 20
+        if place == "form":
+            stream = document.get_new_xref()
+            document.update_object(stream, "<</Type/XObject/Subtype/Form/BBox[0 0 595 842]>>")
+            document.xref_set_key(page.xref, "Resources", f"<</XObject<</Form {stream} 0 R>>>>")
+            document.update_stream(page.get_contents()[0], b"/Form Do")
+            data = b"72 500 40 2 re f " * 20
+        if place == "field":
+            (field,) = page.widgets()
+            stream = int(document.xref_get_key(field.xref, "AP/N")[1].partition(" ")[0])
+            data = document.xref_stream(stream) + b" " * 50
+        document.update_stream(stream, shortened(data), compress=False)
+        document.xref_set_key(stream, "Filter", "/FlateDecode")
+
+    assert bool(facts(renderer, filled_in(tmp_path / "a.pdf", change)).damage) is lost
