@@ -72,6 +72,8 @@ SMALL = 400
 """Pixels of the longer side of a page on which a picture may be too fine."""
 _REDUCED = 4
 """How much finer that is: 1200 dpi, and more, on less than 4 cm."""
+_MANY_SHAPELESS = 0.25
+"""Share of letters."""
 _FLATE_HEAD, _FLUSHED = 2, b"\0\0\xff\xff"
 """Bytes with which such data begin, and what is written after all that came before a flush: an empty block."""
 _PIECE = 2**20
@@ -149,6 +151,11 @@ def of_scale(reduced: float) -> str:
     So it is where inches were taken for points, and nobody can read it.
     """
     return "it is too small a page for the picture on it" if reduced > _REDUCED else ""
+
+
+def of_letters(shapeless: float) -> str:
+    """Judge the share of a page's letters that could not be drawn; a few are signs that are never seen."""
+    return "a font that it needs is not in the file" if shapeless > _MANY_SHAPELESS else ""
 
 
 def of_jpeg(data: bytes, size: tuple[int, int] | None = None, *, closely: bool = False) -> str:

@@ -28,9 +28,9 @@ def blank(sight: Sight, found: "Array", dark: float) -> str:
         left = np.column_stack([sight.pieces[numbers, :5], numbers + 1])
         if not stains.only(left, sight.labels, sight.grey, sight.colours):
             return ""
-    if len(sight.pieces) == 0:
+    if len(sight.pieces) == 0 and not sight.ruled:
         return "the page is blank"
-    return "there is nothing on the page but specks, holes, creases, shadows or stains"
+    return "there is nothing on the page but lines, specks, holes, creases, shadows or stains"
 
 
 def find(sight: Sight) -> "Array":

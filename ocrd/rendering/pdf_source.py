@@ -48,6 +48,10 @@ _SEEN = 0.5
 """Points, at least, of each side of a picture that can be seen."""
 _NOTHING = 0.01
 """Points of a side of a letter that nobody sees."""
+_NO_FILE = "n/a"
+"""How PyMuPDF calls that of a font which is not in a PDF."""
+_NO_LETTER = 0xFFFD
+"""How MuPDF calls a letter that it does not know."""
 _SHOWS_TEXT = re.compile(rb"T[jJ]")
 """Operators that show text (ISO 32000-1, 9.4.3)."""
 _DEEPEST = 50
@@ -276,9 +280,9 @@ class Pdf:
             found = damage.of_messages(said, closely=closely and self._breaks_off(page, said))
             found = found or damage.of_contents(contents)
         found = found or self._damage_of_pictures(page, drawn, closely=closely)
-        if found or drawn is None or max(drawn.size) >= damage.SMALL:
-            return found
-        return damage.of_scale(_reduced(page, drawn))
+        if not found and drawn is not None and max(drawn.size) < damage.SMALL:
+            found = damage.of_scale(_reduced(page, drawn))
+        return found or damage.of_letters(self._shapeless(page))
 
     def _breaks_off(self, page: "pymupdf.Page", said: Collection[str]) -> bool:
         """Whether any of the instructions by which a page was drawn end too early, if MuPDF said so of something."""
@@ -289,6 +293,22 @@ class Pdf:
         streams = {int(value.partition(" ")[0]) for kind, value in appearances if kind == "xref"}
         streams.update(page.get_contents(), (found[0] for found in page.get_xobjects()))
         return any(map(self._is_cut_off, streams))
+
+    def _shapeless(self, page: "pymupdf.Page") -> float:
+        """Give the share of the letters of a page that have no shape, which MuPDF leaves out and says nothing.
+
+        Those of a font may have none that is not in the file and has numbers of its own for them (ISO 32000-2, 9.7.6).
+        """
+        absent = {name for _, file, kind, name, *_ in page.get_fonts() if kind == "Type0" and file == _NO_FILE}
+        if not absent:
+            return 0.0
+        spans = [span for span in self._trace(page) if span["type"] != _INVISIBLE]
+        lost = [
+            code == _NO_LETTER and not shape and span["font"] in absent
+            for span in spans
+            for code, shape, *_ in span["chars"]
+        ]
+        return sum(lost) / (len(lost) or 1)
 
     def _is_cut_off(self, xref: int) -> bool:
         """Whether a stream in Flate breaks off; of one that is encoded twice nobody knows."""

@@ -53,6 +53,8 @@ class Sight:
     """Levels by which its strongest ink differs from the paper."""
     pale: bool
     """Whether that is little, and has sharp edges."""
+    ruled: bool
+    """Whether there are straight lines, which are no pieces."""
 
     @classmethod
     def of(cls, pixels: "Array", width: float, height: float, gain: float = 1.0) -> Self:
@@ -78,11 +80,13 @@ class Sight:
         pale = strongest < PALE and _is_sharp(full, contrast, strongest)
         if gain != 1:
             contrast = cv2.convertScaleAbs(contrast, alpha=gain)
-        ink = _without_rules((contrast > CONTRAST).view(np.uint8))
+        all_ink = (contrast > CONTRAST).view(np.uint8)
+        ink = _without_rules(all_ink)
+        ruled = cv2.countNonZero(ink) < cv2.countNonZero(all_ink)
         few = cv2.countNonZero(ink) < 2**16  # then so are the pieces, and short labels are thrice as fast
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, ltype=cv2.CV_16U if few else cv2.CV_32S)
         strong = np.bincount(labels[contrast > STRONG], minlength=count)
-        return cls(grey, np.column_stack([boxes, strong])[1:], labels, _few(pixels), strongest, pale)
+        return cls(grey, np.column_stack([boxes, strong])[1:], labels, _few(pixels), strongest, pale, ruled)
 
     @property
     def crowd(self) -> float:

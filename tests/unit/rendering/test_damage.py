@@ -196,6 +196,15 @@ def test_a_page_with_nothing_on_it_is_blank(renderer: Sync, tmp_path: Path) -> N
         assert not page.damage
 
 
+def test_a_page_of_lines_is_not_said_to_have_nothing_on_it(renderer: Sync, tmp_path: Path) -> None:
+    with pymupdf.open() as document:
+        page = document.new_page()
+        for line in range(10):
+            page.draw_line((50, 100 + 50 * line), (500, 100 + 50 * line), width=1)
+        document.save(tmp_path / "a.pdf")
+    assert facts(renderer, tmp_path / "a.pdf").blank.startswith("there is nothing on the page but lines,")
+
+
 def test_contents_of_no_bytes_are_those_of_a_blank_page(renderer: Sync, tmp_path: Path) -> None:
     with pymupdf.open() as document:
         page, contents = document.new_page(), document.get_new_xref()
@@ -564,3 +573,35 @@ def test_only_instructions_that_break_off_are_a_problem_of_a_page_with_little_on
         document.xref_set_key(stream, "Filter", "/FlateDecode")
 
     assert bool(facts(renderer, filled_in(tmp_path / "a.pdf", change)).damage) is lost
+
+
+@pytest.mark.parametrize(
+    ("before", "codes", "lost"),
+    [
+        ("", "02240222023102230235", True),
+        ("Hello ", "02240222023102230235", True),
+        ("A line about harbours, and a bullet", "0224", False),
+    ],
+    ids=["nothing else", "little else", "a sign"],
+)
+def test_a_page_whose_letters_have_no_shape_without_their_font_is_not_blank(
+    renderer: Sync, tmp_path: Path, before: str, codes: str, *, lost: bool
+) -> None:
+    with pymupdf.open() as document:
+        page = document.new_page()
+        page.insert_text((72, 72), before or " ")
+        numbered, described, inner = (document.get_new_xref() for _ in range(3))
+        system = "/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)/Supplement 0>>"
+        names = "/Type/Font/BaseFont/Arial"
+        document.update_object(described, "<</Type/FontDescriptor/FontName/Arial/Flags 32/FontBBox[0 0 1000 1000]>>")
+        document.update_object(inner, f"<<{names}/Subtype/CIDFontType2{system}/FontDescriptor {described} 0 R>>")
+        document.update_object(numbered, f"<<{names}/Subtype/Type0/Encoding/Identity-H/DescendantFonts[{inner} 0 R]>>")
+        fonts = document.xref_get_key(page.xref, "Resources")
+        helv = document.xref_object(int(fonts[1].partition(" ")[0]), compressed=True)
+        document.xref_set_key(page.xref, "Resources", helv.replace("/Font<<", f"/Font<</Arial {numbered} 0 R", 1))
+        contents = page.get_contents()[-1]
+        more = b" BT /Arial 12 Tf 72 600 Td <%b> Tj ET" % codes.encode()
+        document.update_stream(contents, document.xref_stream(contents) + more)
+        document.save(tmp_path / "a.pdf")
+    seen = facts(renderer, tmp_path / "a.pdf")
+    assert seen.damage == ("a font that it needs is not in the file" if lost else "")
