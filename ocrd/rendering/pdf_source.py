@@ -308,7 +308,7 @@ class Pdf:
             for span in spans
             for code, shape, *_ in span["chars"]
         ]
-        return sum(lost) / (len(lost) or 1)
+        return float(sum(lost)) / (len(lost) or 1)
 
     def _is_cut_off(self, xref: int) -> bool:
         """Whether a stream in Flate breaks off; of one that is encoded twice nobody knows."""

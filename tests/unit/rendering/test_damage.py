@@ -196,11 +196,14 @@ def test_a_page_with_nothing_on_it_is_blank(renderer: Sync, tmp_path: Path) -> N
         assert not page.damage
 
 
-def test_a_page_of_lines_is_not_said_to_have_nothing_on_it(renderer: Sync, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends", [(0, 595), (50, 500)], ids=["from edge to edge", "within"])
+def test_a_page_of_lines_is_not_said_to_have_nothing_on_it(
+    renderer: Sync, tmp_path: Path, ends: tuple[int, int]
+) -> None:
     with pymupdf.open() as document:
         page = document.new_page()
         for line in range(10):
-            page.draw_line((50, 100 + 50 * line), (500, 100 + 50 * line), width=1)
+            page.draw_line((ends[0], 100 + 50 * line), (ends[1], 100 + 50 * line), width=1)
         document.save(tmp_path / "a.pdf")
     assert facts(renderer, tmp_path / "a.pdf").blank.startswith("there is nothing on the page but lines,")
 
