@@ -43,6 +43,7 @@ _LOSSES = {
 UNDECODED = "data of it can't be decoded"
 _OTHER_STREAMS = {"Thumb", "Metadata"}
 """What else may be a stream of a page's own (ISO 32000-2, table 31)."""
+_REFERENCES = re.compile(r"\[(\s*\d+ \d+ R)*\s*\]")
 _STDERR = 2
 _SAID = 65_536
 """Bytes that are kept of what a library writes there."""
@@ -68,10 +69,10 @@ _LEAST_BITS = 0.5
 """For each pixel of noise. True noise would take one."""
 _MOST_PIXELS = 100_000_000
 """Of a picture that is."""
-SMALL = 400
+SMALL = 200
 """Pixels of the longer side of a page on which a picture may be too fine."""
 _REDUCED = 4
-"""How much finer that is: 1200 dpi, and more, on less than 4 cm."""
+"""How much finer that is: 1200 dpi, and more, on less than 2 cm."""
 _MANY_SHAPELESS = 0.25
 """Share of letters."""
 _FLATE_HEAD, _FLUSHED = 2, b"\0\0\xff\xff"
@@ -113,10 +114,12 @@ def of_structure(document: "pymupdf.Document", page: int) -> str:
 
 
 def _are_there(document: "pymupdf.Document", kind: str, value: str) -> bool:
-    """Whether all that an array refers to is a dictionary (ISO 32000-2, 12.5.2)."""
+    """Whether all that an array refers to is a dictionary (ISO 32000-2, 12.5.2), if it has nothing but references."""
     try:
         if kind == "xref":
-            value = document.xref_object(_number(value))
+            value = document.xref_object(_number(value), compressed=True)
+        if not _REFERENCES.fullmatch(value):
+            return kind != "xref" or value != "null"
         return all(document.xref_object(_number(one)).startswith("<<") for one in re.findall(r"\d+ \d+ R", value))
     except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
         return False

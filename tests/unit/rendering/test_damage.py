@@ -519,7 +519,15 @@ def filled_in(path: Path, change: Callable[[pymupdf.Document, pymupdf.Page], Non
 
 
 @pytest.mark.parametrize(
-    ("annotations", "lost"), [("", False), ("[]", False), ("[9999 0 R]", True), ("9999 0 R", True), ("null", False)]
+    ("annotations", "lost"),
+    [
+        ("", False),
+        ("[]", False),
+        ("null", False),
+        ("[<</Type/Annot/Subtype/Text/Rect[1 2 3 4]/Parent 9999 0 R>>]", False),
+        ("[9999 0 R]", True),
+        ("9999 0 R", True),
+    ],
 )
 def test_a_page_whose_notes_or_form_fields_are_missing_is_a_problem(
     renderer: Sync, tmp_path: Path, annotations: str, *, lost: bool
