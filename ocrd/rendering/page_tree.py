@@ -28,7 +28,11 @@ def recounted(document: "pymupdf.Document") -> bool:
 
 
 def _pages_below(document: "pymupdf.Document", root: int) -> int:
-    """Count pages. A node that has others below it counts once, so that a circle ends."""
+    """Count pages. A node that has others below it counts once, so that a circle ends.
+
+    A node that counts its kids, the first of which is a page, is believed that all of them are: so of thousands of
+    pages only the nodes are looked at, each time that a document is opened.
+    """
     waiting, inner, pages = [root], set[int](), 0
     while waiting:
         node = waiting.pop()
@@ -37,8 +41,16 @@ def _pages_below(document: "pymupdf.Document", root: int) -> int:
             pages += 1
         elif node not in inner:
             inner.add(node)
-            waiting += kids
+            if kids and _counts(document, node) == len(kids) and _kids(document, kids[0]) is None:
+                pages += len(kids)
+            else:
+                waiting += kids
     return pages
+
+
+def _counts(document: "pymupdf.Document", node: int) -> int:
+    kind, value = document.xref_get_key(node, "Count")
+    return int(value) if kind == "int" else -1
 
 
 def _kids(document: "pymupdf.Document", node: int) -> list[int] | None:

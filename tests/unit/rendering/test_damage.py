@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from real_renderer import Sync
 
-from ocrd.engines import cpu
+from ocrd.engines.cpu.page_form import page_size
 from ocrd.model import PageFacts, PageImage, PixelSize, Placement, Reading, Verdict
 from ocrd.quality import verdict
 from ocrd.rendering import damage, page_analysis
@@ -499,7 +499,7 @@ def test_a_scan_on_a_page_of_a_few_points_is_told(renderer: Sync, tmp_path: Path
         page = document.new_page(width=wide, height=wide * 11 / 8.5)
         page.insert_image(page.rect, stream=jpeg(written()))
         document.save(tmp_path / "a.pdf")
-    seen = renderer.page(tmp_path / "a.pdf", sizer=cpu.page_size).facts
+    seen = renderer.page(tmp_path / "a.pdf", sizer=page_size).facts
     assert seen.damage == ("it is too small a page for the picture on it" if lost else "")
 
 
@@ -529,16 +529,29 @@ def filled_in(path: Path, change: Callable[[pymupdf.Document, pymupdf.Page], Non
         ("9999 0 R", True),
     ],
 )
-def test_a_page_whose_notes_or_form_fields_are_missing_is_a_problem(
-    renderer: Sync, tmp_path: Path, annotations: str, *, lost: bool
+@pytest.mark.parametrize("sound", [True, False])
+def test_a_page_whose_notes_or_form_fields_are_missing_in_a_damaged_file_is_a_problem(
+    renderer: Sync, tmp_path: Path, annotations: str, *, lost: bool, sound: bool
 ) -> None:
     def change(document: pymupdf.Document, page: pymupdf.Page) -> None:
         if annotations:
             document.xref_set_key(page.xref, "Annots", annotations)
 
-    seen = facts(renderer, filled_in(tmp_path / "a.pdf", change))
-    assert seen.damage == ("notes or form fields on it are missing" if lost else "")
+    path = filled_in(tmp_path / "a.pdf", change)
+    if not sound:
+        path.write_bytes(path.read_bytes().replace(b"startxref\n", b"startxref\n1"))
+    seen = facts(renderer, path)
+    assert seen.damage == ("notes or form fields on it are missing" if lost and not sound else "")
     assert not seen.blank
+
+
+def test_a_note_that_was_overwritten_with_zeros_is_missing(renderer: Sync, tmp_path: Path) -> None:
+    path = filled_in(tmp_path / "a.pdf", lambda *_: None)
+    data = path.read_bytes()
+    place = data.index(b"A note")
+    begins, ends = data.rindex(b"\n", 0, data.rindex(b" obj", 0, place)), data.index(b"endobj", place)
+    path.write_bytes(data[:begins] + bytes(ends - begins) + data[ends:])
+    assert facts(renderer, path).damage == "notes or form fields on it are missing"
 
 
 def test_a_harmless_word_of_the_decoder_of_jpeg_2000_is_no_problem() -> None:
