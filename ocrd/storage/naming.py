@@ -13,14 +13,21 @@ from ocrd.errors import DocumentError, MachineError
 from ocrd.model import DEFAULT_ACCESS, Access
 from ocrd.storage.durable import make_and_delete, make_shared, sharing
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import beneath, lies_at
+from ocrd.storage.safe_paths import beneath, could_lie_at, lies_at
 
 NAME_MAX = 255
-"""Bytes in a file name, on every file system that matters here (statvfs(3), f_namemax)."""
+"""Bytes in a file name (linux/limits.h)."""
+SHORT = 143
+"""Bytes that fit into a name on every file system that matters here: where names are encrypted, there is less room.
+
+eCryptfs takes no more, with which Synology encrypts shares; EncFS and some modes of gocryptfs take 175.
+"""
 PATH_MAX = 4095
 """Bytes in a path (linux/limits.h counts the zero at its end, too)."""
 _ENDING = 64
 """Bytes that a result's name may be longer than its source's: numbers, endings, the names of figures."""
+_MARK = 16
+"""Bytes that a number may add to a name."""
 _FOREIGN = re.compile(r'[\x01-\x1f\\:*?"<>|]')
 """What Windows allows in no name, and with it FAT, exFAT and many shares."""
 
@@ -68,10 +75,13 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
 
     `wanted` and the recorded name are relative to `folder`. If the recorded name is taken, either we put it there
     before a crash (`is_ours`), or a stranger did meanwhile, and another name is recorded first. No link is followed
-    below `folder`, and what is made there gets the `access`. Characters that its file system refuses are replaced.
+    below `folder`, and what is made there gets the `access`. What its file system refuses is replaced or shortened.
     Returns where it lies. Raises MachineError.
     """
     name = recorded
+    with machine_faults("look into", folder):
+        if name is not None and not could_lie_at(folder / name):
+            name = None  # recorded for another folder, before a reload
     while True:
         if name is None:
             name = free_name(folder, wanted, beside, ending, whole=whole, apart=apart)
@@ -134,17 +144,26 @@ def free_name(  # noqa: PLR0913 - a name, and all that must be free with it
 
     def numbered(number: int) -> Path:
         mark = f" ({number})" if number > 1 else ""
-        return path.with_name(fitted(path.name.removesuffix(ending), mark, spare=longest))
+        return path.with_name(fitted(path.name.removesuffix(ending), mark, spare=longest, most=most))
 
     def is_taken(number: int) -> bool:
         stem = numbered(number)
         names = [f"{stem.name}{one}" for one in endings]
         others = [f"{stem.name}{one}" for one in apart]  # what is too long to be there is free
-        names += [name for name in others if len(os.fsencode(name)) <= NAME_MAX]
+        names += [name for name in others if len(os.fsencode(name)) <= most]
         return any(lies_at(folder / stem.parent / name) for name in names)
 
     with machine_faults("look into", folder):
+        most = _most(folder, len(os.fsencode(path.name)) + longest + _MARK)
         return f"{numbered(_first_free(is_taken))}{ending}"
+
+
+def _most(folder: Path, wanted: int) -> int:
+    """Say how many bytes a name in a folder may have, one of which is to have as many as `wanted`. Raises OSError.
+
+    Found by looking for a name: some file systems tell of more room than there is (EncFS; statvfs(3), f_namemax).
+    """
+    return SHORT if wanted > SHORT and not could_lie_at(folder / ("x" * NAME_MAX)) else NAME_MAX
 
 
 def _first_free(is_taken: Callable[[int], bool]) -> int:
@@ -159,9 +178,9 @@ def _first_free(is_taken: Callable[[int], bool]) -> int:
     return free
 
 
-def fitted(stem: str, ending: str, *, spare: int = 0) -> str:
-    """Join stem and ending, with the stem cut at a character so that the name, plus `spare` bytes, fits NAME_MAX."""
-    room = NAME_MAX - spare - len(os.fsencode(ending))
+def fitted(stem: str, ending: str, *, spare: int = 0, most: int = NAME_MAX) -> str:
+    """Join stem and ending, with the stem cut at a character so that there are `most` bytes, with `spare` ones more."""
+    room = most - spare - len(os.fsencode(ending))
     while len(os.fsencode(stem)) > room:
         stem = stem[:-1]
     return stem + ending

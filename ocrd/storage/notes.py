@@ -1,13 +1,12 @@
 """The note beside a source in the error folder, which says why it was refused: NAME.error.md."""
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ocrd.storage import durable, naming
+from ocrd.storage import durable
 from ocrd.storage.job import Job
 from ocrd.storage.os_errors import machine_faults
-from ocrd.storage.safe_paths import NotRegularError, beneath, lies_at, regular
+from ocrd.storage.safe_paths import NotRegularError, beneath, could_lie_at, lies_at, regular
 
 SUFFIX = ".error.md"
 _LONGEST = 2**20
@@ -34,9 +33,9 @@ def _clear(folder: Path, source: str, endings: Iterable[str], is_ours: Callable[
     Raises MachineError.
     """
     name = f"{source}{SUFFIX}"
-    if len(os.fsencode(Path(name).name)) > naming.NAME_MAX:
-        return  # it can't be there
     with machine_faults("read", folder / name):
+        if not could_lie_at(folder / name):
+            return
         try:
             with beneath(folder, name) as note, regular(note) as held:
                 beside = note.with_name(note.name.removesuffix(SUFFIX))

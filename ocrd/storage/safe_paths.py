@@ -56,6 +56,17 @@ def lies_at(path: str | Path) -> bool:
     return True
 
 
+def could_lie_at(path: str | Path) -> bool:
+    """Whether a name is not too long for its file system. Raises OSError where that can't be told."""
+    try:
+        lies_at(path)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+    return True
+
+
 @contextmanager
 def regular(path: Path) -> Iterator[Path]:
     """Give a path of the regular file that lies at `path` now, whatever is put there meanwhile. Opened without waiting.

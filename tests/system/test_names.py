@@ -3,15 +3,18 @@
 import contextlib
 import os
 import re
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House
+from house import House, wait_for
 from PIL import Image
+from writers import program
 
+from ocrd.errors import DocumentError
 from ocrd.rendering import barcodes
 
 DATED = "{date:%Y-%m-%d} {stem}"
@@ -180,3 +183,38 @@ def test_a_name_that_is_too_long_leaves_room_for_numbers_and_endings(house: Hous
     stems = {Path(one).stem for one in house.files("archive")}
     assert stems == {Path(one).stem for one in house.files("outbox")}
     assert sorted(len(os.fsencode(stem)) for stem in stems) == [179, 183], "whole letters, up to 180 bytes"
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a file system that encrypts names, of which 175 bytes are left, and tells of 189 (encfs(1))."""
+    if not Path("/dev/fuse").exists():
+        pytest.skip("this kernel has no FUSE")
+    behind, mounted = tmp_path / "behind", tmp_path / "encrypted"
+    behind.mkdir()
+    mounted.mkdir()
+    command = [program("encfs"), "-f", "--standard", "--stdinpass", behind, mounted]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as server:
+        assert server.stdin
+        server.stdin.write(b"password\n")
+        server.stdin.close()
+        wait_for(mounted.is_mount)
+        yield mounted
+        subprocess.run(["umount", "--lazy", mounted], check=True)
+        server.terminate()
+
+
+def test_names_that_are_too_long_for_the_file_system_of_results_are_shortened(house: House, encrypted: Path) -> None:
+    folders = {role: str(encrypted / role) for role in ("outbox", "archive", "error")}
+    house.configure(watch={"outputs": ["markdown", "json"], **folders})
+    for name, pages in (("ü" * 100, 1), ("x" * 200, 2), ("x" * 130, 1)):
+        house.drop(f"{name}.pdf", pages)
+    house.path("inbox/broken.pdf").write_bytes(b"no PDF")
+    house.path("inbox/broken.pdf").rename(house.path(f"inbox/{'y' * 240}.pdf"))
+    assert house.start("once").wait(120) == DocumentError.exit_code, house.log.read_text()
+    assert not house.events("paused")
+    left = {role: sorted(path.name for path in Path(folder).iterdir()) for role, folder in folders.items()}
+    assert [len(left[role]) for role in ("archive", "outbox", "error")] == [3, 6, 2]
+    assert f"{'x' * 130}.pdf" in left["archive"], "what fits stays as it is"
+    assert {f"{'x' * 130}.md", f"{'x' * 130}.json"} < set(left["outbox"])
+    assert max(len(os.fsencode(name)) for names in left.values() for name in names) == 143
