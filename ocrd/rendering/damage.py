@@ -10,6 +10,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,8 @@ _MANY_SHAPELESS = 0.25
 """Share of letters."""
 _FLATE_HEAD, _FLUSHED = 2, b"\0\0\xff\xff"
 """Bytes with which such data begin, and what is written after all that came before a flush: an empty block."""
+_CHECKSUM = 4
+"""Bytes with which they end."""
 _PIECE = 2**20
 """Bytes that are decompressed at once."""
 _ROWS = 10_000
@@ -109,9 +112,9 @@ def of_structure(document: "pymupdf.Document", page: int) -> str:
         lost = any(_are_streams(document, kind, value, least=1) for kind, value in others)
     if lost:
         return "its contents are missing"
-    annotated = _are_there(document, *entries.get("Annots", ("null", "")))
     # In a sound file what is referred to and is not there was taken away by somebody (ISO 32000-2, 7.3.10).
-    return "" if annotated or not document.is_repaired else "notes or form fields on it are missing"
+    annotated = not document.is_repaired or _are_there(document, *entries.get("Annots", ("null", "")))
+    return "" if annotated else "notes or form fields on it are missing"
 
 
 def _are_there(document: "pymupdf.Document", kind: str, value: str) -> bool:
@@ -258,8 +261,17 @@ def of_flate(data: bytes, declared: int) -> str:
     return of_length(length, declared)
 
 
-def breaks_off(data: bytes) -> bool:
-    """Whether data in Flate (RFC 1950) lack more than their checksum, or than what ends them after a flush."""
+class Ending(Enum):
+    """How data in Flate end."""
+
+    WHOLE = auto()
+    SHORT = auto()
+    """They lack no more than their checksum, or what ends them after a flush: nothing is lost."""
+    CUT_OFF = auto()
+
+
+def ending(data: bytes) -> Ending:
+    """Tell how data in Flate (RFC 1950) end."""
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     rest = data[_FLATE_HEAD:]
     try:
@@ -267,8 +279,10 @@ def breaks_off(data: bytes) -> bool:
             inflate.decompress(rest, _PIECE)
             rest = inflate.unconsumed_tail
     except zlib.error:
-        return True
-    return not inflate.eof and not data.endswith(_FLUSHED)
+        return Ending.CUT_OFF
+    if inflate.eof:
+        return Ending.WHOLE if len(inflate.unused_data) >= _CHECKSUM else Ending.SHORT
+    return Ending.SHORT if data.endswith(_FLUSHED) else Ending.CUT_OFF
 
 
 def of_length(length: int, declared: int) -> str:

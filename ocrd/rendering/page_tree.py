@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pymupdf
 
+_OF_A_PAGE = {"/Page", "null"}
+"""Types that a page has, the latter by mistake."""
 _REFERENCE = re.compile(r"(\d+) \d+ R")
 
 
@@ -65,7 +67,9 @@ def _kids(document: "pymupdf.Document", node: int) -> list[int] | None:
         raise
     except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
         return []
-    return None if kind == "null" else _references(value)
+    if kind != "null":
+        return _references(value)
+    return None if document.xref_get_key(node, "Type")[1] in _OF_A_PAGE else []
 
 
 def _references(value: str) -> list[int]:

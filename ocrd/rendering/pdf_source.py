@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ocrd.errors import DocumentError, IncompleteError
 from ocrd.model import PixelSize, Placement, TextLayer
 from ocrd.rendering import damage, page_layout, page_tree, text_layer, truncation
+from ocrd.rendering.damage import Ending
 from ocrd.rendering.page_layout import Word
 from ocrd.rendering.source import AGAIN, TRANSFER, as_pillow, cut_out, how_opened, plain
 
@@ -78,9 +79,9 @@ class OpenedPdf(NamedTuple):
     """Why its pages may not be all that it holds, each a sentence."""
 
 
-def open_pdf(path: Path) -> OpenedPdf:
-    """Open a PDF. Raises DocumentError, IncompleteError."""
-    document, repaired = _whole(path)
+def open_pdf(path: Path, pages: int | None = None) -> OpenedPdf:
+    """Open a PDF, of which it may be known how many `pages` it has. Raises DocumentError, IncompleteError."""
+    document, repaired = _whole(path, pages)
     _refuse_form(document)
     parts: tuple[int, ...] = ()
     problems = ["The structure of this PDF is damaged, and pages of it may be missing."] if repaired else []
@@ -94,7 +95,7 @@ def open_pdf(path: Path) -> OpenedPdf:
     return OpenedPdf(document, repaired, parts, attachments[:_MOST_NAMES], tuple(problems))
 
 
-def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
+def _whole(path: Path, known: int | None) -> tuple["pymupdf.Document", bool]:
     """Open a PDF, and tell whether its structure is damaged so that it had to be repaired here.
 
     Raises DocumentError, IncompleteError.
@@ -111,7 +112,7 @@ def _whole(path: Path) -> tuple["pymupdf.Document", bool]:
         locked = bool(document.needs_pass) and not any(map(document.authenticate, passwords))
         if locked and (readable := _with_locked_attachments(path, document)) is not None:
             document, locked = readable, False
-        recounted = not locked and page_tree.recounted(document)
+        recounted = not locked and document.page_count != known and page_tree.recounted(document)
         pages = 0 if locked else document.page_count
         if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
             return document, recounted
@@ -285,14 +286,34 @@ class Pdf:
         return found or damage.of_letters(self._shapeless(page))
 
     def _breaks_off(self, page: "pymupdf.Page", said: Collection[str]) -> bool:
-        """Whether any of the instructions by which a page was drawn end too early, if MuPDF said so of something."""
+        """Whether anything of which a page is drawn ends too early, if MuPDF said so of something.
+
+        Where it is none of the streams that are looked at, it is another, such as a pattern: nobody knows how it ends.
+        """
         if damage.END_OF_FLATE not in said:
             return False
-        shown = [*page.annots(), *page.widgets()]
-        appearances = (self._document.xref_get_key(one.xref, "AP/N") for one in shown)
+        endings = set(map(self._ending, self._streams(page)))
+        return Ending.CUT_OFF in endings or Ending.SHORT not in endings
+
+    def _streams(self, page: "pymupdf.Page") -> set[int]:
+        """List most of the streams of which a page is drawn: contents, forms, pictures, and how its notes appear."""
+        appearances = (self._document.xref_get_key(xref, "AP/N") for xref, *_ in page.annot_xrefs())
         streams = {int(value.partition(" ")[0]) for kind, value in appearances if kind == "xref"}
-        streams.update(page.get_contents(), (found[0] for found in page.get_xobjects()))
-        return any(map(self._is_cut_off, streams))
+        pictures = page.get_images(full=True)
+        return streams.union(
+            page.get_contents(), *(found[:1] for found in page.get_xobjects()), *(found[:2] for found in pictures)
+        )
+
+    def _ending(self, xref: int) -> Ending:
+        """Tell how a stream ends if it is in Flate; of one that is encoded twice nobody knows, so it is cut off."""
+        if not 0 < xref < self._document.xref_length():
+            return Ending.WHOLE
+        filters = self._document.xref_get_key(xref, "Filter")[1].strip("[ ]")
+        if "FlateDecode" not in filters:
+            return Ending.WHOLE
+        if filters != "/FlateDecode":
+            return Ending.CUT_OFF
+        return damage.ending(self._document.xref_stream_raw(xref))
 
     def _shapeless(self, page: "pymupdf.Page") -> float:
         """Give the share of the letters of a page that have no shape, which MuPDF leaves out and says nothing.
@@ -309,15 +330,6 @@ class Pdf:
             for code, shape, *_ in span["chars"]
         ]
         return float(sum(lost)) / (len(lost) or 1)
-
-    def _is_cut_off(self, xref: int) -> bool:
-        """Whether a stream in Flate breaks off; of one that is encoded twice nobody knows."""
-        if not 0 < xref < self._document.xref_length():
-            return False
-        filters = self._document.xref_get_key(xref, "Filter")[1].strip("[ ]")
-        if "FlateDecode" not in filters:
-            return False
-        return filters != "/FlateDecode" or damage.breaks_off(self._document.xref_stream_raw(xref))
 
     def _damage_of_pictures(self, page: "pymupdf.Page", drawn: "Image.Image | None", *, closely: bool) -> str:
         """Look at the page's pictures, of whose damage MuPDF does not always speak, and of JPEG never."""
@@ -417,7 +429,7 @@ class Pdf:
     def layer_text(self, index: int, placement: Placement) -> str:
         import pymupdf
 
-        with open_pdf(self._path).document as document:  # another, whose page is turned for good
+        with open_pdf(self._path, self.pages).document as document:  # another, whose page is turned for good
             page = _shown_whole(document, index)
             page.set_rotation((page.rotation + placement.turn) % 360)
             page.remove_rotation()

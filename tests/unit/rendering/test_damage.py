@@ -566,7 +566,7 @@ def deflated(data: bytes, end: int) -> bytes:
     return begun + deflate.flush(end) if end else begun
 
 
-@pytest.mark.parametrize("place", ["contents", "form", "field"])
+@pytest.mark.parametrize("place", ["contents", "form", "picture", "field"])
 @pytest.mark.parametrize(
     ("shortened", "lost"),
     [
@@ -589,6 +589,12 @@ def test_only_instructions_that_break_off_are_a_problem_of_a_page_with_little_on
             document.xref_set_key(page.xref, "Resources", f"<</XObject<</Form {stream} 0 R>>>>")
             document.update_stream(page.get_contents()[0], b"/Form Do")
             data = b"72 500 40 2 re f " * 20
+        if place == "picture":
+            picture = pymupdf.Pixmap(pymupdf.csGRAY, (0, 0, 100, 100))
+            picture.clear_with(90)
+            page.insert_image((72, 400, 172, 500), pixmap=picture)
+            ((stream, *_),) = page.get_images()
+            data = document.xref_stream(stream)
         if place == "field":
             (field,) = page.widgets()
             stream = int(document.xref_get_key(field.xref, "AP/N")[1].partition(" ")[0])
@@ -629,3 +635,30 @@ def test_a_page_whose_letters_have_no_shape_without_their_font_is_not_blank(
         document.save(tmp_path / "a.pdf")
     seen = facts(renderer, tmp_path / "a.pdf")
     assert seen.damage == ("a font that it needs is not in the file" if lost else "")
+
+
+def test_instructions_that_break_off_where_they_are_not_looked_for_are_a_problem(
+    renderer: Sync, tmp_path: Path
+) -> None:
+    def change(document: pymupdf.Document, page: pymupdf.Page) -> None:
+        pattern = document.get_new_xref()
+        sizes = "/Type/Pattern/PatternType 1/PaintType 1/TilingType 1/BBox[0 0 90 90]/XStep 99/YStep 99/Resources<<>>"
+        document.update_object(pattern, f"<<{sizes}>>")
+        document.update_stream(pattern, deflated(b"10 10 40 2 re f " * 30, 0)[:-20], compress=False)
+        document.xref_set_key(pattern, "Filter", "/FlateDecode")
+        document.xref_set_key(page.xref, "Resources", f"<</Pattern<</P {pattern} 0 R>>>>")
+        document.update_stream(page.get_contents()[0], b"/Pattern cs /P scn 72 500 300 200 re f")
+
+    assert facts(renderer, filled_in(tmp_path / "a.pdf", change)).damage == damage.UNDECODED
+
+
+def test_a_form_field_that_pymupdf_cannot_make_out_costs_nothing(renderer: Sync, tmp_path: Path) -> None:
+    def change(document: pymupdf.Document, page: pymupdf.Page) -> None:
+        (field,) = page.widgets()
+        document.xref_set_key(field.xref, "DA", "(/Helv 12 Tf 0,5 g)")
+        stream = page.get_contents()[0]
+        document.update_stream(stream, deflated(document.xref_stream(stream), zlib.Z_FINISH)[:-3], compress=False)
+        document.xref_set_key(stream, "Filter", "/FlateDecode")
+
+    seen = facts(renderer, filled_in(tmp_path / "a.pdf", change))
+    assert (seen.damage, seen.blank) == ("", "")

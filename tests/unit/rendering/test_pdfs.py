@@ -117,6 +117,7 @@ def with_tree(raw_pdf: MakePdf, path: Path, count: bytes, inner: bytes = b"2", k
         page % 200,
         b"<</Length 16>>stream\n50 50 20 20 re f\nendstream",
         b"[5 0 R 6 0 R]",
+        b"<</Type/Pages/Parent 2 0 R/Count 0>>",
     )
 
 
@@ -132,7 +133,11 @@ def test_pages_that_a_pdf_does_not_count_are_shown_and_it_is_called_damaged(
     assert [(page.placement.width, page.blank) for page in seen] == [(100, ""), (200, ""), (300, "")]
 
 
-@pytest.mark.parametrize("kids", [b"", b"2 0 R 3 0 R", b"99 0 R 7 0 R 8 0 R"], ids=["", "circle", "what is no page"])
+@pytest.mark.parametrize(
+    "kids",
+    [b"", b"2 0 R 3 0 R", b"99 0 R 7 0 R 8 0 R 1 0 R", b"9 0 R"],
+    ids=["", "circle", "what is no page", "an empty node"],
+)
 def test_a_pdf_that_counts_all_of_its_pages_is_not_called_damaged(
     tmp_path: Path, raw_pdf: MakePdf, kids: bytes
 ) -> None:
