@@ -80,7 +80,7 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
             folder: Path = getattr(watch, role)
             what = f"{watch.name}: {role} {display.shown(folder)}"
             try:
-                exists, lacks = _writable(folder), _lacking(folder)
+                exists, lacks = _writable(folder), list(_lacking(folder))
             except OcrdError as error:
                 yield _complain(what, error)
             else:

@@ -80,14 +80,14 @@ def without_record(folder: Path, watch: str) -> Job | None:
     return None
 
 
-def clear(folder: Path) -> bool:
+def clear(folder: Path, *, at_start: bool = False) -> bool:
     """Delete what is left of a job without a source. What somebody else put there stays, and is told of.
 
-    Returns False where the folder stays for now, since a program still has a deleted file of it open: call again.
-    Raises MachineError.
+    Returns False where the folder stays for now, since a program still has a deleted file of it open: call again. What
+    is so called `at_start`, when none of ours is open, stays for good. Raises MachineError.
     """
     left = durable.remove_own(folder, _OURS.fullmatch)
-    if foreign := [name for name in left if not _STILL_OPEN.fullmatch(name)]:
+    if foreign := [name for name in left if at_start or not _STILL_OPEN.fullmatch(name)]:
         log.warning("foreign files in work stay", path=shown(folder), files=[shown(name) for name in foreign])
     return bool(foreign) or not left
 

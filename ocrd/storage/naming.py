@@ -3,6 +3,7 @@
 import grp
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 
@@ -83,11 +84,11 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
         if name is not None and not could_lie_at(folder / name):
             name = None  # recorded for another folder, before a reload
     while True:
-        if name is None:
-            name = free_name(folder, wanted, beside, ending, whole=whole, apart=apart)
-            record(name)
-        path = folder / name
         try:
+            if name is None:
+                name = free_name(folder, wanted, beside, ending, whole=whole, apart=apart)
+                record(name)
+            path = folder / name
             with machine_faults("reach", path.parent), sharing(access), beneath(folder, name, make_shared) as held:
                 try:
                     put(held)
@@ -96,7 +97,7 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
                         name = None
                         continue
         except MachineError:
-            if not _is_refused(path.relative_to(folder), folder):
+            if not _is_refused(PurePath(name or wanted), folder):
                 raise
             wanted, name = _FOREIGN.sub("_", wanted), None
             continue
@@ -106,18 +107,19 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
 def _is_refused(name: PurePath, folder: Path) -> bool:
     """Whether a name has characters that a folder's file system refuses: found by trying them, and a name without.
 
-    File systems say so in many ways, one of which is that there is no such file (exFAT). Raises MachineError if no name
-    can be used there.
+    File systems say so in many ways, one of which is that there is no such file (exFAT).
     """
     foreign = "".join(sorted(set(_FOREIGN.findall(str(name)))))
-    if not foreign:
-        return False
-    make_and_delete(folder / f".ocrd-probe-{os.getpid()}.tmp")
+    return bool(foreign) and _takes(folder, "") and not _takes(folder, foreign)
+
+
+def _takes(folder: Path, characters: str) -> bool:
+    """Whether a name with these characters can be made in a folder."""
     try:
-        make_and_delete(folder / f".ocrd-probe-{foreign}{os.getpid()}.tmp")
+        make_and_delete(folder / f".ocrd-probe-{characters}{secrets.token_hex(4)}.tmp")
     except MachineError:
-        return True
-    return False
+        return False
+    return True
 
 
 def free_name(  # noqa: PLR0913 - a name, and all that must be free with it

@@ -462,7 +462,7 @@ class Spool:
         if job is None or not (job.record.rerun or job.held):
             job = job_folders.without_record(folder, self.watch)
         if job is None:  # before the claim, or after the end
-            job_folders.clear(folder)
+            job_folders.clear(folder, at_start=True)
         elif "inbox" in job.record.names or (not job.record.rerun and _half_claimed(job)):
             self.give_back(job)
             return None

@@ -124,8 +124,8 @@ class Home:
         """
         try:
             async with asyncio.timeout(END_SECONDS):
-                while self.kill():
-                    await asyncio.sleep(0.05)
+                while await asyncio.to_thread(self.kill):  # it looks at every process of the machine
+                    await asyncio.sleep(0.1)
         except TimeoutError:
             log.warning("the engine was killed %d s ago and has not ended: its driver or a disk holds it", END_SECONDS)
 

@@ -430,11 +430,11 @@ def test_what_a_stranger_put_into_a_jobs_folder_outlives_the_job(
     assert {str(path): path.read_bytes() for path in job.folder.rglob("*") if path.is_file()} == strangers
 
 
-@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOENT])
+@pytest.mark.parametrize(("number", "looks"), [(errno.EINVAL, {}), (errno.ENOENT, {}), (errno.EINVAL, {"lstat": 0})])
 def test_characters_that_a_file_system_refuses_are_replaced_and_pause_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch, number: int
+    house: House, monkeypatch: pytest.MonkeyPatch, number: int, looks: dict[str, int]
 ) -> None:
-    """As FAT and exFAT refuse them where the inbox takes them."""
+    """As FAT and exFAT refuse them where the inbox takes them, and SMB shares already who looks for such a name."""
     stuck = [house.outbox, house.archive]
 
     def refuse(path: str | Path) -> None:
@@ -445,7 +445,7 @@ def test_characters_that_a_file_system_refuses_are_replaced_and_pause_nothing(
         real = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *a, **k: (refuse(a[at]), real(*a, **k))[1])
 
-    for name, at in {"open": 0, "mkdir": 0, "link": 1, "rename": 1}.items():
+    for name, at in {"open": 0, "mkdir": 0, "link": 1, "rename": 1, **looks}.items():
         refusing(name, at)
     monkeypatch.setattr(renames, "_renamed", lambda *_: False)
     job = house.spool.claim(house.drop("scan 12:30.pdf"))
@@ -474,6 +474,10 @@ def test_a_file_that_is_deleted_and_still_open_on_a_share_holds_a_jobs_folder_no
     assert house.spool.adopt() == []
     assert os.listdir(house.work) == []
     assert "foreign" not in capsys.readouterr().out
+    job.folder.mkdir()
+    (job.folder / hidden).write_bytes(SCAN)
+    assert house.recover() == []
+    assert "foreign" in capsys.readouterr().out, "whoever had it open is gone"
 
 
 def test_a_second_process_on_the_same_work_folder_is_refused(house: House, run_python: Callable[..., Any]) -> None:
