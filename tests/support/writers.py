@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from house import wait_for
 
+from ocrd.storage import mounts
+
 
 def program(name: str) -> str:
     """Find a program, or skip the test and say what lacks."""
@@ -24,6 +26,17 @@ def run(name: str, *arguments: str | Path, stdin: bytes = b"", cwd: Path | None 
     """Run a program to its end, which must be a good one."""
     command = [program(name), *map(str, arguments)]
     subprocess.run(command, input=stdin, check=True, capture_output=True, timeout=120, cwd=cwd)
+
+
+def gaps_tell(folder: Path) -> bool:
+    """Whether a file system tells of gaps in its files (lseek(2)), and is one that ocrd believes."""
+    probe = folder / ".gaps"
+    with probe.open("wb") as file:
+        file.truncate(1 << 20)
+        gap = os.lseek(file.fileno(), 0, os.SEEK_HOLE)
+    probe.unlink()
+    kind = mounts.kind_of(folder)
+    return gap == 0 and kind != "zfs" and not mounts.is_shared(kind)
 
 
 class Samba:

@@ -11,6 +11,7 @@ import served
 import yaml
 
 ROOT = Path(__file__).parents[2]
+COMPOSE = Path(sys.executable).with_name("podman-compose")
 
 
 def options(arguments: list[str]) -> dict[str, str]:
@@ -34,13 +35,14 @@ def test_every_example_of_a_server_gives_it_the_same_options() -> None:
     assert all("--logits-processors" in one for one in same)
 
 
-@pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
+@pytest.mark.skipif(
+    not (shutil.which("podman") and COMPOSE.exists()), reason="podman or podman-compose is not installed"
+)
 @pytest.mark.parametrize("place", served.composes())
 def test_the_compose_examples_are_ones_that_podman_compose_takes(tmp_path: Path, place: str) -> None:
     (tmp_path / "compose.yaml").write_text(served.composes()[place])
-    program = Path(sys.executable).with_name("podman-compose")
     told = subprocess.run(
-        [program, "--profile", "gpu", "--profile", "server", "config"],
+        [COMPOSE, "--profile", "gpu", "--profile", "server", "config"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr

@@ -3,14 +3,15 @@
 Pictures whose list of contents comes first look whole by their format as soon as their head is there.
 """
 
+import contextlib
 import ftplib
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 from house import House, wait_for
 from PIL import Image
-from writers import program, run
+from writers import gaps_tell, program, run
 
 from ocrd.rendering import truncation
 
@@ -137,6 +138,8 @@ def test_aria2_is_ended_and_goes_on(house: House, scan: Path, web: Web) -> None:
 
 def test_a_copy_of_windows_breaks_off_and_is_made_again(house: House, scan: Path) -> None:
     """By the calls that smbd makes for it: the length is set first, then one block after the other is written."""
+    if not gaps_tell(house.path("inbox")):
+        pytest.skip("this file system does not tell of gaps")
     name, data = f"windows-{scan.name}", scan.read_bytes()
 
     def copy(most: int) -> None:
@@ -162,7 +165,7 @@ def sftp(commands: str, *, slow: bool = False) -> "subprocess.Popen[bytes]":
     """Start a client of SFTP with a server of its own."""
     if not SFTP_SERVER.exists():
         pytest.skip("openssh-sftp-server is not installed")
-    limit = ["-l", "800"] if slow else []  # kilobits a second
+    limit = ["-l", "80"] if slow else []  # kilobits a second
     client = subprocess.Popen(
         [program("sftp"), *limit, "-b", "-", "-D", SFTP_SERVER], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
@@ -186,10 +189,10 @@ def test_sftp_is_killed_and_goes_on(house: House, scan: Path) -> None:
     delivered(house, name, scan)
 
 
-@contextmanager
+@contextlib.contextmanager
 def vsftpd(root: Path, inbox: Path) -> Iterator[int]:
     """Serve a folder by FTP to everybody, as a scanner's user; gives the port."""
-    port = 8_000 + os.getpid() % 7_000  # none that the kernel gives others by chance (ip(7))
+    port = free_port()
     settings = {
         "listen": "YES", "listen_address": "127.0.0.1", "listen_port": port, "background": "NO",
         "anonymous_enable": "YES", "local_enable": "NO", "no_anon_password": "YES", "run_as_launching_user": "YES",
@@ -204,7 +207,7 @@ def vsftpd(root: Path, inbox: Path) -> Iterator[int]:
         assert server.poll() is None, "vsftpd ended"
         try:
             connected(port).close()
-        except (OSError, EOFError):
+        except ftplib.all_errors:
             return False
         return True
 
@@ -214,6 +217,15 @@ def vsftpd(root: Path, inbox: Path) -> Iterator[int]:
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait(120)
+
+
+def free_port() -> int:
+    """Find a port that nobody listens at, and that the kernel gives nobody by chance (ip(7))."""
+    for port in range(8_000 + os.getpid() % 7_000, 32_000):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("every port is taken")
 
 
 def connected(port: int) -> ftplib.FTP:

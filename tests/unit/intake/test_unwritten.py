@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from writers import gaps_tell
 
 from ocrd.concurrency.threads import Threads
 from ocrd.config.schema import Settle, Watch
@@ -39,6 +40,13 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def _gaps_tell(tmp_path: Path) -> None:
+    if not gaps_tell(tmp_path):
+        pytest.skip("this file system does not tell of gaps")
+
+
+@pytest.mark.usefixtures("_gaps_tell")
 @pytest.mark.parametrize("reserve", [by_length, by_blocks])
 @pytest.mark.parametrize("part", ["end", "middle"])
 def test_room_that_is_reserved_is_seen_until_it_is_filled(path: Path, reserve: Reserve, part: str) -> None:
@@ -116,6 +124,7 @@ async def five_pages(_path: Path) -> int:
     return 5
 
 
+@pytest.mark.usefixtures("_gaps_tell")
 @pytest.mark.parametrize("once", [False, True], ids=["run", "once"])
 def test_such_a_file_is_held_back_as_long_as_there_is_patience(path: Path, *, once: bool) -> None:
     assert pages_of(path, once=once) == 5
@@ -124,6 +133,7 @@ def test_such_a_file_is_held_back_as_long_as_there_is_patience(path: Path, *, on
     assert pages_of(path, patience="0s", once=once) == 1, "its maker left zeros out, or does not come back"
 
 
+@pytest.mark.usefixtures("_gaps_tell")
 @pytest.mark.parametrize(("kind", "held"), [("ext4", True), ("zfs", False), ("nfs4", False)])
 def test_where_gaps_tell_nothing_nobody_waits_for_them(
     path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, *, held: bool
