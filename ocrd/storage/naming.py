@@ -80,9 +80,6 @@ def place(  # noqa: PLR0913 - the protocol of a recorded name, in one place inst
     Returns where it lies. Raises MachineError.
     """
     name = recorded
-    with machine_faults("look into", folder):
-        if name is not None and not could_lie_at(folder / name):
-            name = None  # recorded for another folder, before a reload
     while True:
         try:
             if name is None:

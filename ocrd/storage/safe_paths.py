@@ -57,12 +57,14 @@ def lies_at(path: str | Path) -> bool:
 
 
 def could_lie_at(path: str | Path) -> bool:
-    """Whether a name is not too long for its file system. Raises OSError where that can't be told."""
+    """Whether a file system can be asked for a name, which may be too long for it.
+
+    Shares say so in many ways (sshfs: it is not permitted). Raises OSError if they can't be asked for another either.
+    """
     try:
         lies_at(path)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
+    except OSError:
+        lies_at(Path(path).with_name("x"))
         return False
     return True
 

@@ -1,8 +1,10 @@
 """Folders of our own where anybody may write: nothing that others prepared there is used."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,3 +97,22 @@ def test_the_place_is_that_of_the_service_or_the_session_and_else_below_run_for_
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     assert safe_paths.runtime_folder() == tmp_path / "ocrd-4242"
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.EPERM, errno.EIO, errno.EINVAL])
+def test_a_name_that_a_file_system_cannot_be_asked_for_is_told_from_a_folder_that_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    real, most = os.lstat, [50]
+
+    def lstat(path: Path, **options: Any) -> os.stat_result:
+        if len(Path(path).name) > most[0]:
+            raise OSError(number, os.strerror(number))
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    assert safe_paths.could_lie_at(tmp_path / ("y" * 50))
+    assert not safe_paths.could_lie_at(tmp_path / ("y" * 51))
+    most[0] = 0
+    with pytest.raises(OSError, match=os.strerror(number)):
+        safe_paths.could_lie_at(tmp_path / "y")
