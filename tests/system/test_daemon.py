@@ -89,7 +89,7 @@ def test_of_120_pages_a_kill_at_90_costs_30_unless_they_would_be_read_otherwise(
     house.configure(hold=90)
     house.drop("long.pdf", pages=120, size=(100, 140))
     daemon = house.start()
-    wait_for(lambda: len(house.reads()) == 90 + 4)
+    wait_for(lambda: len(house.reads()) == 90 + 4 + 2)  # the engine's window, and two for the one render worker
     wait_for(lambda: len(list(house.jobs()[0].parent.glob("pages/*.json"))) == 90)  # all but those in flight
     daemon.kill()
     daemon.wait()
