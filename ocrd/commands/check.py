@@ -218,7 +218,7 @@ def _lacking(folder: Path) -> Iterator[str]:
     """Say what the file system of a folder can't do that the promises need. Raises MachineError."""
     nearest = _nearest(folder)
     with os_errors.machine_faults("look at", nearest):
-        kind = mounts.kind_of(nearest)
+        kind = mounts.kind_of(nearest) or "its file system"
     if not durable.refuses_taken_names(nearest):
         yield f"{kind} can't refuse a taken name: what others put there in that very instant is overwritten"
     if mounts.is_late(kind):
@@ -265,17 +265,16 @@ def _look_ahead(engine: Engine) -> list[OcrdError]:
     What it waits for meanwhile, such as a network, is shown on a terminal only: in the end it is said in one sentence.
     """
     problems = []
-    with _console.status("what the engine needs is looked for") as shown, _warnings_to(_updating(shown)):
+    with (
+        _console.status("what the engine needs is looked for") as shown,
+        _warnings_to(lambda message: shown.update(Text(display.shown(message)))),
+    ):
         for finding in engine.preflight():
             if isinstance(finding.found, OcrdError):
                 problems.append(_complain(finding.what, finding.found))
             else:
                 _say(finding.what, finding.found)
     return problems
-
-
-def _updating(shown: Status) -> Callable[[str], None]:
-    return lambda message: shown.update(Text(display.shown(message)))
 
 
 def _of_ones_own(error: Exception) -> ConfigError:

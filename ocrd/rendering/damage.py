@@ -9,7 +9,7 @@ import io
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ _HARMLESS = re.compile(
     re.VERBOSE,
 )
 """What MuPDF says of files on whose pages nothing is missing."""
-END_OF_FLATE = "premature end of data in flate filter"
+_END_OF_FLATE = "premature end of data in flate filter"
 """Many programs leave the last bytes of such data out, which say only that they end."""
 _LOSSES = {
     "a font of it is damaged": re.compile(r"glyph|\bfont|FT_"),
@@ -93,10 +93,65 @@ _CHUNK = 12
 
 def of_messages(messages: Iterable[str], *, closely: bool) -> str:
     """Say what a page lacks by what MuPDF said while it drew it; `closely`, also what rarely means a loss."""
-    losses = [line for line in messages if not _HARMLESS.search(line) and (closely or line != END_OF_FLATE)]
+    losses = [line for line in messages if not _HARMLESS.search(line) and (closely or line != _END_OF_FLATE)]
     if not losses:
         return ""
     return next((loss for loss, words in _LOSSES.items() if any(map(words.search, losses))), UNDECODED)
+
+
+class _Ending(Enum):
+    """How data in Flate end."""
+
+    WHOLE = auto()
+    SHORT = auto()
+    """They lack no more than their checksum, or what ends them after a flush: nothing is lost."""
+    CUT_OFF = auto()
+
+
+def may_break_off(messages: Collection[str], document: "pymupdf.Document", page: "pymupdf.Page") -> bool:
+    """Whether anything of which a page is drawn may end too early, if MuPDF said so of something.
+
+    Where it is none of the streams that are looked at, it is another, such as a pattern: nobody knows how it ends.
+    """
+    if _END_OF_FLATE not in messages:
+        return False
+    endings = {_ending(document, stream) for stream in _streams(document, page)}
+    return _Ending.CUT_OFF in endings or _Ending.SHORT not in endings
+
+
+def _streams(document: "pymupdf.Document", page: "pymupdf.Page") -> set[int]:
+    """List most of the streams of which a page is drawn: contents, forms, pictures, and how its notes appear."""
+    appearances = (document.xref_get_key(xref, "AP/N") for xref, *_ in page.annot_xrefs())
+    streams = {_number(value) for kind, value in appearances if kind == "xref"}
+    pictures = page.get_images(full=True)
+    return streams.union(
+        page.get_contents(), *(found[:1] for found in page.get_xobjects()), *(found[:2] for found in pictures)
+    )
+
+
+def _ending(document: "pymupdf.Document", stream: int) -> _Ending:
+    """Tell how a stream ends if it is in Flate; of one that is encoded twice nobody knows, so it is cut off."""
+    if not 0 < stream < document.xref_length():
+        return _Ending.WHOLE
+    filters = document.xref_get_key(stream, "Filter")[1].strip("[ ]")
+    if "FlateDecode" not in filters:
+        return _Ending.WHOLE
+    return _ending_of(document.xref_stream_raw(stream)) if filters == "/FlateDecode" else _Ending.CUT_OFF
+
+
+def _ending_of(data: bytes) -> _Ending:
+    """Tell how data in Flate (RFC 1950) end."""
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    rest = data[_FLATE_HEAD:]
+    try:
+        while rest and not inflate.eof:
+            inflate.decompress(rest, _PIECE)
+            rest = inflate.unconsumed_tail
+    except zlib.error:
+        return _Ending.CUT_OFF
+    if inflate.eof:
+        return _Ending.WHOLE if len(inflate.unused_data) >= _CHECKSUM else _Ending.SHORT
+    return _Ending.SHORT if data.endswith(_FLUSHED) else _Ending.CUT_OFF
 
 
 def of_structure(document: "pymupdf.Document", page: int) -> str:
@@ -125,6 +180,8 @@ def _are_there(document: "pymupdf.Document", kind: str, value: str) -> bool:
         if not _REFERENCES.fullmatch(value):
             return kind != "xref" or value != "null"
         return all(document.xref_object(_number(one)).startswith("<<") for one in re.findall(r"\d+ \d+ R", value))
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
         return False
 
@@ -259,30 +316,6 @@ def of_flate(data: bytes, declared: int) -> str:
     except zlib.error:
         return UNDECODED
     return of_length(length, declared)
-
-
-class Ending(Enum):
-    """How data in Flate end."""
-
-    WHOLE = auto()
-    SHORT = auto()
-    """They lack no more than their checksum, or what ends them after a flush: nothing is lost."""
-    CUT_OFF = auto()
-
-
-def ending(data: bytes) -> Ending:
-    """Tell how data in Flate (RFC 1950) end."""
-    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    rest = data[_FLATE_HEAD:]
-    try:
-        while rest and not inflate.eof:
-            inflate.decompress(rest, _PIECE)
-            rest = inflate.unconsumed_tail
-    except zlib.error:
-        return Ending.CUT_OFF
-    if inflate.eof:
-        return Ending.WHOLE if len(inflate.unused_data) >= _CHECKSUM else Ending.SHORT
-    return Ending.SHORT if data.endswith(_FLUSHED) else Ending.CUT_OFF
 
 
 def of_length(length: int, declared: int) -> str:

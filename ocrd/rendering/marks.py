@@ -1,15 +1,13 @@
 """Whether a page is blank: which pieces of ink somebody may have put there to be read."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ocrd.rendering import stains
 from ocrd.rendering.sight import LONG_SIDE, RULE, Sight
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from ocrd.rendering.sight import Array
 
 _CORNER = 8
 """2 mm: nothing is printed so near to two edges."""

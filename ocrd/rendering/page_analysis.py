@@ -6,7 +6,7 @@ the pieces of ink in a small copy (`sight`) and their boxes: `marks`, `text_piec
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ocrd.model import PageFacts, Placement
 from ocrd.rendering import marks, plain_scan, upright
@@ -14,9 +14,7 @@ from ocrd.rendering.sight import STRONG, Sight
 from ocrd.rendering.text_pieces import Text
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from ocrd.rendering.sight import Array
 
 LEAST_LETTER = 6
 """Pixels of ink that a letter has at least."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ocrd.errors import DocumentError, IncompleteError
 from ocrd.model import PixelSize, Placement, TextLayer
 from ocrd.rendering import damage, page_layout, page_tree, text_layer, truncation
-from ocrd.rendering.damage import Ending
 from ocrd.rendering.page_layout import Word
 from ocrd.rendering.source import AGAIN, TRANSFER, as_pillow, cut_out, how_opened, plain
 
@@ -278,42 +277,12 @@ class Pdf:
         contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
         if any(contents):
             said = self._said[index]
-            found = damage.of_messages(said, closely=closely and self._breaks_off(page, said))
-            found = found or damage.of_contents(contents)
+            closely_read = closely and damage.may_break_off(said, self._document, page)
+            found = damage.of_messages(said, closely=closely_read) or damage.of_contents(contents)
         found = found or self._damage_of_pictures(page, drawn, closely=closely)
         if not found and drawn is not None and max(drawn.size) < damage.SMALL:
             found = damage.of_scale(_reduced(page, drawn))
         return found or damage.of_letters(self._shapeless(page))
-
-    def _breaks_off(self, page: "pymupdf.Page", said: Collection[str]) -> bool:
-        """Whether anything of which a page is drawn ends too early, if MuPDF said so of something.
-
-        Where it is none of the streams that are looked at, it is another, such as a pattern: nobody knows how it ends.
-        """
-        if damage.END_OF_FLATE not in said:
-            return False
-        endings = set(map(self._ending, self._streams(page)))
-        return Ending.CUT_OFF in endings or Ending.SHORT not in endings
-
-    def _streams(self, page: "pymupdf.Page") -> set[int]:
-        """List most of the streams of which a page is drawn: contents, forms, pictures, and how its notes appear."""
-        appearances = (self._document.xref_get_key(xref, "AP/N") for xref, *_ in page.annot_xrefs())
-        streams = {int(value.partition(" ")[0]) for kind, value in appearances if kind == "xref"}
-        pictures = page.get_images(full=True)
-        return streams.union(
-            page.get_contents(), *(found[:1] for found in page.get_xobjects()), *(found[:2] for found in pictures)
-        )
-
-    def _ending(self, xref: int) -> Ending:
-        """Tell how a stream ends if it is in Flate; of one that is encoded twice nobody knows, so it is cut off."""
-        if not 0 < xref < self._document.xref_length():
-            return Ending.WHOLE
-        filters = self._document.xref_get_key(xref, "Filter")[1].strip("[ ]")
-        if "FlateDecode" not in filters:
-            return Ending.WHOLE
-        if filters != "/FlateDecode":
-            return Ending.CUT_OFF
-        return damage.ending(self._document.xref_stream_raw(xref))
 
     def _shapeless(self, page: "pymupdf.Page") -> float:
         """Give the share of the letters of a page that have no shape, which MuPDF leaves out and says nothing.

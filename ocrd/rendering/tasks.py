@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     import pymupdf
     from PIL import Image
 
+    from ocrd.rendering.sight import Array
+
 R = TypeVar("R")
 
 LARGEST_SIDE = 1_000_000
@@ -150,7 +152,7 @@ def _rendered(path: Path, index: int, sizer: PageSizer, view: View) -> tuple[Pag
         return PageImage(index, size, b"", dpi, facts), image
 
 
-def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "page_analysis.Array") -> PageFacts:
+def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "Array") -> PageFacts:
     """Say what the drawing may lack of its page, and see whether a page that seems blank is."""
     closely = bool(facts.blank) or page_analysis.flat_at_an_edge(pixels)
     damage = facts.damage or source.damage(index, closely=closely)

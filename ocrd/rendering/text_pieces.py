@@ -2,15 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from ocrd.rendering import plain_scan
 from ocrd.rendering.sight import LONG_SIDE, Sight
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from ocrd.rendering.sight import Array
 
 STEEPEST = 4.0
 """The steepest skew that is looked for, degrees."""

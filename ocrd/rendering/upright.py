@@ -8,9 +8,7 @@ from ocrd.rendering.sight import Sight
 from ocrd.rendering.text_pieces import Text
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, Any]
+    from ocrd.rendering.sight import Array
 
 TEXT_PIECES = 8
 """Fewer pieces than this have no way up."""

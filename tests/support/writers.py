@@ -2,16 +2,20 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from house import wait_for
 
 from ocrd.storage import mounts
+
+SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
+"""Where Debian has it; no program's path leads there."""
 
 
 def program(name: str) -> str:
@@ -86,7 +90,7 @@ def samba(root: Path, folder: Path) -> Iterator[Samba]:
     program("smbclient")
     if os.geteuid():
         pytest.skip("smbd needs root to serve a guest")
-    server = Samba(_made(root), folder, _ports(15_000))
+    server = Samba(_made(root), folder, ports(15_000))
     try:
         wait_for(server.ready)
         yield server
@@ -94,9 +98,19 @@ def samba(root: Path, folder: Path) -> Iterator[Samba]:
         server.close()
 
 
-def _ports(first: int) -> int:
-    """Choose a port and the next one for this process: none that the kernel gives others by chance (ip(7))."""
-    return first + 2 * (os.getpid() % 3500)
+def ports(first: int) -> int:
+    """Choose a port, and the next one, that are free and none that the kernel gives others by chance (ip(7))."""
+    for port in range(first + 2 * (os.getpid() % 3500), first + 7_000, 2):
+        if _is_free(port) and _is_free(port + 1):
+            return port
+    raise AssertionError("every port is taken")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def _made(folder: Path) -> Path:
@@ -140,7 +154,7 @@ def syncthing(root: Path, source: Path, target: Path) -> Iterator[None]:
     homes = [_made(root / name) for name in ("sender", "receiver")]
     for home in homes:
         run("syncthing", "generate", f"--home={home}", "--no-default-folder", "--skip-port-probing")
-    first = _ports(25_000)
+    first = ports(25_000)
     ids = [_output("syncthing", f"--home={home}", "--device-id") for home in homes]
     devices = "".join(
         f'<device id="{each}"><address>tcp://127.0.0.1:{first + number}</address></device>\n'

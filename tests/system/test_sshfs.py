@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 from house import House, wait_for
-from writers import program
+from writers import SFTP_SERVER, program
 
 from ocrd.errors import DocumentError
 
-SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 NAMES = ("a.pdf", "in/12:30 ü.pdf", f"{'x' * 251}.pdf", f"{'ö' * 90}.pdf")
 
 

@@ -3,15 +3,14 @@
 Pictures whose list of contents comes first look whole by their format as soon as their head is there.
 """
 
-import contextlib
 import ftplib
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,13 +18,12 @@ from pathlib import Path
 import pytest
 from house import House, wait_for
 from PIL import Image
-from writers import gaps_tell, program, run
+from writers import SFTP_SERVER, gaps_tell, ports, program, run
 
 from ocrd.rendering import truncation
 
 OPEN = "a program still has it open for writing"
 RESERVED = "In this file room was reserved that is not filled yet."
-SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 BLOCK = 1 << 16
 
 
@@ -189,10 +187,10 @@ def test_sftp_is_killed_and_goes_on(house: House, scan: Path) -> None:
     delivered(house, name, scan)
 
 
-@contextlib.contextmanager
+@contextmanager
 def vsftpd(root: Path, inbox: Path) -> Iterator[int]:
     """Serve a folder by FTP to everybody, as a scanner's user; gives the port."""
-    port = free_port()
+    port = ports(8_000)
     settings = {
         "listen": "YES", "listen_address": "127.0.0.1", "listen_port": port, "background": "NO",
         "anonymous_enable": "YES", "local_enable": "NO", "no_anon_password": "YES", "run_as_launching_user": "YES",
@@ -217,15 +215,6 @@ def vsftpd(root: Path, inbox: Path) -> Iterator[int]:
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait(120)
-
-
-def free_port() -> int:
-    """Find a port that nobody listens at, and that the kernel gives nobody by chance (ip(7))."""
-    for port in range(8_000 + os.getpid() % 7_000, 32_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("every port is taken")
 
 
 def connected(port: int) -> ftplib.FTP:
