@@ -9,11 +9,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 BEGAN = time.monotonic()
 TICKS = os.sysconf("SC_CLK_TCK")
 FIGURES: dict[str, Any] = {}
+VISIBLE = [f"--id={cards}"] if (cards := os.environ.get("CUDA_VISIBLE_DEVICES")) else []
+"""Looks at the cards of this run alone; asked for at once, since each engine's start names its own card there."""
 
 
 def tell(what: str, value: object) -> None:
@@ -97,7 +100,8 @@ class Watcher:
         threads = {pid: threads_of(pid) for pid in (os.getpid(), *self._watched())}
         tasks = [asyncio.create_task(self._profile()), asyncio.create_task(self._keep_looking())]
         card = await asyncio.create_subprocess_exec(
-            shutil.which("nvidia-smi") or "true", "--query-gpu=utilization.gpu,power.draw", "--format=csv,noheader,nounits", "-l", "1",
+            shutil.which("nvidia-smi") or "true", *VISIBLE, "--loop=1",
+            "--query-gpu=index,utilization.gpu,power.draw", "--format=csv,noheader,nounits",
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -112,11 +116,11 @@ class Watcher:
             with contextlib.suppress(ProcessLookupError):
                 card.kill()
         told, _ = await card.communicate()
-        rows = [row.split(",") for row in told.decode().split("\n") if row.count(",") == 1]
-        busy = sorted(float(row[0]) for row in rows[len(rows) // 5 :])
-        watts = sorted(float(row[1]) for row in rows[len(rows) // 5 :])
-        if busy:
-            tell(f"{self._label}: card busy", f"{busy[len(busy) // 2]:.0f} % (median), {watts[len(watts) // 2]:.0f} W")
+        rows = [row.split(",") for row in told.decode().split("\n") if row.count(",") == 2]  # noqa: PLR2004 - three columns
+        for number in sorted({row[0] for row in rows}):
+            own = [row for row in rows if row[0] == number]
+            busy, watts = (median(float(row[place]) for row in own[len(own) // 5 :]) for place in (1, 2))
+            tell(f"{self._label}: card {number} busy", f"{busy:.0f} % (median), {watts:.0f} W")
         cores = {name: round((after.get(name, 0) - cpu.get(name, 0)) / seconds, 2) for name in after}
         tell(f"{self._label}: cores used by process", cores)
         for name, shares in busiest.items():

@@ -15,7 +15,7 @@ import yaml
 
 from ocrd.config import loader
 from ocrd.config.profile import SHARED
-from ocrd.config.resolving import find, resolve
+from ocrd.config.resolving import UNSET, find, resolve
 from ocrd.config.schema import Config, Engine, Options, Watch
 from ocrd.config.units import Section
 
@@ -59,8 +59,8 @@ def _of_the_profile(engine: Engine) -> dict[str, Any]:
     """Return what the engine's settings leave to its profile, as that has it."""
     if engine.kind == "vllm":
         resolved = resolve(engine.vllm, find(engine.profile))
-        left = {name for name in SHARED if getattr(engine.vllm, name) is None}
-        given = {name for name in left if getattr(resolved, name) not in (None, "", ())}
+        left = {name for name in SHARED if getattr(engine.vllm, name) in UNSET}
+        given = {name for name in left if getattr(resolved, name) not in (*UNSET, "", ())}
         return resolved.model_dump(mode="json", include=given)
     if engine.kind == "transformers":
         chosen = find(engine.profile)

@@ -94,6 +94,9 @@ class Profile(Section):
     max_tokens: int = Field(ge=1, description="Most tokens generated for a page.")
     max_model_len: int = Field(ge=1024, description="Most tokens of a page: image, prompt and text together.")
     image: ImageRule = Field(description=ImageRule.__doc__)
+    runner: Literal["auto", "v1", "v2"] = Field(
+        default="auto", description="The model runner of vLLM that it runs on, where not on every one."
+    )
     worker_views: bool = Field(default=False, description="Whether the render workers can make its views of a page.")
     tower_graphs: bool = Field(default=False, description="Whether its vision towers can be recorded as CUDA graphs.")
     environment: dict[str, str] = Field(default={}, description="Variables that vLLM needs for it.")

@@ -9,6 +9,9 @@ from ocrd.config.profile import DEFAULT, SHARED, Profile
 from ocrd.config.vllm import VllmSettings
 from ocrd.errors import ConfigError
 
+UNSET = (None, "auto")
+"""Values of a setting that leave it to the profile."""
+
 
 class ResolvedSettings(VllmSettings):
     """`engine.vllm` with every setting that was left to the profile filled in."""
@@ -66,4 +69,4 @@ def _filled(name: str, settings: VllmSettings, chosen: Profile) -> Any:  # noqa:
     if name == "tile":
         return chosen.image.tile if chosen.image.scheme == "deepseek" else None
     own = getattr(settings, name)
-    return getattr(chosen, name) if own is None else own
+    return getattr(chosen, name) if own in UNSET else own

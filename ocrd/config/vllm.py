@@ -111,7 +111,8 @@ class VllmSettings(Section):
     )
     runner: Literal["auto", "v1", "v2"] = Field(
         default="auto",
-        description="Model runner of vLLM: v2 where it takes ocrd's n-gram processor (0.31 and newer), otherwise v1.",
+        description="Model runner of vLLM; auto: v2 where it takes ocrd's n-gram processor (0.31 and newer) and the "
+        "model runs on it, otherwise v1.",
     )
     views: Literal["workers", "vllm"] = Field(
         default="workers",

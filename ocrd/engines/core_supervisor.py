@@ -39,7 +39,7 @@ LONGEST_WAIT = 60.0
 
 
 class CoreDied(Exception):  # noqa: N818 - it is what happened, not an error of the program
-    """The core is gone, and every page in it."""
+    """The core is gone, and every page in it. Its text says why, as far as that is known."""
 
 
 class Core(Protocol):
@@ -278,8 +278,8 @@ class CoreSupervisor:
         visit.core = core
         try:
             reading = await core.read(page, visit.priority, visit.approach)
-        except CoreDied:
-            self._handle_death(core)
+        except CoreDied as death:
+            self._handle_death(core, death)
             if self._end:
                 raise self._end from None
             raise
@@ -301,7 +301,7 @@ class CoreSupervisor:
             if suspect.deaths == 1:
                 suspect.room *= 2
 
-    def _handle_death(self, core: Core) -> None:
+    def _handle_death(self, core: Core, death: CoreDied) -> None:
         """Charge a death to the pages that were in it, once, and give each of them less died_together from now on."""
         if core is self._core:  # else another runs by now, and what ends the engine would end that one
             core.kill()  # whatever is left of it
@@ -314,7 +314,9 @@ class CoreSupervisor:
             visit.room = max(1, math.ceil(len(died_together) / PARTS))
         if core is self._core and died_together:
             self._setbacks += 1
-            log.error("%s died with %d pages in it; each of them is read again", self.name, len(died_together))
+            log.error(
+                "%s died with %d pages in it, each of which is read again: %s", self.name, len(died_together), death
+            )
 
     # -- the core's lives ---------------------------------------------------------------------------------------
 

@@ -174,7 +174,9 @@ def test_the_engine_leads_its_own_session(running: Running) -> None:
     assert os.getsid(running.pid) == running.pid != os.getsid(0)
 
 
-def test_pages_outlive_the_engine_that_was_killed_under_them(running: Running) -> None:
+def test_pages_outlive_the_engine_that_was_killed_under_them(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     async def kill_under() -> list[Reading]:
         tasks = await in_work(running, [page(index) for index in range(8)])
         os.kill(running.pid, signal.SIGKILL)
@@ -183,6 +185,7 @@ def test_pages_outlive_the_engine_that_was_killed_under_them(running: Running) -
     before = running.pid
     assert [reading.index for reading in running.run(kill_under())] == list(range(8))
     assert running.pid != before
+    assert "each of which is read again: it was killed, or ended by itself" in caplog.text
 
 
 def test_an_engine_that_hangs_counts_as_dead(running: Running) -> None:
@@ -201,12 +204,18 @@ def test_an_engine_that_hangs_counts_as_dead(running: Running) -> None:
     assert running.pid != before
 
 
-def test_only_the_page_that_kills_the_engine_is_refused(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_page_that_kills_the_engine_is_refused_and_the_log_says_what_ended_it(
+    running: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(deepseek, "survivable", lambda image, **_: image)
     *others, poison = running.run(read(running, page(0), page(1), page(2), POISON))
     assert [reading.index for reading in others] == [0, 1, 2]
     assert isinstance(poison, PageError)
     assert "Page 8" in poison.what
+    deaths = [record.getMessage() for record in caplog.records if "died with" in record.getMessage()]
+    assert all("each of which is read again: RuntimeError: " in death for death in deaths), deaths
+    assert all("Attempted to assign 273 = 273 multimodal tokens to 483 placeholders" in death for death in deaths)
+    assert len(deaths) > 1
 
 
 def test_an_idle_engine_is_unloaded_and_comes_back(running: Running) -> None:

@@ -1,6 +1,7 @@
 """Makes models in the form that transformers' own classes read, tiny and with random weights, for the CPU.
 
-They are those of `tiny_models`, with weights, and with what transformers' classes want beside.
+They are those of `tiny_models`, with weights, and with what transformers' classes want beside. In its real size, for
+measuring on a GPU, `lighton-ocr-2` can be had.
 """
 
 import json
@@ -15,19 +16,23 @@ from ocrd.config.profile import Profile
 Files = dict[str, dict[str, Any]]
 
 
-def make(folder: Path, profile: Profile) -> Path:
-    """Write a model of the class that reads with this profile into the folder, and return it."""
+def make(folder: Path, profile: Profile, *, real: bool = False) -> Path:
+    """Write a model of the class that reads with this profile into the folder, and return it.
+
+    With `real`, of the published model's sizes, in bfloat16.
+    """
     import torch
     import transformers
 
-    tiny_models.make(folder, profile.architectures[0])
+    tiny_models.make(folder, profile.architectures[0], real=real)
     for name, content in CHANGES.get(profile.name, {}).items():
         path = folder / name
         path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | content))
     made = getattr(transformers, profile.native_class or profile.architectures[0])
     torch.manual_seed(1)
     config = (folder / "config.json").read_bytes()
-    made(made.config_class.from_pretrained(folder)).save_pretrained(folder)
+    model = made(made.config_class.from_pretrained(folder))
+    (model.bfloat16() if real else model).save_pretrained(folder)
     (folder / "config.json").write_bytes(config)  # as published, where transformers would write its own form
     return folder
 

@@ -207,7 +207,8 @@ class VllmCore:
         except Exception as error:
             # A dead engine shows in many ways (EngineDeadError, a closed socket or thread pool): ask it.
             if not self.alive:
-                raise CoreDied(str(error)) from error
+                why = setup.why_it_died(self._home.messages())
+                raise CoreDied(why or "it was killed, or ended by itself") from error
             raise PageError(
                 f"vLLM refused the page image of {page.size.width} x {page.size.height} pixels: "
                 f"{model_files.cause(error)}.",

@@ -328,9 +328,7 @@ def _logging(file: Path) -> dict[str, Any]:
 
 def explain_failed_start(error: Exception, messages: str) -> NoReturn:
     """Raise what a person can act on, from vLLM's exception here and EngineCore's messages there."""
-    found = re.findall(r"\b(\w*(?:Error|Exception)): (.+)", messages)
-    # vLLM reports the same failure at each of its levels; the first names the cause, the last only its consequence.
-    what = f"{found[0][0]}: {found[0][1]}" if found else model_files.cause(error)
+    what = _first_error(messages) or model_files.cause(error)
     for line in messages.splitlines()[-40:]:
         log.warning("engine: %s", line)
     if lack := _shared_memory_lacks(f"{messages}\n{error}"):
@@ -339,6 +337,21 @@ def explain_failed_start(error: Exception, messages: str) -> NoReturn:
         if match := re.search(f".*(?:{pattern}).*", messages):
             raise fault(_not_started(match[0]), remedy) from error
     raise StartError(_not_started(what), "See the engine's messages above for the cause.") from error
+
+
+def why_it_died(messages: str) -> str:
+    """Return what EngineCore said of why it can't go on, from its messages; nothing where it was killed.
+
+    Source: `run_engine_core` of vllm/v1/engine/core.py.
+    """
+    _, said, traceback = messages.rpartition("EngineCore encountered a fatal error")
+    return _first_error(traceback) if said else ""
+
+
+def _first_error(messages: str) -> str:
+    """Return the first exception there; vLLM reports a failure at each of its levels, the consequences after it."""
+    found = re.search(r"\b\w*(?:Error|Exception): .+", messages)
+    return found[0].strip() if found else ""
 
 
 def _shared_memory_lacks(said: str) -> EngineError | None:

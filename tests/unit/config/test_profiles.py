@@ -44,6 +44,7 @@ def test_the_default_is_what_it_was_before_there_were_profiles() -> None:
         "whitelist_token_ids": (128821, 128822),
         "temperature": 0.0,
         "max_model_len": 8192,
+        "runner": "auto",
         "tile": 640,
     }
     resolved = resolve(VllmSettings())
@@ -73,6 +74,8 @@ def test_settings_of_engine_vllm_win_over_the_profile() -> None:
     resolved = resolve(VllmSettings(max_tokens=7, whitelist_token_ids=()), shipped())
     assert (resolved.max_tokens, resolved.whitelist_token_ids, resolved.ngram_size) == (7, (), 30)
     assert resolve(VllmSettings(tile=768)).profile.image.tile == 768
+    assert resolve(VllmSettings(), shipped("unlimited-ocr")).runner == "v1"
+    assert resolve(VllmSettings(runner="v2"), shipped("unlimited-ocr")).runner == "v2"
 
 
 def test_a_setting_that_the_profile_has_no_use_for_is_refused() -> None:
