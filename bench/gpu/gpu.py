@@ -55,7 +55,7 @@ from ocrd.daemon.supervisor import Daemon  # noqa: E402
 from ocrd.engines.vllm import deepseek, setup  # noqa: E402
 from ocrd.engines.vllm.engine import VllmEngine  # noqa: E402
 from ocrd.engines.vllm.replica import Replica  # noqa: E402
-from ocrd.model import PageImage, Reading  # noqa: E402
+from ocrd.model import PageImage, PagePreparer, Reading  # noqa: E402
 
 DOCUMENT = 8
 """Pages of a document."""
@@ -281,7 +281,7 @@ class Bench:
         finally:
             self._take_views(views)
 
-    def _take_views(self, views: deepseek.Views | None) -> None:
+    def _take_views(self, views: PagePreparer | None) -> None:
         for one in self.engine.replicas:
             one.core.views = one.views = views
 

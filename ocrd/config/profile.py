@@ -97,7 +97,10 @@ class Profile(Section):
     runner: Literal["auto", "v1", "v2"] = Field(
         default="auto", description="The model runner of vLLM that it runs on, where not on every one."
     )
-    worker_views: bool = Field(default=False, description="Whether the render workers can make its views of a page.")
+    worker_views: bool = Field(
+        default=False,
+        description="Whether the render workers can make its views of a page, DeepSeek's tiles or Qwen's patches.",
+    )
     tower_graphs: bool = Field(default=False, description="Whether its vision towers can be recorded as CUDA graphs.")
     environment: dict[str, str] = Field(default={}, description="Variables that vLLM needs for it.")
     arguments: dict[str, Any] = Field(default={}, description="Engine arguments of vLLM that it needs.")

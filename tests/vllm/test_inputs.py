@@ -1,24 +1,35 @@
 """The render workers' views of a page against vLLM's own processor, bit for bit, and vLLM's reading of both."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tiny_models
 import torch
 from conftest import noise
-from PIL import Image
+from PIL import Image, ImageOps
 from tiny_model import make
 
 from ocrd.concurrency.worker_pool import Limits
-from ocrd.engines.vllm import deepseek
+from ocrd.config import profile as profiles
+from ocrd.config.profile import ImageRule, Profile
+from ocrd.config.resolving import shipped
+from ocrd.engines import prompts
+from ocrd.engines.vllm import deepseek, image_size, patches
 from ocrd.engines.vllm.inputs import Inputs
+from ocrd.model import PagePreparer, PageSizer
 from ocrd.rendering.renderer import Renderer
 
 BFLOAT = [float(one) for one in torch.arange(256).float().div(255).sub(0.5).div(0.5).to(torch.bfloat16)]
 """What upstream's transforms make of each level, for a model in bfloat16."""
+
+
+QWEN = [one for one in map(shipped, profiles.names()) if one.worker_views and one.image.scheme == "patches"]
+"""The profiles whose models see patches, and see them through the render workers."""
 
 
 @pytest.fixture(scope="module", params=[640, 768])
@@ -27,19 +38,42 @@ def tile(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-@pytest.fixture(scope="module")
-def renderer(tmp_path_factory: pytest.TempPathFactory, tile: int) -> Iterator[Any]:
-    """vLLM's front end for the model in bfloat16, without an engine behind it."""
+def front_end(model: Path) -> Any:
+    """vLLM's front end for a model in bfloat16, without an engine behind it."""
     from vllm import AsyncEngineArgs
     from vllm.renderers import renderer_from_config
 
-    model = make(tmp_path_factory.mktemp("model"), second=tile == 768)
     config = AsyncEngineArgs(
-        model=str(model), load_format="dummy", dtype="bfloat16", max_model_len=2048, mm_processor_cache_gb=0
+        model=str(model), load_format="dummy", dtype="bfloat16", max_model_len=8192, mm_processor_cache_gb=0
     ).create_engine_config()
-    renderer = renderer_from_config(config)
+    return renderer_from_config(config)
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory: pytest.TempPathFactory, tile: int) -> Iterator[Any]:
+    """The front end of DeepSeek-OCR, or its second."""
+    renderer = front_end(make(tmp_path_factory.mktemp("model"), second=tile == 768))
     yield renderer
     renderer.shutdown()
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Profile], Any]]:
+    """Give the front end for a profile's class."""
+
+    @cache
+    def of_class(architecture: str) -> Any:
+        return front_end(tiny_models.make(tmp_path_factory.mktemp("model"), architecture))
+
+    made = set()
+
+    def of(profile: Profile) -> Any:
+        made.add(profile.architectures[0])
+        return of_class(profile.architectures[0])
+
+    yield of
+    for one in made:
+        of_class(one).shutdown()
 
 
 @pytest.mark.parametrize(
@@ -55,17 +89,45 @@ def test_both_ways_give_the_model_the_same(renderer: Any, tile: int, size: tuple
         size = (size[0] * tile, size[1] * tile)
     tokenizer = renderer.get_tokenizer()
     prompt = (tokenizer.bos_token_id, *tokenizer.encode("<image>\nFree OCR.", add_special_tokens=False))
-    inputs = Inputs(SimpleNamespace(renderer=renderer), tile)
+    inputs = Inputs(SimpleNamespace(renderer=renderer), ImageRule(scheme="deepseek", tile=tile))
     assert asyncio.run(inputs.agree(prompt, noise(*size), BFLOAT)) == ""
 
 
 def test_a_difference_is_found(renderer: Any, tile: int) -> None:
     prompt = (1, *renderer.get_tokenizer().encode("<image>", add_special_tokens=False))
-    inputs = Inputs(SimpleNamespace(renderer=renderer), tile)
+    inputs = Inputs(SimpleNamespace(renderer=renderer), ImageRule(scheme="deepseek", tile=tile))
     assert " of 640 x 1280 pixels" in asyncio.run(inputs.agree(prompt, noise(640, 1280), [0.0, *BFLOAT[1:]]))
     grey = Image.new("RGB", (640, 1280))
     grey.paste("white", (0, 0, 640, 640))  # brightened by us, since it would end vLLM
     assert " of 640 x 1280 pixels" in asyncio.run(inputs.agree(prompt, grey, BFLOAT))
+
+
+@pytest.mark.parametrize("points", [(595, 842), (842, 595), (200, 100), (20, 20), (300, 2000)])
+@pytest.mark.parametrize("profile", QWEN, ids=lambda one: one.name)
+def test_both_ways_give_a_model_that_sees_patches_the_same(
+    qwen: Callable[[Profile], Any], profile: Profile, points: tuple[int, int]
+) -> None:
+    size = image_size.page_size(*points, rule=profile.image)
+    prompt = prompts.tokens(qwen(profile).get_tokenizer(), profile, profile.prompt)
+    inputs = Inputs(SimpleNamespace(renderer=qwen(profile)), profile.image)
+    assert asyncio.run(inputs.agree(prompt, noise(size.width, size.height), [])) == ""
+
+
+class Mirrored(patches.Views):
+    """Patches of the page as a mirror shows it."""
+
+    def __call__(self, image: Image.Image, memory: memoryview) -> int:
+        return super().__call__(ImageOps.mirror(image), memory)
+
+
+def test_patches_that_vllm_would_not_show_are_found(qwen: Callable[[Profile], Any]) -> None:
+    profile = shipped("ovis-ocr-2")
+    prompt = prompts.tokens(qwen(profile).get_tokenizer(), profile, profile.prompt)
+    inputs = Inputs(SimpleNamespace(renderer=qwen(profile)), profile.image)
+    assert asyncio.run(inputs.agree(prompt, noise(448, 480), [])) == ""
+    assert asyncio.run(inputs.agree(prompt, noise(96, 96), [])) == "prompt_token_ids", "vLLM draws it larger"
+    inputs.scheme.views = Mirrored(16, 448 * 480)
+    assert asyncio.run(inputs.agree(prompt, noise(448, 480), [])) == "pixel_values of 448 x 480 pixels"
 
 
 def test_levels_become_the_numbers_of_the_table() -> None:
@@ -77,12 +139,21 @@ def test_levels_become_the_numbers_of_the_table() -> None:
     assert numbers(view[:0], table).shape == (0, 3, 4, 256)
 
 
-def test_a_path_of_a_page_through_the_workers_ends_in_the_same_views(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sizer", "make"),
+    [
+        (deepseek.page_size, deepseek.Views()),
+        (partial(image_size.page_size, rule=QWEN[0].image), patches.views(QWEN[0].image)),
+    ],
+    ids=["tiles", "patches"],
+)
+def test_a_path_of_a_page_through_the_workers_ends_in_the_same_views(
+    tmp_path: Path, sizer: PageSizer, make: PagePreparer
+) -> None:
     noise(640, 1280).save(tmp_path / "scan.png", dpi=(300, 300))
 
     async def work() -> None:
         renderer = Renderer(1, Limits(60, 2**31))
-        sizer, make = deepseek.page_size, deepseek.Views()
         try:
             plain = await renderer.page(tmp_path / "scan.png", 0, sizer)
             ready = await renderer.page(tmp_path / "scan.png", 0, sizer, make)

@@ -92,7 +92,7 @@ def test_a_page_takes_as_many_tokens_as_predicted_and_is_not_resized(
 
 def _form(profile: Profile, renderer: Any, size: PixelSize) -> dict[str, Any]:
     tokens = prompts.tokens(renderer.get_tokenizer(), profile, profile.prompt)
-    inputs = Inputs(SimpleNamespace(renderer=renderer), profile.image.tile)
+    inputs = Inputs(SimpleNamespace(renderer=renderer), profile.image)
     return asyncio.run(inputs.upstream(tokens, Image.new("RGB", (size.width, size.height), "white")))
 
 
@@ -133,6 +133,9 @@ def test_the_engine_reads_a_page_as_the_profile_says(profile: Profile, tmp_path:
         assert {"prefix cache off", "image cache off"} <= set(running.engine.info.facts)
         views = running.engine.prepare
         assert (views is not None) == profile.worker_views, running.engine.info.facts
+        if views and not profile.temperature:
+            running.core.views = None
+            assert running.run(running.engine.read(page(0, (size.width, size.height)))).text == reading.text
     finally:
         running.close()
 

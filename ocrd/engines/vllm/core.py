@@ -16,19 +16,22 @@ from ocrd.config.resolving import ResolvedSettings
 from ocrd.engines import model_files, prompts, vision_model
 from ocrd.engines.core_supervisor import CoreDied
 from ocrd.engines.probe_page import TEST_TEXT, test_page
-from ocrd.engines.vllm import deepseek, ngram, process_guard, setup
+from ocrd.engines.vllm import deepseek, image_size, ngram, process_guard, setup
 from ocrd.engines.vllm.inputs import Inputs
 from ocrd.errors import EngineError, PageError
 from ocrd.markup import dialects
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PixelSize, Reading
+from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PagePreparer, PixelSize, Reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 log = logging.getLogger(__name__)
 
-TEST_PAGE_SIZE = PixelSize(640, 454)
-"""One tile, read in a moment."""
+TEST_PAGE_SIZE = 640, 454
+"""Pixels: one tile, read in a moment."""
+
+A4, SMALL = (595.0, 842.0), (150.0, 100.0)
+"""Pages whose views are compared, points: many tokens and few."""
 
 TEST_TOKENS = 64
 """Enough for the text of the test page, and few for a model that doesn't stop."""
@@ -79,7 +82,7 @@ class VllmCore:
         self._tokens = functools.lru_cache(PROMPTS)(
             functools.partial(prompts.tokens, llm.get_tokenizer(), settings.profile)
         )
-        self._inputs = Inputs(llm, settings.profile.image.tile)
+        self._inputs = Inputs(llm, settings.profile.image)
         self._sampling = functools.partial(
             SamplingParams,
             temperature=settings.temperature,
@@ -89,7 +92,7 @@ class VllmCore:
         )
         self._pooled = hasattr(llm.input_processor, "process_inputs_async")
         self.last_sign = self._loop.time()
-        self.views: deepseek.Views | None = None
+        self.views: PagePreparer | None = None
         """What makes a page into what this core takes; None: it takes RGB."""
 
     @property
@@ -109,7 +112,9 @@ class VllmCore:
             facts += (await self._agree(),)
         (graphs, *_) = await self._llm.collective_rpc("ocrd_check_graphs")
         facts += (graphs,)
-        page = test_page(lambda *_: TEST_PAGE_SIZE)
+        rule = self._profile.image
+        size = image_size.fitted(*TEST_PAGE_SIZE, rule) if rule.scheme == "patches" else PixelSize(*TEST_PAGE_SIZE)
+        page = test_page(lambda *_: size)
         try:
             answer = await self._generate(page, 0, self._params(DEFAULT_APPROACH, TEST_TOKENS))
         except (CoreDied, PageError) as error:
@@ -129,16 +134,19 @@ class VllmCore:
 
     async def _agree(self) -> str:
         """Take views from the render workers from now on, if they are the same as upstream's. Returns it in words."""
-        tile, prompt = self._profile.image.tile, self._tokens(self._settings.prompt)
+        rule, prompt = self._profile.image, self._tokens(self._settings.prompt)
         try:
-            (table, *_) = await self._llm.collective_rpc("ocrd_take_levels")
-            for sheet in (test_page(lambda *_: TEST_PAGE_SIZE), test_page(lambda *_: PixelSize(2 * tile, 3 * tile))):
+            table: list[float] = []
+            if rule.scheme == "deepseek":
+                (table, *_) = await self._llm.collective_rpc("ocrd_take_levels")
+            for points in (A4, SMALL):
+                sheet = test_page(lambda *_, points=points: vision_model.page_size(rule)(*points))
                 if differs := await self._inputs.agree(prompt, _with_all_levels(_image(sheet)), table):
                     break
         except Exception as error:  # noqa: BLE001 - vLLM's inside may be anything in another version
             differs = model_files.cause(error)
         if not differs:
-            self.views = deepseek.Views(tile)
+            self.views = self._inputs.scheme.views
             return "views made by the render workers, the same as vLLM's"
         log.warning("vLLM makes the model's views itself, which is slower, since ours differ: %s", differs)
         return f"views made by vLLM, since ours differ: {differs}"
@@ -223,7 +231,10 @@ class VllmCore:
         if views is None and self.views is not None:
             views = await asyncio.to_thread(_views, _image(page), self.views)
         if views is not None:
-            return await self._inputs.of_views(prompt, page.size.width, page.size.height, views)
+            given = await self._inputs.of_views(prompt, page.size.width, page.size.height, views)
+            if self._inputs.scheme.copies:
+                page.free()
+            return given
         image = await asyncio.to_thread(self._whole, page)
         if self._pooled:  # 0.24 makes tensors of a raw prompt on the event loop, newer ones in the renderer's threads
             return {"prompt_token_ids": list(prompt), "multi_modal_data": {"image": image}}
@@ -286,7 +297,7 @@ def _image(page: PageImage) -> "Image":
     return Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels)
 
 
-def _views(image: "Image", make: deepseek.Views) -> memoryview:
+def _views(image: "Image", make: PagePreparer) -> memoryview:
     memory = memoryview(bytearray(make.room))
     return memory[: make(image, memory)]
 

@@ -23,13 +23,23 @@ from ocrd.config.vllm import VllmSettings
 from ocrd.display import counted
 from ocrd.engines import model_fetch, vision_model
 from ocrd.engines.base import Engine, EngineInfo, Finding
-from ocrd.engines.vllm import deepseek, mps, placement, preflight, process_guard, setup
+from ocrd.engines.vllm import mps, placement, preflight, process_guard, setup
 from ocrd.engines.vllm.gpu_memory import Card
 from ocrd.engines.vllm.placement import Device, Placement
 from ocrd.engines.vllm.replica import Means, Replica
 from ocrd.engines.vllm.start_progress import StartProgress, default_file
 from ocrd.errors import ConfigError, EngineError
-from ocrd.model import DEFAULT_APPROACH, Approach, CardState, EngineState, PageImage, PageSizer, Reading, Rung
+from ocrd.model import (
+    DEFAULT_APPROACH,
+    Approach,
+    CardState,
+    EngineState,
+    PageImage,
+    PagePreparer,
+    PageSizer,
+    Reading,
+    Rung,
+)
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +124,7 @@ class VllmEngine(Engine):
         return vision_model.page_size(self._profile.image)
 
     @property
-    def prepare(self) -> deepseek.Views | None:
+    def prepare(self) -> PagePreparer | None:
         """The model's views, where the engine takes them."""
         return self.replicas[0].views if self.replicas else None
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from ocrd.config.resolving import ResolvedSettings
 from ocrd.engines.core_supervisor import CoreSupervisor, Rest
-from ocrd.engines.vllm import deepseek, process_guard, setup
+from ocrd.engines.vllm import process_guard, setup
 from ocrd.engines.vllm.core import Builder, VllmCore
 from ocrd.engines.vllm.launch_mode import USUAL
 from ocrd.engines.vllm.start_progress import StartProgress
 from ocrd.errors import EngineError
-from ocrd.model import Approach, PageImage, Reading
+from ocrd.model import Approach, PageImage, PagePreparer, Reading
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Replica:
         self.facts: tuple[str, ...] = ()
         self.phases: dict[str, float] = {}
         """How long each phase of its last start took, seconds."""
-        self.views: deepseek.Views | None = None
+        self.views: PagePreparer | None = None
         """The model's views that it must take, since pages with them are on their way."""
         self._settings, self._means = settings, means
         self._mode = USUAL
