@@ -88,6 +88,14 @@ def says(body: Any, cut: int = 0) -> Reply:
     return reply
 
 
+async def fails_at_the_proxy(_request: Request, writer: asyncio.StreamWriter) -> None:
+    """As nginx does."""
+    page = b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body>\r\n</body>\r\n</html>\r\n"
+    writer.write(b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: text/html\r\n")
+    writer.write(b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(page), page))
+    await writer.drain()
+
+
 async def hangs(server: "ChatServer", _request: Request, _writer: asyncio.StreamWriter) -> None:
     await server.released.wait()
 
@@ -103,6 +111,8 @@ class ChatServer:
     """What it answers when it is asked for its models, or a status to fail with, or a Reply."""
     bans: bool = True
     """Whether it has an n-gram processor."""
+    limit: int = 0
+    """Bytes of a request that a proxy before it takes, if it takes no more."""
     requests: list[Request] = field(default_factory=list)
     cancelled: int = 0
     """Requests whose client went before it was answered."""
@@ -123,6 +133,9 @@ class ChatServer:
     async def stop(self) -> None:
         """End as if it were killed."""
         if self._server:
+            for one in self._server.sockets:  # Python before 3.12 loses a connection that is just being accepted
+                asyncio.get_running_loop().remove_reader(one.fileno())
+            await asyncio.sleep(0)
             self._server.close()
             self._server = None
             for writer in self._serving:
@@ -147,7 +160,8 @@ class ChatServer:
             raw = await reader.readexactly(int(headers.get("content-length", "0")))
             request = Request(first.split()[1], headers, json.loads(raw or b"{}"))
             self.requests.append(request)
-            work = asyncio.ensure_future(self._reply(request, writer))
+            too_large = self.limit and len(raw) > self.limit
+            work = asyncio.ensure_future((fails_at_the_proxy if too_large else self._reply)(request, writer))
             gone = asyncio.ensure_future(reader.read(1))
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -187,9 +201,15 @@ async def slow(_server: ChatServer, _request: Request, writer: asyncio.StreamWri
     await send(writer, 200, answer())
 
 
+async def late(_server: ChatServer, _request: Request, writer: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(30)
+    await send(writer, 200, answer())
+
+
 HOWS: dict[str, Reply] = {
     "good": reads,
     "slow": slow,
+    "late": late,
     "busy": in_turn(fails(429, headers={"Retry-After": "0"}), says(b"<html>"), reads, fails(503), reads),
     "cuts": in_turn(reads, says(answer(), cut=9), reads),
 }

@@ -1,6 +1,7 @@
 """What a server sends back, read with suspicion: whatever is not an answer to a page is the server's fault."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,4 +103,6 @@ def _count(number: object) -> int | None:
 
 
 def _beginning(data: bytes) -> str:
+    if title := re.search(rb"<title>([^<]+)</title>", data[:2000], re.IGNORECASE):  # a page of a proxy's
+        return shown(" ".join(title[1].decode(errors="replace").split())[:80])
     return repr(" ".join(data[:200].decode(errors="replace").split())[:80]) if data else "nothing"

@@ -20,7 +20,7 @@ import openai
 
 from ocrd.engines.openai import answers
 from ocrd.engines.openai.address import Address
-from ocrd.engines.openai.faults import Lost, Misconfigured, Overloaded, Refusal, ServerFault
+from ocrd.engines.openai.faults import Lost, Misconfigured, Overloaded, ProxyTimeout, Refusal, ServerFault, TooLarge
 from ocrd.engines.openai.look_up import LookUp
 
 CONNECT_SECONDS = 10.0
@@ -29,7 +29,7 @@ LARGEST = 2 * 2**20
 
 _KEY = "Put the key that it wants into a file, and that into engine.openai.api_key_file."
 _ADDRESS = "Mend engine.openai.endpoints: an address ends in /v1, as a rule."
-_TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
+_TOO_LARGE, _TOO_MANY_REQUESTS, _UNAVAILABLE, _GATEWAY_TIMEOUT = 413, 429, 503, 504
 _OTHERS = {408, 409, 425}
 """Of 400 to 499, those that say nothing of the page."""
 
@@ -94,16 +94,29 @@ class Client:
         except openai.APIConnectionError as error:
             raise _lost(error) from error
         except openai.APIStatusError as error:
-            raise self._of_status(error.response) from None  # a server may say the key in its answer
+            raise self._of_status(error.response, length) from None  # a server may say the key in its answer
         except (openai.OpenAIError, httpx2.HTTPError, OSError) as error:
             raise Lost(f"{type(error).__name__}: {self._without_key(str(error))}") from None
 
-    def _of_status(self, response: httpx2.Response) -> ServerFault | Refusal:
-        """Say what an answer that is none means."""
-        status, said = response.status_code, self._without_key(answers.complaint(response.content))
+    def _of_status(self, response: httpx2.Response, length: int) -> ServerFault | Refusal:
+        """Say what an answer that is none means, to a request of so many bytes."""
+        status = response.status_code
+        said = self._without_key(answers.complaint(response.content)).removeprefix(f"{status} ")
         wait = _seconds(response.headers.get("Retry-After", ""), time.time())
         if status == _TOO_MANY_REQUESTS or (status == _UNAVAILABLE and wait is not None):
             return Overloaded(f"it has too much to do ({status}): {said}", wait)
+        if status == _TOO_LARGE and length:
+            return TooLarge(length, f"{status}: {said}")
+        if mistake := self._mistake(status, said, response):
+            return mistake
+        if 400 <= status < 500 and status not in _OTHERS:  # noqa: PLR2004 - the client's errors, as HTTP has them
+            return Refusal(f"{said} ({status})")
+        if status == _GATEWAY_TIMEOUT:
+            return ProxyTimeout(f"the proxy before it waited no longer for its answer ({status}): {said}")
+        return ServerFault(f"it failed ({status}): {said}")
+
+    def _mistake(self, status: int, said: str, response: httpx2.Response) -> Misconfigured | None:
+        """Say what somebody must mend before any page is read, if the answer shows that."""
         if status in (401, 403):
             return Misconfigured(f"It does not take our key ({status}): {said}.", _KEY)
         if status in (404, 405):
@@ -111,9 +124,7 @@ class Client:
         if 300 <= status < 400:  # noqa: PLR2004 - redirects, as HTTP has them
             to = self._without_key(response.headers.get("Location", ""))[:200]
             return Misconfigured(f"It sends us on ({status}) to {to!r}, where we don't go.", _ADDRESS)
-        if 400 <= status < 500 and status not in _OTHERS:  # noqa: PLR2004 - the client's errors, as HTTP has them
-            return Refusal(f"{said} ({status})")
-        return ServerFault(f"it failed ({status}): {said}")
+        return None
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "…") if self._key else text

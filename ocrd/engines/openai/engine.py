@@ -26,6 +26,7 @@ from ocrd.engines.openai.page_png import PngPages
 from ocrd.engines.openai.prover import Prover
 from ocrd.engines.openai.servers import Known, Servers
 from ocrd.engines.openai.visit import Visit
+from ocrd.engines.vllm import image_size
 from ocrd.errors import ConfigError, MachineError
 from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageSizer, Reading, Rung
 
@@ -85,7 +86,7 @@ class OpenAiEngine(Engine):
     @property
     def prepare(self) -> PngPages | None:
         """The PNG of a page, where its size is bounded."""
-        pixels = page_png.most_pixels(self._profile.image)
+        pixels = image_size.most_pixels(self._profile.image)
         return PngPages(self._profile.image, pixels) if pixels else None
 
     @property
@@ -115,11 +116,12 @@ class OpenAiEngine(Engine):
     async def _look(self) -> list[Finding]:
         known = await self._connect()
         prover = self._prover()
+        largest = 4 * self.prepare.room // 3 if self.prepare else 0  # in a request, which has it in base64
 
         async def look(one: Known) -> Finding:
             what = f"server {one.endpoint.name}"
             try:
-                one.proof = await prover.prove(one.client)
+                one.proof = await prover.prove(one.client, largest)
             except ServerFault as fault:
                 error = getattr(fault, "error", None)
                 return Finding(what, error or MachineError(_sentence(str(fault)), "Start it, or look at its log."))

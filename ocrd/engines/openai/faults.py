@@ -1,10 +1,23 @@
 """What can go wrong with a page at a server, by whose fault it is."""
 
+import math
+
 from ocrd.errors import ConfigError
+
+MIB = 2**20
 
 
 class ServerFault(Exception):  # noqa: N818 - it is what happened, not an error of the program
     """The server failed at the page, and perhaps only at this one: the page goes to another."""
+
+    remedy = "Look at this page of the original, and scan it again if it looks damaged."
+    """What to do where it fails at this page again and again."""
+
+
+class ProxyTimeout(ServerFault):
+    """A proxy before the server waited no longer for its answer."""
+
+    remedy = "Let the proxy wait as long as engine.openai.timeout (nginx: proxy_read_timeout), and read this once more."
 
 
 class Lost(ServerFault):
@@ -26,6 +39,19 @@ class Misconfigured(ServerFault):
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what} {remedy}")
         self.error = ConfigError(what, remedy)
+
+
+class TooLarge(Misconfigured):
+    """The server, or a proxy before it, takes no request of so many bytes; that says nothing of the page."""
+
+    def __init__(self, length: int, said: str) -> None:
+        """Take the length of the request, bytes, and what was said of it."""
+        room = 1 << max(6, math.ceil(math.log2(length / MIB)))
+        super().__init__(
+            f"It takes no request of {length / MIB:.1f} MiB ({said}), and a page can be as large.",
+            f"Raise its limit, or that of the proxy before it, to {room} MiB (nginx: client_max_body_size {room}m).",
+        )
+        self.length = length
 
 
 class Disagreement(Misconfigured):

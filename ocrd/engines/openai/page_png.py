@@ -21,14 +21,8 @@ QUICK: dict[str, int] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 levels take several times as long to spare a tenth."""
 
 
-def most_pixels(rule: ImageRule) -> int | None:
-    """Return how many pixels a page image may have at most; None where nothing bounds them."""
-    if rule.scheme == "deepseek":
-        return deepseek.MOST_TILES * rule.tile**2
-    if rule.scheme == "internvl":
-        return rule.most_tiles * rule.tile**2
-    edges = [rule.longest_edge**2] if rule.longest_edge else []
-    return min([*edges, *([rule.max_pixels] if rule.max_pixels else [])], default=None)
+_FRAME = 12
+"""Bytes of a chunk beside what it holds."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +64,15 @@ def of_page(page: PageImage, rule: ImageRule) -> bytes:
     from PIL import Image
 
     return png(Image.frombytes("RGB", (page.size.width, page.size.height), page.pixels), rule)
+
+
+def grown(made: bytes, size: int) -> bytes:
+    """Make a PNG at least so many bytes large, by a chunk that every reader passes over (PNG specification, 4.7.1)."""
+    if (lack := size - len(made) - _FRAME) < 0:
+        return made
+    chunk = b"ocRd" + bytes(lack)
+    filling = lack.to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    return made[:-_FRAME] + filling + made[-_FRAME:]  # before the empty chunk that ends it
 
 
 def _is_grey(image: "Image") -> bool:

@@ -13,7 +13,7 @@ from ocrd.engines.openai.faults import Lost, Misconfigured, Refusal, RefusesAll,
 from ocrd.engines.openai.requests import Model
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.markup import dialects, layout_blocks
-from ocrd.model import DEFAULT_APPROACH, Approach, PageImage, PageSizer
+from ocrd.model import DEFAULT_APPROACH, Approach, PageSizer, PixelSize
 
 TEST_TOKENS = 64
 """Enough for the text of the test page, and few for a model that doesn't stop."""
@@ -78,16 +78,21 @@ class Prover:
     timeout: float
     """Seconds for the test page."""
 
-    async def prove(self, client: Asked) -> Proof:
-        """Find out what a server is, and let it read the test page. Raises ServerFault where it can't."""
+    async def prove(self, client: Asked, at_least: int = 0) -> Proof:
+        """Find out what a server is, and let it read the test page. Raises ServerFault where it can't.
+
+        The request with that has `at_least` so many bytes, as one that a proxy would not let through.
+        """
         model = await self.model(client)
         version = answers.version(await _soon(client.version())) if model.is_vllm else ""
         try:
             async with asyncio.timeout(self.timeout):
                 page = await asyncio.to_thread(test_page, lambda *_: self.sizer(595, 842))  # A4, as most that will come
-                bans = await self._bans(client, model, page)
+                png = await asyncio.to_thread(page_png.of_page, page, self.profile.image)
+                bans = await self._bans(client, model, page.size, png)
                 began = time.monotonic()
-                said = await self._read(client, model, page)
+                body = requests.body(model, self.profile, page.size, DEFAULT_APPROACH, TEST_TOKENS)
+                said = await _read(client, body, page_png.grown(png, 3 * (at_least - body.length(0)) // 4))
         except TimeoutError:
             raise ServerFault(f"it did not read the test page within {self.timeout:g} s") from None
         except Refusal as error:
@@ -118,29 +123,22 @@ class Prover:
             raise Misconfigured(f"It lists {listed}.", "Set engine.openai.model to the one that is to read.")
         return next(one for one in known if one.name == (self.wanted or names[0]))
 
-    async def _bans(self, client: Asked, model: Model, page: PageImage) -> bool | None:
+    async def _bans(self, client: Asked, model: Model, size: PixelSize, png: bytes) -> bool | None:
         """Find out whether the n-gram processor is there: it refuses what it can't take, and nobody else does."""
         if not model.is_vllm:
             return None
         try:
-            await self._read(client, model, page, _NEVER, 1)
+            await _read(client, requests.body(model, self.profile, size, _NEVER, 1), png)
         except (Refusal, RefusesAll, ServerFault) as error:
             if "ngram_size" not in str(error):
                 raise
             return True
         return False
 
-    async def _read(
-        self,
-        client: Asked,
-        model: Model,
-        page: PageImage,
-        approach: Approach = DEFAULT_APPROACH,
-        max_tokens: int = TEST_TOKENS,
-    ) -> Answer:
-        body = requests.body(model, self.profile, page.size, approach, max_tokens)
-        image = memoryview(await asyncio.to_thread(page_png.of_page, page, self.profile.image))
-        return answers.answer(await client.chat(body.pieces(image), body.length(len(image))))
+
+async def _read(client: Asked, body: requests.Body, png: bytes) -> Answer:
+    image = memoryview(png)
+    return answers.answer(await client.chat(body.pieces(image), body.length(len(image))))
 
 
 async def _soon(answer: Awaitable[bytes]) -> bytes:

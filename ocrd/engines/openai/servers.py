@@ -8,7 +8,16 @@ from typing import Protocol
 
 from ocrd.engines.openai.address import Address
 from ocrd.engines.openai.endpoint import Endpoint, State
-from ocrd.engines.openai.faults import Disagreement, Lost, Misconfigured, Overloaded, Refusal, RefusesAll, ServerFault
+from ocrd.engines.openai.faults import (
+    Disagreement,
+    Lost,
+    Misconfigured,
+    Overloaded,
+    Refusal,
+    RefusesAll,
+    ServerFault,
+    TooLarge,
+)
 from ocrd.engines.openai.pool import Pool
 from ocrd.engines.openai.prover import NO_BANS, Asked, Proof, Prover
 from ocrd.engines.openai.visit import Visit
@@ -178,7 +187,7 @@ class Servers:
         """Find out whether a server reads."""
         endpoint, began, said = server.endpoint, self._loop.time(), server.mistake
         try:
-            proof = await self._prover.prove(server.client)
+            proof = await self._prover.prove(server.client, said.length if isinstance(said, TooLarge) else 0)
             self._check_model(proof)
         except Misconfigured as fault:
             server.mistake = fault

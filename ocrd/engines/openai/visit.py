@@ -54,6 +54,8 @@ class Visit:
     failures: int = 0
     why: str = ""
     """What went wrong the last time."""
+    remedy: str = ""
+    """What to do if it goes wrong again and again."""
     tried: set[Endpoint] = field(default_factory=set)
     """Servers that it failed at."""
     company: bool = False
@@ -96,7 +98,7 @@ class Visit:
     def failed(self, endpoint: Endpoint, fault: ServerFault) -> None:
         """Take in that a server failed with it."""
         self.tried.add(endpoint)
-        self.why = str(fault)
+        self.why, self.remedy = str(fault), fault.remedy
         self.failures += 1
         others_read = endpoint.answers > self.answers and not isinstance(fault, Lost)
         if others_read or not self.company:
@@ -108,7 +110,7 @@ class Visit:
         refused = [one.endpoint for one in self._refusals if one.counts]
         if len(refused) >= 2 and len(set(refused)) >= servers:  # noqa: PLR2004 - as the docstring of the module has it
             return PageError(
-                f"The servers will not have page {self.index + 1}: {self.why}",
+                f"The servers will not have page {self.index + 1}: {self.why.rstrip('.')}.",
                 "Scan the page again, or try another engine for this document.",
             )
         failed = [one.endpoint for one in self._failed if one.counts]
@@ -116,7 +118,7 @@ class Visit:
         if len(failed) >= 3 and len(set(failed)) >= servers and again:  # noqa: PLR2004 - as above
             return PageError(
                 f"Servers that read other pages failed each of the {self.failures} times that they got page "
-                f"{self.index + 1}: {self.why}",
-                "Look at this page of the original, and scan it again if it looks damaged.",
+                f"{self.index + 1}: {self.why.rstrip('.')}.",
+                self.remedy,
             )
         return None

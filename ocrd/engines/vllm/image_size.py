@@ -42,6 +42,16 @@ def tokens(size: PixelSize, rule: ImageRule) -> int:
             return (size.width // rule.factor) * (size.height // rule.factor)
 
 
+def most_pixels(rule: ImageRule) -> int | None:
+    """Return how many pixels a page image may have at most; None where nothing bounds them."""
+    if rule.scheme == "deepseek":
+        return deepseek.MOST_TILES * rule.tile**2
+    if rule.scheme == "internvl":
+        return rule.most_tiles * rule.tile**2
+    edges = [rule.longest_edge**2] if rule.longest_edge else []
+    return min([*edges, *([rule.max_pixels] if rule.max_pixels else [])], default=None)
+
+
 def _scale(width: float, height: float, rule: ImageRule) -> float:
     """Return the pixels per point at which a page is drawn."""
     scale = rule.dpi / POINTS

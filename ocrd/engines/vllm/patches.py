@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ocrd.config.profile import ImageRule
+from ocrd.engines.vllm import image_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,5 +49,4 @@ class Views:
 
 def views(rule: ImageRule) -> Views:
     """Return what makes the patches of images that follow a rule."""
-    bounds = (rule.max_pixels, rule.longest_edge and rule.longest_edge**2)
-    return Views(rule.factor // MERGED, min((bound for bound in bounds if bound), default=0))
+    return Views(rule.factor // MERGED, image_size.most_pixels(rule) or 0)

@@ -1,6 +1,8 @@
 """The openai engine over real connections, to servers that fail as they are told to."""
 
 import asyncio
+import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -353,9 +355,9 @@ BAD = replace(PAGE, index=7, size=PixelSize(64, 16), pixels=PIXELS[: 3 * 64 * 16
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("fault", ["400", "413", "500", "connection cut", "no JSON"])
+@pytest.mark.parametrize("fault", ["400", "422", "500", "504", "connection cut", "no JSON"])
 def test_a_page_that_healthy_servers_fail_at_is_refused_and_the_others_are_read(count: int, fault: str) -> None:
-    reply = {"400": fails(400, "too long"), "413": fails(413), **FAULTS}[fault]
+    reply = {"400": fails(400, "too long"), "422": fails(422), "504": fails(504), **FAULTS}[fault]
 
     async def work() -> None:
         servers = [ChatServer(page=for_page(16, reply)) for _ in range(count)]
@@ -364,9 +366,34 @@ def test_a_page_that_healthy_servers_fail_at_is_refused_and_the_others_are_read(
             with pytest.raises(PageError, match="page 8") as caught:
                 await made.read(BAD)
             assert fault != "400" or "too long (400)" in caught.value.what
+            assert ("let the proxy wait" in caught.value.remedy.lower()) == (fault == "504")
             assert len(await asyncio.gather(*pages)) == 20
 
     run(work())
+
+
+def test_a_request_that_is_too_large_for_a_proxy_goes_to_another_server_and_charges_no_page(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work() -> None:
+        narrow, wide = ChatServer(), ChatServer()
+        async with reading(narrow, wide) as made:
+            narrow.limit = len(json.dumps(narrow.requests[-1].body)) + 1000  # the test page fits
+            large = [replace(PAGE, index=number, pixels=os.urandom(len(PIXELS))) for number in range(20)]
+            assert len(await asyncio.gather(*map(made.read, large))) == 20
+            await until(lambda: up(made) == [False, True])
+            assert "takes no request of 0.0 MiB (413: Request Entity Too Large)" in made.state.servers[0].why
+            assert "nginx: client_max_body_size 64m" in made.state.servers[0].why
+            await wide.stop()
+            waiting = asyncio.create_task(made.read(large[0]))
+            asked = len(narrow.requests)
+            await until(lambda: len(narrow.requests) > asked + 8)  # a look has three
+            assert not waiting.done()
+            narrow.limit = 0
+            assert (await waiting).text == "words"
+
+    run(work())
+    assert caplog.text.count("can't be used. It takes no request of") <= 1
 
 
 def test_servers_that_refuse_the_test_page_too_charge_no_page() -> None:
@@ -483,6 +510,22 @@ def test_the_check_says_what_each_server_is_and_whether_its_n_gram_processor_ans
         assert isinstance(other.found, ConfigError)
         assert isinstance(gone.found, OcrdError)
         assert gone.what == "server http://127.0.0.1:1/v1"
+        for one in servers:
+            await one.stop()
+
+    run(work())
+
+
+def test_the_check_sends_as_much_as_the_largest_page_can_have() -> None:
+    async def work() -> None:
+        servers = [ChatServer(limit=limit) for limit in (0, 2**20)]
+        places = [await one.start() for one in servers]
+        made = OpenAiEngine(OpenAiSettings(endpoints=tuple(places)), shipped("deepseek-ocr"))
+        good, narrow = await asyncio.to_thread(made.preflight)
+        assert isinstance(good.found, str)
+        assert servers[0].requests[-1].pixels[0] == (1280, 1920)
+        assert isinstance(narrow.found, ConfigError)
+        assert "takes no request of 9.6 MiB (413: Request Entity Too Large)" in narrow.found.what
         for one in servers:
             await one.stop()
 
