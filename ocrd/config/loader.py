@@ -1,6 +1,7 @@
 """Configuration files and companions read, with every mistake told by line, key, value and what is allowed."""
 
 import difflib
+import errno
 import importlib.util
 import os
 import re
@@ -295,11 +296,14 @@ class _Known:
         self._around: dict[Path, list[object]] = {}
 
     def real(self, path: Path) -> Path:
-        """Follow the links in a path. Raises OSError or RuntimeError where they lead in a circle."""
+        """Follow the links in a path. Raises OSError or, before Python 3.13, RuntimeError where they lead in a circle."""
         if path not in self._real:
             above = self.real(path.parent) if path != path.parent else path
             here = above.parent if path.name == ".." else above / path.name
-            self._real[path] = here.resolve() if here.is_symlink() else here
+            real = here.resolve() if here.is_symlink() else here
+            if real.is_symlink():  # Python from 3.13 on says nothing of a circle
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            self._real[path] = real
         return self._real[path]
 
     def around(self, real: Path) -> list[object]:
