@@ -296,7 +296,7 @@ class _Known:
         self._around: dict[Path, list[object]] = {}
 
     def real(self, path: Path) -> Path:
-        """Follow the links in a path. Raises OSError or, before Python 3.13, RuntimeError where they lead in a circle."""
+        """Follow the links in a path. Raises OSError or RuntimeError where they lead in a circle."""
         if path not in self._real:
             above = self.real(path.parent) if path != path.parent else path
             here = above.parent if path.name == ".." else above / path.name

@@ -91,7 +91,7 @@ def test_pages_that_are_too_large_for_a_proxy_wait_until_its_limit_is_raised(
             wait_for(lambda: house.events("ready"))
             noise(house.path("inbox/a.png"))
             wait_for(lambda: any("takes no request of" in line for line in said(house)))
-            assert f"server   {proxy.address} is out: It takes no request of" in status(house)
+            wait_for(lambda: f"server   {proxy.address} is out: It takes no request of" in status(house))
             assert house.files("error") == house.files("outbox") == []
             proxy.configure("client_max_body_size 64m;")
             nginx.send_signal(1)  # SIGHUP: it takes the new configuration
