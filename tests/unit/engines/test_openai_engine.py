@@ -450,6 +450,15 @@ def test_what_the_owner_must_mend_is_said_at_the_start_and_without_the_key(
     run(work())
 
 
+def test_a_server_that_lists_no_model_is_asked_for_the_one_that_is_named() -> None:
+    async def work() -> None:
+        async with reading(ChatServer(models={"data": []}), model="/srv/a model") as made:
+            assert (await made.read(PAGE)).text == "words"
+            assert made.info.model == "/srv/a model"
+
+    run(work())
+
+
 def test_servers_with_different_models_are_refused_unless_one_is_named() -> None:
     async def work() -> None:
         other = {"data": [{"id": "another", "owned_by": "vllm"}]}
