@@ -288,6 +288,16 @@ class _Places:
         return cls({key: found[key][0] for key in paths}, {key: found[key][1] for key in paths}, circles)
 
 
+def _followed(link: Path) -> Path:
+    """Return where a link leads. Raises OSError or RuntimeError where that is in a circle."""
+    try:
+        return Path(os.path.realpath(link, strict=True))
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # Python from 3.13 on says so only where all is to be there
+            raise
+        return link.resolve()
+
+
 class _Known:
     """Looks at each folder once: those of hundreds of watches lie in the same few. For several threads."""
 
@@ -300,10 +310,7 @@ class _Known:
         if path not in self._real:
             above = self.real(path.parent) if path != path.parent else path
             here = above.parent if path.name == ".." else above / path.name
-            real = here.resolve() if here.is_symlink() else here
-            if real.is_symlink():  # Python from 3.13 on says nothing of a circle
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-            self._real[path] = real
+            self._real[path] = _followed(here) if here.is_symlink() else here
         return self._real[path]
 
     def around(self, real: Path) -> list[object]:

@@ -10,7 +10,7 @@ from ocrd.config.vllm import VllmSettings
 from ocrd.errors import ConfigError
 
 UNSET = (None, "auto")
-"""Values of a setting that leave it to the profile."""
+"""Values of a setting that leave it to the profile; `auto` is one of `runner` alone."""
 
 
 class ResolvedSettings(VllmSettings):

@@ -1,6 +1,7 @@
 """The render workers' views of a page against vLLM's own processor, bit for bit, and vLLM's reading of both."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from ocrd.config.resolving import shipped
 from ocrd.engines import prompts
 from ocrd.engines.vllm import deepseek, image_size, patches
 from ocrd.engines.vllm.inputs import Inputs
+from ocrd.errors import PageError
 from ocrd.model import PagePreparer, PageSizer
 from ocrd.rendering.renderer import Renderer
 
@@ -111,6 +113,34 @@ def test_both_ways_give_a_model_that_sees_patches_the_same(
     prompt = prompts.tokens(qwen(profile).get_tokenizer(), profile, profile.prompt)
     inputs = Inputs(SimpleNamespace(renderer=qwen(profile)), profile.image)
     assert asyncio.run(inputs.agree(prompt, noise(size.width, size.height), [])) == ""
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_what_vllm_is_given_is_no_longer_in_the_memory_that_is_freed(
+    qwen: Callable[[Profile], Any], frames: int
+) -> None:
+    profile = shipped("ovis-ocr-2")
+    prompt = prompts.tokens(qwen(profile).get_tokenizer(), profile, profile.prompt)
+    inputs = Inputs(SimpleNamespace(renderer=qwen(profile)), profile.image)
+    memory = memoryview(bytearray(inputs.scheme.views.room))
+    length = inputs.scheme.views(noise(448, 480), memory)
+    asyncio.run(inputs.of_views(prompt, 448, 480, memory[:length]))
+    (form,) = inputs._forms.values()
+    (item,) = form["mm_kwargs"]["image"]
+    item["pixel_values"] = dataclasses.replace(item["pixel_values"], data=torch.empty(0, frames * 3 * 16**2))
+    given = asyncio.run(inputs.of_views(prompt, 448, 480, memory[:length]))
+    pixels = given["mm_kwargs"]["image"][0]["pixel_values"].data
+    before = pixels.clone()
+    memory[:length] = bytes(length)
+    assert pixels.shape == (28 * 30, frames * 3 * 16**2)
+    assert torch.equal(pixels, before)
+
+
+@pytest.mark.parametrize("size", [(448, 470), (3200, 3200)])
+def test_an_image_that_the_model_does_not_see_so_costs_only_its_page(size: tuple[int, int]) -> None:
+    made = patches.views(shipped("ovis-ocr-2").image)
+    with pytest.raises(PageError, match=f"{size[0]} x {size[1]} pixels"):
+        made(Image.new("RGB", size), memoryview(bytearray(made.room)))
 
 
 class Mirrored(patches.Views):

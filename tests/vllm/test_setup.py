@@ -92,6 +92,28 @@ def test_a_failed_start_is_explained(message: str, fault: type[OcrdError], told:
 
 
 @pytest.mark.parametrize(
+    ("traceback", "told"),
+    [
+        ("AssertionError", "AssertionError"),
+        (
+            "torch.AcceleratorError: CUDA error: an illegal memory access",
+            "torch.AcceleratorError: CUDA error: an illegal",
+        ),
+        (
+            '    raise RuntimeError("Error: no room") from None\nRuntimeError: Error: no room',
+            "RuntimeError: Error: no room",
+        ),
+        ("ValueError: the cause\n\nThe above\n\nRuntimeError: what follows", "ValueError: the cause"),
+    ],
+)
+def test_of_a_death_the_first_exception_is_told(traceback: str, told: str) -> None:
+    head = "09:00:00 EngineCore WARNING an Error: of before\n09:01:00 EngineCore ERROR EngineCore encountered a fatal error.\n"
+    said = setup.why_it_died(f'{head}Traceback (most recent call last):\n  File "core.py"\n{traceback}\n')
+    assert said.startswith(told)
+    assert setup.why_it_died(head.splitlines()[0]) == ""
+
+
+@pytest.mark.parametrize(
     ("size", "message", "told"),
     [
         (

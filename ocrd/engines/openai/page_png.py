@@ -68,8 +68,9 @@ def of_page(page: PageImage, rule: ImageRule) -> bytes:
 
 def grown(made: bytes, size: int) -> bytes:
     """Make a PNG at least so many bytes large, by a chunk that every reader passes over (PNG specification, 4.7.1)."""
-    if (lack := size - len(made) - _FRAME) < 0:
+    if size <= len(made):
         return made
+    lack = max(0, size - len(made) - _FRAME)
     chunk = b"ocRd" + bytes(lack)
     filling = lack.to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
     return made[:-_FRAME] + filling + made[-_FRAME:]  # before the empty chunk that ends it

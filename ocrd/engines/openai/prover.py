@@ -92,7 +92,7 @@ class Prover:
                 bans = await self._bans(client, model, page.size, png)
                 began = time.monotonic()
                 body = requests.body(model, self.profile, page.size, DEFAULT_APPROACH, TEST_TOKENS)
-                said = await _read(client, body, page_png.grown(png, 3 * (at_least - body.length(0)) // 4))
+                said = await _read(client, body, page_png.grown(png, -(-3 * (at_least - body.length(0)) // 4)))
         except TimeoutError:
             raise ServerFault(f"it did not read the test page within {self.timeout:g} s") from None
         except Refusal as error:

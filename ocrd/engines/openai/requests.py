@@ -28,7 +28,7 @@ TEMPLATE_TOKENS = 64
 PIECE = 3 * 2**16
 """Bytes of an image that are encoded at a time; of threes, so that the pieces join."""
 _URL = "data:image/png;base64,"
-_OUTSIDE = {"name", "source", "licence", "native_model", "native_class"}
+_OUTSIDE = {"name", "source", "licence", "native_model", "native_class", "runner"}
 """What of a profile no text depends on."""
 _HERE = secrets.token_hex(16)
 """Where the image belongs, in the body without it; no prompt holds this."""

@@ -53,6 +53,8 @@ class Known:
     """What it has shown of itself; None until it did."""
     mistake: Misconfigured | None = None
     """What somebody must mend before it can be used."""
+    takes: int = 0
+    """Bytes of the largest request that it took when it was asked again since it would not have one as large."""
     task: "asyncio.Task[None] | None" = None
     """Asks it again, while it is out."""
 
@@ -133,6 +135,8 @@ class Servers:
     def has_read(self, visit: Visit, server: Known) -> None:
         """Take in that a server read a page."""
         was_up = server.endpoint.state is State.UP
+        if not was_up and isinstance(server.mistake, TooLarge):  # small pages show nothing of what is in the way
+            return
         server.endpoint.read(visit.began, self._loop.time())
         if not was_up:
             self._comes_back(server)
@@ -147,7 +151,12 @@ class Servers:
                 endpoint.refused(now)
             case Overloaded():
                 endpoint.overloaded(fault.wait, visit.began, now)
+            case TooLarge() if endpoint in visit.measured and fault.length <= server.takes:
+                visit.refused(endpoint, fault.error.what)  # it took as much, and it is this page that it won't have
+                endpoint.refused(now)
             case Misconfigured():
+                if isinstance(fault, TooLarge):
+                    visit.measured.add(endpoint)
                 server.mistake = fault
                 endpoint.failed(str(fault), visit.began, now)
             case _:
@@ -205,6 +214,8 @@ class Servers:
                 log.warning("the server %s reads, but %s", endpoint.name, NO_BANS)
             was_up = endpoint.state is State.UP
             server.proof, server.mistake = proof, None
+            if isinstance(said, TooLarge):
+                server.takes = said.length
             endpoint.proved(self._loop.time())
             if not was_up:
                 self._comes_back(server)

@@ -2,7 +2,8 @@
 
 A page that fails goes to another server, and that alone is never charged to it. Two things are:
 
-- A server that is well says that it will not have the page (400, 413, 422 …). Two such servers are enough.
+- A server that is well says that it will not have the page (400, 422 …; 413 only where it takes other requests as
+  large). Two such servers are enough.
 - A server fails while it has the page and nothing else, or fails at the page alone and reads others before and after.
   Servers are stopped and restarted, one after the other, so it must have failed so at two servers, and at one of them
   again.
@@ -58,6 +59,8 @@ class Visit:
     """What to do if it goes wrong again and again."""
     tried: set[Endpoint] = field(default_factory=set)
     """Servers that it failed at."""
+    measured: set[Endpoint] = field(default_factory=set)
+    """Servers that it was too large for, and that were then asked whether they take as much."""
     company: bool = False
     """Whether another page was at the server with it."""
     began: float = 0.0

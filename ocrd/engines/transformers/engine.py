@@ -19,7 +19,17 @@ from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageS
 
 log = logging.getLogger(__name__)
 
-NO_TEXT = {"name", "source", "licence", "restriction", "least_vllm", "worker_views", "tower_graphs", "arguments"}
+NO_TEXT = {
+    "name",
+    "source",
+    "licence",
+    "restriction",
+    "least_vllm",
+    "runner",
+    "worker_views",
+    "tower_graphs",
+    "arguments",
+}
 """What of a profile no text depends on here."""
 
 

@@ -106,7 +106,7 @@ class Patches:
             "prompt_token_ids": [*tokens[:before], *tokens[before : before + 1] * count, *tokens[after:]],
             "mm_placeholders": {IMAGE: [dataclasses.replace(place, length=count)]},
         }, {
-            "pixel_values": levels.expand(-1, -1, frames, -1).reshape(wide * high, -1),
+            "pixel_values": levels.repeat(1, 1, frames, 1).view(wide * high, -1),
             "image_grid_thw": torch.tensor([1, high, wide]),
         }
 

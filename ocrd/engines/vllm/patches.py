@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ocrd.config.profile import ImageRule
 from ocrd.engines.vllm import image_size
+from ocrd.errors import PageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,15 +33,28 @@ class Views:
     """Pixels of an image, at most."""
 
     @property
+    def _token(self) -> int:
+        """Pixels of a token."""
+        return (MERGED * self.edge) ** 2
+
+    @property
     def room(self) -> int:
         """The most bytes of a page."""
         return 3 * self.most
 
     def __call__(self, image: "Image", memory: memoryview) -> int:
-        """Write the patches of an RGB image whose edges are whole tokens."""
+        """Write the patches of an RGB image. Raises PageError unless it is made of whole tokens, and no larger."""
         import numpy as np
 
         wide, high = (length // (MERGED * self.edge) for length in image.size)
+        if (
+            wide * MERGED * self.edge,
+            high * MERGED * self.edge,
+        ) != image.size or wide * high * self._token > self.most:
+            raise PageError(
+                f"The page image of {image.width} x {image.height} pixels is not as the model sees one.",
+                "Report this; another engine may read the page.",
+            )
         shape = (high, MERGED, self.edge, wide, MERGED, self.edge, 3)
         patches = np.asarray(image).reshape(shape).transpose(0, 3, 1, 4, 6, 2, 5)
         np.frombuffer(memory, np.uint8, patches.size).reshape(patches.shape)[:] = patches

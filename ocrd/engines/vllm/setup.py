@@ -349,8 +349,12 @@ def why_it_died(messages: str) -> str:
 
 
 def _first_error(messages: str) -> str:
-    """Return the first exception there; vLLM reports a failure at each of its levels, the consequences after it."""
-    found = re.search(r"\b\w*(?:Error|Exception): .+", messages)
+    """Return the first exception there; vLLM reports a failure at each of its levels, the consequences after it.
+
+    One at the beginning of a line ends a traceback; others may be of lines that a worker's process relays, or of code.
+    """
+    found = re.search(r"^(?:\w+\.)*\w*(?:Error|Exception)\b(?:: .+)?$", messages, re.MULTILINE)
+    found = found or re.search(r"\b\w*(?:Error|Exception): .+", messages)
     return found[0].strip() if found else ""
 
 

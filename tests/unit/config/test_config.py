@@ -313,7 +313,9 @@ def test_a_link_does_not_hide_an_overlap(tmp_path: Path) -> None:
 
 def test_a_folder_that_links_to_itself_is_told(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    assert "watches.0.outbox" in problems(two(outbox=str(tmp_path / "loop/out")))
+    (tmp_path / "into").symlink_to("loop/below")
+    for link in ("loop", "into"):
+        assert "watches.0.outbox" in problems(two(outbox=str(tmp_path / link / "out")))
 
 
 def test_watches_may_share_outbox_archive_and_error_and_hand_on_to_each_other() -> None:
