@@ -107,10 +107,11 @@ def test_a_failed_start_is_explained(message: str, fault: type[OcrdError], told:
     ],
 )
 def test_of_a_death_the_first_exception_is_told(traceback: str, told: str) -> None:
-    head = "09:00:00 EngineCore WARNING an Error: of before\n09:01:00 EngineCore ERROR EngineCore encountered a fatal error.\n"
+    before = "09:00:00 EngineCore WARNING an Error: of before\n"
+    head = f"{before}09:01:00 EngineCore ERROR EngineCore encountered a fatal error.\n"
     said = setup.why_it_died(f'{head}Traceback (most recent call last):\n  File "core.py"\n{traceback}\n')
     assert said.startswith(told)
-    assert setup.why_it_died(head.splitlines()[0]) == ""
+    assert setup.why_it_died(before) == ""
 
 
 @pytest.mark.parametrize(

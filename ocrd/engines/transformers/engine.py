@@ -19,17 +19,8 @@ from ocrd.model import DEFAULT_APPROACH, Approach, EngineState, PageImage, PageS
 
 log = logging.getLogger(__name__)
 
-NO_TEXT = {
-    "name",
-    "source",
-    "licence",
-    "restriction",
-    "least_vllm",
-    "runner",
-    "worker_views",
-    "tower_graphs",
-    "arguments",
-}
+_WORDS = {"name", "source", "licence", "restriction"}
+NO_TEXT = _WORDS | {"least_vllm", "runner", "worker_views", "tower_graphs", "arguments"}
 """What of a profile no text depends on here."""
 
 

@@ -33,11 +33,6 @@ class Views:
     """Pixels of an image, at most."""
 
     @property
-    def _token(self) -> int:
-        """Pixels of a token."""
-        return (MERGED * self.edge) ** 2
-
-    @property
     def room(self) -> int:
         """The most bytes of a page."""
         return 3 * self.most
@@ -46,11 +41,9 @@ class Views:
         """Write the patches of an RGB image. Raises PageError unless it is made of whole tokens, and no larger."""
         import numpy as np
 
-        wide, high = (length // (MERGED * self.edge) for length in image.size)
-        if (
-            wide * MERGED * self.edge,
-            high * MERGED * self.edge,
-        ) != image.size or wide * high * self._token > self.most:
+        token = MERGED * self.edge
+        wide, high = (length // token for length in image.size)
+        if (wide * token, high * token) != image.size or wide * high * token**2 > self.most:
             raise PageError(
                 f"The page image of {image.width} x {image.height} pixels is not as the model sees one.",
                 "Report this; another engine may read the page.",
