@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import MODEL, ChatServer, Reply, answer, fails, hangs, reads, says, send
+from chat_server import MODEL, ChatServer, Reply, answer, fails, hangs, reads, says, send, slow
 
 from ocrd.config.openai import OpenAiSettings
 from ocrd.config.profile import Profile
@@ -398,6 +398,26 @@ def test_a_request_that_is_too_large_for_a_proxy_goes_to_another_server_and_char
     run(work())
     assert caplog.text.count("can't be used. It takes no request of") <= 1
     assert caplog.text.count("no server answers") <= 2
+
+
+def test_small_pages_that_get_through_beside_it_do_not_send_a_large_one_there_again_and_again() -> None:
+    async def work() -> None:
+        server = ChatServer(page=slow)
+        async with reading(server) as made:
+            server.limit = len(json.dumps(server.requests[-1].body)) + 1000
+            small = [asyncio.create_task(made.read(replace(PAGE, index=number))) for number in range(40)]
+            await until(lambda: len(server.pages) > 3)
+            large = asyncio.create_task(made.read(replace(PAGE, pixels=os.urandom(len(PIXELS))), priority=-1))
+            await until(lambda: not made.state.servers[0].up)
+            asked = len(server.requests)
+            await until(lambda: len(server.requests) > asked + 60)
+            sizes = [len(json.dumps(one.body)) for one in server.pages]
+            assert sum(size > server.limit for size in sizes) == 1
+            server.limit = 0
+            assert (await large).text == "words"
+            assert len(await asyncio.gather(*small)) == 40
+
+    run(work())
 
 
 def test_servers_that_refuse_the_test_page_too_charge_no_page() -> None:
