@@ -67,7 +67,7 @@ def of_page(page: PageImage, rule: ImageRule) -> bytes:
 
 
 def grown(made: bytes, size: int) -> bytes:
-    """Make a PNG at least so many bytes large, by a chunk that every reader passes over (PNG specification, 4.7.1)."""
+    """Make a PNG at least so many bytes large, by a chunk that every reader passes over (RFC 2083, 3.3)."""
     if size <= len(made):
         return made
     lack = max(0, size - len(made) - _FRAME)
