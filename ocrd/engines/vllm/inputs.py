@@ -154,12 +154,10 @@ class Inputs:
         (item,) = form["mm_kwargs"][IMAGE]
         for name in {"pixel_values", "images_crop"} & item.keys():
             item[name] = dataclasses.replace(item[name], data=item[name].data[:0])  # it would be 21 MB of white
-        if counts := item.get(
-            "images_spatial_crop"
-        ):  # only ever looked at from the host; 0.24 would fetch it from the card
-            item["images_spatial_crop"] = dataclasses.replace(
-                counts, field=dataclasses.replace(counts.field, keep_on_cpu=True)
-            )
+        if counts := item.get("images_spatial_crop"):
+            # Only ever looked at from the host; 0.24 would fetch it from the card.
+            on_cpu = dataclasses.replace(counts.field, keep_on_cpu=True)
+            item["images_spatial_crop"] = dataclasses.replace(counts, field=on_cpu)
         return form
 
     async def agree(self, prompt: tuple[int, ...], image: "Image", table: list[float]) -> str:
