@@ -41,8 +41,8 @@ _LARGEST = 1 << 16
 """Bytes of a message."""
 _MOST_FILES = 16
 """That a worker gets."""
-_OOM_RANK = 500
-"""Of the server: where memory is short the kernel ends workers first, and the daemon last."""
+_OOM_RANK = 900
+"""Of the server: where memory is short the kernel ends workers first, and the daemon last, though it be the largest."""
 _KILLED = {-signal.SIGKILL, -signal.SIGTERM}
 """Exit codes of a worker that did not crash, but was ended by somebody."""
 _RUNS = 1 << 16
