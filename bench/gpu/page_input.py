@@ -20,37 +20,28 @@ from statistics import median
 from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/vllm")]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench/quality"), str(ROOT / "tests/vllm")]
 
-from ocrd.config.resolving import shipped  # noqa: E402 - found through the path above
+import drawn  # noqa: E402 - found through the path above
+
+from ocrd.config.resolving import shipped  # noqa: E402
 from ocrd.engines import prompts, vision_model  # noqa: E402
 from ocrd.engines.vllm.inputs import Inputs  # noqa: E402
-
-A4 = (595, 842)
-"""Points."""
 
 
 async def main(options: argparse.Namespace) -> None:
     import tiny_models
     import torch
     from PIL import Image
-    from vllm import AsyncEngineArgs
-    from vllm.renderers import renderer_from_config
 
     torch.set_num_threads(1)
     profile = shipped(options.profile)
     folder = tempfile.TemporaryDirectory()
-    arguments = AsyncEngineArgs(
-        model=str(tiny_models.make(Path(folder.name), profile.architectures[0])),
-        max_model_len=8192,
-        load_format="dummy",
-        dtype="bfloat16",
-        mm_processor_cache_gb=0,
-    )
-    renderer = renderer_from_config(arguments.create_engine_config())
+    model = tiny_models.make(Path(folder.name), profile.architectures[0])
+    renderer = tiny_models.front_end(model, dtype="bfloat16")
     inputs = Inputs(SimpleNamespace(renderer=renderer), profile.image)
     prompt = prompts.tokens(renderer.get_tokenizer(), profile, profile.prompt)
-    size = vision_model.page_size(profile.image)(*A4)
+    size = vision_model.page_size(profile.image)(*drawn.A4)
     image = Image.effect_noise((size.width, size.height), 60).convert("RGB")
     memory = memoryview(bytearray(inputs.scheme.views.room))
     length = inputs.scheme.views(image, memory)

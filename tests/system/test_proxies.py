@@ -1,6 +1,7 @@
 """A real nginx before a server, as it comes: its limits are told as its own, and cost no page."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -29,6 +30,13 @@ http {{
   }}
 }}
 """
+
+DOCUMENTED = re.findall(
+    r"^    ((?:client_max_body_size|proxy_read_timeout) \w+;)$",
+    (Path(__file__).parents[2] / "docs/scaling.md").read_text(),
+    re.MULTILINE,
+)
+"""The settings of nginx that the documentation tells."""
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 
@@ -91,7 +99,8 @@ def test_pages_that_are_too_large_for_a_proxy_wait_until_its_limit_is_raised(
             wait_for(lambda: any("takes no request of" in line for line in said(house)))
             wait_for(lambda: f"server   {proxy.address} is out: It takes no request of" in status(house))
             assert house.files("error") == house.files("outbox") == []
-            proxy.configure("client_max_body_size 64m;")
+            proxy.configure("".join(DOCUMENTED))
+            assert len(DOCUMENTED) == 2
             nginx.send_signal(1)  # SIGHUP: it takes the new configuration
             wait_for(lambda: house.files("outbox"))
             assert "words" in house.path("outbox/a.md").read_text()

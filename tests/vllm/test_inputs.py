@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,21 +40,10 @@ def tile(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
-def front_end(model: Path) -> Any:
-    """vLLM's front end for a model in bfloat16, without an engine behind it."""
-    from vllm import AsyncEngineArgs
-    from vllm.renderers import renderer_from_config
-
-    config = AsyncEngineArgs(
-        model=str(model), load_format="dummy", dtype="bfloat16", max_model_len=8192, mm_processor_cache_gb=0
-    ).create_engine_config()
-    return renderer_from_config(config)
-
-
 @pytest.fixture(scope="module")
 def renderer(tmp_path_factory: pytest.TempPathFactory, tile: int) -> Iterator[Any]:
     """The front end of DeepSeek-OCR, or its second."""
-    renderer = front_end(make(tmp_path_factory.mktemp("model"), second=tile == 768))
+    renderer = tiny_models.front_end(make(tmp_path_factory.mktemp("model"), second=tile == 768), dtype="bfloat16")
     yield renderer
     renderer.shutdown()
 
@@ -62,20 +51,18 @@ def renderer(tmp_path_factory: pytest.TempPathFactory, tile: int) -> Iterator[An
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Profile], Any]]:
     """Give the front end for a profile's class."""
-
-    @cache
-    def of_class(architecture: str) -> Any:
-        return front_end(tiny_models.make(tmp_path_factory.mktemp("model"), architecture))
-
-    made = set()
+    made: dict[str, Any] = {}
 
     def of(profile: Profile) -> Any:
-        made.add(profile.architectures[0])
-        return of_class(profile.architectures[0])
+        (name,) = profile.architectures
+        if name not in made:
+            model = tiny_models.make(tmp_path_factory.mktemp("model"), name)
+            made[name] = tiny_models.front_end(model, dtype="bfloat16")
+        return made[name]
 
     yield of
-    for one in made:
-        of_class(one).shutdown()
+    for one in made.values():
+        one.shutdown()
 
 
 @pytest.mark.parametrize(

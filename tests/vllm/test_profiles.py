@@ -17,7 +17,7 @@ import sampling
 import yaml
 from conftest import EXTRA, Running, page
 from PIL import Image
-from tiny_models import make
+from tiny_models import front_end, make
 
 from ocrd.config import profile as profiles
 from ocrd.config.profile import Profile
@@ -66,13 +66,8 @@ def documented() -> Profile:
 @pytest.fixture(scope="module", params=[*drawn(COUNT + 1), documented()], ids=lambda one: one.name)
 def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Profile, Any]]:
     """A profile, and vLLM's front end for its model, without an engine behind it."""
-    from vllm import AsyncEngineArgs
-    from vllm.renderers import renderer_from_config
-
     model = make(tmp_path_factory.mktemp("model"), request.param.architectures[0])
-    options = request.param.arguments | {"load_format": "dummy", "dtype": "float32", "mm_processor_cache_gb": 0}
-    config = AsyncEngineArgs(model=str(model), max_model_len=CONTEXT, **options).create_engine_config()
-    renderer = renderer_from_config(config)
+    renderer = front_end(model, dtype="float32", max_model_len=CONTEXT, **request.param.arguments)
     yield request.param, renderer
     renderer.shutdown()
 

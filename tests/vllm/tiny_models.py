@@ -68,6 +68,15 @@ def make(folder: Path, architecture: str, *, real: bool = False) -> Path:
     return folder
 
 
+def front_end(model: Path, **options: Any) -> Any:
+    """vLLM's front end for a model, without an engine behind it; to be shut down."""
+    from vllm import AsyncEngineArgs
+    from vllm.renderers import renderer_from_config
+
+    arguments = {"load_format": "dummy", "max_model_len": 8192, "mm_processor_cache_gb": 0} | options
+    return renderer_from_config(AsyncEngineArgs(model=str(model), **arguments).create_engine_config())
+
+
 DEEPSEEKS = {"DeepseekOCRForCausalLM": "deepseek_vl_v2", "DeepseekOCR2ForCausalLM": "deepseek_vl_v2"} | {
     "UnlimitedOCRForCausalLM": "unlimited-ocr"
 }

@@ -215,8 +215,7 @@ class VllmCore:
         except Exception as error:
             # A dead engine shows in many ways (EngineDeadError, a closed socket or thread pool): ask it.
             if not self.alive:
-                why = setup.why_it_died(self._home.messages())
-                raise CoreDied(why or "it was killed, or ended by itself") from error
+                raise CoreDied(self._death) from error
             raise PageError(
                 f"vLLM refused the page image of {page.size.width} x {page.size.height} pixels: "
                 f"{model_files.cause(error)}.",
@@ -225,6 +224,11 @@ class VllmCore:
         if answer is None or answer.finish_reason is None:
             raise CoreDied("vLLM ended the request without an answer")
         return answer
+
+    @functools.cached_property
+    def _death(self) -> str:
+        """What it died of; to be asked of a dead one, by each of its pages."""
+        return setup.why_it_died(self._home.messages()) or "it was killed, or ended by itself"
 
     async def _input(self, page: PageImage, prompt: tuple[int, ...]) -> Any:  # noqa: ANN401 - one of vLLM's many kinds of prompt
         views = page.prepared

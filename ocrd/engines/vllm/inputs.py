@@ -2,7 +2,7 @@
 
 vLLM's own way from an image to the model (pad, cut, normalise, send 21 MB) costs this process some 100 ms of CPU a
 page, which is more than the card takes to read it. So the render workers make the views (`deepseek.Views`,
-`patches.Views`), and what goes through here is bytes that are not even looked at.
+`patches.Views`), and what goes through here is bytes that are not looked at, and at most copied.
 
 The form of vLLM's processed input is its own affair and differs between versions. So it is not built here but taken
 from vLLM: a blank page goes through upstream's processor, and its pixels are then exchanged for ours, with what depends
