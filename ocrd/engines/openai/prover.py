@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ocrd.config.profile import Profile
 from ocrd.engines.openai import answers, page_png, requests
 from ocrd.engines.openai.answers import Answer
-from ocrd.engines.openai.faults import Lost, Misconfigured, Refusal, RefusesAll, ServerFault
+from ocrd.engines.openai.faults import Lost, Misconfigured, Overloaded, Refusal, RefusesAll, ServerFault
 from ocrd.engines.openai.requests import Model
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.markup import dialects, layout_blocks
@@ -84,12 +84,11 @@ class Prover:
         The request with that has `at_least` so many bytes, as one that a proxy would not let through.
         """
         model = await self.model(client)
-        version = answers.version(await _soon(client.version())) if model.is_vllm else ""
         try:
             async with asyncio.timeout(self.timeout):
                 page = await asyncio.to_thread(test_page, lambda *_: self.sizer(595, 842))  # A4, as most that will come
                 png = await asyncio.to_thread(page_png.of_page, page, self.profile.image)
-                bans = await self._bans(client, model, page.size, png)
+                model, bans = await self._known(client, model, page.size, png)
                 began = time.monotonic()
                 body = requests.body(model, self.profile, page.size, DEFAULT_APPROACH, TEST_TOKENS)
                 said = await _read(client, body, page_png.grown(png, -(-3 * (at_least - body.length(0)) // 4)))
@@ -99,6 +98,7 @@ class Prover:
             raise RefusesAll(f"it refuses the test page: {error}") from error
         text, _ = dialects.normalise(said.text, self.profile.dialect, page.size)
         words = " ".join(block.text.strip() for block in layout_blocks.parse(text))
+        version = answers.version(await _soon(client.version())) if model.is_vllm else ""
         return Proof(model, version, bans, words, time.monotonic() - began)
 
     async def model(self, client: Asked) -> Model:
@@ -125,17 +125,21 @@ class Prover:
             raise Misconfigured(f"It lists {listed}.", "Set engine.openai.model to the one that is to read.")
         return next(one for one in known if one.name == (self.wanted or names[0]))
 
-    async def _bans(self, client: Asked, model: Model, size: PixelSize, png: bytes) -> bool | None:
-        """Find out whether the n-gram processor is there: it refuses what it can't take, and nobody else does."""
-        if not model.is_vllm:
-            return None
+    async def _known(self, client: Asked, model: Model, size: PixelSize, png: bytes) -> tuple[Model, bool | None]:
+        """Find out whether vLLM answers, also where a gateway lists its models as its own, and its n-gram processor.
+
+        That refuses what it can't take, and nobody else does. vLLM tells the tokens, too, since it is asked for them.
+        """
+        as_vllm = replace(model, is_vllm=True)
         try:
-            await _read(client, requests.body(model, self.profile, size, _NEVER, 1), png)
-        except (Refusal, RefusesAll, ServerFault) as error:
-            if "ngram_size" not in str(error):
+            said = await _read(client, requests.body(as_vllm, self.profile, size, _NEVER, 1), png)
+        except (Refusal, ServerFault) as error:
+            if "ngram_size" in str(error) and "vllm_xargs" not in str(error):
+                return as_vllm, True
+            if model.is_vllm or isinstance(error, (Lost, Overloaded, Misconfigured)):
                 raise
-            return True
-        return False
+            return model, None
+        return (as_vllm, False) if model.is_vllm or said.token_ids else (model, None)
 
 
 async def _read(client: Asked, body: requests.Body, png: bytes) -> Answer:

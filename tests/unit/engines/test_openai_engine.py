@@ -4,28 +4,19 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import MODEL, ChatServer, Reply, answer, fails, hangs, reads, says, send, slow
+from openai_reading import PAGE, PIXELS, SIZE, SMALL, reading, run, until, up
 
 from ocrd.config.openai import OpenAiSettings
-from ocrd.config.profile import Profile
-from ocrd.config.resolving import shipped
 from ocrd.engines.openai import client, endpoint, engine
 from ocrd.engines.openai.engine import OpenAiEngine
-from ocrd.errors import ConfigError, EngineError, OcrdError, PageError
+from ocrd.errors import EngineError, PageError
 from ocrd.model import Approach, PageImage, PixelSize
-
-SIZE = PixelSize(64, 32)
-PIXELS = bytes(range(256)) * (3 * 64 * 32 // 256)
-PAGE = PageImage(0, SIZE, PIXELS, 72.0)
-SMALL = shipped().model_copy(update={"image": shipped().image.model_copy(update={"tile": 64})})
-"""DeepSeek-OCR's, but for its test page, which would take a second to draw."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,38 +24,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers are asked again at once."""
     monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.02)
     monkeypatch.setattr(endpoint, "LONGEST_WAIT", 0.1)
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    async def waited() -> None:
-        await asyncio.wait_for(work, 120)
-
-    asyncio.run(waited())
-
-
-@asynccontextmanager
-async def reading(
-    *servers: ChatServer, profile: Profile = SMALL, silence: float = 60, **settings: Any
-) -> AsyncIterator[OpenAiEngine]:
-    """Start servers, and an engine that reads with them."""
-    places = [await one.start() for one in servers]
-    made = OpenAiEngine(OpenAiSettings(endpoints=tuple(places), **settings), profile, silence=silence)
-    try:
-        await made.start()
-        yield made
-    finally:
-        await made.close()
-        for one in servers:
-            await one.stop()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
-def up(made: OpenAiEngine) -> list[bool]:
-    return [one.up for one in made.state.servers]
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------
@@ -109,7 +68,7 @@ def test_a_page_goes_out_as_the_profile_says_with_every_level_of_every_pixel(
 
 def test_a_server_that_is_not_vllm_is_asked_what_the_protocol_has() -> None:
     async def work() -> None:
-        server = ChatServer(models={"data": [{"id": MODEL, "owned_by": "somebody"}]})
+        server = ChatServer(bans=False, models={"data": [{"id": MODEL, "owned_by": "somebody"}]})
         async with reading(server) as made:
             await made.read(PAGE, approach=Approach(prompt="<image>\nWhat is it?", temperature=0.5))
         (request,) = server.pages
@@ -439,132 +398,3 @@ def test_servers_that_refuse_the_test_page_too_charge_no_page() -> None:
                 assert isinstance(task.exception(), PageError)
 
     run(work())
-
-
-# -- the start --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("models", "settings", "said"),
-    [
-        (b"<html>", {}, "no server of OpenAI's protocol: asked for its models, it answered '<html>'"),
-        ({"data": "none"}, {}, "no server of OpenAI's protocol"),
-        ({"data": []}, {}, "It lists none"),
-        ({"data": [{"id": "a"}, {"id": "b"}]}, {}, "It lists a, b"),
-        ({"data": [{"id": "a"}]}, {"model": "c"}, "has no model c; it lists a"),
-        (fails(401, "who is sesame?"), {}, r"does not take our key \(401\): who is …\?"),
-        (fails(404, "no"), {}, r"\(404\): no"),
-        (fails(302, headers={"Location": "http://elsewhere/"}), {}, "sends us on .302. to 'http://elsewhere/'"),
-    ],
-)
-def test_what_the_owner_must_mend_is_said_at_the_start_and_without_the_key(
-    models: Any, settings: dict[str, Any], said: str, tmp_path: Path
-) -> None:
-    (tmp_path / "key").write_text("sesame")
-    (tmp_path / "key").chmod(0o600)
-
-    async def work() -> None:
-        server = ChatServer(models=models)
-        with pytest.raises(ConfigError, match=said) as caught:
-            async with reading(server, api_key_file=str(tmp_path / "key"), **settings):
-                pass
-        assert str(server.port) in caught.value.what
-        assert "sesame" not in repr(caught.value)
-
-    run(work())
-
-
-def test_a_server_that_lists_no_model_is_asked_for_the_one_that_is_named() -> None:
-    async def work() -> None:
-        async with reading(ChatServer(models={"data": []}), model="/srv/a model") as made:
-            assert (await made.read(PAGE)).text == "words"
-            assert made.info.model == "/srv/a model"
-
-    run(work())
-
-
-def test_servers_with_different_models_are_refused_unless_one_is_named() -> None:
-    async def work() -> None:
-        other = {"data": [{"id": "another", "owned_by": "vllm"}]}
-        with pytest.raises(ConfigError, match="and another runs"):
-            async with reading(ChatServer(), ChatServer(models=other)):
-                pass
-        async with reading(ChatServer(), ChatServer(models=other), model=MODEL) as made:
-            assert up(made) == [True, False]
-            assert "has no model" in made.state.servers[1].why
-
-    run(work())
-
-
-def test_the_start_waits_for_a_first_server_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def work() -> None:
-        server = ChatServer()
-        place = await server.start()
-        await server.stop()
-        made = OpenAiEngine(OpenAiSettings(endpoints=(place,)), SMALL)
-        starting = asyncio.create_task(made.start())
-        await until(lambda: made.state.servers and made.state.servers[0].why)
-        await server.start()
-        await starting
-        assert (await made.read(PAGE)).text == "words"
-        await made.close()
-        await server.stop()
-        monkeypatch.setattr(engine, "START_SECONDS", 0.1)
-        made = OpenAiEngine(OpenAiSettings(endpoints=(place,)), SMALL)
-        with pytest.raises(EngineError, match="No server answers"):
-            await made.start()
-        await made.close()
-
-    run(work())
-
-
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
-def test_a_key_file_that_others_can_read_is_not_taken(tmp_path: Path, mode: int) -> None:
-    (tmp_path / "key").write_text("sesame")
-    (tmp_path / "key").chmod(mode)
-    made = OpenAiEngine(OpenAiSettings(endpoints=("http://127.0.0.1:1/v1",), api_key_file=str(tmp_path / "key")), SMALL)
-    with pytest.raises(ConfigError, match="chmod 600") as caught:
-        asyncio.run(made.start())
-    assert "sesame" not in repr(caught.value)
-
-
-def test_the_check_says_what_each_server_is_and_whether_its_n_gram_processor_answers() -> None:
-    async def work() -> None:
-        servers = [ChatServer(), ChatServer(bans=False), ChatServer(models=b"no")]
-        places = [await one.start() for one in servers]
-        made = OpenAiEngine(OpenAiSettings(endpoints=(*places, "http://127.0.0.1:1/v1")), SMALL)
-        good, loops, other, gone = await asyncio.to_thread(made.preflight)
-        assert good.what == f"server {places[0]}"
-        assert isinstance(good.found, str)
-        assert good.found.startswith(f"vLLM 0.32.0, model {MODEL}, 8192 tokens; read 'words' for ")
-        assert good.found.endswith("its n-gram processor answers")
-        assert isinstance(loops.found, str)
-        assert "it has no n-gram processor" in loops.found
-        assert isinstance(other.found, ConfigError)
-        assert isinstance(gone.found, OcrdError)
-        assert gone.what == "server http://127.0.0.1:1/v1"
-        for one in servers:
-            await one.stop()
-
-    run(work())
-
-
-def test_the_check_sends_as_much_as_the_largest_page_can_have() -> None:
-    async def work() -> None:
-        servers = [ChatServer(limit=limit) for limit in (0, 2**20)]
-        places = [await one.start() for one in servers]
-        made = OpenAiEngine(OpenAiSettings(endpoints=tuple(places)), shipped("deepseek-ocr"))
-        good, narrow = await asyncio.to_thread(made.preflight)
-        assert isinstance(good.found, str)
-        assert servers[0].requests[-1].pixels[0] == (1280, 1920)
-        assert isinstance(narrow.found, ConfigError)
-        assert "takes no request of 9.6 MiB (413: Request Entity Too Large)" in narrow.found.what
-        for one in servers:
-            await one.stop()
-
-    run(work())
-
-
-def test_an_engine_without_servers_is_a_mistake_of_the_settings() -> None:
-    with pytest.raises(ConfigError, match="names no server"):
-        OpenAiEngine(OpenAiSettings(), SMALL)
