@@ -7,8 +7,8 @@ as many tasks as pages are in flight; only the EngineCore is left out. By turns,
 
     whole     each report holds the whole text so far (`CUMULATIVE`): vLLM makes one for every token, whatever
               `stream_interval` says
-    new       each holds what is new (`DELTA`), every sixteenth token, as ocrd asks for it
-    ids       the same, and the text is made of the tokens at the end
+    new       each holds what is new (`DELTA`), every sixteenth token, as ocrd asks for it of a model with stop strings
+    ids       the same, and the text is made of the tokens at the end, as ocrd does it of all others
 """
 # ruff: noqa: D103 - a script
 
@@ -38,7 +38,7 @@ async def page(queue: Any, tokenizer: Any, way: str) -> str:  # noqa: ANN401 - v
         text = out.outputs[0].text if way == "whole" else text + out.outputs[0].text
         tokens.extend(out.outputs[0].token_ids)
         if out.finished:
-            return str(tokenizer.decode(tokens)) if way == "ids" else text
+            return str(tokenizer.backend_tokenizer.decode(tokens)) if way == "ids" else text
 
 
 async def run(way: str, tokenizer: Any, options: argparse.Namespace) -> float:  # noqa: ANN401 - vLLM's

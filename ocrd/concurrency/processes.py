@@ -64,21 +64,29 @@ class Used(NamedTuple):
 def used(pid: int) -> Used:
     """Tell what a process has used (proc(5), /proc/PID/stat and /proc/PID/io); nothing if it is gone."""
     with suppress(OSError):
-        read = int(Path(f"/proc/{pid}/io").read_text(encoding="ascii").split()[1])
-        return Used(_seconds(Path(f"/proc/{pid}/stat")), read)
+        return Used(_seconds(f"/proc/{pid}/stat"), int(_read(f"/proc/{pid}/io").split()[1]))
     return Used(0.0, 0)
 
 
 def thread_seconds(thread: int) -> float:
     """Tell the seconds of processor time that a thread of this process has used; none if it is gone."""
     with suppress(OSError):
-        return _seconds(Path(f"/proc/self/task/{thread}/stat"))
+        return _seconds(f"/proc/self/task/{thread}/stat")
     return 0.0
 
 
-def _seconds(stat: Path) -> float:
-    fields = stat.read_text(errors="replace").rpartition(")")[2].split()
+def _seconds(stat: str) -> float:
+    fields = _read(stat).rpartition(b")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _read(path: str) -> bytes:
+    """Read a short file of proc(5), for which `Path.read_text` takes four times as long: this is done for each page."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(file, 4096)
+    finally:
+        os.close(file)
 
 
 def ancestors() -> Iterator[int]:

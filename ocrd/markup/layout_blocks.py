@@ -110,6 +110,8 @@ def in_markdown(text: str) -> bool:
 
 def pictures(text: str) -> list[Box]:
     """List the boxes of the pictures on a page, in order."""
+    if not any(label in text for label in PICTURES):  # as on most pages, which need not be taken apart for it
+        return []
     return [box for block in parse(text) if block.label in PICTURES for box in block.boxes]
 
 

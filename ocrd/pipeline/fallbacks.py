@@ -73,6 +73,8 @@ def best(results: Sequence[PageResult]) -> PageResult:
 
     The likeliest length is what the page image and the text layer suggest; where they don't, the longest text wins.
     """
+    if len(results) == 1:
+        return results[0]
     return min(results, key=lambda result: (_RANK.get(result.verdict, 1), _unlikely(result)))
 
 

@@ -82,6 +82,7 @@ def test_vllm_reports_on_a_page_now_and_then_and_nothing_of_the_text_is_lost(
     answer = running.run(running.core._generate(page(), 0, params))
     assert len(reports) <= 5, "the first token, three times sixteen, the last; a busy task may get two in one"
     assert len(answer.tokens) == count
+    assert all(not report.outputs[0].text for report in reports), "vLLM makes no text, which costs it most"
     assert answer.text == running.core._llm.get_tokenizer().decode(answer.tokens, skip_special_tokens=True)
 
 

@@ -40,7 +40,7 @@ def answer(data: bytes) -> Answer:
         text, reason = choice["message"]["content"], choice["finish_reason"]
         ids = choice.get("token_ids") or (choice.get("provider_specific_fields") or {}).get("token_ids") or ()
         tokens = _count((raw.get("usage") or {}).get("completion_tokens"))
-        if not (isinstance(text, str) or text is None) or not all(type(one) is int for one in ids):
+        if not (isinstance(text, str) or text is None) or any(_count(one) is None for one in ids):
             raise TypeError  # noqa: TRY301 - all that is wrong with it is said in one place
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ServerFault(f"it answered what is no answer to a page: {_beginning(data)}") from error

@@ -79,9 +79,10 @@ class VllmCore:
         self._names = itertools.count()
         self._settings = settings
         self._profile = settings.profile
-        self._tokens = functools.lru_cache(PROMPTS)(
-            functools.partial(prompts.tokens, llm.get_tokenizer(), settings.profile)
-        )
+        tokenizer = llm.get_tokenizer()
+        self._tokens = functools.lru_cache(PROMPTS)(functools.partial(prompts.tokens, tokenizer, settings.profile))
+        self._decoder = None if self._profile.stop else getattr(tokenizer, "backend_tokenizer", None)
+        """Makes the text of a page at its end; None: vLLM does, token by token, and looks for strings to stop at."""
         self._inputs = Inputs(llm, settings.profile.image)
         self._sampling = functools.partial(
             SamplingParams,
@@ -89,6 +90,7 @@ class VllmCore:
             top_p=self._profile.top_p,
             stop=list(self._profile.stop),
             output_kind=RequestOutputKind.DELTA,  # with the whole text, vLLM reports every token, whatever the interval
+            detokenize=self._decoder is None,
         )
         self._pooled = hasattr(llm.input_processor, "process_inputs_async")
         self.last_sign = self._loop.time()
@@ -223,6 +225,8 @@ class VllmCore:
             ) from error
         if answer is None or answer.finish_reason is None:
             raise CoreDied("vLLM ended the request without an answer")
+        if self._decoder is not None:
+            answer.text = whole_text(self._decoder, answer, skip_special_tokens=params.skip_special_tokens)
         return answer
 
     @functools.cached_property
@@ -289,6 +293,13 @@ class VllmCore:
         except Exception:
             log.exception("vLLM did not shut down cleanly")
         await self._home.end()
+
+
+def whole_text(decoder: Any, answer: Answer, *, skip_special_tokens: bool) -> str:  # noqa: ANN401 - a `tokenizers.Tokenizer`
+    """Make the text of an answer's tokens, the one that vLLM makes of them one by one (v1/engine/detokenizer.py)."""
+    end = -1 if answer.finish_reason == "stop" else None  # that the model ended is a token, too
+    text: str = decoder.decode(answer.tokens[:end], skip_special_tokens=skip_special_tokens)
+    return text.rstrip("\ufffd")  # a character that was not ended, which vLLM keeps back, too
 
 
 def _or(wanted: Result | None, default: Result) -> Result:
