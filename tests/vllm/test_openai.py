@@ -27,7 +27,7 @@ from ocrd.config import profile as profiles
 from ocrd.config.openai import OpenAiSettings
 from ocrd.config.profile import Profile
 from ocrd.config.resolving import find
-from ocrd.engines.openai import address, page_png, requests
+from ocrd.engines.openai import address, answers, page_png, requests
 from ocrd.engines.openai.client import Client
 from ocrd.engines.openai.engine import OpenAiEngine
 from ocrd.engines.openai.requests import Model
@@ -129,6 +129,7 @@ def test_the_model_gets_the_tokens_that_it_was_trained_on(servers: tuple[Serving
     assert (choice["finish_reason"], len(choice["token_ids"])) == ("length", 24)
     runs = [tuple(choice["token_ids"][begin : begin + 3]) for begin in range(22)]
     assert len(set(runs)) == len(runs), "no run of three tokens comes twice"
+    assert answers.answer(json.dumps(answer).encode()).of_vllm, "by this vLLM is known behind a gateway"
 
 
 def test_the_check_knows_the_version_and_the_n_gram_processor(

@@ -30,6 +30,8 @@ class Answer:
     """Generated; characters where the server doesn't count."""
     token_ids: tuple[int, ...] = ()
     """Where the server tells them."""
+    of_vllm: bool = False
+    """Whether it has what vLLM alone answers: the tokens, and beside them `stop_reason`, if null."""
 
 
 def answer(data: bytes) -> Answer:
@@ -38,7 +40,8 @@ def answer(data: bytes) -> Answer:
         raw = json.loads(data)
         choice = raw["choices"][0]
         text, reason = choice["message"]["content"], choice["finish_reason"]
-        ids = choice.get("token_ids") or (choice.get("provider_specific_fields") or {}).get("token_ids") or ()
+        told = choice | _of_gateway(choice)
+        ids = told.get("token_ids") or ()
         tokens = _count((raw.get("usage") or {}).get("completion_tokens"))
         if not (isinstance(text, str) or text is None) or any(_count(one) is None for one in ids):
             raise TypeError  # noqa: TRY301 - all that is wrong with it is said in one place
@@ -47,7 +50,8 @@ def answer(data: bytes) -> Answer:
     if not isinstance(reason, str) or reason not in FINISHED:
         raise ServerFault(f"it gave the page up, with the reason {str(reason)[:40]!r}")
     text = (text or "").encode(errors="replace").decode()  # JSON can hold halves of characters, and no file can
-    return Answer(text, FINISHED[reason], len(ids) or len(text) if tokens is None else tokens, tuple(ids))
+    tokens = len(ids) or len(text) if tokens is None else tokens
+    return Answer(text, FINISHED[reason], tokens, tuple(ids), of_vllm=bool(ids) and "stop_reason" in told)
 
 
 def reading(page: PageImage, said: Answer, profile: Profile, approach: Approach, seconds: float) -> Reading:
@@ -95,6 +99,12 @@ def _model(raw: dict[str, Any]) -> Model:
     if not (isinstance(name, str) and name.isprintable()):
         raise TypeError(name)
     return Model(name, raw.get("owned_by") == "vllm", _count(longest) or None)
+
+
+def _of_gateway(choice: dict[str, Any]) -> dict[str, Any]:
+    """Return what LiteLLM puts aside of an answer, since OpenAI's protocol does not have it."""
+    aside = choice.get("provider_specific_fields")
+    return aside if isinstance(aside, dict) and isinstance(aside.get("token_ids"), list) else {}
 
 
 def _count(number: object) -> int | None:

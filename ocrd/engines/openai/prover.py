@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,8 +20,10 @@ TEST_TOKENS = 64
 """Enough for the text of the test page, and few for a model that doesn't stop."""
 LIST_SECONDS = 15.0
 """That a server may take for its list of models, which costs it nothing."""
-_NEVER = Approach(ngram_size=-1)
-"""What no n-gram processor takes, neither ocrd's nor vLLM's; without one nobody looks at it."""
+_NEVER, _SOME = Approach(ngram_size=-1), Approach(ngram_size=30)
+"""What no n-gram processor takes, neither ocrd's nor vLLM's, and what each does; without one nobody looks at it."""
+_NO_BANS = "it has no n-gram processor, and the model may repeat itself without end (docs/scaling.md)"
+_NOT_VLLM = "it is not vLLM, which alone is asked for n-grams and special tokens (docs/engines.md)"
 
 
 class Asked(Protocol):
@@ -39,7 +42,7 @@ class Proof:
     version: str
     """Of vLLM; empty for another server."""
     bans: bool | None
-    """Whether its n-gram processor answers; None where that was not asked."""
+    """Whether its n-gram processor answers; None where nobody knows."""
     said: str
     """What it read on the test page."""
     seconds: float
@@ -50,21 +53,21 @@ class Proof:
         """What it is, in words."""
         return f"vLLM {self.version}".strip() if self.model.is_vllm else "a server that is not vLLM"
 
+    @property
+    def lack(self) -> str:
+        """What it has not, as the end of a sentence; empty where it has all that is known."""
+        if self.model.is_vllm:
+            return _NO_BANS if self.bans is False else ""
+        return _NOT_VLLM
+
     def in_words(self) -> str:
         """Say all of it."""
         tokens = f", {self.model.longest} tokens" if self.model.longest else ""
-        bans = {
-            True: "; its n-gram processor answers",
-            False: f"; {NO_BANS}",
-            None: "" if self.model.is_vllm else "; what only vLLM knows is not asked of it (n-grams, special tokens)",
-        }[self.bans]
+        bans = "its n-gram processor answers" if self.bans else self.lack
         return (
             f"{self.server}, model {self.model.name}{tokens}; read {self.said[:60]!r} for {TEST_TEXT!r} "
-            f"in {self.seconds:.1f} s{bans}"
+            f"in {self.seconds:.1f} s{bans and '; '}{bans}"
         )
-
-
-NO_BANS = "it has no n-gram processor, and the model may repeat itself without end (docs/scaling.md)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +86,22 @@ class Prover:
 
         The request with that has `at_least` so many bytes, as one that a proxy would not let through.
         """
-        model = await self.model(client)
-        try:
-            async with asyncio.timeout(self.timeout):
-                page = await asyncio.to_thread(test_page, lambda *_: self.sizer(595, 842))  # A4, as most that will come
-                png = await asyncio.to_thread(page_png.of_page, page, self.profile.image)
-                model, bans = await self._known(client, model, page.size, png)
-                began = time.monotonic()
-                body = requests.body(model, self.profile, page.size, DEFAULT_APPROACH, TEST_TOKENS)
-                said = await _read(client, body, page_png.grown(png, -(-3 * (at_least - body.length(0)) // 4)))
-        except TimeoutError:
-            raise ServerFault(f"it did not read the test page within {self.timeout:g} s") from None
-        except Refusal as error:
-            raise RefusesAll(f"it refuses the test page: {error}") from error
+        model, bans = await self.model(client), None
+        version = answers.version(await _soon(client.version())) if model.is_vllm else ""
+        page = await asyncio.to_thread(test_page, lambda *_: self.sizer(595, 842))  # A4, as most that will come
+        png = await asyncio.to_thread(page_png.of_page, page, self.profile.image)
+        async with self._test():
+            if model.is_vllm:
+                bans = await self._bans(client, model, page.size, png)
+            said, seconds = await self._reads(client, model, page.size, png, at_least)
+        if not model.is_vllm:
+            model, bans = await self._recognised(client, model, page.size, png)
+            if model.is_vllm:
+                async with self._test():
+                    said, seconds = await self._reads(client, model, page.size, png)
         text, _ = dialects.normalise(said.text, self.profile.dialect, page.size)
         words = " ".join(block.text.strip() for block in layout_blocks.parse(text))
-        version = answers.version(await _soon(client.version())) if model.is_vllm else ""
-        return Proof(model, version, bans, words, time.monotonic() - began)
+        return Proof(model, version, bans, words, seconds)
 
     async def model(self, client: Asked) -> Model:
         """Ask for the list of models, and find the one that is wanted."""
@@ -125,21 +127,62 @@ class Prover:
             raise Misconfigured(f"It lists {listed}.", "Set engine.openai.model to the one that is to read.")
         return next(one for one in known if one.name == (self.wanted or names[0]))
 
-    async def _known(self, client: Asked, model: Model, size: PixelSize, png: bytes) -> tuple[Model, bool | None]:
-        """Find out whether vLLM answers, also where a gateway lists its models as its own, and its n-gram processor.
+    @asynccontextmanager
+    async def _test(self) -> AsyncIterator[None]:
+        """Give a server its time for the test page, and say so where it refuses that."""
+        try:
+            async with asyncio.timeout(self.timeout):
+                yield
+        except TimeoutError:
+            raise ServerFault(f"it did not read the test page within {self.timeout:g} s") from None
+        except Refusal as error:
+            raise RefusesAll(f"it refuses the test page: {error}") from error
 
-        That refuses what it can't take, and nobody else does. vLLM tells the tokens, too, since it is asked for them.
+    async def _reads(
+        self, client: Asked, model: Model, size: PixelSize, png: bytes, at_least: int = 0
+    ) -> tuple[Answer, float]:
+        """Let it read the test page; returns what it said, and in how many seconds."""
+        began = time.monotonic()
+        body = requests.body(model, self.profile, size, DEFAULT_APPROACH, TEST_TOKENS)
+        said = await _read(client, body, page_png.grown(png, -(-3 * (at_least - body.length(0)) // 4)))
+        return said, time.monotonic() - began
+
+    async def _bans(self, client: Asked, model: Model, size: PixelSize, png: bytes) -> bool:
+        """Find out whether vLLM's n-gram processor is there: it refuses what it can't take, and nobody else does."""
+        try:
+            await _read(client, requests.body(model, self.profile, size, _NEVER, 1), png)
+        except (Refusal, RefusesAll, ServerFault) as error:
+            if not _is_of_processor(error):
+                raise
+            return True
+        return False
+
+    async def _recognised(self, client: Asked, model: Model, size: PixelSize, png: bytes) -> tuple[Model, bool | None]:
+        """Find out whether a server that reads is a gateway to vLLM, which lists vLLM's models as its own.
+
+        It is asked what only vLLM answers so: n-grams that its processor refuses, or, where a gateway keeps to itself
+        what was refused, such as that takes; and its tokens. What it fails at shows nothing of it but that it has too
+        much to do, which is raised: Overloaded.
         """
         as_vllm = replace(model, is_vllm=True)
-        try:
-            said = await _read(client, requests.body(as_vllm, self.profile, size, _NEVER, 1), png)
-        except (Refusal, ServerFault) as error:
-            if "ngram_size" in str(error) and "vllm_xargs" not in str(error):
-                return as_vllm, True
-            if model.is_vllm or isinstance(error, (Lost, Overloaded, Misconfigured)):
-                raise
-            return model, None
-        return (as_vllm, False) if model.is_vllm or said.token_ids else (model, None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.timeout):
+                for approach in (_NEVER, _NEVER, _SOME):  # the first may meet a fault that is over soon
+                    try:
+                        said = await _read(client, requests.body(as_vllm, self.profile, size, approach, 1), png)
+                    except Overloaded:
+                        raise
+                    except (Refusal, ServerFault) as error:
+                        if _is_of_processor(error):
+                            return as_vllm, True
+                    else:
+                        return (as_vllm, None if approach is _SOME else False) if said.of_vllm else (model, None)
+        return model, None
+
+
+def _is_of_processor(error: Exception) -> bool:
+    """Whether an n-gram processor refused something, and not a server that knows no `vllm_xargs`."""
+    return "ngram_size" in str(error) and "vllm_xargs" not in str(error)
 
 
 async def _read(client: Asked, body: requests.Body, png: bytes) -> Answer:

@@ -2,7 +2,8 @@
 
 vLLM is asked for what only it knows, by parameters of its own (vllm/entrypoints/openai/chat_completion/protocol.py, as
 of 0.32): the model's special tokens, by which DeepSeek-OCR marks blocks; the n-gram processor's settings; the tokens
-that it generated; and no sampling of its own beside ours. Any other server gets what the protocol has.
+that it generated; and no sampling of its own beside ours. Any other server gets what the protocol has, once the prover
+has found that it is none.
 
 The image is put into the body piece by piece while that is sent: it is never there as a whole a second time.
 """

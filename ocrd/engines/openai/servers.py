@@ -19,7 +19,7 @@ from ocrd.engines.openai.faults import (
     TooLarge,
 )
 from ocrd.engines.openai.pool import Pool
-from ocrd.engines.openai.prover import NO_BANS, Asked, Proof, Prover
+from ocrd.engines.openai.prover import Asked, Proof, Prover
 from ocrd.engines.openai.visit import Visit
 from ocrd.errors import ConfigError, EngineError
 from ocrd.model import ServerState
@@ -210,8 +210,8 @@ class Servers:
             log.exception("the server %s could not be asked", endpoint.name)
             endpoint.failed("it could not be asked", began, self._loop.time())
         else:
-            if proof.bans is False and self._prover.profile.ngram_size and server.proof is None:
-                log.warning("the server %s reads, but %s", endpoint.name, NO_BANS)
+            if proof.lack and self._prover.profile.ngram_size and server.proof is None:
+                log.warning("the server %s reads, but %s", endpoint.name, proof.lack)
             was_up = endpoint.state is State.UP
             server.proof, server.mistake = proof, None
             if isinstance(said, TooLarge):

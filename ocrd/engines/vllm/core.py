@@ -81,7 +81,7 @@ class VllmCore:
         self._profile = settings.profile
         tokenizer = llm.get_tokenizer()
         self._tokens = functools.lru_cache(PROMPTS)(functools.partial(prompts.tokens, tokenizer, settings.profile))
-        self._decoder = None if self._profile.stop else getattr(tokenizer, "backend_tokenizer", None)
+        self._decoder = None if self._profile.stop else decoder(tokenizer)
         """Makes the text of a page at its end; None: vLLM does, token by token, and looks for strings to stop at."""
         self._inputs = Inputs(llm, settings.profile.image)
         self._sampling = functools.partial(
@@ -295,10 +295,19 @@ class VllmCore:
         await self._home.end()
 
 
-def whole_text(decoder: Any, answer: Answer, *, skip_special_tokens: bool) -> str:  # noqa: ANN401 - a `tokenizers.Tokenizer`
-    """Make the text of an answer's tokens, the one that vLLM makes of them one by one (v1/engine/detokenizer.py)."""
+def decoder(tokenizer: Any) -> Any:  # noqa: ANN401 - of any library; returns a `tokenizers.Tokenizer`
+    """Return what makes of all tokens at once the text that vLLM makes of one after the other; None where nothing does.
+
+    Tokens of bytes are joined so. Others, such as SentencePiece's, lose more where a character is not ended.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend if type(getattr(backend, "decoder", None)).__name__ == "ByteLevel" else None
+
+
+def whole_text(made_by: Any, answer: Answer, *, skip_special_tokens: bool) -> str:  # noqa: ANN401 - a `tokenizers.Tokenizer`
+    """Make the text of an answer's tokens, as vLLM does it of one after the other (v1/engine/detokenizer.py)."""
     end = -1 if answer.finish_reason == "stop" else None  # that the model ended is a token, too
-    text: str = decoder.decode(answer.tokens[:end], skip_special_tokens=skip_special_tokens)
+    text: str = made_by.decode(answer.tokens[:end], skip_special_tokens=skip_special_tokens)
     return text.rstrip("\ufffd")  # a character that was not ended, which vLLM keeps back, too
 
 

@@ -13,17 +13,12 @@ from chat_server import MODEL, ChatServer, Reply, answer, fails, hangs, reads, s
 from openai_reading import PAGE, PIXELS, SIZE, SMALL, reading, run, until, up
 
 from ocrd.config.openai import OpenAiSettings
-from ocrd.engines.openai import client, endpoint, engine
+from ocrd.engines.openai import client, engine
 from ocrd.engines.openai.engine import OpenAiEngine
 from ocrd.errors import EngineError, PageError
 from ocrd.model import Approach, PageImage, PixelSize
 
-
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers are asked again at once."""
-    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.02)
-    monkeypatch.setattr(endpoint, "LONGEST_WAIT", 0.1)
+pytestmark = pytest.mark.usefixtures("soon")
 
 
 # -- what is asked ----------------------------------------------------------------------------------------------------

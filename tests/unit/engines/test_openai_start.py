@@ -1,18 +1,23 @@
 """What servers are asked at the start, and found to be."""
 
 import asyncio
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_server import MODEL, ChatServer, Reply, answer, fails, in_turn, reads, says
+from chat_server import MODEL, ChatServer, Reply, Request, answer, fails, in_turn, reads, says
 from openai_reading import PAGE, SMALL, reading, run, until, up
 
 from ocrd.config.openai import OpenAiSettings
 from ocrd.config.resolving import shipped
-from ocrd.engines.openai import engine
+from ocrd.engines import vision_model
+from ocrd.engines.openai import engine, prover
 from ocrd.engines.openai.engine import OpenAiEngine
 from ocrd.errors import ConfigError, EngineError, OcrdError
+
+pytestmark = pytest.mark.usefixtures("soon")
 
 
 @pytest.mark.parametrize(
@@ -51,26 +56,49 @@ REFUSED = (
     "litellm.BadRequestError: Hosted_vllmException - `ngram_size` has to be a strictly positive integer, got -1."
     "\n\nLiteLLM: model group 'a model' failed with the error above. No fallback was attempted."
 )
-TOLD = answer(provider_specific_fields={"stop_reason": None, "token_ids": [1, 2, 3]})
-NOT_VLLM = "a server that is not vLLM; what only vLLM knows is not asked of it"
+TOLD = says(answer(provider_specific_fields={"stop_reason": None, "token_ids": [1, 2, 3]}))
+OF_SGLANG = says(answer(token_ids=[1, 2, 3], matched_stop=None))
 STRICT = "[{'loc': ['body', 'vllm_xargs'], 'msg': 'Extra inputs are not permitted', 'input': {'ngram_size': -1}}]"
+BANS, NO_BANS, NOT_KNOWN, NOT_VLLM = "its n-gram processor answers", "it has no n-gram processor", "", "it is not vLLM"
+
+
+async def goes(_server: ChatServer, _request: Request, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+def gateway(never: Reply, some: Reply = TOLD) -> ChatServer:
+    """What lists vLLM's models as its own, by what it does when it is asked for n-grams that can't be, or can."""
+
+    async def reply(server: ChatServer, request: Request, writer: asyncio.StreamWriter) -> None:
+        asked = request.body.get("vllm_xargs")
+        how = reads if asked is None else some if asked["ngram_size"] > 0 else never
+        await how(server, request, writer)
+
+    return ChatServer(bans=False, models={"data": [LITELLM]}, test_page=reply)
 
 
 @pytest.mark.parametrize(
-    ("first", "others", "found"),
+    ("server", "found"),
     [
-        (fails(400, REFUSED), reads, "vLLM; its n-gram processor answers"),
-        (says(TOLD), says(TOLD), "vLLM; it has no n-gram processor"),
-        (reads, reads, NOT_VLLM),
-        (fails(422, STRICT), reads, NOT_VLLM),
-        (fails(500), reads, NOT_VLLM),
+        (gateway(fails(400, REFUSED)), BANS),
+        (gateway(TOLD), NO_BANS),
+        (gateway(in_turn(fails(500), fails(400, REFUSED))), BANS),
+        (gateway(in_turn(goes, TOLD)), NO_BANS),
+        (gateway(fails(400, "Bad Request")), NOT_KNOWN),
+        (gateway(reads, reads), NOT_VLLM),
+        (gateway(OF_SGLANG, OF_SGLANG), NOT_VLLM),
+        (gateway(fails(422, STRICT), fails(422, STRICT)), NOT_VLLM),
+        (gateway(fails(500), fails(500)), NOT_VLLM),
+        (gateway(fails(401), fails(404)), NOT_VLLM),
+        (gateway(goes, goes), NOT_VLLM),
     ],
 )
-def test_vllm_is_known_by_what_it_does_when_a_gateway_lists_its_models(first: Reply, others: Reply, found: str) -> None:
+def test_vllm_is_known_by_what_it_does_when_a_gateway_lists_its_models(
+    server: ChatServer, found: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Otherwise DeepSeek-OCR would lose its special tokens there, and nothing would end its loops."""
 
     async def work() -> None:
-        server = ChatServer(bans=False, models={"data": [LITELLM]}, test_page=in_turn(first, others), page=others)
         async with reading(server) as made:
             await made.read(PAGE)
             asked = server.pages[0].body
@@ -78,17 +106,36 @@ def test_vllm_is_known_by_what_it_does_when_a_gateway_lists_its_models(first: Re
             assert ("vllm_xargs" in asked) == (found is not NOT_VLLM)
             [told] = await asyncio.to_thread(made.preflight)
             assert isinstance(told.found, str)
-            is_what, can = found.split("; ")
-            assert told.found.startswith(is_what)
-            assert f"; {can}" in told.found
+            assert told.found.startswith("a server that is not vLLM, " if found is NOT_VLLM else "vLLM, ")
+            assert told.found.partition(" s; ")[2].startswith(found)
 
     run(work())
+    assert bool(caplog.messages) == (found in (NO_BANS, NOT_VLLM))
+    assert found in "".join(caplog.messages) or found is BANS
+
+
+def test_a_server_that_reads_and_never_answers_what_only_vllm_knows_is_none() -> None:
+    class Silent:
+        async def models(self) -> bytes:
+            return json.dumps({"data": [LITELLM]}).encode()
+
+        async def version(self) -> bytes:
+            raise AssertionError("nothing says that it is vLLM")
+
+        async def chat(self, pieces: Iterator[bytes], length: int) -> bytes:
+            if "vllm_xargs" in json.loads(b"".join(pieces)):
+                await asyncio.Event().wait()
+            assert length
+            return json.dumps(answer()).encode()
+
+    asked = prover.Prover(SMALL, vision_model.page_size(SMALL.image), "", timeout=0.2)
+    proof = asyncio.run(asked.prove(Silent()))
+    assert (proof.model.is_vllm, proof.bans, proof.said) == (False, None, "words")
 
 
 def test_a_gateway_that_has_too_much_to_do_is_asked_again_what_it_is() -> None:
     async def work() -> None:
-        busy = in_turn(fails(429, headers={"Retry-After": "0"}), fails(400, REFUSED), reads)
-        server = ChatServer(bans=False, models={"data": [LITELLM]}, test_page=busy)
+        server = gateway(in_turn(fails(429, headers={"Retry-After": "0"}), fails(400, REFUSED)))
         async with reading(server) as made:
             await made.read(PAGE)
             assert "vllm_xargs" in server.pages[0].body
