@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/vllm")]
 
 from tiny_model import REAL, make  # noqa: E402 - found through the path above
 
+from ocrd.engines.vllm.core import Answer, decoder, whole_text  # noqa: E402
 from ocrd.engines.vllm.setup import SIGN_EVERY  # noqa: E402
 
 
@@ -38,7 +39,9 @@ async def page(queue: Any, tokenizer: Any, way: str) -> str:  # noqa: ANN401 - v
         text = out.outputs[0].text if way == "whole" else text + out.outputs[0].text
         tokens.extend(out.outputs[0].token_ids)
         if out.finished:
-            return str(tokenizer.backend_tokenizer.decode(tokens)) if way == "ids" else text
+            if way == "ids":
+                text = whole_text(decoder(tokenizer), Answer((), tokens=tokens), skip_special_tokens=True)
+            return text
 
 
 async def run(way: str, tokenizer: Any, options: argparse.Namespace) -> float:  # noqa: ANN401 - vLLM's

@@ -36,8 +36,7 @@ class Process(NamedTuple):
 def find(pid: int) -> Process | None:
     """Look one process up; None if there is none of that number."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        # The second field is the program's name in brackets, which may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = _fields(f"/proc/{pid}/stat")
         resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
         return Process(pid, fields[0], int(fields[3]), int(fields[19]), resident)
     return None
@@ -76,8 +75,13 @@ def thread_seconds(thread: int) -> float:
 
 
 def _seconds(stat: str) -> float:
-    fields = _read(stat).rpartition(b")")[2].split()
+    fields = _fields(stat)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _fields(stat: str) -> list[str]:
+    """List what a stat file has from its third field on, behind the program's name, which can hold anything."""
+    return _read(stat).rpartition(b")")[2].decode().split()
 
 
 def _read(path: str) -> bytes:
@@ -93,7 +97,7 @@ def ancestors() -> Iterator[int]:
     """List the process that started this one, the one that started that, and so on up to the first of all."""
     pid = os.getpid()
     with suppress(FileNotFoundError, ProcessLookupError):  # one that ended meanwhile ends the list
-        while pid := int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1]):
+        while pid := int(_fields(f"/proc/{pid}/stat")[1]):
             yield pid
 
 

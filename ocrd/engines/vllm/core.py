@@ -304,10 +304,10 @@ def decoder(tokenizer: Any) -> Any:  # noqa: ANN401 - of any library; returns a 
     return backend if type(getattr(backend, "decoder", None)).__name__ == "ByteLevel" else None
 
 
-def whole_text(made_by: Any, answer: Answer, *, skip_special_tokens: bool) -> str:  # noqa: ANN401 - a `tokenizers.Tokenizer`
+def whole_text(backend: Any, answer: Answer, *, skip_special_tokens: bool) -> str:  # noqa: ANN401 - a `tokenizers.Tokenizer`
     """Make the text of an answer's tokens, as vLLM does it of one after the other (v1/engine/detokenizer.py)."""
     end = -1 if answer.finish_reason == "stop" else None  # that the model ended is a token, too
-    text: str = made_by.decode(answer.tokens[:end], skip_special_tokens=skip_special_tokens)
+    text: str = backend.decode(answer.tokens[:end], skip_special_tokens=skip_special_tokens)
     return text.rstrip("\ufffd")  # a character that was not ended, which vLLM keeps back, too
 
 

@@ -108,6 +108,7 @@ def test_vllm_is_known_by_what_it_does_when_a_gateway_lists_its_models(
             assert isinstance(told.found, str)
             assert told.found.startswith("a server that is not vLLM, " if found is NOT_VLLM else "vLLM, ")
             assert told.found.partition(" s; ")[2].startswith(found)
+            assert (" s; " in told.found) == bool(found), "what nobody knows is not told"
 
     run(work())
     assert bool(caplog.messages) == (found in (NO_BANS, NOT_VLLM))
