@@ -25,12 +25,22 @@ class Process(NamedTuple):
 
     pid: int
     state: str
-    """One letter; Z and X are dead."""
+    """One letter, of its first thread only; Z and X are dead."""
     session: int
+    threads: int
+    """Those that have not ended, and the first, ended or not."""
     started: int
     """Clock ticks since boot. With the pid it names one process for ever, since pids come back."""
     resident: int
     """Bytes of memory."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether it only waits to be reaped.
+
+        A first thread that has ended is not enough: the last one to end gives the memory back, the card's, too.
+        """
+        return self.state in "ZX" and self.threads <= 1
 
 
 def find(pid: int) -> Process | None:
@@ -38,7 +48,7 @@ def find(pid: int) -> Process | None:
     with suppress(FileNotFoundError, ProcessLookupError):
         fields = _fields(f"/proc/{pid}/stat")
         resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-        return Process(pid, fields[0], int(fields[3]), int(fields[19]), resident)
+        return Process(pid, fields[0], int(fields[3]), int(fields[17]), int(fields[19]), resident)
     return None
 
 
@@ -111,7 +121,7 @@ def running() -> Iterator[Process]:
 def started(pid: int) -> int:
     """Return when a process started, in clock ticks since boot; GONE if it is dead."""
     process = find(pid)
-    return GONE if process is None or process.state in "ZX" else process.started
+    return GONE if process is None or process.gone else process.started
 
 
 def keep_little_memory() -> None:

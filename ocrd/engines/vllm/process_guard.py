@@ -208,7 +208,7 @@ def _may_be_ours(process: processes.Process) -> bool:
 
     What else may have got the number of a session of long ago is not ours.
     """
-    if process.state in "ZX":
+    if process.gone:
         return False
     try:
         return Path(f"/proc/{process.pid}/exe").readlink() == Path(sys.executable).resolve()

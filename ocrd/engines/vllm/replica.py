@@ -159,13 +159,17 @@ class Replica:
             raise
 
     async def _give_up(self, work: "asyncio.Future[Any]", before: set[Any]) -> None:
-        """End what is being started, also before it has recorded itself."""
+        """End what is being started, also before it has recorded itself, and wait until it is gone."""
+        started: set[Any] = set()
         while not work.done():
             self.home.kill()
-            for child in set(multiprocessing.active_children()) - before:
-                if child.name.startswith(PROCESS):
-                    child.kill()
+            children = set(multiprocessing.active_children()) - before
+            started |= {child for child in children if child.name.startswith(PROCESS)}
+            for child in started:
+                child.kill()
             await asyncio.wait([work], timeout=0.2)
         if work.exception() is None:
             await self._means.in_builder(lambda: work.result().shutdown(timeout=0))
         await self.home.end()
+        while any(child.is_alive() for child in started):
+            await asyncio.sleep(0.1)

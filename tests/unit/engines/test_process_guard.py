@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,36 @@ def test_an_engine_that_was_ended_is_gone_with_its_workers(tmp_path: Path) -> No
         worker = int(it.stdout.readline())
         asyncio.run(home.end())
         assert (processes.started(it.pid), processes.started(worker)) == (processes.GONE, processes.GONE)
+
+
+FIRST_THREAD_ENDS = """\
+import ctypes, platform, threading, sys
+from ocrd.engines.vllm import process_guard
+process_guard.tie()
+threading.Thread(target=sys.stdin.read).start()
+print("tied", flush=True)
+exit = {"x86_64": 60, "aarch64": 93}[platform.machine()]  # exit(2) ends the calling thread alone
+ctypes.CDLL(None).syscall(exit, 0)
+"""
+
+
+def test_an_engine_whose_first_thread_alone_has_ended_is_not_gone(
+    tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    """So a killed process looks, in `/proc`, while its last thread gives gigabytes of memory back."""
+    home = process_guard.Home(tmp_path)
+    home.open()
+    home.announce()
+    program = [sys.executable, "-c", FIRST_THREAD_ENDS]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as it:
+        assert it.stdout is not None
+        assert it.stdin is not None
+        it.stdout.readline()
+        eventually(lambda: (found := processes.find(it.pid)) is not None and found.state == "Z")
+        assert home.pid == it.pid
+        assert it.poll() is None
+        asyncio.run(home.end())
+        assert it.poll() == -signal.SIGKILL
 
 
 def test_the_end_of_an_engine_that_takes_its_time_is_waited_for(
