@@ -23,7 +23,7 @@ from cer import cer
 from PIL import Image
 
 from ocrd.concurrency.worker_pool import Limits
-from ocrd.config.schema import Pages
+from ocrd.config.watch import Pages
 from ocrd.engines.cpu.engine import CpuEngine
 from ocrd.model import PageResult
 from ocrd.pipeline.page_reader import PageReader

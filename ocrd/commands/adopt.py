@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.display import counted, shown
 from ocrd.errors import ConfigError, MachineError
 from ocrd.storage import adoption

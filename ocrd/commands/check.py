@@ -18,8 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ocrd import display, engines
-from ocrd.config import loader, passwords, schema, secret_file
+from ocrd.config import loader, passwords, secret_file
 from ocrd.config.hooks import Hook
+from ocrd.config.schema import Config
+from ocrd.config.watch import Watch
 from ocrd.engines.base import Engine
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.errors import ConfigError, MachineError, OcrdError
@@ -47,7 +49,7 @@ def run(path: Path) -> int:
     return problems[0].exit_code if problems else 0
 
 
-def _table(settings: schema.Config) -> Table:
+def _table(settings: Config) -> Table:
     """Lay out what will be watched, and what becomes of it."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("watch", "inbox", "takes", "one document", "delivers", "to"):
@@ -62,7 +64,7 @@ def _table(settings: schema.Config) -> Table:
     return table
 
 
-def _documents(watch: schema.Watch) -> str:
+def _documents(watch: Watch) -> str:
     """Say what becomes one document."""
     joined = {"none": "each file", "subfolder": "the images of a folder", "sequence": "images with a number at the end"}
     joined["duplex"] = f"fronts and backs, {watch.duplex.fronts} and {watch.duplex.backs}" + (
@@ -73,7 +75,7 @@ def _documents(watch: schema.Watch) -> str:
     return joined[watch.join] + (f", taken apart at {apart}" if apart else "")
 
 
-def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
+def _check_folders(settings: Config) -> Iterator[OcrdError]:
     _say_what_is_shared(settings)
     for watch in settings.watches:
         for role in ("inbox", "outbox", "archive", "error"):
@@ -101,7 +103,7 @@ def _check_folders(settings: schema.Config) -> Iterator[OcrdError]:
             yield from _check_others(watch)
 
 
-def _check_others(watch: schema.Watch) -> Iterator[OcrdError]:
+def _check_others(watch: Watch) -> Iterator[OcrdError]:
     """Tell of the other daemons that take from the same inbox, and of what one left that is gone."""
     what = f"{watch.name}: work {display.shown(watch.work_folder)}"
     try:
@@ -120,7 +122,7 @@ def _check_others(watch: schema.Watch) -> Iterator[OcrdError]:
         yield _complain(what, error)
 
 
-def _say_what_is_shared(settings: schema.Config) -> None:
+def _say_what_is_shared(settings: Config) -> None:
     """Name the folders that several watches use."""
     users: dict[tuple[str, Path], list[str]] = {}
     for watch in settings.watches:
@@ -131,7 +133,7 @@ def _say_what_is_shared(settings: schema.Config) -> None:
             _say(f"{role} {display.shown(folder)}", f"shared by {', '.join(names)}; names that are taken get a number")
 
 
-def _check_metrics(settings: schema.Config, path: Path) -> Iterator[OcrdError]:
+def _check_metrics(settings: Config, path: Path) -> Iterator[OcrdError]:
     listen = settings.metrics.listen
     what = f"metrics.listen {display.shown(listen)}"
     if not listen:
@@ -150,7 +152,7 @@ def _check_metrics(settings: schema.Config, path: Path) -> Iterator[OcrdError]:
         _say(what, "can be listened at")
 
 
-def _check_group(watch: schema.Watch) -> Iterator[OcrdError]:
+def _check_group(watch: Watch) -> Iterator[OcrdError]:
     what = f"{watch.name}: group {display.shown(watch.group or '')}"
     try:
         naming.access_of(watch)
@@ -160,7 +162,7 @@ def _check_group(watch: schema.Watch) -> Iterator[OcrdError]:
         _say(what, "is known")
 
 
-def _check_passwords(watch: schema.Watch) -> Iterator[OcrdError]:
+def _check_passwords(watch: Watch) -> Iterator[OcrdError]:
     if watch.passwords_file:
         what = f"{watch.name}: passwords_file {display.shown(watch.passwords_file)}"
         if secret_file.is_out_of_sight(watch.passwords_file):
@@ -174,7 +176,7 @@ def _check_passwords(watch: schema.Watch) -> Iterator[OcrdError]:
             _say(what, f"{count} to try")
 
 
-def _check_hooks(settings: schema.Config) -> Iterator[OcrdError]:
+def _check_hooks(settings: Config) -> Iterator[OcrdError]:
     for watch in settings.watches:
         for name, hook in (("on_delivered", watch.on_delivered), ("on_refused", watch.on_refused)):
             if hook.program:
@@ -231,7 +233,7 @@ def _nearest(folder: Path) -> Path:
     return folder
 
 
-def _check_engine(settings: schema.Config) -> Iterator[OcrdError]:
+def _check_engine(settings: Config) -> Iterator[OcrdError]:
     """Look at what the engine needs, in its order; only if all of that is there, start it and let it read."""
     what = f"engine {settings.engine.kind}"
     try:

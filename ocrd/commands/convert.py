@@ -16,7 +16,8 @@ from ocrd.commands.history import of_name
 from ocrd.concurrency.fair_window import Window
 from ocrd.concurrency.worker_pool import Limits
 from ocrd.config import overrides
-from ocrd.config.schema import Config, Watch
+from ocrd.config.schema import Config
+from ocrd.config.watch import Watch
 from ocrd.engines.patience import end_when_away
 from ocrd.errors import ConfigError, DocumentError, cause_of
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order, is_source_name

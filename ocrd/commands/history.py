@@ -11,8 +11,8 @@ from heapq import merge
 from itertools import repeat
 from pathlib import Path
 
-from ocrd.config.schema import Watch
 from ocrd.config.units import seconds
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import ConfigError, DocumentError, MachineError
 from ocrd.storage import ownership

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocrd.commands.progress_bars import ProgressBars
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.display import counted, shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import FileStamp

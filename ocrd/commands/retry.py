@@ -7,7 +7,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
 
-from ocrd.config.schema import Duplex, Watch
+from ocrd.config.duplex import Duplex
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError
 from ocrd.intake import grouping

@@ -21,7 +21,7 @@ from ocrd.telemetry.status import EngineStatus, Status, WatchStatus, backlog
 from ocrd.telemetry.status_file import judged, read
 
 if TYPE_CHECKING:
-    from ocrd.config import schema
+    from ocrd.config.watch import Watch
 
 OK, ATTENTION, DOWN = 0, 1, 2
 """Exit codes, as monitors of the Nagios family take them."""
@@ -80,7 +80,7 @@ def look(path: Path, now: float) -> Status:
     return status
 
 
-def _from_folders(watch: "schema.Watch", known: WatchStatus | None) -> WatchStatus:
+def _from_folders(watch: "Watch", known: WatchStatus | None) -> WatchStatus:
     """Count what lies in a watch's folders; what the daemon told of it before its end is kept."""
     now = known or WatchStatus(watch.name, shown(watch.inbox))
     now.how, now.why, now.settling, now.pages_left, now.paused, now.unfinished = "", "", 0, 0, None, {}
@@ -89,7 +89,7 @@ def _from_folders(watch: "schema.Watch", known: WatchStatus | None) -> WatchStat
     return now
 
 
-def _files(watch: "schema.Watch") -> int:
+def _files(watch: "Watch") -> int:
     from ocrd.intake.scanner import Wanted, scan
 
     try:

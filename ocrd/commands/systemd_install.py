@@ -17,7 +17,8 @@ from itertools import chain
 from pathlib import Path
 
 from ocrd.commands.shipped import shipped
-from ocrd.config.schema import Config, Watch
+from ocrd.config.schema import Config
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import ConfigError, MachineError
 from ocrd.storage.os_errors import machine_faults

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.display import counted, shown
 from ocrd.errors import DocumentError
 from ocrd.storage import durable, leftovers, naming

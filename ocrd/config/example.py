@@ -16,8 +16,9 @@ import yaml
 from ocrd.config import loader
 from ocrd.config.profile import SHARED
 from ocrd.config.resolving import UNSET, find, resolve
-from ocrd.config.schema import Config, Engine, Options, Watch
+from ocrd.config.schema import Config, Engine
 from ocrd.config.units import Section
+from ocrd.config.watch import Options, Watch
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,9 @@ from typing import Any, Self, TypeVar, get_args
 import yaml
 from pydantic import ValidationError
 
-from ocrd.config.schema import Config, Engine, Options, Watch
+from ocrd.config.schema import Config, Engine
 from ocrd.config.units import HiddenValueError, Section
+from ocrd.config.watch import Options, Watch
 from ocrd.display import counted
 from ocrd.errors import ConfigError
 

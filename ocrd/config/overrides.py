@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ocrd.config.loader import options_of, parse_options
-from ocrd.config.schema import Options, Watch
+from ocrd.config.watch import Options, Watch
 from ocrd.display import shown
 from ocrd.errors import ConfigError, DocumentError
 from ocrd.model import Approach

@@ -6,7 +6,7 @@ Passwords are never logged, kept or shown; the file is read anew for each docume
 from pathlib import Path
 
 from ocrd.config import secret_file
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import MachineError
 from ocrd.model import Opening

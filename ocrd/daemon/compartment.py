@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import structlog
 
 from ocrd.concurrency.threads import Threads
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.daemon.pause import Pause
 from ocrd.errors import MachineError, OcrdError
 from ocrd.storage import os_errors

@@ -17,7 +17,7 @@ import structlog
 
 from ocrd.concurrency.threads import Threads
 from ocrd.config.hooks import Hook
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.daemon import hook_facts, notifications
 from ocrd.daemon.compartment import Compartment
 from ocrd.daemon.hook_facts import Facts

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import structlog
 
-from ocrd.config.schema import Config, Watch
+from ocrd.config.schema import Config
+from ocrd.config.watch import Watch
 from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.telemetry import logs
 

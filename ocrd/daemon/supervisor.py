@@ -19,7 +19,8 @@ import structlog
 from ocrd.concurrency.fair_window import Window
 from ocrd.concurrency.threads import Threads
 from ocrd.concurrency.worker_pool import Limits
-from ocrd.config.schema import Config, Watch
+from ocrd.config.schema import Config
+from ocrd.config.watch import Watch
 from ocrd.daemon import reload
 from ocrd.daemon.health import Health
 from ocrd.daemon.watch_runner import WatchRunner

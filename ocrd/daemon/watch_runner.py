@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from ocrd.config.schema import Config, Watch
+from ocrd.config.schema import Config
+from ocrd.config.watch import Watch
 from ocrd.daemon.admission import Admission
 from ocrd.daemon.compartment import Compartment
 from ocrd.daemon.hooks import Hooks

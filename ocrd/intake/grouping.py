@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 
-from ocrd.config.schema import Duplex
+from ocrd.config.duplex import Duplex
 from ocrd.display import shown
 from ocrd.filetypes import IMAGE_SUFFIXES, in_order
 from ocrd.model import FileStamp, Group, Join, Settled

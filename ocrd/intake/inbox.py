@@ -13,7 +13,8 @@ from pathlib import Path
 import structlog
 
 from ocrd.concurrency.threads import OnDisk
-from ocrd.config.schema import Settle, Watch
+from ocrd.config.schema import Settle
+from ocrd.config.watch import Watch
 from ocrd.display import duration, shown
 from ocrd.errors import DocumentError, IncompleteError, MachineError
 from ocrd.intake import grouping

@@ -12,7 +12,7 @@ import structlog
 from ocrd.concurrency.fair_window import FIRST, Turn, Window
 from ocrd.concurrency.threads import OnDisk, Threads
 from ocrd.config import overrides, passwords
-from ocrd.config.schema import Options, Pages, Watch
+from ocrd.config.watch import Options, Pages, Watch
 from ocrd.display import shown
 from ocrd.engines.base import Engine
 from ocrd.errors import DocumentError, PageError, cause_of

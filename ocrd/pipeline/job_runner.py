@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrd.config import overrides
-from ocrd.config.schema import Options, Watch
+from ocrd.config.watch import Options, Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError
 from ocrd.model import Document, PageResult

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ocrd.concurrency.threads import OnDisk
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.storage import ownership
 from ocrd.storage.ledger import Entry, Ledger, NotKnownYetError, UnusableError
 from ocrd.storage.spool import Spool

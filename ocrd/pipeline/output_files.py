@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from ocrd.concurrency.threads import OnDisk
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import Document

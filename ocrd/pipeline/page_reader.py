@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from ocrd.config.schema import Pages
+from ocrd.config.watch import Pages
 from ocrd.engines.base import Engine
 from ocrd.errors import PageError
 from ocrd.model import DEFAULT_APPROACH, Approach, PageFacts, PageImage, PageResult, Reading, Rung, View

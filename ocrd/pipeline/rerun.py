@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 
 from ocrd.config import overrides
-from ocrd.config.schema import Options, Watch
+from ocrd.config.watch import Options, Watch
 from ocrd.display import counted, shown
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.model import COMPANION, Approach, Document, PageResult, SourceFacts, Verdict

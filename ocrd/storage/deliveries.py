@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.filetypes import is_source_name

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.errors import DocumentError
 from ocrd.filetypes import is_source_name
 from ocrd.output import front_matter, kinds

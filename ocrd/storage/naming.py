@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 
 from ocrd.concurrency.threads import doing
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.model import DEFAULT_ACCESS, Access

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ocrd.config import overrides
-from ocrd.config.schema import Duplex, Watch
+from ocrd.config.duplex import Duplex
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import DocumentError, MachineError
 from ocrd.filetypes import DUPLEX_FOLDER, IMAGE_SUFFIXES, in_order, is_source_name

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrd.concurrency import processes
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import SpoolError
 from ocrd.storage import durable, mounts, renames

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ocrd.concurrency.threads import doing
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.display import shown
 from ocrd.errors import MachineError
 

@@ -8,7 +8,7 @@ from simulated import SimulatedEngine
 from spool_house import InstantRenderer
 
 from ocrd.concurrency.fair_window import Window
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.errors import DocumentError
 from ocrd.intake.grouping import units
 from ocrd.intake.scanner import scan

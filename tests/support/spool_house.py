@@ -10,7 +10,7 @@ from typing import Any
 from simulated import SimulatedEngine
 
 from ocrd.concurrency.fair_window import Window
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.errors import DocumentError
 from ocrd.model import (
     FileStamp,

@@ -16,7 +16,8 @@ from simulated import SimulatedEngine
 from spool_house import BAD, SCAN, House, InstantRenderer
 
 from ocrd.concurrency.threads import Threads
-from ocrd.config.schema import Config, Settle, Watch
+from ocrd.config.schema import Config, Settle
+from ocrd.config.watch import Watch
 from ocrd.daemon.supervisor import Daemon
 from ocrd.errors import DocumentError, MachineError, OcrdError, PageError
 from ocrd.intake.inbox import Inbox

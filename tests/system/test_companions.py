@@ -16,8 +16,8 @@ from ocrd.concurrency.fair_window import Window
 from ocrd.concurrency.threads import Threads
 from ocrd.config import overrides, schema
 from ocrd.config.overrides import MOST
-from ocrd.config.schema import Options, Watch
 from ocrd.config.vllm import VllmSettings
+from ocrd.config.watch import Options, Watch
 from ocrd.engines.base import Engine
 from ocrd.engines.cpu.engine import CpuEngine
 from ocrd.engines.instrumented import InstrumentedEngine

@@ -17,7 +17,7 @@ from crash.reaper import Step
 from mounts import why_not_private
 from sampling import generator
 
-from ocrd.config.schema import Duplex
+from ocrd.config.duplex import Duplex
 from ocrd.output import front_matter
 from ocrd.storage.job import Rerun
 

@@ -23,7 +23,7 @@ from ocrd import errors
 from ocrd.cli import app
 from ocrd.config import example, loader, resolving
 from ocrd.config.profile import Profile
-from ocrd.config.schema import Options, Watch
+from ocrd.config.watch import Options, Watch
 from ocrd.model import Verdict
 from ocrd.telemetry.metrics import Metrics
 from ocrd.telemetry.status import (

@@ -13,7 +13,7 @@ import yaml
 from house import House, stop, wait_for
 from PIL import Image
 
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.storage import originals
 
 WIDE = 300

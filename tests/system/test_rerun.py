@@ -14,7 +14,7 @@ from house import House, stop, wait_for
 from PIL import Image
 
 from ocrd.commands.rerun import parse
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.errors import DocumentError
 from ocrd.model import FileStamp, PageResult, Reading, Verdict
 from ocrd.output import front_matter, json_file, markdown, plain_text

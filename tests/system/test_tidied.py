@@ -12,7 +12,7 @@ import yaml
 from house import House
 from PIL import Image
 
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.output import front_matter
 from ocrd.storage import originals
 

@@ -17,7 +17,8 @@ from simulated import SimulatedEngine
 from bulkhead.calls import unseen
 from ocrd.concurrency import threads
 from ocrd.concurrency.worker_process import StallError
-from ocrd.config.schema import Batch, Config, Service, Settle, Watch
+from ocrd.config.schema import Batch, Config, Service, Settle
+from ocrd.config.watch import Watch
 from ocrd.daemon import health, pause, supervisor
 from ocrd.errors import MachineError
 from ocrd.intake import inbox

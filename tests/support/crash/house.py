@@ -25,7 +25,9 @@ from simulated import SimulatedEngine
 from crash.reaper import Reaper, Step
 from crash.trees import TEMPORARY, fingerprint
 from ocrd.concurrency.fair_window import Window
-from ocrd.config.schema import Config, Duplex, Watch
+from ocrd.config.duplex import Duplex
+from ocrd.config.schema import Config
+from ocrd.config.watch import Watch
 from ocrd.daemon.watch_runner import WatchRunner
 from ocrd.errors import DocumentError, MachineError
 from ocrd.intake.grouping import units

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.pipeline import job_runner, rerun
 from ocrd.storage import claiming, durable, file_group, naming, renames, result, spool
 from ocrd.storage.job import Job

@@ -19,7 +19,8 @@ from simulated import SimulatedEngine
 
 from crash.house import ROLES, House, StillRenderer, illustrated
 from crash.reaper import Reaper, Step
-from ocrd.config.schema import Batch, Config, Settle, Watch
+from ocrd.config.schema import Batch, Config, Settle
+from ocrd.config.watch import Watch
 from ocrd.daemon import health, pause, supervisor
 from ocrd.errors import MachineError
 from ocrd.intake import inbox

@@ -19,7 +19,8 @@ from simulated import SimulatedEngine
 
 from features import killed, paper
 from ocrd.config import loader
-from ocrd.config.schema import Config, Watch
+from ocrd.config.schema import Config
+from ocrd.config.watch import Watch
 from ocrd.daemon import supervisor
 from ocrd.storage import deliveries, originals
 from ocrd.storage.ledger import Entry, Ledger

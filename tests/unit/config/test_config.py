@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from ocrd.config import example, loader
 from ocrd.config import schema as config
+from ocrd.config.watch import Watch
 from ocrd.errors import ConfigError
 
 FILE = Path("/etc/ocrd/ocrd.yaml")
@@ -420,14 +421,14 @@ def test_the_example_has_every_setting_with_its_default_and_meaning() -> None:
         for key in dotted.split("."):
             assert key in inner, dotted
             inner = inner[key]
-    assert set(raw["watches"][0]) == set(config.Watch.model_fields)
+    assert set(raw["watches"][0]) == set(Watch.model_fields)
     assert parsed == config.Config(watches=parsed.watches)
-    for section in (config.Config, config.Watch, config.Render):
+    for section in (config.Config, Watch, config.Render):
         assert all(f"# {field.description}\n" in example.example() for field in section.model_fields.values())
 
 
 def test_every_setting_is_described() -> None:
-    sections = [config.Config, config.Watch, *config.Section.__subclasses__()]
+    sections = [config.Config, Watch, *config.Section.__subclasses__()]
     assert all(field.description for section in sections for field in section.model_fields.values())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ocrd.config import passwords
-from ocrd.config.schema import Pages, Watch
+from ocrd.config.watch import Pages, Watch
 from ocrd.errors import MachineError
 
 SECRETS = ("first word", "zweites  Wort ", "третье")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrd.config.schema import Duplex
+from ocrd.config.duplex import Duplex
 from ocrd.filetypes import in_order, is_source_name
 from ocrd.intake.grouping import units
 from ocrd.intake.scanner import name_to_come

@@ -17,7 +17,8 @@ from house import House, stop, wait_for
 from writers import program
 
 from ocrd.concurrency.threads import Threads
-from ocrd.config.schema import Settle, Watch
+from ocrd.config.schema import Settle
+from ocrd.config.watch import Watch
 from ocrd.intake import inotify
 from ocrd.intake.inbox import Inbox, rescan
 from ocrd.intake.inotify import FolderEvents
@@ -388,7 +389,8 @@ LIMITED = """
 import asyncio, sys
 from pathlib import Path
 from ocrd.concurrency.threads import Threads
-from ocrd.config.schema import Settle, Watch
+from ocrd.config.schema import Settle
+from ocrd.config.watch import Watch
 from ocrd.intake.inbox import Inbox, rescan
 
 name, less, more = sys.argv[1:4]

@@ -9,7 +9,8 @@ import pytest
 from writers import gaps_tell
 
 from ocrd.concurrency.threads import Threads
-from ocrd.config.schema import Settle, Watch
+from ocrd.config.schema import Settle
+from ocrd.config.watch import Watch
 from ocrd.intake.inbox import Inbox
 from ocrd.intake.unwritten import unwritten
 from ocrd.model import FileStamp, Settled

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import ocrd
-from ocrd.config.schema import Options, Watch
+from ocrd.config.watch import Options, Watch
 from ocrd.model import Document, PageFacts, PageResult, Placement, Reading, SourceFacts, Verdict
 from ocrd.output import kinds
 from ocrd.output.kinds import Materials, TextKind

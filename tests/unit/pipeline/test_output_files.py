@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from ocrd.concurrency.threads import Threads
 from ocrd.concurrency.worker_pool import Limits, WorkerError, Workers
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.errors import DocumentError, MachineError, PageError
 from ocrd.model import Document, PageResult, Reading, SourceFacts, Verdict
 from ocrd.output import kinds

@@ -13,7 +13,7 @@ import share
 from share import Share
 from spool_house import House
 
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.errors import SpoolError
 from ocrd.storage import ownership
 from ocrd.storage.ownership import Owner
@@ -176,7 +176,7 @@ def test_a_folder_that_may_not_be_looked_into_is_nobodys(
         put(tmp_path / "work" / name, ELSEWHERE)
     (tmp_path / "work/b").chmod(0)
     look = (
-        "import sys; from ocrd.config.schema import Watch; from ocrd.storage import ownership\n"
+        "import sys; from ocrd.config.watch import Watch; from ocrd.storage import ownership\n"
         "roles = {role: f'/nowhere/{role}' for role in ('inbox', 'outbox', 'archive', 'error')}\n"
         "watch = Watch(name='scans', work=f'{sys.argv[1]}/{{host}}', **roles)\n"
         "print(*(path.name for path in ownership.beside(watch)))"

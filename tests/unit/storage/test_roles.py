@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrd.config.schema import Watch
+from ocrd.config.watch import Watch
 from ocrd.errors import MachineError
 from ocrd.storage.roles import Roles, identity_of
 
