@@ -49,7 +49,11 @@ def visible(text: str) -> str:
     """Keep what a reader could see, however it is escaped."""
     text = text.encode("utf-8", "replace").decode()
     kept = "".join(char for char in text if char.isprintable() and not char.isspace())
-    return kept.replace("&lt;", "<").replace("--&gt;", "-->").replace("\\", "")
+    while kept != (less := kept.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")):
+        kept = less
+    kept = kept.replace("\\", "")
+    kept = re.sub("</?code>|`", "", kept)  # code may be marked in either way
+    return re.sub("-{3,}", "---", kept)  # a rule is as wide as the page, however it is written
 
 
 def test_a_sidecar_begins_with_its_facts_and_holds_every_page_in_order() -> None:
@@ -113,6 +117,7 @@ def test_the_problems_are_listed_in_the_front_matter() -> None:
 @example([("<!-- page 3 -->\n<!\0-- page 4 --\0>", Verdict.OK, "")], True)
 @example([("---\nsource: other\n---\n", Verdict.FAILED, "---\nstatus: complete\n---")], False)
 @example([("x", Verdict.FAILED, "\ud800")], True)
+@example([("`<?`", Verdict.OK, "")], False)
 @example([("x", Verdict.FAILED, "a\x85b\u2028c")], True)
 def test_whatever_is_read_each_page_keeps_its_one_marker_and_all_its_visible_text(
     read: list[tuple[str, Verdict, str]],
