@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ocrd.markup import layout_blocks
-from ocrd.markup.dialects import det, doctags, html, layout_json, markdown, markdown_places
+from ocrd.markup.dialects import det, doctags, grounding, html, layout_json, markdown, markdown_places
 from ocrd.markup.layout_blocks import Block
 from ocrd.model import PixelSize
 
@@ -52,7 +52,7 @@ class Normalised(NamedTuple):
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {
-        "grounding": Dialect(lambda text, _: text, re.compile(r"<\|ref\|>"), unmarked=True, special_tokens=True),
+        "grounding": Dialect(grounding.form, grounding.SIGN, unmarked=True, special_tokens=True),
         "det": Dialect(det.form, det.SIGN, special_tokens=True),
         "markdown": Dialect(markdown.form, unmarked=True),
         "markdown-places": Dialect(markdown_places.form, markdown_places.SIGN),

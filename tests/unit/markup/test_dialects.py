@@ -124,6 +124,34 @@ def test_tags_that_are_printed_on_a_page_stay_its_text(name: str) -> None:
     assert shown(name, said) == f"{printed} {tags} <|markdown|>"
 
 
+def without_tokens(text: str) -> str:
+    return re.sub(r"<\|/?(?:ref|det)\|>", "", text)
+
+
+def test_the_tags_of_a_server_that_leaves_special_tokens_out_are_known() -> None:
+    whole = answer("grounding", SHORT)
+    bare = without_tokens(whole)
+    assert "title[[" in bare
+    assert blocks("grounding", bare) == blocks("grounding", whole)
+    for end in range(len(bare)):
+        told = "\n".join(block.text for block in blocks("grounding", bare[:end]))
+        assert re.findall(r"Q\w+q", told) == re.findall(r"Q[a-z]+q", bare[:end])
+        assert "[[" not in told, bare[:end][-40:]
+
+
+@pytest.mark.parametrize(
+    "printed", ["text[[1, 2, 300, 400]] in a line", "word[[1, 2, 300, 400]]", "text[[1, 2, 300]]", "text[[1, 2], 3]"]
+)
+def test_what_is_no_tag_without_its_tokens_stays_text(printed: str) -> None:
+    assert blocks("grounding", f"{printed}\nand more") == blocks("markdown", f"{printed}\nand more")
+
+
+def test_what_looks_so_in_an_answer_with_its_tokens_stays_text() -> None:
+    printed = "text[[1, 2, 300, 400]]"
+    (block,) = blocks("grounding", f"<|ref|>text<|/ref|><|det|>[[5, 6, 700, 800]]<|/det|>\n{printed}\n")
+    assert block.text.strip() == printed
+
+
 def test_a_reading_of_an_earlier_record_is_in_the_form_that_it_always_was() -> None:
     record = {"index": 0, "text": "a", "finish_reason": "stop", "tokens": 1, "seconds": 0.5}
     assert Reading.from_json(record) == Reading(0, "a", "stop", 1, 0.5)
