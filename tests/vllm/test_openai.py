@@ -30,7 +30,7 @@ from ocrd.config.resolving import find
 from ocrd.engines.openai import address, answers, page_png, requests
 from ocrd.engines.openai.client import Client
 from ocrd.engines.openai.engine import OpenAiEngine
-from ocrd.engines.openai.requests import Model
+from ocrd.engines.openai.requests import Kind, Model
 from ocrd.engines.vllm import deepseek
 from ocrd.model import DEFAULT_APPROACH, PageImage, PixelSize
 
@@ -107,7 +107,7 @@ def test_the_model_gets_the_tokens_that_it_was_trained_on(servers: tuple[Serving
 
     async def asked() -> dict[str, Any]:
         client = Client(address.parse(servers[0].endpoint), "")
-        body = requests.body(Model(NAME, is_vllm=True, longest=2048), profile, page.size, DEFAULT_APPROACH)
+        body = requests.body(Model(NAME, Kind.VLLM, longest=2048), profile, page.size, DEFAULT_APPROACH)
         image = memoryview(page_png.of_page(page, profile.image))
         try:
             answer: dict[str, Any] = json.loads(await client.chat(body.pieces(image), body.length(len(image))))

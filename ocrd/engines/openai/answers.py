@@ -10,12 +10,14 @@ from ocrd.display import shown
 from ocrd.engines import vision_model
 from ocrd.engines.openai import requests
 from ocrd.engines.openai.faults import ServerFault
-from ocrd.engines.openai.requests import Model
+from ocrd.engines.openai.requests import Kind, Model
 from ocrd.engines.vllm import ngram
 from ocrd.model import Approach, PageImage, Reading
 
 FINISHED = {"stop": "stop", "length": "length", "repetition": "repetition"}
 """Why a model stops, as the protocol and vLLM call it, and as a Reading has it."""
+_END = re.compile(r"<\|(?:im_end|end_of_text|endoftext|eot_id)\|>\s*\Z")
+"""The token by which a model ends, where a server prints it, as llama.cpp's does that prints special tokens."""
 MOST_TOKENS = 2**31
 """More than any model takes or says."""
 
@@ -50,6 +52,7 @@ def answer(data: bytes) -> Answer:
     if not isinstance(reason, str) or reason not in FINISHED:
         raise ServerFault(f"it gave the page up, with the reason {str(reason)[:40]!r}")
     text = (text or "").encode(errors="replace").decode()  # JSON can hold halves of characters, and no file can
+    text = _END.sub("", text)
     tokens = len(ids) or len(text) if tokens is None else tokens
     return Answer(text, FINISHED[reason], tokens, tuple(ids), of_vllm=bool(ids) and "stop_reason" in told)
 
@@ -95,10 +98,13 @@ def complaint(data: bytes) -> str:
 
 
 def _model(raw: dict[str, Any]) -> Model:
-    name, longest = raw["id"], raw.get("max_model_len")
+    name, owner = raw["id"], raw.get("owned_by")
+    meta = raw.get("meta")
+    longest = meta.get("n_ctx") if isinstance(meta, dict) else raw.get("max_model_len")  # llama.cpp's, and others'
     if not (isinstance(name, str) and name.isprintable()):
         raise TypeError(name)
-    return Model(name, raw.get("owned_by") == "vllm", _count(longest) or None)
+    kind = Kind(owner) if owner in list(Kind) else Kind.OTHER
+    return Model(name, kind, _count(longest) or None)
 
 
 def _of_gateway(choice: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 import httpx2
 import openai
 
-from ocrd.engines.openai import answers
+from ocrd.engines.openai import answers, complaints
 from ocrd.engines.openai.address import Address
 from ocrd.engines.openai.faults import Lost, Misconfigured, Overloaded, ProxyTimeout, Refusal, ServerFault, TooLarge
 from ocrd.engines.openai.look_up import LookUp
@@ -107,8 +107,8 @@ class Client:
             return Overloaded(f"it has too much to do ({status}): {said}", wait)
         if status == _TOO_LARGE and length:
             return TooLarge(length, f"{status}: {said}")
-        if mistake := self._mistake(status, said, response):
-            return mistake
+        if fault := self._mistake(status, said, response) or complaints.meaning(status, said):
+            return fault
         if 400 <= status < 500 and status not in _OTHERS:  # noqa: PLR2004 - the client's errors, as HTTP has them
             return Refusal(f"{said} ({status})")
         if status == _GATEWAY_TIMEOUT:

@@ -124,7 +124,8 @@ class OpenAiEngine(Engine):
                 one.proof = await prover.prove(one.client, largest)
             except ServerFault as fault:
                 error = getattr(fault, "error", None)
-                return Finding(what, error or MachineError(_sentence(str(fault)), "Start it, or look at its log."))
+                remedy = "Start it, wait until it has loaded its model, or look at its log."
+                return Finding(what, error or MachineError(_sentence(str(fault)), remedy))
             plain = "; pages go there unencrypted" if await one.address.is_open_to_the_world() else ""
             return Finding(what, f"{one.proof.in_words()}{plain}")
 

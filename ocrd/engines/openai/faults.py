@@ -5,6 +5,7 @@ import math
 from ocrd.errors import ConfigError
 
 MIB = 2**20
+_OTHER_SCAN = "Scan the page again, or try another engine for this document."
 
 
 class ServerFault(Exception):  # noqa: N818 - it is what happened, not an error of the program
@@ -31,6 +32,12 @@ class Overloaded(ServerFault):
         """Take what it said, and for how many seconds it wants to be left alone, where it said that."""
         super().__init__(what)
         self.wait = wait
+
+
+class Crowded(ServerFault):
+    """The server failed for want of room; beside other pages that is too much to do, alone it is as any failure."""
+
+    remedy = "Give the server more room for each page (llama.cpp: -np and -c), and read this once more."
 
 
 class Misconfigured(ServerFault):
@@ -64,3 +71,8 @@ class RefusesAll(ServerFault):
 
 class Refusal(Exception):  # noqa: N818 - as above
     """The server is well, and will not have this page."""
+
+    def __init__(self, what: str, remedy: str = _OTHER_SCAN) -> None:
+        """Take what it said, and what to do if others say the same."""
+        super().__init__(what)
+        self.remedy = remedy

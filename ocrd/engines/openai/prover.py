@@ -11,7 +11,7 @@ from ocrd.config.profile import Profile
 from ocrd.engines.openai import answers, page_png, requests
 from ocrd.engines.openai.answers import Answer
 from ocrd.engines.openai.faults import Lost, Misconfigured, Overloaded, Refusal, RefusesAll, ServerFault
-from ocrd.engines.openai.requests import Model
+from ocrd.engines.openai.requests import Kind, Model
 from ocrd.engines.probe_page import TEST_TEXT, test_page
 from ocrd.markup import dialects, layout_blocks
 from ocrd.model import DEFAULT_APPROACH, Approach, PageSizer, PixelSize
@@ -23,7 +23,7 @@ LIST_SECONDS = 15.0
 _NEVER, _SOME = Approach(ngram_size=-1), Approach(ngram_size=30)
 """What no n-gram processor takes, neither ocrd's nor vLLM's, and what each does; without one nobody looks at it."""
 _NO_BANS = "it has no n-gram processor, and the model may repeat itself without end (docs/scaling.md)"
-_NOT_VLLM = "it is not vLLM, which alone is asked for n-grams and special tokens (docs/engines.md)"
+_NOT_VLLM = "it is not vLLM, which alone is asked to keep the model from repeating itself (docs/scaling.md)"
 
 
 class Asked(Protocol):
@@ -47,11 +47,21 @@ class Proof:
     """What it read on the test page."""
     seconds: float
     """That this took."""
+    too_short: str = ""
+    """How its context is less than the model's, as the end of a sentence; empty where it is not, or nobody knows."""
 
     @property
     def server(self) -> str:
         """What it is, in words."""
-        return f"vLLM {self.version}".strip() if self.model.is_vllm else "a server that is not vLLM"
+        match self.model.kind:
+            case Kind.VLLM:
+                return f"vLLM {self.version}".strip()
+            case Kind.SGLANG:
+                return "SGLang"
+            case Kind.LLAMA:
+                return "llama.cpp"
+            case _:
+                return "a server that is not vLLM"
 
     @property
     def lack(self) -> str:
@@ -64,10 +74,9 @@ class Proof:
         """Say all of it."""
         tokens = f", {self.model.longest} tokens" if self.model.longest else ""
         bans = "its n-gram processor answers" if self.bans else self.lack
-        return (
-            f"{self.server}, model {self.model.name}{tokens}; read {self.said[:60]!r} for {TEST_TEXT!r} "
-            f"in {self.seconds:.1f} s{bans and '; '}{bans}"
-        )
+        read = f"read {self.said[:60]!r} for {TEST_TEXT!r} in {self.seconds:.1f} s"
+        first = f"{self.server}, model {self.model.name}{tokens}"
+        return "; ".join(filter(None, (first, read, bans, self.too_short)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +103,20 @@ class Prover:
             if model.is_vllm:
                 bans = await self._bans(client, model, page.size, png)
             said, seconds = await self._reads(client, model, page.size, png, at_least)
-        if not model.is_vllm:
+        if model.kind is Kind.OTHER:
             model, bans = await self._recognised(client, model, page.size, png)
             if model.is_vllm:
                 async with self._test():
                     said, seconds = await self._reads(client, model, page.size, png)
         text, _ = dialects.normalise(said.text, self.profile.dialect, page.size)
         words = " ".join(block.text.strip() for block in layout_blocks.parse(text))
-        return Proof(model, version, bans, words, seconds)
+        return Proof(model, version, bans, words, seconds, self._too_short(model))
+
+    def _too_short(self, model: Model) -> str:
+        longest, wanted = model.longest, self.profile.max_model_len
+        if longest is None or longest >= wanted:
+            return ""
+        return f"it has a context of {longest} tokens, and long pages, which can take {wanted}, are cut off or refused"
 
     async def model(self, client: Asked) -> Model:
         """Ask for the list of models, and find the one that is wanted."""
@@ -164,7 +179,7 @@ class Prover:
         what was refused, such as that takes; and its tokens. What it fails at shows nothing of it but that it has too
         much to do, which is raised: Overloaded.
         """
-        as_vllm = replace(model, is_vllm=True)
+        as_vllm = replace(model, kind=Kind.VLLM)
         with suppress(TimeoutError):
             async with asyncio.timeout(self.timeout):
                 for approach in (_NEVER, _NEVER, _SOME):  # the first may meet a fault that is over soon

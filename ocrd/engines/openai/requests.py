@@ -1,9 +1,14 @@
 """What a server is asked for a page, by the model's profile: the body of a request to `/chat/completions`.
 
-vLLM is asked for what only it knows, by parameters of its own (vllm/entrypoints/openai/chat_completion/protocol.py, as
-of 0.32): the model's special tokens, by which DeepSeek-OCR marks blocks; the n-gram processor's settings; the tokens
-that it generated; and no sampling of its own beside ours. Any other server gets what the protocol has, once the prover
-has found that it is none.
+Some servers are asked for what only they know, by parameters of their own, once the prover has found which it is; any
+other gets what the protocol has. All of them are asked for no sampling of their own beside ours.
+
+- vLLM (vllm/entrypoints/openai/chat_completion/protocol.py, as of 0.32): the model's special tokens, by which
+  DeepSeek-OCR marks blocks; the n-gram processor's settings; the tokens that it generated.
+- SGLang (srt/entrypoints/openai/protocol.py, as of 0.5.23): the special tokens. Its n-gram processor is Python code
+  that a request brings, and is not asked for.
+- llama.cpp (tools/server/README.md, of 2026-11): nothing kept of one page for another. It has no request for special
+  tokens.
 
 The image is put into the body piece by piece while that is sent: it is never there as a whole a second time.
 """
@@ -14,6 +19,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from ocrd.config.profile import Profile
@@ -35,15 +41,30 @@ _HERE = secrets.token_hex(16)
 """Where the image belongs, in the body without it; no prompt holds this."""
 
 
+class Kind(StrEnum):
+    """Of a server, as its list of models calls who owns them."""
+
+    VLLM = "vllm"
+    SGLANG = "sglang"
+    LLAMA = "llamacpp"
+    OTHER = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """What a server runs."""
 
     name: str
     """As it calls it."""
-    is_vllm: bool = False
+    kind: Kind = Kind.OTHER
+    """Of the server."""
     longest: int | None = None
     """Most tokens of a request, answer included, where it says that."""
+
+    @property
+    def is_vllm(self) -> bool:
+        """Whether it is vLLM's, perhaps behind a gateway."""
+        return self.kind is Kind.VLLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +98,17 @@ def body(model: Model, profile: Profile, size: PixelSize, approach: Approach, ma
     }
     if profile.stop:
         asked["stop"] = list(profile.stop)
-    if model.is_vllm:
-        asked |= _of_vllm(profile, approach)
+    match model.kind:  # that there is no top_k and so on has to be said, where the model's own settings say otherwise
+        case Kind.VLLM:
+            asked |= _tokens(profile, prompt) | {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+            if banned := bans(profile, approach):
+                asked |= {"vllm_xargs": banned, "return_token_ids": True}
+        case Kind.SGLANG:
+            asked |= _tokens(profile, prompt) | {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+        case Kind.LLAMA:
+            asked |= {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "cache_prompt": False}
+    if model.kind is not Kind.OTHER and profile.chat and profile.chat_options:
+        asked["chat_template_kwargs"] = profile.chat_options
     head, tail = json.dumps(asked, ensure_ascii=False).split(_HERE)
     return Body(head.encode(), tail.encode())
 
@@ -123,17 +153,6 @@ def _room(model: Model, profile: Profile, size: PixelSize, prompt: str) -> int:
     return max(1, (model.longest or profile.max_model_len) - taken)
 
 
-def _of_vllm(profile: Profile, approach: Approach) -> dict[str, Any]:
-    asked: dict[str, Any] = {
-        "skip_special_tokens": not dialects.DIALECTS[
-            vision_model.dialect(profile, approach.prompt or profile.prompt)
-        ].special_tokens,
-        "top_k": 0,  # this and the next two, so that the model's generation_config.json does not set them
-        "min_p": 0.0,
-        "repetition_penalty": 1.0,
-    }
-    if profile.chat and profile.chat_options:
-        asked["chat_template_kwargs"] = profile.chat_options
-    if banned := bans(profile, approach):
-        asked |= {"vllm_xargs": banned, "return_token_ids": True}
-    return asked
+def _tokens(profile: Profile, prompt: str) -> dict[str, Any]:
+    dialect = dialects.DIALECTS[vision_model.dialect(profile, prompt)]
+    return {"skip_special_tokens": not dialect.special_tokens}

@@ -9,6 +9,7 @@ from typing import Protocol
 from ocrd.engines.openai.address import Address
 from ocrd.engines.openai.endpoint import Endpoint, State
 from ocrd.engines.openai.faults import (
+    Crowded,
     Disagreement,
     Lost,
     Misconfigured,
@@ -147,12 +148,14 @@ class Servers:
         was_up = endpoint.state is State.UP
         match fault:
             case Refusal():
-                visit.refused(endpoint, str(fault))
+                visit.refused(endpoint, fault)
                 endpoint.refused(now)
             case Overloaded():
                 endpoint.overloaded(fault.wait, visit.began, now)
+            case Crowded() if visit.company:
+                endpoint.overloaded(None, visit.began, now)
             case TooLarge() if endpoint in visit.measured and fault.length <= server.takes:
-                visit.refused(endpoint, fault.error.what)  # it took as much, and it is this page that it won't have
+                visit.refused(endpoint, Refusal(fault.error.what))  # it took as much, and won't have this page alone
                 endpoint.refused(now)
             case Misconfigured():
                 if isinstance(fault, TooLarge):
@@ -210,8 +213,9 @@ class Servers:
             log.exception("the server %s could not be asked", endpoint.name)
             endpoint.failed("it could not be asked", began, self._loop.time())
         else:
-            if proof.lack and self._prover.profile.ngram_size and server.proof is None:
-                log.warning("the server %s reads, but %s", endpoint.name, proof.lack)
+            lacks = (proof.lack if self._prover.profile.ngram_size else "", proof.too_short)
+            for lack in filter(None, lacks if server.proof is None else ()):
+                log.warning("the server %s reads, but %s", endpoint.name, lack)
             was_up = endpoint.state is State.UP
             server.proof, server.mistake = proof, None
             if isinstance(said, TooLarge):
@@ -226,7 +230,8 @@ class Servers:
         if proof.model.name != self.model:
             raise Disagreement(
                 f"It runs {proof.model.name}, and another runs {self.model}.",
-                "Let all servers run the same model, or set engine.openai.model.",
+                "Let all servers run the same model under one name (vLLM: --served-model-name, llama.cpp: --alias), or "
+                "set engine.openai.model to one that each of them lists.",
             )
 
     async def _watch(self) -> None:

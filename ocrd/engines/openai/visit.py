@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass, field
 
 from ocrd.engines.openai.endpoint import Endpoint
-from ocrd.engines.openai.faults import Lost, ServerFault
+from ocrd.engines.openai.faults import Lost, Refusal, ServerFault
 from ocrd.errors import PageError
 
 FEW = 8
@@ -92,10 +92,10 @@ class Visit:
             self.given_up = fault
             self.limit.reschedule(asyncio.get_running_loop().time())
 
-    def refused(self, endpoint: Endpoint, why: str) -> None:
+    def refused(self, endpoint: Endpoint, refusal: Refusal) -> None:
         """Take in that a server would not have it; to be called before the server takes that in."""
         self.tried.add(endpoint)
-        self.why = why
+        self.why, self.remedy = str(refusal), refusal.remedy
         self._refusals.append(Charge(endpoint, -1 if endpoint.sound else endpoint.answers, endpoint.refused_tests))
 
     def failed(self, endpoint: Endpoint, fault: ServerFault) -> None:
@@ -114,7 +114,7 @@ class Visit:
         if len(refused) >= 2 and len(set(refused)) >= servers:  # noqa: PLR2004 - as the docstring of the module has it
             return PageError(
                 f"The servers will not have page {self.index + 1}: {self.why.rstrip('.')}.",
-                "Scan the page again, or try another engine for this document.",
+                self.remedy,
             )
         failed = [one.endpoint for one in self._failed if one.counts]
         again = len(failed) > len(set(failed))

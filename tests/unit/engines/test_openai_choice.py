@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ocrd.engines.openai import limiter
 from ocrd.engines.openai.endpoint import LONGEST_ASKED_FOR, LONGEST_WAIT, Endpoint, State
-from ocrd.engines.openai.faults import Lost, ServerFault
+from ocrd.engines.openai.faults import Lost, Refusal, ServerFault
 from ocrd.engines.openai.limiter import FIRST, MOST, Limiter
 from ocrd.engines.openai.pool import Pool
 from ocrd.engines.openai.visit import FEW, Visit
@@ -226,7 +226,7 @@ def test_a_page_goes_to_another_server_also_if_that_has_more_to_do_but_waits_for
                 pool.leave(one, a)
         page = visit(9)
         assert await pool.enter(page) is a
-        page.refused(a, "too long")
+        page.refused(a, Refusal("too long"))
         a.refused(clock.now)
         pool.leave(page, a)
         assert await pool.enter(page) is b
@@ -345,11 +345,11 @@ def test_a_page_that_two_servers_refuse_is_at_fault_once_both_have_read_somethin
     async def work() -> None:
         a, b = endpoint("a"), endpoint("b")
         page = visit(4)
-        page.refused(a, "too long (400)")
+        page.refused(a, Refusal("too long (400)"))
         a.refused(0.0)
         assert page.fault(2) is None
         b.refused(0.0)  # it has not read since it refused another one
-        page.refused(b, "too long (400)")
+        page.refused(b, Refusal("too long (400)"))
         b.refused(0.0)
         assert page.fault(2) is None
         b.proved(1.0)
@@ -365,7 +365,7 @@ def test_one_server_must_refuse_a_page_twice_where_it_is_the_only_one() -> None:
         a = endpoint("a")
         page = visit()
         for _ in range(2):
-            page.refused(a, "too long")
+            page.refused(a, Refusal("too long"))
             a.refused(0.0)
             assert page.fault(1) is None, "it has not read since it refused the first time"
         a.proved(1.0)
