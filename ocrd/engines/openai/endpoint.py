@@ -106,6 +106,11 @@ class Endpoint:
         rest = self._rest() if now >= self.rests_until else 0.0  # else it is one overload, of many pages
         self.rests_until = max(self.rests_until, now + max(rest, min(wait or 0.0, LONGEST_ASKED_FOR)))
 
+    def crowded(self, began: float, now: float) -> None:
+        """Take in that it had no room for all pages that are with it, and fails them: it is free again then."""
+        self.limiter.crowded(began, now, self.inside)
+        self.last_sign = now
+
     def _rest(self) -> float:
         """Say for how many seconds it is left alone after one failure more."""
         self._failures += 1

@@ -4,7 +4,12 @@ This is TCP's control of congestion (RFC 5681): doubled with each round at first
 more a round (additive increase), and halved with each sign (multiplicative decrease). Signs are an answer 429, a
 request that failed, and an answer that took half of the time that one may take. vLLM itself takes any number of
 requests and lets them wait, so without the last one it would be given more and more until they time out.
+
+A server whose pages share their room fails all that are with it once they fill it, and their work is lost. So how many
+that were is not tried again soon, also where the owner set a number.
 """
+
+import math
 
 FIRST = 8
 """Pages at a server that nothing is known of."""
@@ -14,6 +19,8 @@ SLOW = 0.25
 """Share of the longest time that an answer may take from which on no more pages are given."""
 TOO_SLOW = 0.5
 """Share of it that is a sign of overload."""
+FORGETS = 64
+"""Pages read after which one more than had room is tried again."""
 
 
 class Limiter:
@@ -24,17 +31,19 @@ class Limiter:
         self._longest = longest
         self._fixed = fixed
         self._limit = float(fixed or FIRST)
+        self._room = math.inf
         self._doubling = True
-        self._shrunk = float("-inf")
+        self._shrunk = self._crowded = float("-inf")
 
     @property
     def limit(self) -> int:
         """The most pages, at least one."""
-        return int(self._limit)
+        return int(min(self._limit, self._room))
 
     def answered(self, began: float, now: float, inside: int) -> None:
         """Take in that a request that began then was answered; `inside` were there, itself included."""
         seconds = now - began
+        self._room += 1 / FORGETS
         if seconds >= TOO_SLOW * self._longest:
             self.overloaded(began, now)
         elif seconds < SLOW * self._longest and inside >= self.limit and self._fixed is None:
@@ -46,3 +55,10 @@ class Limiter:
             self._limit = max(1.0, self._limit / 2)
             self._doubling = False
             self._shrunk = now
+
+    def crowded(self, began: float, now: float, inside: int) -> None:
+        """Take in that a request that began then failed, since the `inside` that were there had no room together."""
+        if began >= self._crowded:
+            self._room = max(1.0, min(self._room, inside - 1.0))
+            self._crowded = now
+        self.overloaded(began, now)

@@ -153,7 +153,7 @@ class Servers:
             case Overloaded():
                 endpoint.overloaded(fault.wait, visit.began, now)
             case Crowded() if visit.company:
-                endpoint.overloaded(None, visit.began, now)
+                endpoint.crowded(visit.began, now)
             case TooLarge() if endpoint in visit.measured and fault.length <= server.takes:
                 visit.refused(endpoint, Refusal(fault.error.what))  # it took as much, and won't have this page alone
                 endpoint.refused(now)

@@ -52,6 +52,24 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 # -- the limit --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("fixed", [None, 8])
+def test_as_many_pages_as_had_no_room_together_are_not_tried_again_soon(fixed: int | None) -> None:
+    its = Limiter(LONGEST, fixed)
+    for began in (0, 0, 0):  # of one overflow only the first counts
+        its.crowded(began, 1, 5)
+    assert its.limit == 4
+    its.crowded(1, 2, 4)
+    assert its.limit <= 3
+    for _ in range(limiter.FORGETS - 1):
+        its.answered(2, 2, its.limit)
+    assert its.limit == 3
+    its.answered(2, 2, its.limit)
+    assert its.limit == 4, "pages differ in how much room they take"
+    its.crowded(3, 4, 2)
+    its.crowded(4, 5, 1)
+    assert its.limit == 1, "a page alone is always tried"
+
+
 def test_a_limit_doubles_each_round_until_the_first_sign_of_overload_and_then_gains_one() -> None:
     its = Limiter(LONGEST)
     for now in range(2):
