@@ -52,7 +52,8 @@ def answer(data: bytes) -> Answer:
     if not isinstance(reason, str) or reason not in FINISHED:
         raise ServerFault(f"it gave the page up, with the reason {str(reason)[:40]!r}")
     text = (text or "").encode(errors="replace").decode()  # JSON can hold halves of characters, and no file can
-    text = _END.sub("", text)
+    if "stop_reason" not in told:  # vLLM has it, and never prints the token
+        text = _END.sub("", text)
     tokens = len(ids) or len(text) if tokens is None else tokens
     return Answer(text, FINISHED[reason], tokens, tuple(ids), of_vllm=bool(ids) and "stop_reason" in told)
 
@@ -100,7 +101,7 @@ def complaint(data: bytes) -> str:
 def _model(raw: dict[str, Any]) -> Model:
     name, owner = raw["id"], raw.get("owned_by")
     meta = raw.get("meta")
-    longest = meta.get("n_ctx") if isinstance(meta, dict) else raw.get("max_model_len")  # llama.cpp's, and others'
+    longest = raw.get("max_model_len") or (meta.get("n_ctx") if isinstance(meta, dict) else None)  # llama.cpp has that
     if not (isinstance(name, str) and name.isprintable()):
         raise TypeError(name)
     kind = Kind(owner) if owner in list(Kind) else Kind.OTHER

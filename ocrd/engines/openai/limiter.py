@@ -52,13 +52,14 @@ class Limiter:
     def overloaded(self, began: float, now: float) -> None:
         """Take in that a request that began then shows overload; of one overload only the first sign counts."""
         if self._fixed is None and began >= self._shrunk:
-            self._limit = max(1.0, self._limit / 2)
+            self._limit = max(1.0, min(self._limit, self._room) / 2)
             self._doubling = False
             self._shrunk = now
 
     def crowded(self, began: float, now: float, inside: int) -> None:
         """Take in that a request that began then failed, since the `inside` that were there had no room together."""
-        if began >= self._crowded:
-            self._room = max(1.0, min(self._room, inside - 1.0))
-            self._crowded = now
         self.overloaded(began, now)
+        if began >= self._crowded and inside > 1:  # else the others have left in the meantime
+            fewer = inside - 1 if inside <= FIRST else inside // 2
+            self._room = min(self._room, float(fewer))
+            self._crowded = now

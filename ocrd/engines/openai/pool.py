@@ -1,7 +1,8 @@
 """Which page goes to which server: the least loaded, and one that the page has not failed at. For one event loop.
 
-Pages wait here, the most urgent first, those that failed before all others. A page that failed twice or more is read
-beside few others or alone (`Visit.room`): a server with too many pages gets no new ones until there is room for it.
+Pages wait here, the most urgent first, those that failed before all others. A page that failed twice or more, or had
+no room again and again, is read beside few others or alone (`Visit.room`): a server with too many pages gets no new
+ones until there is room for it.
 """
 
 import asyncio
@@ -52,7 +53,7 @@ class Pool:
         if self._end:
             raise self._end
         visit.gate = asyncio.get_running_loop().create_future()
-        if visit.tried:
+        if visit.tried or visit.room < math.inf:
             self._failed.append(visit)
             self._failed.sort(key=lambda one: one.key)
         else:

@@ -54,6 +54,8 @@ class Known:
     """What it has shown of itself; None until it did."""
     mistake: Misconfigured | None = None
     """What somebody must mend before it can be used."""
+    told_crowded: bool = False
+    """Whether the log says that its pages have no room together."""
     takes: int = 0
     """Bytes of the largest request that it took when it was asked again since it would not have one as large."""
     task: "asyncio.Task[None] | None" = None
@@ -153,6 +155,8 @@ class Servers:
             case Overloaded():
                 endpoint.overloaded(fault.wait, visit.began, now)
             case Crowded() if visit.company:
+                visit.crowded += 1
+                self._tell_crowded(server, fault)
                 endpoint.crowded(visit.began, now)
             case TooLarge() if endpoint in visit.measured and fault.length <= server.takes:
                 visit.refused(endpoint, Refusal(fault.error.what))  # it took as much, and won't have this page alone
@@ -180,6 +184,12 @@ class Servers:
             return
         for one in servers:
             log.warning("the server %s is out, and others read its pages: %s", one.endpoint.name, one.endpoint.why)
+
+    def _tell_crowded(self, server: Known, fault: Crowded) -> None:
+        """Say once of a server that it gets fewer pages than it was given."""
+        if not server.told_crowded:
+            log.warning("the server %s gets fewer pages at a time, since %s", server.endpoint.name, fault)
+        server.told_crowded = True
 
     def _comes_back(self, server: Known) -> None:
         log.info("the server %s reads", server.endpoint.name)

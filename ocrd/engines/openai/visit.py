@@ -24,6 +24,8 @@ from ocrd.errors import PageError
 
 FEW = 8
 """Pages, itself included, beside which a page is read that failed twice."""
+CROWDS = 4
+"""As often a page is read beside others that had no room together; perhaps it is the one that has none anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Visit:
     """What to do if it goes wrong again and again."""
     tried: set[Endpoint] = field(default_factory=set)
     """Servers that it failed at."""
+    crowded: int = 0
+    """How often a server had no room for it and the others there."""
     measured: set[Endpoint] = field(default_factory=set)
     """Servers that it was too large for, and that were then asked whether they take as much."""
     company: bool = False
@@ -77,6 +81,8 @@ class Visit:
     @property
     def room(self) -> float:
         """The most pages, itself included, that may be at a server together with it."""
+        if self.crowded >= CROWDS:
+            return 1
         if self.failures < 2:  # noqa: PLR2004 - the first two are most likely the server's
             return math.inf
         return FEW if self.failures == 2 else 1  # noqa: PLR2004 - as above

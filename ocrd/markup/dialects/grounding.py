@@ -11,18 +11,24 @@ from ocrd.markup.layout_blocks import ALIASES, LABELS
 from ocrd.model import PixelSize
 
 SIGN = re.compile(r"<\|ref\|>")
-_BOX = r"\[\d{1,3}(?:, ?\d{1,3}){3}\]"
+SEVERAL = 3
+_BOX = r"\[\d{1,4}(?:, ?\d{1,4}){3}\]"
 _BARE = re.compile(
     rf"^(?P<label>{'|'.join(sorted(LABELS | ALIASES.keys()))})(?:"
-    rf"(?P<boxes>\[{_BOX}(?:, ?{_BOX})*\])[ \t]*$|(?P<cut>\[\[[\d\[\], ]*)\Z)",
+    rf"(?P<boxes>\[{_BOX}(?:, ?{_BOX})*\])[ \t]*$|(?P<cut>\[\[(?:[\d\[, ]|\](?!\]))*)\Z)",
     re.MULTILINE,
 )
 
 
 def form(text: str, size: PixelSize) -> str:
-    """Put the tokens back, if there is none at all."""
+    """Put the tokens back, if there is none at all, and the page begins with a tag, as answers do, or has several.
+
+    One alone in the midst of a page may be printed there: it is code in some languages.
+    """
     del size
     if "[[" not in text or SIGN.search(text):
+        return text
+    if not _BARE.match(text.lstrip()) and len(_BARE.findall(text)) < SEVERAL:
         return text
     return _BARE.sub(_tag, text)
 

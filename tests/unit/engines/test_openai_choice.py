@@ -65,9 +65,19 @@ def test_as_many_pages_as_had_no_room_together_are_not_tried_again_soon(fixed: i
     assert its.limit == 3
     its.answered(2, 2, its.limit)
     assert its.limit == 4, "pages differ in how much room they take"
-    its.crowded(3, 4, 2)
-    its.crowded(4, 5, 1)
-    assert its.limit == 1, "a page alone is always tried"
+    its.crowded(3, 4, 1)
+    assert its.limit == (4 if fixed else 2), "the others have left in the meantime"
+    its.crowded(4, 5, 2)
+    assert its.limit == 1
+
+
+def test_a_number_that_is_far_too_large_is_soon_down() -> None:
+    its = Limiter(LONGEST, 32)
+    crowds = 0
+    while its.limit > 4:
+        its.crowded(crowds, crowds + 1, its.limit)
+        crowds += 1
+    assert crowds == 6
 
 
 def test_a_limit_doubles_each_round_until_the_first_sign_of_overload_and_then_gains_one() -> None:

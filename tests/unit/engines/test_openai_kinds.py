@@ -3,6 +3,7 @@ llama.cpp's `llama-server` of 2026-11 and SGLang 0.5.23, run on a processor with
 """
 
 import asyncio
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from chat_server import MODEL, ChatServer, Request, answer, fails, reads, says
 from openai_reading import PAGE, SMALL, reading, run, until, up
 
 from ocrd.config.resolving import shipped
-from ocrd.engines.openai import complaints
+from ocrd.engines.openai import answers, complaints
 from ocrd.engines.openai.faults import Crowded, Misconfigured, Overloaded, Refusal
 from ocrd.errors import ConfigError, PageError
 from ocrd.markup import layout_blocks
@@ -72,6 +73,11 @@ def test_a_context_that_is_not_told_is_not_known(meta: Any) -> None:
     run(work())
 
 
+def test_what_a_gateway_tells_beside_a_models_length_hides_it_not() -> None:
+    [model] = answers.models(json.dumps({"data": [{"id": "a", "max_model_len": 4096, "meta": {}}]}).encode())
+    assert model.longest == 4096
+
+
 def test_a_context_that_is_smaller_than_the_models_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
         models = {"data": [{"id": MODEL, "owned_by": "vllm", "max_model_len": 4096}]}
@@ -101,6 +107,7 @@ def test_a_context_that_is_smaller_than_the_models_is_told_once(caplog: pytest.L
         (503, "The request queue is full.", Overloaded),
         (503, "Request waiting timeout reached.", Overloaded),
         (500, "image input is not supported - hint: you may need to provide the mmproj", Misconfigured),
+        (400, "Context size has been exceeded.", Refusal),
         (400, TOO_LONG, Refusal),
         (400, "The input (15275 tokens) is longer than the model's context length (8192 tokens).", Refusal),
         (400, "The decoder prompt (length 900) is longer than the maximum model length of 512. Make sure", Refusal),
@@ -136,13 +143,47 @@ def test_pages_that_fill_a_shared_context_are_read_with_fewer_beside_them(caplog
     """They were charged to the pages, and good ones lost."""
 
     async def work() -> None:
-        async with reading(ChatServer(page=Crowd(2), models=LLAMA)) as made:
+        server = ChatServer(page=Crowd(2), models=LLAMA)
+        async with reading(server) as made:
             pages = [replace(PAGE, index=number) for number in range(12)]
             readings = await asyncio.gather(*map(made.read, pages))
             assert [one.index for one in readings] == list(range(12))
+        assert len(server.pages) > len(pages), "there was a crowd"
 
     run(work())
-    assert not [one for one in caplog.messages if "out" in one or "no server" in one]
+    assert len([one for one in caplog.messages if "gets fewer pages at a time" in one]) == 1
+    assert not [one for one in caplog.messages if "is out" in one or "no server" in one]
+
+
+@pytest.mark.parametrize("servers", [1, 3])
+@pytest.mark.parametrize("concurrency", ["auto", 4])
+def test_a_page_that_has_no_room_anywhere_is_found_among_others(servers: int, concurrency: Any) -> None:
+    """Beside others it looks as if these had taken its room."""
+
+    async def page(server: ChatServer, request: Request, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.01)
+        bad = not any(request.pixels[1])
+        await (NO_ROOM if bad else reads)(server, request, writer)
+
+    async def work() -> None:
+        them = [ChatServer(page=page, models=LLAMA) for _ in range(servers)]
+        async with reading(*them, concurrency=concurrency) as made:
+            done = False
+
+            async def others() -> int:
+                count = 0
+                while not done:
+                    await made.read(PAGE)
+                    count += 1
+                return count
+
+            beside = [asyncio.create_task(others()) for _ in range(6)]
+            with pytest.raises(PageError, match="Context size has been exceeded"):
+                await made.read(replace(PAGE, pixels=bytes(len(PAGE.pixels))))
+            done = True
+            assert sum(await asyncio.gather(*beside)) > 6
+
+    run(work())
 
 
 def test_a_page_alone_for_which_there_is_no_room_is_at_fault() -> None:
@@ -186,3 +227,8 @@ def test_the_token_by_which_a_model_ends_is_no_text(end: str) -> None:
             assert [block.text.strip() for block in layout_blocks.parse(text)] == ["words"]
 
     run(work())
+
+
+def test_what_vllm_answers_is_printed_on_the_page() -> None:
+    said = answers.answer(json.dumps(answer("its end is <|im_end|>", stop_reason=None)).encode())
+    assert said.text == "its end is <|im_end|>"

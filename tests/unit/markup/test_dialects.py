@@ -140,10 +140,24 @@ def test_the_tags_of_a_server_that_leaves_special_tokens_out_are_known() -> None
 
 
 @pytest.mark.parametrize(
-    "printed", ["text[[1, 2, 300, 400]] in a line", "word[[1, 2, 300, 400]]", "text[[1, 2, 300]]", "text[[1, 2], 3]"]
+    "said",
+    [
+        "text[[1, 2, 300, 400]] in a line\nand more",
+        "word[[1, 2, 300, 400]]\nand more",
+        "The first element:\n\ntext[[1]]",  # as in R
+        "list[[2, 1]]",
+        "# Mathematica\n\n- one\n\nlist[[1, 2, 3, 4]]\n\n- two",
+    ],
 )
-def test_what_is_no_tag_without_its_tokens_stays_text(printed: str) -> None:
-    assert blocks("grounding", f"{printed}\nand more") == blocks("markdown", f"{printed}\nand more")
+def test_what_is_no_tag_without_its_tokens_stays_text(said: str) -> None:
+    assert blocks("grounding", said) == blocks("markdown", said)
+
+
+def test_a_page_may_begin_with_text_before_its_tags() -> None:
+    said = "".join(
+        f"\n<|ref|>text<|/ref|><|det|>[[1, {top}, 1000, {top + 9}]]<|/det|>\nQ{top}q\n" for top in (10, 20, 30)
+    )
+    assert blocks("grounding", "before" + without_tokens(said)) == blocks("grounding", f"before{said}")
 
 
 def test_what_looks_so_in_an_answer_with_its_tokens_stays_text() -> None:
