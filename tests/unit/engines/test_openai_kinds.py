@@ -14,6 +14,7 @@ from openai_reading import PAGE, SMALL, reading, run, until, up
 from ocrd.config.resolving import shipped
 from ocrd.engines.openai import answers, complaints
 from ocrd.engines.openai.faults import Crowded, Misconfigured, Overloaded, Refusal
+from ocrd.engines.openai.visit import CROWDS
 from ocrd.errors import ConfigError, PageError
 from ocrd.markup import layout_blocks
 
@@ -155,14 +156,17 @@ def test_pages_that_fill_a_shared_context_are_read_with_fewer_beside_them(caplog
     assert not [one for one in caplog.messages if "is out" in one or "no server" in one]
 
 
-@pytest.mark.parametrize("servers", [1, 3])
+@pytest.mark.parametrize("servers", [1, 6])
 @pytest.mark.parametrize("concurrency", ["auto", 4])
 def test_a_page_that_has_no_room_anywhere_is_found_among_others(servers: int, concurrency: Any) -> None:
     """Beside others it looks as if these had taken its room."""
+    tries = 0
 
     async def page(server: ChatServer, request: Request, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.01)
+        nonlocal tries
         bad = not any(request.pixels[1])
+        tries += bad
         await (NO_ROOM if bad else reads)(server, request, writer)
 
     async def work() -> None:
@@ -177,11 +181,12 @@ def test_a_page_that_has_no_room_anywhere_is_found_among_others(servers: int, co
                     count += 1
                 return count
 
-            beside = [asyncio.create_task(others()) for _ in range(6)]
+            beside = [asyncio.create_task(others()) for _ in range(16)]
             with pytest.raises(PageError, match="Context size has been exceeded"):
                 await made.read(replace(PAGE, pixels=bytes(len(PAGE.pixels))))
             done = True
-            assert sum(await asyncio.gather(*beside)) > 6
+            assert sum(await asyncio.gather(*beside)) > 16
+        assert tries <= CROWDS + servers + 2, "it is read beside others no more"
 
     run(work())
 
