@@ -9,6 +9,8 @@ from pathlib import Path
 
 from house import Daemon
 
+from ocrd.concurrency import processes as process
+
 BLOCK = 4096
 """Bytes of a page of memory, in which such file systems count."""
 _GROUPS = Path("/sys/fs/cgroup")
@@ -27,8 +29,13 @@ def processes(daemon: Daemon, more: int) -> Iterator[None]:
 
 @contextmanager
 def memory(daemon: Daemon, more: int) -> Iterator[None]:
-    """Let it and its children have no more memory than they have, but for so many MiB."""
-    with _grouped(daemon, "memory", more << 20):
+    """Let it and its children have no more memory than they have, but for so many MiB.
+
+    The kernel weighs whom to end by all that a process has, libraries that other groups pay for included, and by its
+    rank as a share of the limit: below what the daemon itself has so, no rank of its workers could spare it.
+    """
+    found = process.find(daemon.pid)
+    with _grouped(daemon, "memory", more << 20, least=int(1.2 * found.resident) if found else 0):
         yield
 
 
@@ -47,10 +54,10 @@ def join_groups() -> None:
 
 
 @contextmanager
-def _grouped(daemon: Daemon, controller: str, more: int) -> Iterator[None]:
+def _grouped(daemon: Daemon, controller: str, more: int, least: int = 0) -> Iterator[None]:
     used, most = _FILES[controller]
     group = _GROUPS / controller / f"ocrd-test-{daemon.pid}"
-    (group / most).write_text(str(int((group / used).read_text()) + more))
+    (group / most).write_text(str(max(least, int((group / used).read_text())) + more))
     try:
         yield
     finally:
