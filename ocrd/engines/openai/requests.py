@@ -1,7 +1,7 @@
 """What a server is asked for a page, by the model's profile: the body of a request to `/chat/completions`.
 
 Some servers are asked for what only they know, by parameters of their own, once the prover has found which it is; any
-other gets what the protocol has. All of them are asked for no sampling of their own beside ours.
+other gets what the protocol has. Those that are known are also asked for no sampling of their own beside ours.
 
 - vLLM (vllm/entrypoints/openai/chat_completion/protocol.py, as of 0.32): the model's special tokens, by which
   DeepSeek-OCR marks blocks; the n-gram processor's settings; the tokens that it generated.

@@ -12,6 +12,7 @@ from ocrd.model import PixelSize
 
 SIGN = re.compile(r"<\|ref\|>")
 SEVERAL = 3
+"""Of such lines, more than a page has that only prints one."""
 _BOX = r"\[\d{1,4}(?:, ?\d{1,4}){3}\]"
 _BARE = re.compile(
     rf"^(?P<label>{'|'.join(sorted(LABELS | ALIASES.keys()))})(?:"
