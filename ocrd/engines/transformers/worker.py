@@ -24,6 +24,8 @@ from ocrd.errors import OcrdError
 
 SIGN_EVERY = 1.0
 """Seconds between two signs of life, at least."""
+GATHERING = 0.3
+"""Seconds after the last page that came until a batch begins that is not full: a document's pages come one by one."""
 
 
 @dataclass(eq=False, slots=True)
@@ -85,15 +87,24 @@ class _Link:
             self._pages[told["page"]] = _Page(told["page"], told["priority"], asked, pixels)
             self._changed.notify()
 
-    def take(self, most: int) -> list[_Page]:
+    def take(self, most: int, gathering: float = GATHERING) -> list[_Page]:
         """Wait for pages; return the first by priority, and others that can be read together with it.
 
-        To be called when all that it returned before are answered.
+        To be called when all that it returned before are answered. One page alone takes as long as a whole batch, so
+        while that is not full, each page that comes is given `gathering` seconds to be followed by another.
         """
+        batch: list[_Page] = []
         with self._changed:
-            self._changed.wait_for(lambda: self._pages)
-            waiting = sorted(self._pages.values(), key=lambda page: page.priority)
-            return [page for page in waiting if page.asked == waiting[0].asked][:most]
+            while not batch:  # pages may be cancelled meanwhile
+                self._changed.wait_for(lambda: self._pages)
+                while 0 < len(self._together()) < most and self._changed.wait(gathering):
+                    pass
+                batch = self._together()[:most]
+        return batch
+
+    def _together(self) -> list[_Page]:
+        waiting = sorted(self._pages.values(), key=lambda page: page.priority)
+        return [page for page in waiting if page.asked == waiting[0].asked]
 
     def answered(self, page: _Page, **answer: Any) -> None:  # noqa: ANN401 - as in `tell`
         with self._changed:
