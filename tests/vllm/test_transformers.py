@@ -241,8 +241,9 @@ def test_what_befalls_the_models_process_costs_only_the_page_that_kills_it(house
 
     house.drop("killer.pdf", 4, dark=1)
     text = house.delivered("killer.pdf", 4)
-    assert "Page 2 ended the engine each of the 2 times it was read" in text
-    assert set(re.findall("Page . ended", text)) == {"Page 2 ended"}
+    assert set(re.findall("Page . ended the engine each of the . times", text)) == {
+        "Page 2 ended the engine each of the 3 times"
+    }, "with all four, with two, and alone"
     second = worker(daemon)
     assert second != first
     assert house.log.read_text().count("2 are read from now on") == 1, "what was found out is remembered"
@@ -282,7 +283,7 @@ async def given_up(engine: TransformersEngine) -> None:
     first = asyncio.create_task(engine.read(page(0, (140, 140))))
     await until(lambda: "1" in core._tokens)
     first.cancel()
-    second = asyncio.create_task(engine.read(page(1, (140, 140)), approach=Approach(temperature=0.3, ngram_size=20)))
+    second = asyncio.create_task(engine.read(page(1, (140, 140)), approach=Approach(ngram_size=20)))
     await until(lambda: "2" in core._tokens)
     assert core.generated < 2000
     assert not second.done()
