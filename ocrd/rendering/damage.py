@@ -27,7 +27,7 @@ _HARMLESS = re.compile(
     | cid\ collection | FT_Load_Glyph  # three ways to draw a glyph; `cannot render glyph` follows if none went
     | Ignoring\ Page\ blending | ICC\ | lcms | cmsOpen | misplaced\ '\w+'\ box | JPX\ numcomps | gray\ to\ alpha
     | marked\ content | ExtGState | subtype\ PS | no\ current\ point | gstate\ underflow
-    | Length\ incorrect | line\ feed\ missing | aes\ padding
+    | structure\ tree | popped\ too\ many\ layers | CIDToGIDMap | Length\ incorrect | line\ feed\ missing | aes\ padding
     | JBIG2\ file\ header | terminating\ marker | Non\ conformant\ codestream""",
     re.VERBOSE,
 )
@@ -60,6 +60,8 @@ _JPEG_PIXELS = b"\xff\xda"
 """Behind which a JPEG's pixels are; those of its last pass, if it has several (ITU-T T.81, B.2.3)."""
 _MORE, _A_FEW = 1.5, 300
 """How many times, and by how many bytes, data of a picture are longer than if it is encoded again."""
+_STRIP_LENGTHS = 279
+"""TIFF's StripByteCounts (TIFF 6.0)."""
 _CELL, _EVERY = 16, 4
 """Pixels of the side of a square in which noise is looked for, and in which row of such squares."""
 _NOISY = 0.05
@@ -256,12 +258,15 @@ def of_bilevel(length: int, image: "Image.Image", *, lines: bool = False) -> str
 
     `lines`: as an old one does, each line by itself.
     """
+    from PIL import Image
+
     again = io.BytesIO()
     if image.width * image.height > _MOST_PIXELS:
         return ""
     bilevel = image.convert("L").point(lambda level: 255 * (level > 127), "1")  # noqa: PLR2004 - half of it
     bilevel.save(again, "TIFF", compression="group3" if lines else "group4")
-    return _of_lengths(length, len(again.getvalue()))
+    with Image.open(again, formats=["TIFF"]) as encoded:
+        return _of_lengths(length, sum(encoded.tag_v2[_STRIP_LENGTHS]))  # type: ignore[attr-defined] # a TiffImageFile
 
 
 def of_noise(page: "Image.Image", pixels: int, length: int) -> str:

@@ -1,21 +1,19 @@
-"""A dropped file that is a PDF: opened though it is damaged, locked or holds others, and drawn. For the render workers.
+"""A dropped file that is a PDF: its pages are drawn, and what speaks against a drawing is told. For the render workers.
 
-It is hostile. Whatever MuPDF or qpdf throw at it becomes a DocumentError or a PageError.
+It is hostile. Whatever MuPDF throws at it becomes a DocumentError or a PageError.
 """
 
-import contextlib
-import io
 import re
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ocrd.errors import DocumentError, IncompleteError
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, page_layout, page_tree, text_layer, truncation
+from ocrd.rendering import damage, page_layout, text_layer
 from ocrd.rendering.page_layout import Word
-from ocrd.rendering.source import AGAIN, TRANSFER, as_pillow, cut_out, how_opened, plain
+from ocrd.rendering.pdf_opening import open_pdf
+from ocrd.rendering.source import as_pillow, cut_out
 
 if TYPE_CHECKING:
     import pymupdf
@@ -29,8 +27,6 @@ _LETTERS = 0.8
 """Height of the letters of a line, as a share of the line's."""
 _MOST_LINES = 100_000
 """In a block."""
-_MOST_NAMES = 20
-"""Of attached files that are listed."""
 _LARGE_JPEG = 2**20
 """Bytes of a JPEG that takes too long to be decoded once more, if nothing speaks for it."""
 _LARGE = 4 * 2**20
@@ -56,149 +52,8 @@ _SHOWS_TEXT = re.compile(rb"T[jJ]")
 """Operators that show text (ISO 32000-1, 9.4.3)."""
 _DEEPEST = 50
 """Nodes of a page tree that are climbed."""
-_ENCRYPT = re.compile(rb"/Encrypt(?=\s*(?:<<|\d+\s+\d+\s+R))")
-_NO_KEY = b"/Ignored"
-"""As long, so that all else keeps its place."""
 _Sides = tuple[float, float, float, float]
 """Left, top, right and bottom of a box, points."""
-
-
-class OpenedPdf(NamedTuple):
-    """A PDF that could be opened, and what is known of it."""
-
-    document: "pymupdf.Document"
-    """With the pages of the PDFs in it behind its own, where those are wanted."""
-    repaired: bool
-    """Whether its structure is damaged."""
-    parts: tuple[int, ...]
-    """Indices of the pages with which these begin."""
-    attachments: tuple[str, ...]
-    """Names of files in it that are not read."""
-    problems: tuple[str, ...]
-    """Why its pages may not be all that it holds, each a sentence."""
-
-
-def open_pdf(path: Path, pages: int | None = None) -> OpenedPdf:
-    """Open a PDF, of which it may be known how many `pages` it has. Raises DocumentError, IncompleteError."""
-    document, repaired = _whole(path, pages)
-    _refuse_form(document)
-    parts: tuple[int, ...] = ()
-    problems = ["The structure of this PDF is damaged, and pages of it may be missing."] if repaired else []
-    attachments = tuple(document.embfile_names())
-    if attachments and document.xref_get_key(document.pdf_catalog(), "Collection")[0] != "null":
-        if how_opened().embedded:
-            parts, attachments = _append_embedded(document)
-        if attachments:
-            which = "some files" if parts else "the files"
-            problems.append(f"This PDF is a portfolio, and {which} in it were not read. Save them, and drop each.")
-    return OpenedPdf(document, repaired, parts, attachments[:_MOST_NAMES], tuple(problems))
-
-
-def _whole(path: Path, known: int | None) -> tuple["pymupdf.Document", bool]:
-    """Open a PDF, and tell whether its structure is damaged so that it had to be repaired here.
-
-    Raises DocumentError, IncompleteError.
-    """
-    import pymupdf
-
-    passwords = how_opened().passwords
-
-    pymupdf.TOOLS.mupdf_display_errors(False)
-    pymupdf.TOOLS.mupdf_display_warnings(False)
-    locked, error = False, None
-    try:
-        document = pymupdf.open(path, filetype="pdf")
-        locked = bool(document.needs_pass) and not any(map(document.authenticate, passwords))
-        if locked and (readable := _with_locked_attachments(path, document)) is not None:
-            document, locked = readable, False
-        recounted = not locked and document.page_count != known and page_tree.recounted(document)
-        pages = 0 if locked else document.page_count
-        if pages and (not document.is_repaired or truncation.has_pdf_end(path)):
-            return document, recounted
-    except MemoryError:
-        raise
-    except Exception as caught:  # noqa: BLE001 - MuPDF's errors have no common base but this
-        error = caught
-    if not truncation.has_pdf_end(path):  # MuPDF would show what is left, with pages or their contents missing
-        raise _cut_off() from error
-    if (repaired := _repaired(path)) is not None:
-        return repaired, not locked  # one whose owner's password is empty only MuPDF does not open
-    if locked:
-        tried = ", and none of those in passwords_file opens it" if passwords else ""
-        raise DocumentError(
-            f"This PDF asks for a password{tried}.",
-            "Write it into the watch's passwords_file, or save a copy without the password.",
-        )
-    if error:
-        raise DocumentError(f"This PDF can't be opened: {plain(error, path)}.", AGAIN) from error
-    raise DocumentError("This PDF has no pages.", "Export it again from the program that made it.")
-
-
-def _with_locked_attachments(path: Path, locked: "pymupdf.Document") -> "pymupdf.Document | None":
-    """Open a PDF of which only attached files are encrypted, as if nothing were (ISO 32000-1, 7.6.5)."""
-    import pymupdf
-
-    version, *filters = (locked.xref_get_key(-1, f"Encrypt/{key}")[1] for key in ("V", "StmF", "StrF"))
-    if version not in ("4", "5") or not {"/Identity", "null"}.issuperset(filters):
-        return None
-    data = _ENCRYPT.sub(_NO_KEY, path.read_bytes())
-    return pymupdf.open(stream=data, filetype="pdf")
-
-
-def _repaired(path: Path) -> "pymupdf.Document | None":
-    """Open a PDF by qpdf, which finds pages, and ways without a password, that MuPDF does not."""
-    import pikepdf
-    import pymupdf
-
-    whole = io.BytesIO()
-    for password in ("", *how_opened().passwords):
-        with contextlib.suppress(pikepdf.PdfError, pikepdf.PasswordError, RuntimeError, ValueError):
-            with pikepdf.open(path, password=password) as pdf:
-                pdf.save(whole)
-            document = pymupdf.open(stream=whole.getvalue(), filetype="pdf")
-            return document if document.page_count else None
-    return None
-
-
-def _refuse_form(document: "pymupdf.Document") -> None:
-    """Refuse a form that has no pages of its own. Raises DocumentError."""
-    catalog = document.pdf_catalog()
-    has_form = document.xref_get_key(catalog, "AcroForm/XFA")[0] != "null"
-    if has_form and document.xref_get_key(catalog, "NeedsRendering")[1] == "true":
-        raise DocumentError(
-            "This PDF is a form that only Adobe's programs can draw (dynamic XFA).",
-            "Open it in Adobe Reader, print it to a new PDF, and drop that.",
-        )
-
-
-def _append_embedded(document: "pymupdf.Document") -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Append the pages of all PDFs in a portfolio. Returns where each begins, and the names of the other files."""
-    starts, others = [], []
-    for number, name in enumerate(document.embfile_names()):
-        start = document.page_count
-        try:
-            whole = _append(document, document.embfile_get(number))
-        except MemoryError:
-            raise
-        except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
-            whole = False
-        if whole:
-            starts.append(start)
-        else:
-            others.append(name)
-    return tuple(starts), tuple(others)
-
-
-def _append(document: "pymupdf.Document", data: bytes) -> bool:
-    """Append the pages of another PDF, if it is one, and whole. Raises what MuPDF does."""
-    import pymupdf
-
-    with pymupdf.open(stream=data, filetype="pdf") as inner:
-        locked = inner.needs_pass and not any(map(inner.authenticate, how_opened().passwords))
-        if locked or inner.is_repaired or page_tree.recounted(inner):
-            return False
-        document.insert_pdf(inner)
-        return True
 
 
 class _Picture(NamedTuple):
@@ -473,10 +328,6 @@ def _is_cropped_away(document: "pymupdf.Document", page: "pymupdf.Page") -> bool
             break
         node = int(value.partition(" ")[0])
     return False
-
-
-def _cut_off() -> IncompleteError:
-    return IncompleteError("This PDF is cut off: its end is missing.", TRANSFER)
 
 
 def _as_word(found: tuple[float, float, float, float, str, int, int, int]) -> Word:

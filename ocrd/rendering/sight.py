@@ -35,6 +35,8 @@ _CLEARLY = 64
 """Levels by which an area must differ from the paper in red, green or blue."""
 RULE = 90
 """27 mm: no letter has so long a stroke."""
+_BAND = 12
+"""3.5 mm: no rule is so thick, and a label that is so high may have print on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Sight:
         all_ink = (contrast > CONTRAST).view(np.uint8)
         ink = _without_rules(all_ink)
         ruled = cv2.countNonZero(ink) < cv2.countNonZero(all_ink)
+        if ruled and (bands := _bands(rules := cv2.subtract(all_ink, ink))) is not None:
+            ink = cv2.bitwise_or(ink, _without_rules(_on_bands(bands, rules, contrast)))
         few = cv2.countNonZero(ink) < 2**16  # then so are the pieces, and short labels are thrice as fast
         count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, ltype=cv2.CV_16U if few else cv2.CV_32S)
         strong = np.bincount(labels[contrast > STRONG], minlength=count)
@@ -167,3 +171,28 @@ def _without_rules(ink: "Array") -> "Array":
         line = cv2.getStructuringElement(cv2.MORPH_RECT, shape)
         ink = cv2.subtract(ink, cv2.morphologyEx(ink, cv2.MORPH_OPEN, line))
     return ink
+
+
+def _bands(rules: "Array") -> "Array | None":
+    """Tell which of what was taken for rules is so thick that it may be a label with print on it, if any is."""
+    import cv2
+
+    square = cv2.getStructuringElement(cv2.MORPH_RECT, (_BAND, _BAND))
+    inside = cv2.erode(rules, square)
+    return cv2.dilate(inside, square) if cv2.countNonZero(inside) else None
+
+
+def _on_bands(bands: "Array", rules: "Array", contrast: "Array") -> "Array":
+    """Tell what is much darker than the label or the bar that it stands on."""
+    import cv2
+    import numpy as np
+
+    found = np.zeros_like(rules)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(bands)
+    for band in range(1, count):
+        left, top, width, height, _ = boxes[band]
+        place = np.s_[top : top + height, left : left + width]
+        levels = contrast[place]
+        own = np.median(levels[labels[place] == band])
+        found[place] |= (rules[place] > 0) & (levels > own + STRONG)
+    return found

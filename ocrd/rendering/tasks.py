@@ -31,7 +31,7 @@ from ocrd.model import (
     View,
 )
 from ocrd.rendering import barcodes, page_analysis, page_layout, source, truncation
-from ocrd.rendering.pdf_source import open_pdf
+from ocrd.rendering.pdf_opening import open_pdf
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, TRANSFER, Source, page_errors, pixels_of, plain
 from ocrd.rendering.sources import DuplexScan, files_of, opened, places
 from ocrd.storage.os_errors import machine_faults

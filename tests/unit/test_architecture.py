@@ -46,7 +46,7 @@ DOORS = {
     "markdown_it": {"output.commonmark", "output.plain_text"},
     "pillow_heif": {"rendering.image_source"},
     "pillow_jxl": {"rendering.image_source"},
-    "pikepdf": {"rendering.pdf_source"},
+    "pikepdf": {"rendering.pdf_opening"},
     "tifffile": {"rendering.tiff"},
     "PIL": {"rendering", "engines"},
     "yaml": {"config", "output.front_matter"},

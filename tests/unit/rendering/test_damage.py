@@ -208,6 +208,21 @@ def test_a_page_of_lines_is_not_said_to_have_nothing_on_it(
     assert facts(renderer, tmp_path / "a.pdf").blank.startswith("there is nothing on the page but lines,")
 
 
+@pytest.mark.parametrize("height", [25, 35])
+@pytest.mark.parametrize("colour", [(190, 180, 255), (255, 155, 180)], ids=["lilac", "pink"])
+def test_print_on_a_long_label_is_seen_and_a_bar_with_nothing_on_it_is_a_line(
+    renderer: Sync, tmp_path: Path, colour: tuple[int, int, int], height: int
+) -> None:
+    image = Image.new("RGB", (1240, 1754), "white")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((400, 600, 700, 600 + height), fill=colour)
+    image.save(tmp_path / "bar.png", dpi=(150, 150))
+    draw.text((420, 600), "INITIAL HERE", "black", ImageFont.load_default(round(0.7 * height)))
+    image.save(tmp_path / "label.png", dpi=(150, 150))
+    assert not facts(renderer, tmp_path / "label.png").blank
+    assert facts(renderer, tmp_path / "bar.png").blank.startswith("there is nothing on the page but lines,")
+
+
 def test_contents_of_no_bytes_are_those_of_a_blank_page(renderer: Sync, tmp_path: Path) -> None:
     with pymupdf.open() as document:
         page, contents = document.new_page(), document.get_new_xref()
@@ -335,6 +350,12 @@ def test_noise_that_can_not_be_in_so_little_data_is_a_problem(renderer: Sync, tm
         found = facts(renderer, path)
         assert not found.blank
         assert bool(found.damage) == damaged
+
+
+def test_a_small_picture_that_came_out_white_has_more_data_than_white_needs() -> None:
+    white = Image.new("L", (400, 400), 255)
+    assert damage.of_bilevel(500, white)
+    assert not damage.of_bilevel(250, white)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "Flate"])
@@ -554,9 +575,17 @@ def test_a_note_that_was_overwritten_with_zeros_is_missing(renderer: Sync, tmp_p
     assert facts(renderer, path).damage == "notes or form fields on it are missing"
 
 
-def test_a_harmless_word_of_the_decoder_of_jpeg_2000_is_no_problem() -> None:
-    said = ["openjpeg warning: Non conformant codestream TPsot==TNsot."]
-    assert not damage.of_messages(said, closely=True)
+@pytest.mark.parametrize(
+    "said",
+    [
+        "openjpeg warning: Non conformant codestream TPsot==TNsot.",
+        "Loop found in structure tree. Ignoring structure.",
+        "popped too many layers!",
+        "ignoring unknown CIDToGIDMap entry",
+    ],
+)
+def test_a_harmless_word_of_mupdf_is_no_problem(said: str) -> None:
+    assert not damage.of_messages([said], closely=True)
 
 
 def deflated(data: bytes, end: int) -> bytes:

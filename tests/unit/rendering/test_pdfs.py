@@ -220,6 +220,55 @@ def test_a_pdf_whose_owner_has_an_empty_password_is_read_and_is_not_called_damag
     assert (found.pages, found.problems) == (1, ())
 
 
+def without_offsets(data: bytes) -> bytes:
+    """Let the table say that all objects are at the beginning of the file."""
+    return re.sub(rb"\d{10} 00000 n", b"0000000000 00000 n", data)
+
+
+def with_another_root(data: bytes) -> bytes:
+    """Let the last trailer lead to an object that is no catalog, but says where the document is from."""
+    last = b"trailer\n<</Size 99/Root 98 0 R>>\nstartxref\n9\n%%EOF\n"
+    return data + b"\n98 0 obj\n<</Producer(some program)>>\nendobj\n" + last
+
+
+@pytest.mark.parametrize("spoil", [without_offsets, with_another_root])
+def test_pages_that_the_tables_of_a_pdf_do_not_lead_to_are_found_and_its_damage_is_told(
+    tmp_path: Path, make_pdf: MakePdf, spoil: Callable[[bytes], bytes]
+) -> None:
+    data = spoil(make_pdf(tmp_path / "plain.pdf", pages=3).read_bytes())
+    (tmp_path / "a.pdf").write_bytes(data)
+    facts = tasks.open_source(tmp_path / "a.pdf")
+    assert (facts.pages, facts.problems) == (3, (DAMAGED,))
+
+
+def encrypted(path: Path, source: Path, *, subfilter: bytes) -> None:
+    """Say of a PDF that it is encrypted for certificates (ISO 32000-2, 7.6.5), or only signed with such a name."""
+    data = source.read_bytes()
+    keys = b"/Encrypt <</Filter/Adobe.PubSec/SubFilter%s/V 4/Length 128/CF<<>>/Recipients[<00>]>>" % subfilter
+    path.write_bytes(data.replace(b"/Root", keys + b"/Root"))
+
+
+def test_a_pdf_for_the_holders_of_certificates_says_so(tmp_path: Path, make_pdf: MakePdf) -> None:
+    encrypted(tmp_path / "a.pdf", make_pdf(tmp_path / "plain.pdf"), subfilter=b"/adbe.pkcs7.s5")
+    error = refusal(tmp_path / "a.pdf")
+    assert error.what == "This PDF is encrypted for the holders of certain certificates."
+    assert "print it to a new PDF" in error.remedy
+
+
+def test_a_password_that_only_qpdf_sees_is_asked_for(tmp_path: Path, make_pdf: MakePdf) -> None:
+    with pikepdf.open(make_pdf(tmp_path / "plain.pdf")) as pdf:
+        pdf.save(
+            tmp_path / "a.pdf",
+            encryption=pikepdf.Encryption(owner="o", user="secret"),
+            object_stream_mode=pikepdf.ObjectStreamMode.generate,
+        )
+    data = (tmp_path / "a.pdf").read_bytes()
+    hidden = re.sub(rb"/StmF\s*/StdCF", b"/StmF /Other", data)  # MuPDF: nothing is encrypted
+    assert hidden != data
+    (tmp_path / "a.pdf").write_bytes(hidden)
+    assert refusal(tmp_path / "a.pdf").what == "This PDF asks for a password."
+
+
 def attachments_locked(path: Path, source: Path, *, direct: bool = False) -> None:
     """Encrypt nothing but attached files (ISO 32000-1, 7.6.5): strings and streams keep their bytes."""
     with pikepdf.open(source) as pdf:
