@@ -31,6 +31,8 @@ _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
 """What ocrd calls formats that Pillow calls otherwise."""
 _ANIMATED = ("gif", "webp", "png", "avif")
 """What may hold pictures that are shown one after the other."""
+_ASK_FOR_MORE = ("jpeg", "bmp", "gif")
+"""Kinds whose decoders say themselves if pixels are missing. Whole files of theirs may lack an end, or have more."""
 _JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 """How JPEG XL begins, bare and in boxes (ISO/IEC 18181-2)."""
 _MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "JPEG 2000": b"\0\0\0\x0cjP  "}
@@ -72,7 +74,15 @@ class Images:
             self.problems = tuple(filter(None, [tiff.lost(path)]))
         if self.kind == "pnm" and _has_more(path):
             self.problems = ("Only the first picture in this file was read. Save each of them as a file of its own.",)
+        if self.kind not in _ASK_FOR_MORE:
+            self._find_end()
         self.pages = len(self._places)
+
+    def _find_end(self) -> None:
+        """See whether the file is cut off. Libraries decode what is there, and leave the rest white, or black."""
+        if truncation.lacks(self._path):
+            self.repaired = True
+            self.problems = self.problems or ("This file is cut off: its end is missing.",)
 
     def _pages_of_tiff(self) -> list[int]:
         try:
@@ -236,6 +246,7 @@ class Djvu(Images):
         self._image = None
         self.kind = "djvu"
         self._resolutions = djvu.resolutions(path)
+        self._find_end()
         self.pages = len(self._resolutions)
 
     def _decoded(self, index: int) -> tuple["Image.Image", str]:
