@@ -75,12 +75,12 @@ def decoded(path: Path, place: int) -> "Image.Image":
         page: Any = file.pages[place]
         pixels, kind, extra = page.asarray(), page.photometric.name, [sample.name for sample in page.extrasamples]
         separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim > 2  # noqa: PLR2004
-        colours = getattr(page, "colormap", None)
+        colours, bits = getattr(page, "colormap", None), int(page.bitspersample)
     if kind == "PALETTE" and colours is not None:
         levels = colours.T // (1 if _has_short_map(colours.ravel().tolist()) else _SIXTEEN)
         return Image.fromarray(levels.astype(np.uint8)[pixels])
     pixels = np.moveaxis(pixels, 0, -1) if separate else pixels
-    levels = _eight_bits(np.atleast_3d(pixels))
+    levels = _eight_bits(np.atleast_3d(pixels), bits)
     shades = levels[..., : levels.shape[-1] - len(extra)]
     image = _as_image(_LEVELS - shades if kind == "MINISWHITE" else shades, kind)
     if extra and extra[0].endswith("ALPHA") and kind != "SEPARATED":
@@ -99,12 +99,13 @@ def _as_image(shades: "Array", kind: str) -> "Image.Image":
     return Image.fromarray(shades[..., :3].copy())
 
 
-def _eight_bits(values: "Array") -> "Array":
+def _eight_bits(values: "Array", bits: int) -> "Array":
     """Bring levels of any type to 0 to 255: by the least usual range that holds them, or else by their own."""
     import numpy as np
 
     if values.dtype == np.uint8:
-        return values
+        full = np.arange(_LEVELS + 1) * _LEVELS // (2 ** min(bits, 8) - 1)  # where it has fewer bits, 3 may be white
+        return np.asarray(full.clip(0, _LEVELS), np.uint8)[values]
     values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     bottom = 0.0 if low >= 0 else low

@@ -83,6 +83,12 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "big-endian BigTIFF": lambda: tiff(GREY, bigtiff=True, byteorder=">"),
     "tiles of 16 bits": lambda: tiff(GREY.astype(np.uint16) * 257, tile=(64, 64), compression="lzw"),
     "a colour map of 8 bits": short_map,
+    "3 bits": lambda: tiff(GREY >> 5, bitspersample=3),
+    "6 bits, white is zero": lambda: tiff(63 - (GREY >> 2), bitspersample=6, photometric="miniswhite"),
+    "RGB of 4 bits": lambda: tiff(RGB >> 4, bitspersample=4, photometric="rgb"),
+    "alpha of 4 bits": lambda: tiff(
+        (with_alpha() >> 12).astype(np.uint8), bitspersample=4, photometric="rgb", extrasamples=["unassalpha"]
+    ),
     "CMYK": lambda: tiff(CMYK, photometric="separated"),
     "CMYK of 16 bits": lambda: tiff(CMYK.astype(np.uint16) * 257, photometric="separated"),
     "alpha of 16 bits": lambda: tiff(with_alpha(), photometric="rgb", extrasamples=["unassalpha"]),
