@@ -4,7 +4,6 @@ It is hostile. Whatever Pillow and its like throw at it becomes a DocumentError 
 """
 
 import contextlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from ocrd.display import pip, shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, djvu, tiff, tiff_directories, truncation
+from ocrd.rendering import damage, djvu, tiff, tiff_directories, tiff_strips, truncation
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, as_pillow, cut_out, how_opened, plain
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
 _IMAGES = ("TIFF", "JPEG", "PNG", "WEBP", "BMP", "GIF", "JPEG2000", "AVIF", "PPM")
 ORIENTATION = 0x0112
-_STRIPS, _LENGTHS = 273, 279
-"""TIFF's StripOffsets and StripByteCounts."""
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
 _JPEG_MODES = ("L", "RGB")
@@ -163,20 +160,18 @@ class Images:
                 return damage.of_jpeg(self._path.read_bytes(), closely=True)
             case "jp2":
                 return damage.of_jpx(self._path.read_bytes()) if closely else ""
-            case "tiff" if self._image is not None and self._image.info.get("compression") == "group4":
-                strips = list(self._strips())
-                return damage.of_fax(strips) or (
-                    damage.of_bilevel(sum(map(len, strips)), self._displayed) if closely else ""
-                )
+            case "tiff" if self._image is not None and tiff.is_usual(self._image):
+                return self._damage_of_tiff(self._image, closely=closely)
         return ""
 
-    def _strips(self) -> Iterator[bytes]:
-        """Read the encoded strips of the page of a TIFF that was shown last."""
-        tags = getattr(self._image, "tag_v2", {})
-        with self._path.open("rb") as file:
-            for place, length in zip(tags.get(_STRIPS, ()), tags.get(_LENGTHS, ()), strict=False):
-                file.seek(place)
-                yield file.read(length)
+    def _damage_of_tiff(self, shown: "Image.Image", *, closely: bool) -> str:
+        tags = getattr(shown, "tag_v2", {})
+        if shown.info.get("compression") == "group4":
+            strips = list(tiff_strips.strips(self._path, tags))
+            return damage.of_fax(strips) or (
+                damage.of_bilevel(sum(map(len, strips)), self._displayed) if closely else ""
+            )
+        return next(filter(None, map(damage.of_jpeg, tiff_strips.jpegs(self._path, tags))), "")
 
     def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":  # noqa: ARG002 - see protocol
         from PIL import Image
