@@ -156,13 +156,17 @@ class Images:
         match self.kind:
             case "png":
                 return damage.of_png(self._path)
-            case "jpeg" if closely:
-                return damage.of_jpeg(self._path.read_bytes(), closely=True)
+            case "jpeg" if closely or self._was_silent():
+                return damage.of_jpeg(self._path.read_bytes(), closely=closely)
             case "jp2":
                 return damage.of_jpx(self._path.read_bytes()) if closely else ""
             case "tiff" if self._image is not None and tiff.is_usual(self._image):
                 return self._damage_of_tiff(self._image, closely=closely)
         return ""
+
+    def _was_silent(self) -> bool:
+        """Whether Pillow decoded this JPEG, which keeps libjpeg from saying anything."""
+        return self._image is not None and self._image.mode not in _JPEG_MODES
 
     def _damage_of_tiff(self, shown: "Image.Image", *, closely: bool) -> str:
         tags = getattr(shown, "tag_v2", {})

@@ -383,6 +383,14 @@ def test_whatever_libjpeg_says_of_a_jpeg_is_heard(renderer: Sync, tmp_path: Path
         assert not facts(renderer, tmp_path / "scan.jpg").damage, name
 
 
+def test_whatever_libjpeg_says_of_a_jpeg_in_cmyk_is_heard(renderer: Sync, tmp_path: Path) -> None:
+    data = jpeg(written().convert("CMYK"))
+    (tmp_path / "scan.jpg").write_bytes(data)
+    assert not facts(renderer, tmp_path / "scan.jpg").damage
+    (tmp_path / "scan.jpg").write_bytes(holed(data, 0.5, 0.52))
+    assert facts(renderer, tmp_path / "scan.jpg").damage
+
+
 def old_tiff(jpeg: bytes) -> bytes:
     """A TIFF as old scanners wrote it, with a whole JPEG in it (TIFF 6.0, section 22); without the JPEG's length."""
     tags = {256: 850, 257: 1100, 258: 8, 259: 6, 262: 6, 273: 8, 277: 3, 278: 1100, 279: len(jpeg), 513: 8}
