@@ -107,16 +107,24 @@ class Images:
         place = self._places[index]
         with damage.heard() as said:
             try:
-                image = self._whole(place)
+                image, whole = self._whole(place), True
             except MemoryError:
                 raise
-            except Exception as error:
-                for decode in (_what_pillow_can, _what_mupdf_can):
-                    with contextlib.suppress(Exception):
-                        return decode(self._path, place), self._lost()
-                raise PageError(f"This {self._described} can't be decoded: {plain(error)}.", AGAIN) from error
-        jpeg = self._path.read_bytes() if said and self.kind == "jpeg" else b""
-        return image, damage.of_said(said, jpeg)
+            except Exception as error:  # noqa: BLE001 - see above
+                image, whole = self._somehow(place, error)
+        if not whole:
+            return image, self._lost()
+        return image, damage.of_said(said, self._path.read_bytes() if said and self.kind == "jpeg" else b"")
+
+    def _somehow(self, place: int, error: Exception) -> tuple["Image.Image", bool]:
+        """Decode a page in which Pillow found an error, and say whether that may be all of it. Raises PageError."""
+        if self.kind == "tiff" and not self.repaired:
+            with contextlib.suppress(Exception):  # it knows more kinds; where data are damaged libtiff said so
+                return self._by_tifffile(place), True
+        for decode in (_what_pillow_can, _what_mupdf_can):
+            with contextlib.suppress(Exception):
+                return decode(self._path, place), False
+        raise PageError(f"This {self._described} can't be decoded: {plain(error)}.", AGAIN) from error
 
     @property
     def _described(self) -> str:
@@ -126,17 +134,24 @@ class Images:
 
     def _whole(self, place: int) -> "Image.Image":
         """Decode all of a picture. Raises what the libraries do."""
-        if self._image is not None:
-            with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
-                self._image.seek(place)
-                if self.kind == "jpeg" and self._image.mode in _JPEG_MODES:
-                    return self._jpeg(self._image)
-                if self.kind != "tiff" or tiff.is_usual(self._image):
-                    self._image.load()
-                    return self._image
+        if self._image is None:
+            return self._by_tifffile(place)
+        if self.kind == "jpeg" and self._image.mode in _JPEG_MODES:
+            return self._jpeg(self._image)
+        if self.kind != "tiff":
+            self._image.seek(place)
+            self._image.load()
+            return self._image
+        with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
+            self._image.seek(place)
+            if tiff.is_usual(self._image):
+                self._image.load()
+                return self._image
+        return self._by_tifffile(place)
+
+    def _by_tifffile(self, place: int) -> "Image.Image":
         image = tiff.decoded(self._path, place)
-        if self._image is not None:
-            image.info["dpi"] = self._image.info.get("dpi", (0, 0))
+        image.info["dpi"] = self._image.info.get("dpi", (0, 0)) if self._image is not None else (0, 0)
         return image
 
     def _jpeg(self, opened: "Image.Image") -> "Image.Image":

@@ -57,7 +57,7 @@ def is_usual(image: "Image.Image") -> bool:
     """Whether Pillow's idea of the TIFF's image that it shows is right."""
     tags = image.tag_v2  # type: ignore[attr-defined] # of a TiffImageFile
     bits = tags.get(_BITS, (1,))
-    return max(bits) <= 8 and image.mode not in ("I", "F") and not _has_short_map(tags.get(_COLOUR_MAP, ()))  # noqa: PLR2004
+    return max(bits) <= 8 and image.mode not in ("I", "F", "La") and not _has_short_map(tags.get(_COLOUR_MAP, ()))  # noqa: PLR2004
 
 
 def _has_short_map(colours: Sequence[int]) -> bool:
@@ -73,7 +73,8 @@ def decoded(path: Path, place: int) -> "Image.Image":
 
     with tifffile.TiffFile(path) as file:
         page: Any = file.pages[place]
-        pixels, kind, extra = page.asarray(), page.photometric.name, [sample.name for sample in page.extrasamples]
+        kind = _kind(page.photometric.name, page.compression.name)
+        pixels, extra = page.asarray(), [sample.name for sample in page.extrasamples]
         separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim > 2  # noqa: PLR2004
         colours, bits = getattr(page, "colormap", None), int(page.bitspersample)
     if kind == "PALETTE" and colours is not None:
@@ -89,11 +90,18 @@ def decoded(path: Path, place: int) -> "Image.Image":
     return image
 
 
+def _kind(photometric: str, compression: str) -> str:
+    """Tell what the samples mean that tifffile decodes: JPEG's become RGB on their way."""
+    return "RGB" if photometric == "YCBCR" and "JP" in compression else photometric
+
+
 def _as_image(shades: "Array", kind: str) -> "Image.Image":
     from PIL import Image
 
     if kind == "SEPARATED":
         return Image.fromarray(shades[..., :4].copy(), "CMYK").convert("RGB")
+    if kind == "YCBCR":
+        return Image.fromarray(shades[..., :3].copy(), "YCbCr").convert("RGB")
     if kind == "CIELAB" or shades.shape[-1] < 3:  # noqa: PLR2004
         return Image.fromarray(shades[..., 0])  # of Lab the lightness is enough to read by
     return Image.fromarray(shades[..., :3].copy())

@@ -83,6 +83,19 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "big-endian BigTIFF": lambda: tiff(GREY, bigtiff=True, byteorder=">"),
     "tiles of 16 bits": lambda: tiff(GREY.astype(np.uint16) * 257, tile=(64, 64), compression="lzw"),
     "a colour map of 8 bits": short_map,
+    "planes of RGB and alpha": lambda: tiff(
+        np.moveaxis(with_alpha() >> 8, 2, 0).astype(np.uint8),
+        photometric="rgb",
+        planarconfig="separate",
+        extrasamples=["unassalpha"],
+    ),
+    "grey with alpha": lambda: tiff(
+        (with_alpha()[..., 2:] >> 8).astype(np.uint8), photometric="minisblack", extrasamples=["assocalpha"]
+    ),
+    "planes of YCbCr": lambda: tiff(
+        np.moveaxis(np.asarray(page().convert("YCbCr")), 2, 0), photometric="ycbcr", planarconfig="separate"
+    ),
+    "WebP in TIFF": lambda: tiff(RGB, photometric="rgb", compression="webp"),
     "3 bits": lambda: tiff(GREY >> 5, bitspersample=3),
     "6 bits, white is zero": lambda: tiff(63 - (GREY >> 2), bitspersample=6, photometric="miniswhite"),
     "RGB of 4 bits": lambda: tiff(RGB >> 4, bitspersample=4, photometric="rgb"),
