@@ -12,12 +12,17 @@ from ocrd.rendering import tiff_directories
 
 if TYPE_CHECKING:
     import numpy as np
+    import tifffile
     from PIL import Image
 
     Array = np.ndarray[Any, Any]
 
-_BITS, _PHOTOMETRIC, _COLOUR_MAP = 258, 262, 320
-"""TIFF's BitsPerSample, PhotometricInterpretation and ColorMap (TIFF 6.0)."""
+_BITS, _ORIENTATION, _COLOUR_MAP = 258, 274, 320
+"""TIFF's BitsPerSample, Orientation and ColorMap (TIFF 6.0)."""
+_TURNED = (5, 6, 7, 8)
+"""Values of Orientation that turn a picture by a quarter."""
+_JPEGS = (6, 7, 33_007, 34_892)
+"""Values of Compression of which tifffile makes RGB; the last two stand in medical and in raw photographs."""
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType: a thumbnail, and what tells which pixels of another image count."""
 _LEVELS = 255
@@ -56,7 +61,9 @@ def _listed(path: Path) -> tuple[int, str]:
 def is_usual(image: "Image.Image") -> bool:
     """Whether Pillow's idea of the TIFF's image that it shows is right."""
     tags = image.tag_v2  # type: ignore[attr-defined] # of a TiffImageFile
-    bits = tags.get(_BITS, (1,))
+    bits, turned = tags.get(_BITS, (1,)), tags.get(_ORIENTATION, 1) in _TURNED
+    if turned and image.info.get("compression") == "raw":  # Pillow takes its rows for columns
+        return False
     return max(bits) <= 8 and image.mode not in ("I", "F", "La") and not _has_short_map(tags.get(_COLOUR_MAP, ()))  # noqa: PLR2004
 
 
@@ -66,22 +73,33 @@ def _has_short_map(colours: Sequence[int]) -> bool:
 
 
 def decoded(path: Path, place: int) -> "Image.Image":
-    """Decode one image of a TIFF as grey or RGB of 8 bits; what is transparent is paper. Raises what tifffile does."""
+    """Decode one image of a TIFF as grey or RGB of 8 bits; what is transparent is paper. Raises what tifffile does.
+
+    How it lies is told as by EXIF.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page: Any = file.pages[place]
+        image = _shown(page)
+        image.getexif()[_ORIENTATION] = page.tags.valueof(_ORIENTATION, 1)
+    return image
+
+
+def _shown(page: "tifffile.TiffPage") -> "Image.Image":
     import numpy as np
     import tifffile
     from PIL import Image
 
-    with tifffile.TiffFile(path) as file:
-        page: Any = file.pages[place]
-        kind = _kind(page.photometric.name, page.compression.name)
-        pixels, extra = page.asarray(), [sample.name for sample in page.extrasamples]
-        separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim > 2  # noqa: PLR2004
-        colours, bits = getattr(page, "colormap", None), int(page.bitspersample)
+    kind = _kind(page)
+    pixels, extra = page.asarray(), [getattr(sample, "name", "") for sample in page.extrasamples]
+    separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim > 2  # noqa: PLR2004
+    colours = getattr(page, "colormap", None)
     if kind == "PALETTE" and colours is not None:
         levels = colours.T // (1 if _has_short_map(colours.ravel().tolist()) else _SIXTEEN)
         return Image.fromarray(levels.astype(np.uint8)[pixels])
     pixels = np.moveaxis(pixels, 0, -1) if separate else pixels
-    levels = _eight_bits(np.atleast_3d(pixels), bits)
+    levels = _eight_bits(np.atleast_3d(pixels), int(page.bitspersample))
     shades = levels[..., : levels.shape[-1] - len(extra)]
     image = _as_image(_LEVELS - shades if kind == "MINISWHITE" else shades, kind)
     if extra and extra[0].endswith("ALPHA") and kind != "SEPARATED":
@@ -90,9 +108,12 @@ def decoded(path: Path, place: int) -> "Image.Image":
     return image
 
 
-def _kind(photometric: str, compression: str) -> str:
-    """Tell what the samples mean that tifffile decodes: JPEG's become RGB on their way."""
-    return "RGB" if photometric == "YCBCR" and "JP" in compression else photometric
+def _kind(page: "tifffile.TiffPage") -> str:
+    """Tell what the samples mean that tifffile decodes. Raises ValueError."""
+    import tifffile
+
+    kind = tifffile.PHOTOMETRIC(page.photometric)
+    return "RGB" if kind == tifffile.PHOTOMETRIC.YCBCR and int(page.compression) in _JPEGS else kind.name
 
 
 def _as_image(shades: "Array", kind: str) -> "Image.Image":

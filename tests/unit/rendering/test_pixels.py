@@ -233,6 +233,10 @@ def test_a_page_is_shown_as_its_exif_says_that_it_lies(tmp_path: Path, orientati
     lying = next(one for one in lyings(whole) if as_exif_says(one, exif).tobytes() == whole.tobytes())
     lying.save(tmp_path / "scan.png", exif=exif)
     assert image_source.picture(tmp_path / "scan.png", 0).tobytes() == whole.tobytes()
+    how = [(274, "H", 1, orientation, True)]
+    for name, levels in {"8.tif": np.asarray(lying), "16.tif": np.asarray(lying).astype(np.uint16) * 257}.items():
+        tifffile.imwrite(tmp_path / name, levels, extratags=how)
+        assert image_source.picture(tmp_path / name, 0).tobytes() == whole.tobytes(), name
 
 
 def lyings(image: Image.Image) -> list[Image.Image]:
