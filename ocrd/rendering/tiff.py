@@ -3,6 +3,7 @@
 Pillow reads the usual ones; of the others it makes something black, inverted or nothing. Those are read by tifffile.
 """
 
+import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -64,6 +65,8 @@ def is_usual(image: "Image.Image") -> bool:
     bits, turned = tags.get(_BITS, (1,)), tags.get(_ORIENTATION, 1) in _TURNED
     if turned and image.info.get("compression") == "raw":  # Pillow takes its rows for columns
         return False
+    if image.mode == "YCbCr" and image.info.get("compression") == "raw":  # nor does it know colours in less detail
+        return False
     return max(bits) <= 8 and image.mode not in ("I", "F", "La") and not _has_short_map(tags.get(_COLOUR_MAP, ()))  # noqa: PLR2004
 
 
@@ -92,7 +95,9 @@ def _shown(page: "tifffile.TiffPage") -> "Image.Image":
     from PIL import Image
 
     kind = _kind(page)
-    pixels, extra = page.asarray(), [getattr(sample, "name", "") for sample in page.extrasamples]
+    in_blocks = kind == "YCBCR" and page.compression == 1 and page.subsampling not in (None, (1, 1))
+    pixels = _of_blocks(page) if in_blocks else page.asarray()
+    extra = [getattr(sample, "name", "") for sample in page.extrasamples]
     separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim > 2  # noqa: PLR2004
     colours = getattr(page, "colormap", None)
     if kind == "PALETTE" and colours is not None:
@@ -106,6 +111,20 @@ def _shown(page: "tifffile.TiffPage") -> "Image.Image":
         alpha = Image.fromarray(levels[..., shades.shape[-1]])
         return Image.composite(image, Image.new(image.mode, image.size, "white"), alpha)
     return image
+
+
+def _of_blocks(page: "tifffile.TiffPage") -> "Array":
+    """Decode YCbCr whose colours stand once for a block of pixels, behind these (TIFF 6.0, section 21)."""
+    import numpy as np
+
+    across, down = page.subsampling or (1, 1)
+    wide = -(-page.imagewidth // across)
+    extents = zip(page.dataoffsets, page.databytecounts, strict=True)
+    data = b"".join(os.pread(page.parent.filehandle.fileno(), length, place) for place, length in extents)
+    blocks = np.frombuffer(data, np.uint8).reshape(-1, wide, down * across + 2)
+    light = blocks[..., :-2].reshape(-1, wide, down, across).swapaxes(1, 2).reshape(-1, wide * across)
+    colours = blocks[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
+    return np.dstack([light, colours])[: page.imagelength, : page.imagewidth]
 
 
 def _kind(page: "tifffile.TiffPage") -> str:

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,17 @@ def short_map() -> bytes:
     return tiff(GREY, photometric="palette", colormap=np.stack([levels] * 3))
 
 
+def of_blocks() -> bytes:
+    """A TIFF with colours once for each block of four pixels, which no library at hand writes."""
+    blocks = np.asarray(page().convert("YCbCr")).reshape(400, 2, 300, 2, 3).swapaxes(1, 2)
+    data = np.dstack([blocks[..., 0].reshape(400, 300, 4), blocks[:, :, 0, 0, 1:]]).tobytes()
+    tags = {256: 600, 257: 800, 258: 8, 259: 1, 262: 6, 273: 8, 277: 3, 278: 800, 279: len(data)}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    entries.append(struct.pack("<HHIHH", 530, 3, 2, 2, 2))
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    return head + data + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+
+
 def with_alpha() -> Array:
     """Black all over, and transparent where the paper is."""
     return np.dstack([np.zeros((*GREY.shape, 3), np.uint16), (255 - GREY.astype(np.uint16)) * 257])
@@ -95,6 +107,7 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "planes of YCbCr": lambda: tiff(
         np.moveaxis(np.asarray(page().convert("YCbCr")), 2, 0), photometric="ycbcr", planarconfig="separate"
     ),
+    "blocks of YCbCr": of_blocks,
     "WebP in TIFF": lambda: tiff(RGB, photometric="rgb", compression="webp"),
     "3 bits": lambda: tiff(GREY >> 5, bitspersample=3),
     "6 bits, white is zero": lambda: tiff(63 - (GREY >> 2), bitspersample=6, photometric="miniswhite"),
