@@ -72,6 +72,17 @@ def test_an_image_that_stays_cut_off_is_never_whole(image: Path, part: float) ->
         assert facts.damage or source.problems
 
 
+def test_what_a_tiff_says_of_its_pixels_behind_them_belongs_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "scan.tif"
+    Image.new("RGB", (600, 800), "white").save(path, compression="jpeg")
+    assert truncation.lacks(path) == ""
+    with tifffile.TiffFile(path) as file:
+        tables = file.pages[0].tags[347]
+    assert tables.valueoffset + tables.count == path.stat().st_size
+    os.truncate(path, path.stat().st_size - 1)
+    assert truncation.lacks(path) == "its end is missing"
+
+
 def a_white_tiff_without_its_end(path: Path) -> None:
     tifffile.imwrite(path, np.full((800, 600), 65_535, np.uint16), compression="lzw", rowsperstrip=800)
     os.truncate(path, path.stat().st_size - 1)
