@@ -15,6 +15,8 @@ from ocrd.rendering import damage, djvu, tiff, tiff_directories, tiff_strips, tr
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, as_pillow, cut_out, how_opened, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL import Image
 
 _PAPER_DPI = 300
@@ -87,7 +89,8 @@ class Images:
         except Exception as error:
             if self._image is not None:
                 return self._places
-            raise DocumentError(f"This TIFF can't be opened: {plain(error, self._path)}.", AGAIN) from error
+            what = "This TIFF can't be opened: its directory is missing or damaged."
+            raise DocumentError(what, AGAIN) from error
 
     def picture(self, index: int) -> "Image.Image":
         """Decode a page as it is displayed, grey or RGB. Raises PageError."""
@@ -118,13 +121,14 @@ class Images:
 
     def _somehow(self, place: int, error: Exception) -> tuple["Image.Image", bool]:
         """Decode a page in which Pillow found an error, and say whether that may be all of it. Raises PageError."""
-        if self.kind == "tiff" and not self.repaired:
-            with contextlib.suppress(Exception):  # it knows more kinds; where data are damaged libtiff said so
-                return self._by_tifffile(place), True
+        if self.kind == "tiff" and not self.repaired and (image := _tried(self._by_tifffile, place)):
+            return image, True  # it knows more kinds; where data are damaged libtiff said so
         for decode in (_what_pillow_can, _what_mupdf_can):
-            with contextlib.suppress(Exception):
-                return decode(self._path, place), False
-        raise PageError(f"This {self._described} can't be decoded: {plain(error)}.", AGAIN) from error
+            if image := _tried(decode, self._path, place):
+                return image, False
+        words = f" ({plain(error)})" if isinstance(error, OSError) else ""  # others are for programmers
+        what = f"This {self._described} can't be decoded: it is damaged, or of a kind that ocrd doesn't know{words}."
+        raise PageError(what, AGAIN) from error
 
     @property
     def _described(self) -> str:
@@ -223,6 +227,16 @@ class Images:
 
     def layer_text(self, index: int, placement: Placement) -> str:
         raise AssertionError(index, placement)
+
+
+def _tried(decode: "Callable[..., Image.Image]", *args: object) -> "Image.Image | None":
+    """Decode in one of several ways; None if it fails. Raises MemoryError."""
+    try:
+        return decode(*args)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - see above
+        return None
 
 
 def _what_pillow_can(path: Path, index: int) -> "Image.Image":

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -332,6 +333,38 @@ def test_a_tiff_whose_compression_is_not_known_says_which_it_is(tmp_path: Path) 
     (tmp_path / "scan.tif").write_bytes(data.replace(lzw, webp))
     with pytest.raises(PageError, match="This TIFF, compressed as webp, can't be decoded"):
         tasks.render_page(tmp_path / "scan.tif", 0, size, View())
+
+
+def broken(data: bytes, tag: int, value: int) -> bytes:
+    """Change what a TIFF says in one entry of its directory, of one short number."""
+    (changed,) = re.findall(re.escape(struct.pack("<HHI", tag, 3, 1)) + b"....", data, re.DOTALL)
+    return data.replace(changed, changed[:8] + struct.pack("<HH", value, 0))
+
+
+REASON = "it is damaged, or of a kind that ocrd doesn't know"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (broken(tiff(GREY.astype(np.uint16)), 259, 4242), REASON),
+        (broken(pillow("TIFF", compression="tiff_lzw"), 259, 50_001), rf"{REASON} \(decoder error -2\)"),
+    ],
+)
+def test_why_a_tiff_can_not_be_decoded_is_told_in_words(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "scan.tif").write_bytes(data)
+    with pytest.raises(PageError, match=rf"This .+ can't be decoded: {reason}\. "):
+        tasks.render_page(tmp_path / "scan.tif", 0, size, View())
+
+
+def test_a_lack_of_memory_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(image_source, "_what_pillow_can", without_memory)
+    (tmp_path / "scan.png").write_bytes(pillow("PNG")[:500])
+    with pytest.raises(MemoryError):
+        tasks.render_page(tmp_path / "scan.png", 0, size, View())
 
 
 @pytest.mark.parametrize(
