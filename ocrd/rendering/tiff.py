@@ -27,6 +27,8 @@ _JPEGS = (6, 7, 33_007, 34_892)
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType: a thumbnail, and what tells which pixels of another image count."""
 _LEVELS = 255
+_BEYOND = 100
+"""How many times as bright as nearly all levels one is that is a mistake."""
 _SIXTEEN = 257
 """From 8 to 16 bits."""
 
@@ -154,9 +156,18 @@ def _eight_bits(values: "Array", bits: int) -> "Array":
     if values.dtype == np.uint8:
         full = np.arange(_LEVELS + 1) * _LEVELS // (2 ** min(bits, 8) - 1)  # where it has fewer bits, 3 may be white
         return np.asarray(full.clip(0, _LEVELS), np.uint8)[values]
+    whole = values.dtype.kind in "ui"
     values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     bottom = 0.0 if low >= 0 else low
-    tops = (1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16, 24, 32))) if low >= 0 else ()
-    top = next((top for top in tops if high <= top * 1.0001), high)
+    tops = (1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16, 24, 32) if whole)) if low >= 0 else ()
+    top = next((top for top in tops if high <= top * 1.0001), 0.0) or _brightest(values, high)
     return np.asarray(((values - bottom) * (_LEVELS / ((top - bottom) or 1))).clip(0, _LEVELS), np.uint8)
+
+
+def _brightest(values: "Array", high: float) -> float:
+    """Tell which level is white where levels have no usual range, and a few may be far beyond all others."""
+    import numpy as np
+
+    bright = float(np.percentile(values, 99.9))
+    return bright if 0 < bright * _BEYOND < high else high

@@ -89,6 +89,8 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "float": lambda: tiff((GREY / 255).astype(np.float32), compression="zlib", predictor=3),
     "float of 64 bits": lambda: tiff(GREY / 255 - 0.5),
     "float of 16 bits": lambda: tiff((GREY / 255).astype(np.float16)),
+    "float above 1": lambda: tiff((GREY / 160).astype(np.float32)),
+    "float with one level beyond all": lambda: tiff(np.where(np.arange(GREY.size).reshape(GREY.shape), GREY, 1e9)),
     "float RGB": lambda: tiff((RGB / 255).astype(np.float32), photometric="rgb"),
     "planes of 16 bits": lambda: tiff(
         np.moveaxis(RGB, 2, 0).astype(np.uint16) * 257, photometric="rgb", planarconfig="separate"
@@ -364,7 +366,7 @@ def test_a_lack_of_memory_is_told_as_such(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(image_source, "_what_pillow_can", without_memory)
     (tmp_path / "scan.png").write_bytes(pillow("PNG")[:500])
     with pytest.raises(MemoryError):
-        tasks.render_page(tmp_path / "scan.png", 0, size, View())
+        image_source.picture(tmp_path / "scan.png", 0)
 
 
 @pytest.mark.parametrize(
