@@ -231,11 +231,9 @@ def of_jpeg(data: bytes, size: tuple[int, int] | None = None, *, closely: bool =
     `closely`, which compares also what its pixels need with the length of its data.
     """
     import cv2
-    import numpy as np
 
     with heard() as said:  # the mark of the end is all that some lack
-        how = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(np.frombuffer(data + _JPEG_END, np.uint8), how)
+        image = _decoded(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
     if image is None or (size and image.shape[::-1] != tuple(-(-side // 8) for side in size)):
         return UNDECODED
     return of_said(said, data) or (_of_jpeg_again(data) if closely else "")
@@ -301,13 +299,24 @@ def decoded_jpeg(data: bytes, *, grey: bool) -> "np.ndarray[Any, Any]":
     Pillow does the same, more slowly, and keeps libjpeg from saying anything. Raises ValueError.
     """
     import cv2
-    import numpy as np
 
-    how = (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB) | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data + _JPEG_END, np.uint8), how)
+    image = _decoded(data, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise ValueError("it is no JPEG that can be decoded")
     return image
+
+
+def _decoded(data: bytes, how: int) -> "np.ndarray[Any, Any] | None":
+    """Let OpenCV decode a JPEG as it is stored. Raises MemoryError."""
+    import cv2
+    import numpy as np
+
+    try:
+        return cv2.imdecode(np.frombuffer(data + _JPEG_END, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
+        raise
 
 
 def of_flate(data: bytes, declared: int) -> str:

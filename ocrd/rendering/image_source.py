@@ -4,7 +4,6 @@ It is hostile. Whatever Pillow and its like throw at it becomes a DocumentError 
 """
 
 import contextlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,18 +11,18 @@ from typing import TYPE_CHECKING
 from ocrd.display import pip, shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, djvu, tiff, tiff_directories, truncation
+from ocrd.rendering import damage, djvu, tiff, tiff_directories, tiff_strips, truncation
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, as_pillow, cut_out, how_opened, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL import Image
 
 _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
 _IMAGES = ("TIFF", "JPEG", "PNG", "WEBP", "BMP", "GIF", "JPEG2000", "AVIF", "PPM")
 ORIENTATION = 0x0112
-_STRIPS, _LENGTHS = 273, 279
-"""TIFF's StripOffsets and StripByteCounts."""
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
 _JPEG_MODES = ("L", "RGB")
@@ -31,6 +30,8 @@ _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
 """What ocrd calls formats that Pillow calls otherwise."""
 _ANIMATED = ("gif", "webp", "png", "avif")
 """What may hold pictures that are shown one after the other."""
+_ASK_FOR_MORE = ("jpeg", "bmp", "gif")
+"""Kinds whose decoders say themselves if pixels are missing. Whole files of theirs may lack an end, or have more."""
 _JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
 """How JPEG XL begins, bare and in boxes (ISO/IEC 18181-2)."""
 _MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "JPEG 2000": b"\0\0\0\x0cjP  "}
@@ -72,7 +73,15 @@ class Images:
             self.problems = tuple(filter(None, [tiff.lost(path)]))
         if self.kind == "pnm" and _has_more(path):
             self.problems = ("Only the first picture in this file was read. Save each of them as a file of its own.",)
+        if self.kind not in _ASK_FOR_MORE:
+            self._find_end()
         self.pages = len(self._places)
+
+    def _find_end(self) -> None:
+        """See whether the file is cut off. Libraries decode what is there, and leave the rest white, or black."""
+        if truncation.lacks(self._path):
+            self.repaired = True
+            self.problems = self.problems or ("This file is cut off: its end is missing.",)
 
     def _pages_of_tiff(self) -> list[int]:
         try:
@@ -80,7 +89,8 @@ class Images:
         except Exception as error:
             if self._image is not None:
                 return self._places
-            raise DocumentError(f"This TIFF can't be opened: {plain(error, self._path)}.", AGAIN) from error
+            what = "This TIFF can't be opened: its directory is missing or damaged."
+            raise DocumentError(what, AGAIN) from error
 
     def picture(self, index: int) -> "Image.Image":
         """Decode a page as it is displayed, grey or RGB. Raises PageError."""
@@ -100,16 +110,25 @@ class Images:
         place = self._places[index]
         with damage.heard() as said:
             try:
-                image = self._whole(place)
+                image, whole = self._whole(place), True
             except MemoryError:
                 raise
-            except Exception as error:
-                for decode in (_what_pillow_can, _what_mupdf_can):
-                    with contextlib.suppress(Exception):
-                        return decode(self._path, place), self._lost()
-                raise PageError(f"This {self._described} can't be decoded: {plain(error)}.", AGAIN) from error
-        jpeg = self._path.read_bytes() if said and self.kind == "jpeg" else b""
-        return image, damage.of_said(said, jpeg)
+            except Exception as error:  # noqa: BLE001 - see above
+                image, whole = self._somehow(place, error)
+        if not whole:
+            return image, self._lost()
+        return image, damage.of_said(said, self._path.read_bytes() if said and self.kind == "jpeg" else b"")
+
+    def _somehow(self, place: int, error: Exception) -> tuple["Image.Image", bool]:
+        """Decode a page in which Pillow found an error, and say whether that may be all of it. Raises PageError."""
+        if self.kind == "tiff" and not self.repaired and (image := _tried(self._by_tifffile, place)):
+            return image, True  # it knows more kinds; where data are damaged libtiff said so
+        for decode in (_what_pillow_can, _what_mupdf_can):
+            if image := _tried(decode, self._path, place):
+                return image, False
+        words = f" ({plain(error)})" if isinstance(error, OSError) else ""  # others are for programmers
+        what = f"This {self._described} can't be decoded: it is damaged, or of a kind that ocrd doesn't know{words}."
+        raise PageError(what, AGAIN) from error
 
     @property
     def _described(self) -> str:
@@ -119,17 +138,24 @@ class Images:
 
     def _whole(self, place: int) -> "Image.Image":
         """Decode all of a picture. Raises what the libraries do."""
-        if self._image is not None:
-            with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
-                self._image.seek(place)
-                if self.kind == "jpeg" and self._image.mode in _JPEG_MODES:
-                    return self._jpeg(self._image)
-                if self.kind != "tiff" or tiff.is_usual(self._image):
-                    self._image.load()
-                    return self._image
+        if self._image is None:
+            return self._by_tifffile(place)
+        if self.kind == "jpeg" and self._image.mode in _JPEG_MODES:
+            return self._jpeg(self._image)
+        if self.kind != "tiff":
+            self._image.seek(place)
+            self._image.load()
+            return self._image
+        with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
+            self._image.seek(place)
+            if tiff.is_usual(self._image):
+                self._image.load()
+                return self._image
+        return self._by_tifffile(place)
+
+    def _by_tifffile(self, place: int) -> "Image.Image":
         image = tiff.decoded(self._path, place)
-        if self._image is not None:
-            image.info["dpi"] = self._image.info.get("dpi", (0, 0))
+        image.info["dpi"] = self._image.info.get("dpi", (0, 0)) if self._image is not None else (0, 0)
         return image
 
     def _jpeg(self, opened: "Image.Image") -> "Image.Image":
@@ -149,24 +175,26 @@ class Images:
         match self.kind:
             case "png":
                 return damage.of_png(self._path)
-            case "jpeg" if closely:
-                return damage.of_jpeg(self._path.read_bytes(), closely=True)
+            case "jpeg" if closely or self._was_silent():
+                return damage.of_jpeg(self._path.read_bytes(), closely=closely)
             case "jp2":
                 return damage.of_jpx(self._path.read_bytes()) if closely else ""
-            case "tiff" if self._image is not None and self._image.info.get("compression") == "group4":
-                strips = list(self._strips())
-                return damage.of_fax(strips) or (
-                    damage.of_bilevel(sum(map(len, strips)), self._displayed) if closely else ""
-                )
+            case "tiff" if self._image is not None and tiff.is_usual(self._image):
+                return self._damage_of_tiff(self._image, closely=closely)
         return ""
 
-    def _strips(self) -> Iterator[bytes]:
-        """Read the encoded strips of the page of a TIFF that was shown last."""
-        tags = getattr(self._image, "tag_v2", {})
-        with self._path.open("rb") as file:
-            for place, length in zip(tags.get(_STRIPS, ()), tags.get(_LENGTHS, ()), strict=False):
-                file.seek(place)
-                yield file.read(length)
+    def _was_silent(self) -> bool:
+        """Whether Pillow decoded this JPEG, which keeps libjpeg from saying anything."""
+        return self._image is not None and self._image.mode not in _JPEG_MODES
+
+    def _damage_of_tiff(self, shown: "Image.Image", *, closely: bool) -> str:
+        tags = getattr(shown, "tag_v2", {})
+        if shown.info.get("compression") == "group4":
+            strips = list(tiff_strips.strips(self._path, tags))
+            return damage.of_fax(strips) or (
+                damage.of_bilevel(sum(map(len, strips)), self._displayed) if closely else ""
+            )
+        return next(filter(None, map(damage.of_jpeg, tiff_strips.jpegs(self._path, tags))), "")
 
     def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":  # noqa: ARG002 - see protocol
         from PIL import Image
@@ -199,6 +227,16 @@ class Images:
 
     def layer_text(self, index: int, placement: Placement) -> str:
         raise AssertionError(index, placement)
+
+
+def _tried(decode: "Callable[..., Image.Image]", *args: object) -> "Image.Image | None":
+    """Decode in one of several ways; None if it fails. Raises MemoryError."""
+    try:
+        return decode(*args)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - see above
+        return None
 
 
 def _what_pillow_can(path: Path, index: int) -> "Image.Image":
@@ -236,6 +274,7 @@ class Djvu(Images):
         self._image = None
         self.kind = "djvu"
         self._resolutions = djvu.resolutions(path)
+        self._find_end()
         self.pages = len(self._resolutions)
 
     def _decoded(self, index: int) -> tuple["Image.Image", str]:

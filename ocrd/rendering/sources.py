@@ -82,7 +82,7 @@ def places(path: Path) -> list[tuple[Path, int]]:
     """
     if path.is_dir() and path.suffix == DUPLEX_FOLDER:
         return DuplexScan(path).places
-    return [place for file in files_of(path) for place in _places(file)]
+    return [place for file in files_of(path) for place in _looked_at(file)[0]]
 
 
 class _Joined(ABC):
@@ -129,16 +129,22 @@ class _Several(_Joined):
     """Images that are one document. One that can't be opened is a page that can't be read, and costs no other."""
 
     kind = "group"
-    repaired = False
-    attachments = problems = parts = ()
+    attachments = parts = ()
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(places(folder))
+        files = [_looked_at(file) for file in files_of(folder)]
+        super().__init__([place for places, _ in files for place in places])
+        self.problems = tuple(problem for _, problems in files for problem in problems)
         self._current: tuple[Path, Source] | None = None
         if not self.places:
             raise DocumentError(
                 "There is no image in this folder.", "Put its pages there, as TIFF, JPEG, PNG, WebP or HEIC."
             )
+
+    @property
+    def repaired(self) -> bool:
+        """Whether that is so of the image that was shown last."""
+        return self._current is not None and self._current[1].repaired
 
     def _at(self, index: int) -> tuple[Source, int]:
         path, page = self.places[index]
@@ -206,12 +212,14 @@ def _dropped_name(path: Path) -> str:
     return shown(path.name.partition("-")[2])
 
 
-def _places(path: Path) -> list[tuple[Path, int]]:
+def _looked_at(path: Path) -> tuple[list[tuple[Path, int]], list[str]]:
+    """List the pages of a file, and say why they may not be all that it holds."""
     try:
         with contextlib.closing(_open(path)) as source:
-            return [(path, page) for page in range(source.pages)]
+            problems = [f"{shown(path.name)}: {problem}" for problem in source.problems]
+            return [(path, page) for page in range(source.pages)], problems
     except DocumentError:
-        return [(path, 0)]
+        return [(path, 0)], []
 
 
 def _opened_for_a_page(path: Path) -> Source:

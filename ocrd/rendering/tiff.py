@@ -3,6 +3,7 @@
 Pillow reads the usual ones; of the others it makes something black, inverted or nothing. Those are read by tifffile.
 """
 
+import os
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,15 +13,22 @@ from ocrd.rendering import tiff_directories
 
 if TYPE_CHECKING:
     import numpy as np
+    import tifffile
     from PIL import Image
 
     Array = np.ndarray[Any, Any]
 
-_BITS, _PHOTOMETRIC, _COLOUR_MAP = 258, 262, 320
-"""TIFF's BitsPerSample, PhotometricInterpretation and ColorMap (TIFF 6.0)."""
+_BITS, _ORIENTATION, _COLOUR_MAP = 258, 274, 320
+"""TIFF's BitsPerSample, Orientation and ColorMap (TIFF 6.0)."""
+_TURNED = (5, 6, 7, 8)
+"""Values of Orientation that turn a picture by a quarter."""
+_JPEGS = (6, 7, 33_007, 34_892)
+"""Values of Compression of which tifffile makes RGB; the last two stand in medical and in raw photographs."""
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType: a thumbnail, and what tells which pixels of another image count."""
 _LEVELS = 255
+_BEYOND = 100
+"""How many times as bright as nearly all levels one is that is a mistake."""
 _SIXTEEN = 257
 """From 8 to 16 bits."""
 
@@ -56,8 +64,12 @@ def _listed(path: Path) -> tuple[int, str]:
 def is_usual(image: "Image.Image") -> bool:
     """Whether Pillow's idea of the TIFF's image that it shows is right."""
     tags = image.tag_v2  # type: ignore[attr-defined] # of a TiffImageFile
-    bits = tags.get(_BITS, (1,))
-    return max(bits) <= 8 and image.mode not in ("I", "F") and not _has_short_map(tags.get(_COLOUR_MAP, ()))  # noqa: PLR2004
+    bits, turned = tags.get(_BITS, (1,)), tags.get(_ORIENTATION, 1) in _TURNED
+    if turned and image.info.get("compression") == "raw":  # Pillow takes its rows for columns
+        return False
+    if image.mode == "YCbCr" and image.info.get("compression") == "raw":  # nor does it know colours in less detail
+        return False
+    return max(bits) <= 8 and image.mode not in ("I", "F", "La") and not _has_short_map(tags.get(_COLOUR_MAP, ()))  # noqa: PLR2004
 
 
 def _has_short_map(colours: Sequence[int]) -> bool:
@@ -66,21 +78,35 @@ def _has_short_map(colours: Sequence[int]) -> bool:
 
 
 def decoded(path: Path, place: int) -> "Image.Image":
-    """Decode one image of a TIFF as grey or RGB of 8 bits; what is transparent is paper. Raises what tifffile does."""
+    """Decode one image of a TIFF as grey or RGB of 8 bits; what is transparent is paper. Raises what tifffile does.
+
+    How it lies is told as by EXIF.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page: Any = file.pages[place]
+        image = _shown(page)
+        image.getexif()[_ORIENTATION] = page.tags.valueof(_ORIENTATION, 1)
+    return image
+
+
+def _shown(page: "tifffile.TiffPage") -> "Image.Image":
     import numpy as np
     import tifffile
     from PIL import Image
 
-    with tifffile.TiffFile(path) as file:
-        page: Any = file.pages[place]
-        pixels, kind, extra = page.asarray(), page.photometric.name, [sample.name for sample in page.extrasamples]
-        separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim > 2  # noqa: PLR2004
-        colours = getattr(page, "colormap", None)
+    kind = _kind(page)
+    in_blocks = kind == "YCBCR" and page.compression == 1 and page.subsampling not in (None, (1, 1))
+    pixels = _of_blocks(page) if in_blocks else page.asarray()
+    extra = [getattr(sample, "name", "") for sample in page.extrasamples]
+    separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim > 2  # noqa: PLR2004
+    colours = getattr(page, "colormap", None)
     if kind == "PALETTE" and colours is not None:
         levels = colours.T // (1 if _has_short_map(colours.ravel().tolist()) else _SIXTEEN)
         return Image.fromarray(levels.astype(np.uint8)[pixels])
     pixels = np.moveaxis(pixels, 0, -1) if separate else pixels
-    levels = _eight_bits(np.atleast_3d(pixels))
+    levels = _eight_bits(np.atleast_3d(pixels), int(page.bitspersample))
     shades = levels[..., : levels.shape[-1] - len(extra)]
     image = _as_image(_LEVELS - shades if kind == "MINISWHITE" else shades, kind)
     if extra and extra[0].endswith("ALPHA") and kind != "SEPARATED":
@@ -89,25 +115,59 @@ def decoded(path: Path, place: int) -> "Image.Image":
     return image
 
 
+def _of_blocks(page: "tifffile.TiffPage") -> "Array":
+    """Decode YCbCr whose colours stand once for a block of pixels, behind these (TIFF 6.0, section 21)."""
+    import numpy as np
+
+    across, down = page.subsampling or (1, 1)
+    wide = -(-page.imagewidth // across)
+    extents = zip(page.dataoffsets, page.databytecounts, strict=True)
+    data = b"".join(os.pread(page.parent.filehandle.fileno(), length, place) for place, length in extents)
+    blocks = np.frombuffer(data, np.uint8).reshape(-1, wide, down * across + 2)
+    light = blocks[..., :-2].reshape(-1, wide, down, across).swapaxes(1, 2).reshape(-1, wide * across)
+    colours = blocks[..., -2:].repeat(down, axis=0).repeat(across, axis=1)
+    return np.dstack([light, colours])[: page.imagelength, : page.imagewidth]
+
+
+def _kind(page: "tifffile.TiffPage") -> str:
+    """Tell what the samples mean that tifffile decodes. Raises ValueError."""
+    import tifffile
+
+    kind = tifffile.PHOTOMETRIC(page.photometric)
+    return "RGB" if kind == tifffile.PHOTOMETRIC.YCBCR and int(page.compression) in _JPEGS else kind.name
+
+
 def _as_image(shades: "Array", kind: str) -> "Image.Image":
     from PIL import Image
 
     if kind == "SEPARATED":
         return Image.fromarray(shades[..., :4].copy(), "CMYK").convert("RGB")
+    if kind == "YCBCR":
+        return Image.fromarray(shades[..., :3].copy(), "YCbCr").convert("RGB")
     if kind == "CIELAB" or shades.shape[-1] < 3:  # noqa: PLR2004
         return Image.fromarray(shades[..., 0])  # of Lab the lightness is enough to read by
     return Image.fromarray(shades[..., :3].copy())
 
 
-def _eight_bits(values: "Array") -> "Array":
+def _eight_bits(values: "Array", bits: int) -> "Array":
     """Bring levels of any type to 0 to 255: by the least usual range that holds them, or else by their own."""
     import numpy as np
 
     if values.dtype == np.uint8:
-        return values
+        full = np.arange(_LEVELS + 1) * _LEVELS // (2 ** min(bits, 8) - 1)  # where it has fewer bits, 3 may be white
+        return np.asarray(full.clip(0, _LEVELS), np.uint8)[values]
+    whole = values.dtype.kind in "ui"
     values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
     bottom = 0.0 if low >= 0 else low
-    tops = (1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16, 24, 32))) if low >= 0 else ()
-    top = next((top for top in tops if high <= top * 1.0001), high)
+    tops = (1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16, 24, 32) if whole)) if low >= 0 else ()
+    top = next((top for top in tops if high <= top * 1.0001), 0.0) or _brightest(values, high)
     return np.asarray(((values - bottom) * (_LEVELS / ((top - bottom) or 1))).clip(0, _LEVELS), np.uint8)
+
+
+def _brightest(values: "Array", high: float) -> float:
+    """Tell which level is white where levels have no usual range, and a few may be far beyond all others."""
+    import numpy as np
+
+    bright = float(np.percentile(values, 99.9))
+    return bright if 0 < bright * _BEYOND < high else high

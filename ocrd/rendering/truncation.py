@@ -19,6 +19,8 @@ _TIFF_LONGEST = 1 << 20
 _TIFF_PLACES, _TIFF_LENGTHS = {273, 324}, {279, 325}
 """StripOffsets and TileOffsets, StripByteCounts and TileByteCounts."""
 _TIFF_TYPES = {3: "H", 4: "I", 16: "Q"}
+_TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""How many a value of each type has."""
 _OBJECT = re.compile(rb"\d+ \d+ obj\b")
 _VERSION = re.compile(rb"%PDF-[12]\.\d")
 _RUBBISH = 16 * 2**20
@@ -141,25 +143,21 @@ def _tiff_has_end(file: BinaryIO, size: int) -> bool:
 
 
 def _tiff_end(file: BinaryIO, size: int, directory: tiff_directories.Directory) -> int:
-    """Find where the last strip or tile of one directory ends, in bytes from the start of the file."""
+    """Find where the last strip, tile or value of one directory ends, in bytes from the start of the file."""
     values: dict[int, tuple[int, ...]] = {}
     form = directory.form
+    last = 0
     for tag, kind, count, value in directory.entries():
-        if tag in _TIFF_PLACES | _TIFF_LENGTHS and kind in _TIFF_TYPES:
-            numbers = f"{form.order}{count}{_TIFF_TYPES[kind]}"
-            length = struct.calcsize(numbers)
+        length = count * _TIFF_BYTES.get(kind, 0)
+        place = struct.unpack(form.order + form.offset, value)[0] if length > len(value) else 0
+        last = max(last, place + length)
+        if tag in _TIFF_PLACES | _TIFF_LENGTHS and kind in _TIFF_TYPES and place + length <= size:
             if length > _TIFF_LONGEST:
                 return 0  # no scan has so many strips; whoever decodes it will tell
-            if length > len(value):
-                (start,) = struct.unpack(form.order + form.offset, value)
-                if start + length > size:
-                    return int(start) + length
-                file.seek(start)
-                data = file.read(length)
-            else:
-                data = value[:length]
-            values[tag] = struct.unpack(numbers, data)
+            file.seek(place)
+            data = file.read(length) if place else value[:length]
+            values[tag] = struct.unpack(f"{form.order}{count}{_TIFF_TYPES[kind]}", data)
     places: list[int] = [place for tag in sorted(_TIFF_PLACES & values.keys()) for place in values[tag]]
     lengths: list[int] = [length for tag in sorted(_TIFF_LENGTHS & values.keys()) for length in values[tag]]
     ends: list[int] = [place + length for place, length in zip(places, lengths, strict=False)]
-    return max(ends, default=0)
+    return max(last, *ends, 0)

@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from real_renderer import Sync
 from ocrd.engines.cpu.page_form import page_size
 from ocrd.model import PageFacts, PageImage, PixelSize, Placement, Reading, Verdict
 from ocrd.quality import verdict
-from ocrd.rendering import damage, page_analysis
+from ocrd.rendering import damage, page_analysis, tiff_strips
 
 FILES = Path(__file__).parents[2] / "files"
 """Small files made with other programs."""
@@ -401,6 +402,45 @@ def test_whatever_libjpeg_says_of_a_jpeg_is_heard(renderer: Sync, tmp_path: Path
     for name, whole in {"no end": data[:-2], "rubbish behind": data + b"rubbish" * 50}.items():
         (tmp_path / "scan.jpg").write_bytes(whole)
         assert not facts(renderer, tmp_path / "scan.jpg").damage, name
+
+
+def test_whatever_libjpeg_says_of_a_jpeg_in_cmyk_is_heard(renderer: Sync, tmp_path: Path) -> None:
+    data = jpeg(written().convert("CMYK"))
+    (tmp_path / "scan.jpg").write_bytes(data)
+    assert not facts(renderer, tmp_path / "scan.jpg").damage
+    (tmp_path / "scan.jpg").write_bytes(holed(data, 0.5, 0.52))
+    assert facts(renderer, tmp_path / "scan.jpg").damage
+
+
+def old_tiff(jpeg: bytes) -> bytes:
+    """A TIFF as old scanners wrote it, with a whole JPEG in it (TIFF 6.0, section 22); without the JPEG's length."""
+    tags = {256: 850, 257: 1100, 258: 8, 259: 6, 262: 6, 273: 8, 277: 3, 278: 1100, 279: len(jpeg), 513: 8}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHI", b"II", 42, 8 + len(jpeg)) + jpeg + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "written_as",
+    [
+        lambda: encoded("TIFF", compression="jpeg"),
+        lambda: encoded("TIFF", compression="jpeg", tiffinfo={278: 1104}),
+        lambda: old_tiff(jpeg(written().convert("RGB"))),
+    ],
+)
+def test_whatever_libjpeg_says_of_a_tiff_is_heard(
+    renderer: Sync, tmp_path: Path, written_as: Callable[[], bytes]
+) -> None:
+    data = written_as()
+    (tmp_path / "scan.tif").write_bytes(data)
+    assert not facts(renderer, tmp_path / "scan.tif").damage
+    (tmp_path / "scan.tif").write_bytes(holed(data, 0.5, 0.52))
+    assert facts(renderer, tmp_path / "scan.tif").damage == "data of it can't be decoded"
+
+
+def test_a_lossless_jpeg_in_a_tiff_is_none_that_could_be_looked_at(tmp_path: Path) -> None:
+    tags = {259: 7, 273: (4, 10), 279: (6, 6), 347: b"\xff\xd8T\xff\xd9"}
+    (tmp_path / "scan.tif").write_bytes(b"II*\0\xff\xd8ab\xff\xd9\xff\xd8\xff\xc3\xff\xd9")
+    assert list(tiff_strips.jpegs(tmp_path / "scan.tif", tags)) == [b"\xff\xd8Tab\xff\xd9"]
 
 
 def test_a_small_hole_in_the_picture_of_a_scan_is_a_problem(renderer: Sync, tmp_path: Path) -> None:

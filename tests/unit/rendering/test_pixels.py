@@ -4,7 +4,9 @@ import contextlib
 import importlib.util
 import io
 import os
+import re
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +64,17 @@ def short_map() -> bytes:
     return tiff(GREY, photometric="palette", colormap=np.stack([levels] * 3))
 
 
+def of_blocks() -> bytes:
+    """A TIFF with colours once for each block of four pixels, which no library at hand writes."""
+    blocks = np.asarray(page().convert("YCbCr")).reshape(400, 2, 300, 2, 3).swapaxes(1, 2)
+    data = np.dstack([blocks[..., 0].reshape(400, 300, 4), blocks[:, :, 0, 0, 1:]]).tobytes()
+    tags = {256: 600, 257: 800, 258: 8, 259: 1, 262: 6, 273: 8, 277: 3, 278: 800, 279: len(data)}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    entries.append(struct.pack("<HHIHH", 530, 3, 2, 2, 2))
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    return head + data + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+
+
 def with_alpha() -> Array:
     """Black all over, and transparent where the paper is."""
     return np.dstack([np.zeros((*GREY.shape, 3), np.uint16), (255 - GREY.astype(np.uint16)) * 257])
@@ -76,6 +89,8 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "float": lambda: tiff((GREY / 255).astype(np.float32), compression="zlib", predictor=3),
     "float of 64 bits": lambda: tiff(GREY / 255 - 0.5),
     "float of 16 bits": lambda: tiff((GREY / 255).astype(np.float16)),
+    "float above 1": lambda: tiff((GREY / 160).astype(np.float32)),
+    "float with one level beyond all": lambda: tiff(np.where(np.arange(GREY.size).reshape(GREY.shape), GREY, 1e9)),
     "float RGB": lambda: tiff((RGB / 255).astype(np.float32), photometric="rgb"),
     "planes of 16 bits": lambda: tiff(
         np.moveaxis(RGB, 2, 0).astype(np.uint16) * 257, photometric="rgb", planarconfig="separate"
@@ -83,6 +98,26 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "big-endian BigTIFF": lambda: tiff(GREY, bigtiff=True, byteorder=">"),
     "tiles of 16 bits": lambda: tiff(GREY.astype(np.uint16) * 257, tile=(64, 64), compression="lzw"),
     "a colour map of 8 bits": short_map,
+    "planes of RGB and alpha": lambda: tiff(
+        np.moveaxis(with_alpha() >> 8, 2, 0).astype(np.uint8),
+        photometric="rgb",
+        planarconfig="separate",
+        extrasamples=["unassalpha"],
+    ),
+    "grey with alpha": lambda: tiff(
+        (with_alpha()[..., 2:] >> 8).astype(np.uint8), photometric="minisblack", extrasamples=["assocalpha"]
+    ),
+    "planes of YCbCr": lambda: tiff(
+        np.moveaxis(np.asarray(page().convert("YCbCr")), 2, 0), photometric="ycbcr", planarconfig="separate"
+    ),
+    "blocks of YCbCr": of_blocks,
+    "WebP in TIFF": lambda: tiff(RGB, photometric="rgb", compression="webp"),
+    "3 bits": lambda: tiff(GREY >> 5, bitspersample=3),
+    "6 bits, white is zero": lambda: tiff(63 - (GREY >> 2), bitspersample=6, photometric="miniswhite"),
+    "RGB of 4 bits": lambda: tiff(RGB >> 4, bitspersample=4, photometric="rgb"),
+    "alpha of 4 bits": lambda: tiff(
+        (with_alpha() >> 12).astype(np.uint8), bitspersample=4, photometric="rgb", extrasamples=["unassalpha"]
+    ),
     "CMYK": lambda: tiff(CMYK, photometric="separated"),
     "CMYK of 16 bits": lambda: tiff(CMYK.astype(np.uint16) * 257, photometric="separated"),
     "alpha of 16 bits": lambda: tiff(with_alpha(), photometric="rgb", extrasamples=["unassalpha"]),
@@ -214,6 +249,10 @@ def test_a_page_is_shown_as_its_exif_says_that_it_lies(tmp_path: Path, orientati
     lying = next(one for one in lyings(whole) if as_exif_says(one, exif).tobytes() == whole.tobytes())
     lying.save(tmp_path / "scan.png", exif=exif)
     assert image_source.picture(tmp_path / "scan.png", 0).tobytes() == whole.tobytes()
+    how = [(274, "H", 1, orientation, True)]
+    for name, levels in {"8.tif": np.asarray(lying), "16.tif": np.asarray(lying).astype(np.uint16) * 257}.items():
+        tifffile.imwrite(tmp_path / name, levels, extratags=how)
+        assert image_source.picture(tmp_path / name, 0).tobytes() == whole.tobytes(), name
 
 
 def lyings(image: Image.Image) -> list[Image.Image]:
@@ -296,6 +335,38 @@ def test_a_tiff_whose_compression_is_not_known_says_which_it_is(tmp_path: Path) 
     (tmp_path / "scan.tif").write_bytes(data.replace(lzw, webp))
     with pytest.raises(PageError, match="This TIFF, compressed as webp, can't be decoded"):
         tasks.render_page(tmp_path / "scan.tif", 0, size, View())
+
+
+def broken(data: bytes, tag: int, value: int) -> bytes:
+    """Change what a TIFF says in one entry of its directory, of one short number."""
+    (changed,) = re.findall(re.escape(struct.pack("<HHI", tag, 3, 1)) + b"....", data, re.DOTALL)
+    return data.replace(changed, changed[:8] + struct.pack("<HH", value, 0))
+
+
+REASON = "it is damaged, or of a kind that ocrd doesn't know"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (broken(tiff(GREY.astype(np.uint16)), 259, 4242), REASON),
+        (broken(pillow("TIFF", compression="tiff_lzw"), 259, 50_001), rf"{REASON} \(decoder error -2\)"),
+    ],
+)
+def test_why_a_tiff_can_not_be_decoded_is_told_in_words(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "scan.tif").write_bytes(data)
+    with pytest.raises(PageError, match=rf"This .+ can't be decoded: {reason}\. "):
+        tasks.render_page(tmp_path / "scan.tif", 0, size, View())
+
+
+def test_a_lack_of_memory_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(image_source, "_what_pillow_can", without_memory)
+    (tmp_path / "scan.png").write_bytes(pillow("PNG")[:500])
+    with pytest.raises(MemoryError):
+        image_source.picture(tmp_path / "scan.png", 0)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,50 @@
+"""The encoded data of a picture in a TIFF, strip by strip or tile by tile, for who looks whether they are whole."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_COMPRESSION, _OLD_JPEG, _JPEG = 259, 6, 7
+_PLACES, _LENGTHS = (273, 324), (279, 325)
+"""StripOffsets and TileOffsets, StripByteCounts and TileByteCounts (TIFF 6.0)."""
+_TABLES = 347
+"""JPEGTables: what all strips have in common, as a JPEG without pixels (TIFF Technical Note 2)."""
+_STREAM, _STREAM_LENGTH = 513, 514
+"""JPEGInterchangeFormat and its length: where an old one has a whole JPEG (TIFF 6.0, section 22)."""
+_MARK = 2
+"""Bytes with which a JPEG begins and ends."""
+_LOSSLESS, _HEAD = b"\xff\xc3", 2048
+"""How a JPEG begins to tell of its pixels if it is lossless (ITU-T T.81, table B.1), and in how many bytes."""
+
+
+def strips(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:
+    """Read each strip, or tile, of the picture with these tags."""
+    with path.open("rb") as file:
+        for place, length in _extents(tags):
+            file.seek(place)
+            yield file.read(length)
+
+
+def jpegs(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:
+    """Read each JPEG of which the picture is made: those that libjpeg decodes, which are not lossless."""
+    tables = bytes(tags.get(_TABLES) or b"")
+    found = strips(path, tags) if tags.get(_COMPRESSION) == _JPEG else _old_jpegs(path, tags)
+    for data in found:
+        if _LOSSLESS not in data[:_HEAD]:
+            yield tables[:-_MARK] + data[_MARK:] if tables else data
+
+
+def _old_jpegs(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:
+    """Read the JPEG of which the only strip is the end. Its own length is missing in some files, or wrong."""
+    start, extents = tags.get(_STREAM), list(_extents(tags))
+    if tags.get(_COMPRESSION) == _OLD_JPEG and isinstance(start, int) and len(extents) == 1:
+        end = max(sum(extents[0]), start + int(tags.get(_STREAM_LENGTH) or 0))
+        with path.open("rb") as file:
+            file.seek(start)
+            yield file.read(max(0, end - start))
+
+
+def _extents(tags: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
+    """Give the place and the length of each strip."""
+    for places, lengths in zip(_PLACES, _LENGTHS, strict=True):
+        yield from zip(tags.get(places, ()), tags.get(lengths, ()), strict=False)
