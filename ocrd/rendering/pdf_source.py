@@ -42,6 +42,8 @@ _MOST_CHANNELS = 32
 """Of any other (ISO 32000-1, 8.6.6.5)."""
 _FORGOTTEN = 50
 """Percent of MuPDF's cache, the longest unused, that goes with each page: it would keep 256 MiB of pictures."""
+_THINNEST = 1
+"""Pixels that a line is wide at least, as ISO 32000-1, 8.4.3.2, wants it. MuPDF would make it as pale as it is thin."""
 _PAINTS = ("fill-", "stroke-")
 """How MuPDF calls what is seen of a page's text, drawings and pictures."""
 _SEEN = 0.5
@@ -265,6 +267,7 @@ class Pdf:
             pymupdf.TOOLS.store_shrink(_FORGOTTEN)
         self._last = index
         pymupdf.TOOLS.mupdf_warnings()  # those of the file are not this page's
+        pymupdf.TOOLS.set_graphics_min_line_width(_THINNEST)
         pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
         self._said[index] += pymupdf.TOOLS.mupdf_warnings().splitlines()
         self._drawn = cut_out(as_pillow(pixmap), sheet, placement, size)
