@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocrd.errors import DocumentError, IncompleteError
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, page_layout, page_tree, text_layer, truncation
+from ocrd.rendering import annotations, damage, page_layout, page_tree, text_layer, truncation
 from ocrd.rendering.page_layout import Word
 from ocrd.rendering.source import AGAIN, TRANSFER, as_pillow, cut_out, how_opened, plain
 
@@ -56,8 +56,6 @@ _NO_LETTER = 0xFFFD
 """How MuPDF calls a letter that it does not know."""
 _SHOWS_TEXT = re.compile(rb"T[jJ]")
 """Operators that show text (ISO 32000-1, 9.4.3)."""
-_DEEPEST = 50
-"""Nodes of a page tree that are climbed."""
 _ENCRYPT = re.compile(rb"/Encrypt(?=\s*(?:<<|\d+\s+\d+\s+R))")
 _NO_KEY = b"/Ignored"
 """As long, so that all else keeps its place."""
@@ -232,6 +230,8 @@ class Pdf:
         self._path = path
         self._document, self.repaired, self.parts, self.attachments, self.problems = open_pdf(path)
         self.pages = self._document.page_count
+        self._prepared = set[int]()
+        """Which pages have been made to show all that is on them."""
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
         self._traced: tuple[int, list[dict[str, Any]]] | None = None
@@ -243,7 +243,11 @@ class Pdf:
 
     def _page(self, index: int) -> "pymupdf.Page":
         """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
-        return _shown_whole(self._document, index)
+        if index not in self._prepared:
+            self._prepared.add(index)
+            return _shown_whole(self._document, index)
+        page: pymupdf.Page = self._document.load_page(index)
+        return page
 
     def shape(self, index: int) -> tuple[float, float]:
         rect = self._page(index).rect
@@ -452,11 +456,12 @@ def _longer_side(box: _Sides) -> float:
 
 
 def _shown_whole(document: "pymupdf.Document", index: int) -> "pymupdf.Page":
-    """Load a page, without a crop box that would hide all of it."""
+    """Load a page, without a crop box that would hide all of it, and with all of its notes and fields."""
     page: pymupdf.Page = document.load_page(index)
     if _is_cropped_away(document, page):
         page.set_cropbox(page.mediabox)
-        page = document.load_page(index)
+    if annotations.made_visible(document, page):
+        page = document.reload_page(page)
     return page
 
 
@@ -464,18 +469,11 @@ def _is_cropped_away(document: "pymupdf.Document", page: "pymupdf.Page") -> bool
     """Whether the crop box of a page, its own or that of a node above it, holds nothing of its sheet."""
     import pymupdf
 
-    node = page.xref
-    for _ in range(_DEEPEST):
-        kind, value = document.xref_get_key(node, "CropBox")
-        if kind == "array":
-            sides = [float(side) for side in re.findall(r"-?[\d.]+", value)]
-            box = pymupdf.Rect(sides).normalize() if len(sides) == 4 else None  # noqa: PLR2004
-            return box is not None and (box & page.mediabox).is_empty
-        kind, value = document.xref_get_key(node, "Parent")
-        if kind != "xref":
-            break
-        node = int(value.partition(" ")[0])
-    return False
+    kind, value = page_tree.inherited(document, page.xref, "CropBox")
+    sides = [float(side) for side in re.findall(r"-?[\d.]+", value)]
+    if kind != "array" or len(sides) != 4:  # noqa: PLR2004
+        return False
+    return bool((pymupdf.Rect(sides).normalize() & page.mediabox).is_empty)
 
 
 def _cut_off() -> IncompleteError:
