@@ -280,8 +280,8 @@ class Pdf:
     def damage(self, index: int, *, closely: bool) -> str:
         page = self._page(index)
         drawn, self._drawn = self._drawn, None  # or it would be kept until another page is drawn
-        found = damage.of_structure(self._document, page.xref)
-        contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
+        found = damage.of_structure(self._document, page)
+        contents = [self._document.xref_stream_raw(xref) for xref in damage.contents_of(page)] if not found else []
         if any(contents):
             said = self._said[index]
             closely_read = closely and damage.may_break_off(said, self._document, page)
@@ -388,7 +388,7 @@ class Pdf:
         pictures = [box for what, box in painted if "image" in what]
         if not all(_touches(box, sheet) for _, box in painted) or not all(_is_shown(box, sheet) for box in pictures):
             return True
-        contents = b" ".join(filter(None, map(self._document.xref_stream, page.get_contents())))
+        contents = b" ".join(filter(None, map(self._document.xref_stream, damage.contents_of(page))))
         own = any(found[9] == 0 for found in page.get_images(full=True))  # and not those of forms
         lost = own and not pictures and b"Do" in contents
         return lost or (not drawn and _SHOWS_TEXT.search(contents) is not None)
@@ -469,6 +469,8 @@ def _is_cropped_away(document: "pymupdf.Document", page: "pymupdf.Page") -> bool
     """Whether the crop box of a page, its own or that of a node above it, holds nothing of its sheet."""
     import pymupdf
 
+    if not page.xref:  # it stands directly in the tree
+        return False
     kind, value = page_tree.inherited(document, page.xref, "CropBox")
     sides = [float(side) for side in re.findall(r"-?[\d.]+", value)]
     if kind != "array" or len(sides) != 4:  # noqa: PLR2004
