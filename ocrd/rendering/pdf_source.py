@@ -229,6 +229,7 @@ class Pdf:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._document, self.repaired, self.parts, self.attachments, self.problems = open_pdf(path)
+        _forget_structure(self._document)
         self.pages = self._document.page_count
         self._prepared = set[int]()
         """Which pages have been made to show all that is on them."""
@@ -406,6 +407,7 @@ class Pdf:
         import pymupdf
 
         with open_pdf(self._path, self.pages).document as document:  # another, whose page is turned for good
+            _forget_structure(document)
             page = _shown_whole(document, index)
             page.set_rotation((page.rotation + placement.turn) % 360)
             page.remove_rotation()
@@ -453,6 +455,17 @@ def _reduced(page: "pymupdf.Page", drawn: "Image.Image") -> float:
 def _longer_side(box: _Sides) -> float:
     left, top, right, bottom = box
     return max(right - left, bottom - top, _NOTHING)
+
+
+def _forget_structure(document: "pymupdf.Document") -> None:
+    """Take away, in memory, what tells which part of a page is a heading, say (ISO 32000-1, 14.7).
+
+    Nobody here asks for it. MuPDF climbs that tree wherever a part is drawn, for ever if it leads in a circle, and
+    puts what the tree says in the place of a part's own text.
+    """
+    catalog = document.pdf_catalog()
+    if document.xref_get_key(catalog, "StructTreeRoot")[0] != "null":
+        document.xref_set_key(catalog, "StructTreeRoot", "null")
 
 
 def _shown_whole(document: "pymupdf.Document", index: int) -> "pymupdf.Page":

@@ -103,6 +103,26 @@ def test_lettering_in_lines_thinner_than_a_pixel_is_seen(tmp_path: Path, width: 
     assert facts.letters > 60
 
 
+@pytest.mark.parametrize("element", [b"/P 8 0 R", b"/P 6 0 R/ActualText( )"], ids=["a circle", "another text"])
+def test_the_tree_of_headings_and_paragraphs_costs_nothing(tmp_path: Path, raw_pdf: MakePdf, element: bytes) -> None:
+    text = b"/P <</MCID 0>> BDC BT /F 30 Tf 72 700 Td (Letters) Tj ET EMC"
+    path = raw_pdf(
+        tmp_path / "a.pdf",
+        b"<</Type/Catalog/Pages 2 0 R/MarkInfo<</Marked true>>/StructTreeRoot 6 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/StructParents 0/Contents 4 0 R"
+        b"/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%b\nendstream" % (len(text), text),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        b"<</Type/StructTreeRoot/K 7 0 R/ParentTree<</Nums[0[7 0 R]]>>>>",
+        b"<</Type/StructElem/S/P/K 0/Pg 3 0 R%b>>" % element,
+        b"<</Type/StructElem/S/P/P 7 0 R>>",
+    )
+    facts = tasks.render_page(path, 0, size, View(layer=True)).facts
+    assert (facts.blank, facts.damage) == ("", "")
+    assert tasks.layer_text(path, 0, facts.placement).endswith("Letters")
+
+
 def test_a_page_tree_that_mupdf_finds_nothing_in_is_repaired_and_said_so(tmp_path: Path) -> None:
     with pymupdf.open() as document:
         for _ in range(3):
