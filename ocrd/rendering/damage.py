@@ -42,6 +42,7 @@ _LOSSES = {
     ),
 }
 UNDECODED = "data of it can't be decoded"
+_NO_CONTENTS = "its contents are missing"
 _OTHER_STREAMS = {"Thumb", "Metadata"}
 """What else may be a stream of a page's own (ISO 32000-2, table 31)."""
 _REFERENCES = re.compile(r"\[(\s*\d+ \d+ R)*\s*\]")
@@ -123,7 +124,7 @@ def may_break_off(messages: Collection[str], document: "pymupdf.Document", page:
 
 def _streams(document: "pymupdf.Document", page: "pymupdf.Page") -> set[int]:
     """List most of the streams of which a page is drawn: contents, forms, pictures, and how its notes appear."""
-    appearances = (document.xref_get_key(xref, "AP/N") for xref, *_ in page.annot_xrefs())
+    appearances = (document.xref_get_key(xref, "AP/N") for xref, *_ in page.annot_xrefs() if xref)
     streams = {_number(value) for kind, value in appearances if kind == "xref"}
     pictures = page.get_images(full=True)
     return streams.union(
@@ -156,21 +157,33 @@ def _ending_of(data: bytes) -> _Ending:
     return _Ending.SHORT if data.endswith(_FLUSHED) else _Ending.CUT_OFF
 
 
-def of_structure(document: "pymupdf.Document", page: int) -> str:
-    """Say what is missing of the page with this cross-reference number: itself, or what is drawn on it."""
+def of_structure(document: "pymupdf.Document", page: "pymupdf.Page") -> str:
+    """Say what is missing of a page: itself, or what is drawn on it."""
+    if page.xref:
+        return _of_object(document, page.xref)
+    # It stands directly in the tree, where nobody else can look at it.
+    lost = not all(_is_stream(document, f"{number} 0 R") for number in contents_of(page))
+    return _NO_CONTENTS if lost else ""
+
+
+def contents_of(page: "pymupdf.Page") -> list[int]:
+    """List the streams of a page's contents, without what stands among them and refers to nothing."""
+    return [number for number in page.get_contents() if number]
+
+
+def _of_object(document: "pymupdf.Document", page: int) -> str:
     if not document.xref_object(page).startswith("<<"):
         return "its own object is missing"
-    entries = {key: document.xref_get_key(page, key) for key in document.xref_get_keys(page)}
-    if "Contents" in entries:
-        kind, contents = entries["Contents"]
+    kind, contents = document.xref_get_key(page, "Contents")
+    if kind != "null":
         lost = kind in ("xref", "array") and not _are_streams(document, kind, contents)
     else:  # a blank page may have none; but they may hang on a name that is misspelt
-        others = (entries[key] for key in entries.keys() - _OTHER_STREAMS)
+        others = (document.xref_get_key(page, key) for key in document.xref_get_keys(page) if key not in _OTHER_STREAMS)
         lost = any(_are_streams(document, kind, value, least=1) for kind, value in others)
     if lost:
-        return "its contents are missing"
+        return _NO_CONTENTS
     # In a sound file what is referred to and is not there was taken away by somebody (ISO 32000-2, 7.3.10).
-    annotated = not document.is_repaired or _are_there(document, *entries.get("Annots", ("null", "")))
+    annotated = not document.is_repaired or _are_there(document, *document.xref_get_key(page, "Annots"))
     return "" if annotated else "notes or form fields on it are missing"
 
 

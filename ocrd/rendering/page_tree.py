@@ -1,4 +1,7 @@
-"""The tree in which a PDF keeps its pages (ISO 32000-2, 7.7.3), counted where it names more of them than it tells."""
+"""The tree in which a PDF keeps its pages (ISO 32000-2, 7.7.3), counted where it names more of them than it tells.
+
+What a page does not say of itself, the nodes above it do.
+"""
 
 import re
 from typing import TYPE_CHECKING
@@ -8,6 +11,8 @@ if TYPE_CHECKING:
 
 _OF_A_PAGE = {"/Page", "null"}
 """Types that a page has, the latter by mistake."""
+_HIGHEST = 50
+"""Nodes that are climbed."""
 _REFERENCE = re.compile(r"(\d+) \d+ R")
 
 
@@ -74,3 +79,19 @@ def _kids(document: "pymupdf.Document", node: int) -> list[int] | None:
 
 def _references(value: str) -> list[int]:
     return [int(number) for number in _REFERENCE.findall(value)]
+
+
+def inherited(document: "pymupdf.Document", node: int, key: str) -> tuple[str, str]:
+    """Look up what a page says of a key, or else what is above it does; the same goes for fields of a form.
+
+    Returns type and value, "null" if there is none.
+    """
+    for _ in range(_HIGHEST):
+        kind, value = document.xref_get_key(node, key)
+        if kind != "null":
+            return kind, value
+        kind, value = document.xref_get_key(node, "Parent")
+        if kind != "xref":
+            break
+        (node,) = _references(value)
+    return "null", "null"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, page_layout, text_layer
+from ocrd.rendering import annotations, damage, page_layout, page_tree, text_layer
 from ocrd.rendering.page_layout import Word
 from ocrd.rendering.pdf_opening import open_pdf
 from ocrd.rendering.source import as_pillow, cut_out
@@ -38,6 +38,8 @@ _MOST_CHANNELS = 32
 """Of any other (ISO 32000-1, 8.6.6.5)."""
 _FORGOTTEN = 50
 """Percent of MuPDF's cache, the longest unused, that goes with each page: it would keep 256 MiB of pictures."""
+_THINNEST = 1
+"""Pixels that a line is wide at least, as ISO 32000-1, 8.4.3.2, wants it. MuPDF would make it as pale as it is thin."""
 _PAINTS = ("fill-", "stroke-")
 """How MuPDF calls what is seen of a page's text, drawings and pictures."""
 _SEEN = 0.5
@@ -50,8 +52,6 @@ _NO_LETTER = 0xFFFD
 """How MuPDF calls a letter that it does not know."""
 _SHOWS_TEXT = re.compile(rb"T[jJ]")
 """Operators that show text (ISO 32000-1, 9.4.3)."""
-_DEEPEST = 50
-"""Nodes of a page tree that are climbed."""
 _Sides = tuple[float, float, float, float]
 """Left, top, right and bottom of a box, points."""
 
@@ -84,7 +84,10 @@ class Pdf:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._document, self.repaired, self.parts, self.attachments, self.problems = open_pdf(path)
+        _forget_structure(self._document)
         self.pages = self._document.page_count
+        self._prepared = set[int]()
+        """Which pages have been made to show all that is on them."""
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
         self._traced: tuple[int, list[dict[str, Any]]] | None = None
@@ -96,7 +99,11 @@ class Pdf:
 
     def _page(self, index: int) -> "pymupdf.Page":
         """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
-        return _shown_whole(self._document, index)
+        if index not in self._prepared:
+            self._prepared.add(index)
+            return _shown_whole(self._document, index)
+        page: pymupdf.Page = self._document.load_page(index)
+        return page
 
     def shape(self, index: int) -> tuple[float, float]:
         rect = self._page(index).rect
@@ -120,6 +127,7 @@ class Pdf:
             pymupdf.TOOLS.store_shrink(_FORGOTTEN)
         self._last = index
         pymupdf.TOOLS.mupdf_warnings()  # those of the file are not this page's
+        pymupdf.TOOLS.set_graphics_min_line_width(_THINNEST)
         pixmap = page.get_pixmap(matrix=matrix, colorspace=pymupdf.csRGB, alpha=False)
         self._said[index] += pymupdf.TOOLS.mupdf_warnings().splitlines()
         self._drawn = cut_out(as_pillow(pixmap), sheet, placement, size)
@@ -128,8 +136,8 @@ class Pdf:
     def damage(self, index: int, *, closely: bool) -> str:
         page = self._page(index)
         drawn, self._drawn = self._drawn, None  # or it would be kept until another page is drawn
-        found = damage.of_structure(self._document, page.xref)
-        contents = [self._document.xref_stream_raw(xref) for xref in page.get_contents()] if not found else []
+        found = damage.of_structure(self._document, page)
+        contents = [self._document.xref_stream_raw(xref) for xref in damage.contents_of(page)] if not found else []
         if any(contents):
             said = self._said[index]
             closely_read = closely and damage.may_break_off(said, self._document, page)
@@ -236,7 +244,7 @@ class Pdf:
         pictures = [box for what, box in painted if "image" in what]
         if not all(_touches(box, sheet) for _, box in painted) or not all(_is_shown(box, sheet) for box in pictures):
             return True
-        contents = b" ".join(filter(None, map(self._document.xref_stream, page.get_contents())))
+        contents = b" ".join(filter(None, map(self._document.xref_stream, damage.contents_of(page))))
         own = any(found[9] == 0 for found in page.get_images(full=True))  # and not those of forms
         lost = own and not pictures and b"Do" in contents
         return lost or (not drawn and _SHOWS_TEXT.search(contents) is not None)
@@ -254,6 +262,7 @@ class Pdf:
         import pymupdf
 
         with open_pdf(self._path, self.pages).document as document:  # another, whose page is turned for good
+            _forget_structure(document)
             page = _shown_whole(document, index)
             page.set_rotation((page.rotation + placement.turn) % 360)
             page.remove_rotation()
@@ -303,12 +312,24 @@ def _longer_side(box: _Sides) -> float:
     return max(right - left, bottom - top, _NOTHING)
 
 
+def _forget_structure(document: "pymupdf.Document") -> None:
+    """Take away, in memory, what tells which part of a page is a heading, say (ISO 32000-1, 14.7).
+
+    Nobody here asks for it. MuPDF climbs that tree wherever a part is drawn, for ever if it leads in a circle, and
+    puts what the tree says in the place of a part's own text.
+    """
+    catalog = document.pdf_catalog()
+    if document.xref_get_key(catalog, "StructTreeRoot")[0] != "null":
+        document.xref_set_key(catalog, "StructTreeRoot", "null")
+
+
 def _shown_whole(document: "pymupdf.Document", index: int) -> "pymupdf.Page":
-    """Load a page, without a crop box that would hide all of it."""
+    """Load a page, without a crop box that would hide all of it, and with all of its notes and fields."""
     page: pymupdf.Page = document.load_page(index)
     if _is_cropped_away(document, page):
         page.set_cropbox(page.mediabox)
-        page = document.load_page(index)
+    if annotations.made_visible(document, page):
+        page = document.reload_page(page)
     return page
 
 
@@ -316,18 +337,13 @@ def _is_cropped_away(document: "pymupdf.Document", page: "pymupdf.Page") -> bool
     """Whether the crop box of a page, its own or that of a node above it, holds nothing of its sheet."""
     import pymupdf
 
-    node = page.xref
-    for _ in range(_DEEPEST):
-        kind, value = document.xref_get_key(node, "CropBox")
-        if kind == "array":
-            sides = [float(side) for side in re.findall(r"-?[\d.]+", value)]
-            box = pymupdf.Rect(sides).normalize() if len(sides) == 4 else None  # noqa: PLR2004
-            return box is not None and (box & page.mediabox).is_empty
-        kind, value = document.xref_get_key(node, "Parent")
-        if kind != "xref":
-            break
-        node = int(value.partition(" ")[0])
-    return False
+    if not page.xref:  # it stands directly in the tree
+        return False
+    kind, value = page_tree.inherited(document, page.xref, "CropBox")
+    sides = [float(side) for side in re.findall(r"-?[\d.]+", value)]
+    if kind != "array" or len(sides) != 4:  # noqa: PLR2004
+        return False
+    return bool((pymupdf.Rect(sides).normalize() & page.mediabox).is_empty)
 
 
 def _as_word(found: tuple[float, float, float, float, str, int, int, int]) -> Word:

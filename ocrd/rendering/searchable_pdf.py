@@ -30,9 +30,8 @@ def searchable(source: "pymupdf.Document", layers: Sequence[Sequence[Strip]], ou
     import pymupdf
 
     for index in range(source.page_count):
-        if not source.xref_object(source.page_xref(index)).startswith(
-            "<<"
-        ):  # an empty one in its place keeps the others
+        page = source.page_xref(index)
+        if page and not source.xref_object(page).startswith("<<"):  # an empty one in its place keeps the others
             source.delete_page(index)
             source.new_page(index)
     fonts = _Fonts({letter for strips in layers for strip in strips for letter in strip.text})

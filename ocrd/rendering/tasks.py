@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     import pymupdf
     from PIL import Image
 
-    from ocrd.rendering.sight import Array
 
 R = TypeVar("R")
 
@@ -140,35 +139,59 @@ def _rendered(path: Path, index: int, sizer: PageSizer, view: View) -> tuple[Pag
             del image, pixels  # before there are two of them
             image, size = _drawn(source, index, wanted, facts.placement, coarse=view.coarse)
             pixels = pixels_of(image)
-        facts = _in_doubt(source, index, facts, pixels)
+        closely = bool(facts.blank) or page_analysis.flat_at_an_edge(pixels)
+        facts = _checked(partial(_with_damage, closely=closely), source, index, facts)
+        facts = _checked(_in_doubt, source, index, facts)
         if (view.separators or view.any_barcode) and not facts.blank:
             sheet, _ = _drawn(source, index, partial(_at, _SHEET_DPI), Placement(width, height))
             texts = barcodes.on(sheet)
             barcode = next(filter(None, texts), "")[:_LONGEST_BARCODE] if view.any_barcode else ""
             facts = replace(facts, separator=barcodes.separator(texts, view.separators), barcode=barcode)
         if view.layer:
-            facts = replace(facts, layer=source.layer(index))
+            facts = _checked(_with_layer, source, index, facts)
         dpi = round(POINTS_PER_INCH * size.width / facts.placement.upright[0], 1)
         return PageImage(index, size, b"", dpi, facts), image
 
 
-def _in_doubt(source: Source, index: int, facts: PageFacts, pixels: "Array") -> PageFacts:
-    """Say what the drawing may lack of its page, and see whether a page that seems blank is."""
-    closely = bool(facts.blank) or page_analysis.flat_at_an_edge(pixels)
-    damage = facts.damage or source.damage(index, closely=closely)
+def _checked(
+    check: Callable[[Source, int, PageFacts], PageFacts], source: Source, index: int, facts: PageFacts
+) -> PageFacts:
+    """Add what a check of a page finds. One that fails costs nothing of what was drawn, which may lack some, though."""
+    try:
+        return check(source, index, facts)
+    except (MemoryError, PageError):
+        raise
+    except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this
+        return replace(facts, damage=facts.damage or "its objects are damaged")
+
+
+def _with_damage(source: Source, index: int, facts: PageFacts, *, closely: bool) -> PageFacts:
+    """Say what the drawing may lack of its page."""
+    return replace(facts, damage=facts.damage or source.damage(index, closely=closely))
+
+
+def _with_layer(source: Source, index: int, facts: PageFacts) -> PageFacts:
+    return replace(facts, layer=source.layer(index))
+
+
+def _in_doubt(source: Source, index: int, facts: PageFacts) -> PageFacts:
+    """See by what a page prints whether it is blank if it seems so, and else whether much of it can't be seen."""
     on_page, beside = source.printed(index)
     if not facts.blank:
         many = beside >= max(_MANY_BESIDE, on_page * _SHARE_BESIDE)
-        return replace(facts, damage=damage or ("some of its text lies outside of it" if many else ""))
+        return replace(facts, damage=facts.damage or ("some of its text lies outside of it" if many else ""))
     if on_page:  # grey or yellow, in which the page is not looked at
-        return replace(facts, damage=damage, blank="", letters=on_page)
+        return replace(facts, blank="", letters=on_page)
+    return replace(facts, damage=facts.damage or _unseen(source, index, beside))
+
+
+def _unseen(source: Source, index: int, beside: int) -> str:
+    """Say what a page that seems blank may hold all the same, if it prints so many letters where nobody sees them."""
     if beside:
-        damage = damage or "its text lies outside of it"
-    elif source.is_drawn_unseen(index):
-        damage = damage or "what it shows lies outside of it"
-    elif source.repaired:
-        damage = damage or "the structure of its file is damaged"
-    return replace(facts, damage=damage)
+        return "its text lies outside of it"
+    if source.is_drawn_unseen(index):
+        return "what it shows lies outside of it"
+    return "the structure of its file is damaged" if source.repaired else ""
 
 
 def _drawn(

@@ -90,6 +90,39 @@ def test_a_plan_of_twenty_metres_is_drawn(tmp_path: Path, raw_pdf: MakePdf, unit
     assert (image.getpixel((200, 600)), image.getpixel((600, 200))) == ((0, 0, 0), (255, 255, 255))
 
 
+@pytest.mark.parametrize("width", [0, 0.05, 0.1])
+def test_lettering_in_lines_thinner_than_a_pixel_is_seen(tmp_path: Path, width: float) -> None:
+    strokes = "0 8 m 0 0 l 5 0 l S 0 4 m 4 4 l S 0 8 m 5 8 l S"  # an E
+    with pymupdf.open() as document:
+        page = document.new_page()
+        letters = (f"q 1 0 0 1 {72 + x} {600 + y} cm {strokes} Q" for y in range(0, 60, 20) for x in range(0, 240, 8))
+        pymupdf.TOOLS._insert_contents(page, f"{width} w {' '.join(letters)}".encode(), 1)
+        document.save(tmp_path / "a.pdf")
+    facts = tasks.render_page(tmp_path / "a.pdf", 0, lambda *_: PixelSize(1240, 1754), View()).facts
+    assert (facts.blank, facts.damage) == ("", "")
+    assert facts.letters > 60
+
+
+@pytest.mark.parametrize("element", [b"/P 8 0 R", b"/P 6 0 R/ActualText( )"], ids=["a circle", "another text"])
+def test_the_tree_of_headings_and_paragraphs_costs_nothing(tmp_path: Path, raw_pdf: MakePdf, element: bytes) -> None:
+    text = b"/P <</MCID 0>> BDC BT /F 30 Tf 72 700 Td (Letters) Tj ET EMC"
+    path = raw_pdf(
+        tmp_path / "a.pdf",
+        b"<</Type/Catalog/Pages 2 0 R/MarkInfo<</Marked true>>/StructTreeRoot 6 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/StructParents 0/Contents 4 0 R"
+        b"/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%b\nendstream" % (len(text), text),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        b"<</Type/StructTreeRoot/K 7 0 R/ParentTree<</Nums[0[7 0 R]]>>>>",
+        b"<</Type/StructElem/S/P/K 0/Pg 3 0 R%b>>" % element,
+        b"<</Type/StructElem/S/P/P 7 0 R>>",
+    )
+    facts = tasks.render_page(path, 0, size, View(layer=True)).facts
+    assert (facts.blank, facts.damage) == ("", "")
+    assert tasks.layer_text(path, 0, facts.placement).endswith("Letters")
+
+
 def test_a_page_tree_that_mupdf_finds_nothing_in_is_repaired_and_said_so(tmp_path: Path) -> None:
     with pymupdf.open() as document:
         for _ in range(3):
