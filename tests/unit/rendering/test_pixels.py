@@ -221,6 +221,11 @@ def test_jpeg_xl_is_read_where_pillow_can(tmp_path: Path) -> None:
             tasks.open_source(tmp_path / "a.jxl")
 
 
+def jpeg_of(frame: int, bits: int) -> bytes:
+    """The head of a JPEG of another kind than Pillow reads, behind a note; without pixels."""
+    return b"\xff\xd8\xff\xfe\0\x05\xff\xc3\x08" + struct.pack(">BBHBHHB", 255, frame, 8, bits, 9, 9, 0)
+
+
 @pytest.mark.parametrize("head", [b"\xff\x0a\xff\x07", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"])
 def test_an_image_of_a_known_kind_that_is_cut_off_is_not_called_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
@@ -228,6 +233,26 @@ def test_an_image_of_a_known_kind_that_is_cut_off_is_not_called_unknown(
     monkeypatch.setattr(image_source, "_plugins", lambda: ("HEIF", "JXL"))
     (tmp_path / "scan").write_bytes(head)
     with pytest.raises(DocumentError, match="cut off, or damaged"):
+        image_source.Images(tmp_path / "scan")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (jpeg_of(0xC1, 12), "This is a JPEG of 12 bits, which ocrd can't read."),
+        (jpeg_of(0xC3, 8), "This is a JPEG without loss, which ocrd can't read."),
+        (jpeg_of(0xC0, 8), "This JPEG can't be opened: what its first bytes say is damaged, or"),
+        (b"BM" + bytes(60), "This BMP can't be opened: what its first bytes say is damaged, or"),
+        (b"RIFF\x14\0\0\0WEBPVP8 " + bytes(12), "This WebP can't be opened: what its first bytes say is damaged, or"),
+        (
+            b"\0\0\0\x14ftypavif\0\0\0\0avif",
+            "This AVIF can't be opened: what its first bytes say is damaged, or",
+        ),
+    ],
+)
+def test_an_image_that_can_not_be_opened_is_called_what_it_is(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "scan").write_bytes(data)
+    with pytest.raises(DocumentError, match=re.escape(reason)):
         image_source.Images(tmp_path / "scan")
 
 
