@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, djvu, tiff, tiff_directories, tiff_strips, truncation, unopened
+from ocrd.rendering import damage, djvu, lenient, tiff, tiff_directories, tiff_strips, truncation, unopened
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, as_pillow, cut_out, how_opened, plain
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class Images:
                 self._places = list(range(getattr(self._image, "n_frames", 1)))
         except MemoryError:
             raise
-        except Exception as error:
-            if not _is_tiff(path):
-                raise unopened.why(path, _plugins()) from error
+        except Exception as error:  # noqa: BLE001 - see above
             self.kind = "tiff"
+            if not _is_tiff(path):
+                self.kind, self._image = self._in_spite_of(error)
         if self.kind == "tiff":
             self._places = self._pages_of_tiff()
             self.problems = tuple(filter(None, [tiff.lost(path)]))
@@ -71,6 +71,17 @@ class Images:
         if self.kind not in _ASK_FOR_MORE:
             self._find_end()
         self.pages = len(self._places)
+
+    def _in_spite_of(self, error: Exception) -> tuple[str, "Image.Image"]:
+        """Open what Pillow refuses. Raises DocumentError."""
+        try:
+            kind, image = lenient.opened(self._path)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - see above
+            raise unopened.why(self._path, _plugins()) from error
+        self.repaired = kind == "png"  # it is damaged; the others are odd
+        return kind, image
 
     def _find_end(self) -> None:
         """See whether the file is cut off. Libraries decode what is there, and leave the rest white, or black."""
@@ -236,16 +247,12 @@ def _tried(decode: "Callable[..., Image.Image]", *args: object) -> "Image.Image 
 
 def _what_pillow_can(path: Path, index: int) -> "Image.Image":
     """Decode an image as far as its data go; what is missing is black or grey. Raises what Pillow does."""
-    from PIL import Image, ImageFile
+    from PIL import Image
 
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
-    try:
-        with Image.open(path, formats=_IMAGES) as image:
-            image.seek(index)
-            image.load()
-            return image.copy()
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
+    with lenient.leniently(), Image.open(path, formats=_IMAGES) as image:
+        image.seek(index)
+        image.load()
+        return image.copy()
 
 
 def _what_mupdf_can(path: Path, index: int) -> "Image.Image":

@@ -75,6 +75,14 @@ def of_blocks() -> bytes:
     return head + data + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
 
 
+def bmp_of_masks(*masks: int, bits: int = 32, upwards: bool = True) -> bytes:
+    """A BMP with these bits for red, green and blue, which no library at hand writes."""
+    words = sum((RGB[..., place].astype(np.uint32) * mask // 255) & mask for place, mask in enumerate(masks))
+    pixels = np.asarray(words, f"<u{bits // 8}")[:: -1 if upwards else 1].tobytes()
+    head = struct.pack("<2sIIIIiiHH", b"BM", 66 + len(pixels), 0, 66, 40, 600, 800 if upwards else -800, 1, bits)
+    return head + struct.pack("<IIiiIIIII", 3, len(pixels), 0, 0, 0, 0, *masks) + pixels
+
+
 def with_alpha() -> Array:
     """Black all over, and transparent where the paper is."""
     return np.dstack([np.zeros((*GREY.shape, 3), np.uint16), (255 - GREY.astype(np.uint16)) * 257])
@@ -124,6 +132,9 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "CMYK JPEG": lambda: pillow("JPEG", "CMYK"),
     "JPEG without its end": lambda: pillow("JPEG")[:-2],
     "BMP": lambda: pillow("BMP"),
+    "BMP of odd masks": lambda: bmp_of_masks(0x3FF00000, 0x000FFC00, 0x000003FF),
+    "BMP of 12 bits": lambda: bmp_of_masks(0xF00, 0xF0, 0xF, bits=16, upwards=False),
+    "JPEG with an odd head": lambda: b"\xff\xd8\xff\xe0\0\7JFIF\0" + pillow("JPEG")[20:],
     "GIF": lambda: pillow("GIF"),
     "JPEG 2000": lambda: pillow("JPEG2000"),
     "PGM": lambda: pillow("PPM"),
