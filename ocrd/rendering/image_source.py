@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, djvu, lenient, tiff, tiff_directories, tiff_strips, truncation, unopened
+from ocrd.rendering import damage, djvu, jpeg2000, lenient, tiff, tiff_directories, tiff_strips, truncation, unopened
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, as_pillow, cut_out, how_opened, plain
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
 _JPEG_MODES = ("L", "RGB")
+_WITH_ALPHA = {"LA": "L", "RGBA": "RGB"}
 _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
 """What ocrd calls formats that Pillow calls otherwise."""
 _ANIMATED = ("gif", "webp", "png", "avif")
@@ -151,6 +152,8 @@ class Images:
         if self.kind != "tiff":
             self._image.seek(place)
             self._image.load()
+            if self.kind == "jp2" and self._image.mode in _WITH_ALPHA and not jpeg2000.may_be_transparent(self._path):
+                return self._image.convert(_WITH_ALPHA[self._image.mode])
             return self._image
         with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
             self._image.seek(place)

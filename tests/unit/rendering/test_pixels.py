@@ -83,6 +83,15 @@ def bmp_of_masks(*masks: int, bits: int = 32, upwards: bool = True) -> bytes:
     return head + struct.pack("<IIiiIIIII", 3, len(pixels), 0, 0, 0, 0, *masks) + pixels
 
 
+def jpeg_2000_of_two() -> bytes:
+    """One whose second channel has zeros, and is said to be of no kind instead of opacity."""
+    file = io.BytesIO()
+    Image.merge("LA", (page(), Image.new("L", page().size))).save(file, "JPEG2000")
+    opacity, no_kind = (b"cdef" + struct.pack(">7H", 2, 0, 0, 1, 1, kind, 0) for kind in (1, 65_535))
+    assert file.getvalue().count(opacity) == 1
+    return file.getvalue().replace(opacity, no_kind)
+
+
 def with_alpha() -> Array:
     """Black all over, and transparent where the paper is."""
     return np.dstack([np.zeros((*GREY.shape, 3), np.uint16), (255 - GREY.astype(np.uint16)) * 257])
@@ -137,6 +146,7 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "JPEG with an odd head": lambda: b"\xff\xd8\xff\xe0\0\7JFIF\0" + pillow("JPEG")[20:],
     "GIF": lambda: pillow("GIF"),
     "JPEG 2000": lambda: pillow("JPEG2000"),
+    "JPEG 2000 of two channels": jpeg_2000_of_two,
     "PGM": lambda: pillow("PPM"),
     "PBM": lambda: pillow("PPM", "1"),
     "AVIF": lambda: pillow("AVIF", "RGB"),
