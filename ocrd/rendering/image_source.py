@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocrd.display import pip, shown
+from ocrd.display import shown
 from ocrd.errors import DocumentError, PageError
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import damage, djvu, tiff, tiff_directories, tiff_strips, truncation
+from ocrd.rendering import damage, djvu, jpeg2000, lenient, tiff, tiff_directories, tiff_strips, truncation, unopened
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, as_pillow, cut_out, how_opened, plain
 
 if TYPE_CHECKING:
@@ -26,17 +26,13 @@ ORIENTATION = 0x0112
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
 _JPEG_MODES = ("L", "RGB")
+_WITH_ALPHA = {"LA": "L", "RGBA": "RGB"}
 _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
 """What ocrd calls formats that Pillow calls otherwise."""
 _ANIMATED = ("gif", "webp", "png", "avif")
 """What may hold pictures that are shown one after the other."""
 _ASK_FOR_MORE = ("jpeg", "bmp", "gif")
 """Kinds whose decoders say themselves if pixels are missing. Whole files of theirs may lack an end, or have more."""
-_JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL ")
-"""How JPEG XL begins, bare and in boxes (ISO/IEC 18181-2)."""
-_MAGIC = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n", "GIF": b"GIF8", "JPEG 2000": b"\0\0\0\x0cjP  "}
-_HEIF_BRANDS = frozenset(b"heic heix hevc hevx heim heis mif1 msf1".split())
-"""The brands by which such a file tells what it is (ISO/IEC 23008-12)."""
 
 
 class Images:
@@ -64,10 +60,10 @@ class Images:
                 self._places = list(range(getattr(self._image, "n_frames", 1)))
         except MemoryError:
             raise
-        except Exception as error:
-            if not _is_tiff(path):
-                raise _unknown(path) from error
+        except Exception as error:  # noqa: BLE001 - see above
             self.kind = "tiff"
+            if not _is_tiff(path):
+                self.kind, self._image = self._in_spite_of(error)
         if self.kind == "tiff":
             self._places = self._pages_of_tiff()
             self.problems = tuple(filter(None, [tiff.lost(path)]))
@@ -76,6 +72,17 @@ class Images:
         if self.kind not in _ASK_FOR_MORE:
             self._find_end()
         self.pages = len(self._places)
+
+    def _in_spite_of(self, error: Exception) -> tuple[str, "Image.Image"]:
+        """Open what Pillow refuses. Raises DocumentError."""
+        try:
+            kind, image = lenient.opened(self._path)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - see above
+            raise unopened.why(self._path, _plugins()) from error
+        self.repaired = kind == "png"  # it is damaged; the others are odd
+        return kind, image
 
     def _find_end(self) -> None:
         """See whether the file is cut off. Libraries decode what is there, and leave the rest white, or black."""
@@ -145,6 +152,8 @@ class Images:
         if self.kind != "tiff":
             self._image.seek(place)
             self._image.load()
+            if self.kind == "jp2" and self._image.mode in _WITH_ALPHA and not jpeg2000.may_be_transparent(self._path):
+                return self._image.convert(_WITH_ALPHA[self._image.mode])
             return self._image
         with contextlib.suppress(KeyError, SyntaxError):  # a picture behind the first that Pillow does not know
             self._image.seek(place)
@@ -241,16 +250,12 @@ def _tried(decode: "Callable[..., Image.Image]", *args: object) -> "Image.Image 
 
 def _what_pillow_can(path: Path, index: int) -> "Image.Image":
     """Decode an image as far as its data go; what is missing is black or grey. Raises what Pillow does."""
-    from PIL import Image, ImageFile
+    from PIL import Image
 
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
-    try:
-        with Image.open(path, formats=_IMAGES) as image:
-            image.seek(index)
-            image.load()
-            return image.copy()
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
+    with lenient.leniently(), Image.open(path, formats=_IMAGES) as image:
+        image.seek(index)
+        image.load()
+        return image.copy()
 
 
 def _what_mupdf_can(path: Path, index: int) -> "Image.Image":
@@ -285,7 +290,7 @@ class Djvu(Images):
 
 def picture(path: Path, index: int) -> "Image.Image":
     """Decode a page of an image as it is displayed, grey or RGB. Raises DocumentError, PageError."""
-    kind = Djvu if _head(path).startswith(djvu.MAGIC) else Images
+    kind = Djvu if unopened.first_bytes(path).startswith(djvu.MAGIC) else Images
     with contextlib.closing(kind(path)) as images:
         return images.picture(index)
 
@@ -340,35 +345,6 @@ def _plugins() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _unknown(path: Path) -> DocumentError:
-    """Say of a file that is neither PDF nor TIFF why it can't be opened as an image."""
-    if "HEIF" not in _plugins() and _is_heif(path):
-        return DocumentError(
-            "This is a HEIC image, and ocrd was installed without a reader for those.",
-            f"Install it ({pip('pillow-heif')}), or save the image as JPEG.",
-        )
-    if "JXL" not in _plugins() and _head(path).startswith(_JXL):
-        return DocumentError(
-            "This is a JPEG XL image, and no reader for those is installed.",
-            f"Install one ({pip('pillow-jxl-plugin')}), or save the image as PNG.",
-        )
-    head = _head(path)
-    if head.startswith(_JXL) or _is_heif(path):
-        return DocumentError("This image can't be opened: it is cut off, or damaged.", AGAIN)
-    if known := next((name for name, magic in _MAGIC.items() if head.startswith(magic)), ""):
-        return DocumentError(f"This {known} can't be opened: what its first bytes say is damaged.", AGAIN)
-    return DocumentError(
-        "This is no PDF and no image that ocrd knows (TIFF, JPEG, PNG, WebP, HEIC, JPEG 2000, DjVu, GIF, BMP and"
-        " others), whatever its name says.",
-        "Open it in the program that it came from and save it as a PDF.",
-    )
-
-
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(16)
-
-
 def _has_more(path: Path) -> bool:
     """Whether another picture follows the first in a PBM, PGM or PPM, which may hold several (netpbm's ppm(5))."""
     with path.open("rb") as file:
@@ -378,12 +354,7 @@ def _has_more(path: Path) -> bool:
 
 
 def _is_tiff(path: Path) -> bool:
-    return _head(path)[:4] in tiff_directories.MAGIC
-
-
-def _is_heif(path: Path) -> bool:
-    head = _head(path)
-    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+    return unopened.first_bytes(path)[:4] in tiff_directories.MAGIC
 
 
 def _on_paper(image: "Image.Image") -> "Image.Image":

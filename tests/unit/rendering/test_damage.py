@@ -455,6 +455,15 @@ def test_a_png_is_held_against_its_checksums(renderer: Sync, tmp_path: Path) -> 
     assert facts(renderer, tmp_path / "scan.png").damage
 
 
+def test_a_png_with_a_damaged_note_is_read(renderer: Sync, tmp_path: Path) -> None:
+    data = encoded("PNG", dpi=(100, 100))
+    assert data.count(b"pHYs") == 1
+    (tmp_path / "scan.png").write_bytes(data.replace(b"pHYs\0", b"pHYs\1"))
+    page = facts(renderer, tmp_path / "scan.png")
+    assert page.damage == "data of it can't be decoded"
+    assert page.letters > 300
+
+
 def test_what_is_shared_by_pages_and_damaged_is_told_of_each(renderer: Sync, tmp_path: Path) -> None:
     path = scanned(tmp_path / "scan.pdf", lambda data: holed(data, 0.4, 1), "Flate")
     with pymupdf.open(path) as document:

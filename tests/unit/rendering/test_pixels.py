@@ -75,6 +75,23 @@ def of_blocks() -> bytes:
     return head + data + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
 
 
+def bmp_of_masks(*masks: int, bits: int = 32, upwards: bool = True) -> bytes:
+    """A BMP with these bits for red, green and blue, which no library at hand writes."""
+    words = sum((RGB[..., place].astype(np.uint32) * mask // 255) & mask for place, mask in enumerate(masks))
+    pixels = np.asarray(words, f"<u{bits // 8}")[:: -1 if upwards else 1].tobytes()
+    head = struct.pack("<2sIIIIiiHH", b"BM", 66 + len(pixels), 0, 66, 40, 600, 800 if upwards else -800, 1, bits)
+    return head + struct.pack("<IIiiIIIII", 3, len(pixels), 0, 0, 0, 0, *masks) + pixels
+
+
+def jpeg_2000_of_two() -> bytes:
+    """One whose second channel has zeros, and is said to be of no kind instead of opacity."""
+    file = io.BytesIO()
+    Image.merge("LA", (page(), Image.new("L", page().size))).save(file, "JPEG2000")
+    opacity, no_kind = (b"cdef" + struct.pack(">7H", 2, 0, 0, 1, 1, kind, 0) for kind in (1, 65_535))
+    assert file.getvalue().count(opacity) == 1
+    return file.getvalue().replace(opacity, no_kind)
+
+
 def with_alpha() -> Array:
     """Black all over, and transparent where the paper is."""
     return np.dstack([np.zeros((*GREY.shape, 3), np.uint16), (255 - GREY.astype(np.uint16)) * 257])
@@ -124,8 +141,12 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "CMYK JPEG": lambda: pillow("JPEG", "CMYK"),
     "JPEG without its end": lambda: pillow("JPEG")[:-2],
     "BMP": lambda: pillow("BMP"),
+    "BMP of odd masks": lambda: bmp_of_masks(0x3FF00000, 0x000FFC00, 0x000003FF),
+    "BMP of 12 bits": lambda: bmp_of_masks(0xF00, 0xF0, 0xF, bits=16, upwards=False),
+    "JPEG with an odd head": lambda: b"\xff\xd8\xff\xe0\0\7JFIF\0" + pillow("JPEG")[20:],
     "GIF": lambda: pillow("GIF"),
     "JPEG 2000": lambda: pillow("JPEG2000"),
+    "JPEG 2000 of two channels": jpeg_2000_of_two,
     "PGM": lambda: pillow("PPM"),
     "PBM": lambda: pillow("PPM", "1"),
     "AVIF": lambda: pillow("AVIF", "RGB"),
@@ -221,6 +242,11 @@ def test_jpeg_xl_is_read_where_pillow_can(tmp_path: Path) -> None:
             tasks.open_source(tmp_path / "a.jxl")
 
 
+def jpeg_of(frame: int, bits: int) -> bytes:
+    """The head of a JPEG of another kind than Pillow reads, behind a note; without pixels."""
+    return b"\xff\xd8\xff\xfe\0\x05\xff\xc3\x08" + struct.pack(">BBHBHHB", 255, frame, 8, bits, 9, 9, 0)
+
+
 @pytest.mark.parametrize("head", [b"\xff\x0a\xff\x07", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"])
 def test_an_image_of_a_known_kind_that_is_cut_off_is_not_called_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
@@ -228,6 +254,26 @@ def test_an_image_of_a_known_kind_that_is_cut_off_is_not_called_unknown(
     monkeypatch.setattr(image_source, "_plugins", lambda: ("HEIF", "JXL"))
     (tmp_path / "scan").write_bytes(head)
     with pytest.raises(DocumentError, match="cut off, or damaged"):
+        image_source.Images(tmp_path / "scan")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (jpeg_of(0xC1, 12), "This is a JPEG of 12 bits, which ocrd can't read."),
+        (jpeg_of(0xC3, 8), "This is a JPEG without loss, which ocrd can't read."),
+        (jpeg_of(0xC0, 8), "This JPEG can't be opened: what its first bytes say is damaged, or"),
+        (b"BM" + bytes(60), "This BMP can't be opened: what its first bytes say is damaged, or"),
+        (b"RIFF\x14\0\0\0WEBPVP8 " + bytes(12), "This WebP can't be opened: what its first bytes say is damaged, or"),
+        (
+            b"\0\0\0\x14ftypavif\0\0\0\0avif",
+            "This AVIF can't be opened: what its first bytes say is damaged, or",
+        ),
+    ],
+)
+def test_an_image_that_can_not_be_opened_is_called_what_it_is(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "scan").write_bytes(data)
+    with pytest.raises(DocumentError, match=re.escape(reason)):
         image_source.Images(tmp_path / "scan")
 
 
