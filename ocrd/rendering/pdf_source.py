@@ -7,13 +7,14 @@ import re
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ocrd.model import PixelSize, Placement, TextLayer
-from ocrd.rendering import annotations, damage, page_layout, page_tree, text_layer
+from ocrd.rendering import annotations, damage, page_layout, page_tree, text_layer, text_trace
 from ocrd.rendering.page_layout import Word
 from ocrd.rendering.pdf_opening import open_pdf
 from ocrd.rendering.source import as_pillow, cut_out
+from ocrd.rendering.text_trace import INVISIBLE, Span
 
 if TYPE_CHECKING:
     import pymupdf
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 _WHITE = 0.98
 """Level of a colour, 0 to 1, from which it is taken for the paper's."""
-_INVISIBLE = 3
-"""The text rendering mode of PDF for text that is only there to be found (ISO 32000-1, 9.3.6)."""
 _LETTERS = 0.8
 """Height of the letters of a line, as a share of the line's."""
 _MOST_LINES = 100_000
@@ -90,7 +89,7 @@ class Pdf:
         """Which pages have been made to show all that is on them."""
         self._said: dict[int, list[str]] = defaultdict(list)
         """What MuPDF said of each page while it was drawn."""
-        self._traced: tuple[int, list[dict[str, Any]]] | None = None
+        self._traced: tuple[int, list[Span]] | None = None
         """Which page was asked for last how it shows its text."""
         self._drawn: Image.Image | None = None
         """What it drew last, in RGB."""
@@ -155,7 +154,7 @@ class Pdf:
         absent = {name for _, file, kind, name, *_ in page.get_fonts() if kind == "Type0" and file == _NO_FILE}
         if not absent:
             return 0.0
-        spans = [span for span in self._trace(page) if span["type"] != _INVISIBLE]
+        spans = [span for span in self._trace(page) if span["type"] != INVISIBLE]
         lost = [
             code == _NO_LETTER and not shape and span["font"] in absent
             for span in spans
@@ -220,7 +219,7 @@ class Pdf:
         sheet = page.mediabox * page.transformation_matrix
         on_page = beside = 0
         for span in self._trace(page):
-            if span["type"] == _INVISIBLE or not span["opacity"] or min(span["color"]) > _WHITE:
+            if span["type"] == INVISIBLE or not span["opacity"] or min(span["color"]) > _WHITE:
                 continue
             letters = [box for code, _, _, box in span["chars"] if chr(code).isalnum()]
             if _has_size(span["bbox"]) and page.rect.contains(span["bbox"]):
@@ -230,10 +229,10 @@ class Pdf:
             beside += sum(not _has_size(box) or not _touches(box, sheet) for box in letters)
         return on_page, beside
 
-    def _trace(self, page: "pymupdf.Page") -> list[dict[str, Any]]:
+    def _trace(self, page: "pymupdf.Page") -> list[Span]:
         """Trace how a page shows its text; two ask for it."""
         if self._traced is None or self._traced[0] != page.number:
-            self._traced = page.number, page.get_texttrace()
+            self._traced = page.number, text_trace.traced(page)
         return self._traced[1]
 
     def is_drawn_unseen(self, index: int) -> bool:
@@ -255,7 +254,7 @@ class Pdf:
         if not any(map(str.isalnum, text)):
             return None
         modes = [(span["type"], len(span["chars"])) for span in self._trace(page)]
-        hidden = sum(count for mode, count in modes if mode == _INVISIBLE) / (sum(count for _, count in modes) or 1)
+        hidden = sum(count for mode, count in modes if mode == INVISIBLE) / (sum(count for _, count in modes) or 1)
         return text_layer.judge(text, hidden)
 
     def layer_text(self, index: int, placement: Placement) -> str:

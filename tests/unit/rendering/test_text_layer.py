@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -131,6 +132,43 @@ def test_the_hidden_layer_of_an_earlier_ocr_is_not_believed(look: Look, tmp_path
     layer = look(pdf(tmp_path / "a.pdf", written=ENGLISH, mode=3))
     assert layer is not None
     assert "hidden" in layer.flaw
+
+
+@pytest.mark.parametrize("name", ["", "/Name/Plotter"])
+@pytest.mark.parametrize(
+    ("letter", "mode", "seen"),
+    [
+        (b"500 0 d0 50 0 m 200 600 l S 50 300 m 200 300 l S", 0, True),
+        (b"500 0 d0 50 0 m 200 600 l S 50 300 m 200 300 l S", 3, False),
+        (b"500 0 d0", 3, False),
+        (b"500 0 0 0 0 0 d1", 3, False),
+    ],
+    ids=["drawn", "not drawn", "empty", "empty and of one colour"],
+)
+def test_text_in_a_font_of_drawings_is_hidden_only_if_it_draws_nothing(  # noqa: PLR0913, PLR0917 - all of a font
+    look: Look, raw_pdf: Callable[..., Path], tmp_path: Path, name: str, letter: bytes, mode: int, *, seen: bool
+) -> None:
+    alphabet = "".join(sorted({letter for letter in ENGLISH if letter.isascii() and letter.isalpha()}))
+    lines = re.sub("[^A-Za-z \n]", "", ENGLISH).strip().encode().splitlines()
+    text = b"BT %d Tr /F 10 Tf 50 800 Td %b ET" % (mode, b" ".join(b"(%b) Tj 0 -14 Td" % line for line in lines))
+    shapes = "".join(f"/{one} 6 0 R" for one in alphabet)
+    codes = "".join(f" {ord(one)}/{one}" for one in alphabet)
+    font = (
+        f"<</Type/Font/Subtype/Type3{name}/FontBBox[0 0 500 700]/FontMatrix[.001 0 0 .001 0 0]/FirstChar 65/LastChar"
+        f" 122/Widths[{'500 ' * 58}]/CharProcs<<{shapes}>>/Encoding<</Differences[{codes}]>>>>"
+    )
+    path = raw_pdf(
+        tmp_path / "a.pdf",
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%b\nendstream" % (len(text), text),
+        font.encode(),
+        b"<</Length %d>>stream\n%b\nendstream" % (len(letter), letter),
+    )
+    layer = look(path)
+    assert layer
+    assert ("hidden" in layer.flaw) is not seen
 
 
 def test_a_font_without_unicode_values_is_not_believed(
