@@ -188,7 +188,7 @@ class Images:
                 return damage.of_jpeg(self._path.read_bytes(), closely=closely)
             case "jp2":
                 return damage.of_jpx(self._path.read_bytes()) if closely else ""
-            case "tiff" if self._image is not None and tiff.is_usual(self._image):
+            case "tiff" if self._image is not None:
                 return self._damage_of_tiff(self._image, closely=closely)
         return ""
 

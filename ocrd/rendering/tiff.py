@@ -86,6 +86,8 @@ def decoded(path: Path, place: int) -> "Image.Image":
 
     with tifffile.TiffFile(path) as file:
         page: Any = file.pages[place]
+        if not all(page.databytecounts):  # tifffile would leave black what is missing
+            raise ValueError("parts of it are missing")
         image = _shown(page)
         image.getexif()[_ORIENTATION] = page.tags.valueof(_ORIENTATION, 1)
     return image
@@ -97,8 +99,7 @@ def _shown(page: "tifffile.TiffPage") -> "Image.Image":
     from PIL import Image
 
     kind = _kind(page)
-    in_blocks = kind == "YCBCR" and page.compression == 1 and page.subsampling not in (None, (1, 1))
-    pixels = _of_blocks(page) if in_blocks else page.asarray()
+    pixels = _of_blocks(page) if kind == "YCBCR" and _has_blocks(page) else page.asarray()
     extra = [getattr(sample, "name", "") for sample in page.extrasamples]
     separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim > 2  # noqa: PLR2004
     colours = getattr(page, "colormap", None)
@@ -113,6 +114,11 @@ def _shown(page: "tifffile.TiffPage") -> "Image.Image":
         alpha = Image.fromarray(levels[..., shades.shape[-1]])
         return Image.composite(image, Image.new(image.mode, image.size, "white"), alpha)
     return image
+
+
+def _has_blocks(page: "tifffile.TiffPage") -> bool:
+    plain = page.compression == 1 and page.planarconfig == 1 and not page.is_tiled
+    return plain and page.subsampling not in (None, (1, 1))
 
 
 def _of_blocks(page: "tifffile.TiffPage") -> "Array":

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ocrd.rendering.unopened import unusual_jpeg
+
 _COMPRESSION, _OLD_JPEG, _JPEG = 259, 6, 7
 _PLACES, _LENGTHS = (273, 324), (279, 325)
 """StripOffsets and TileOffsets, StripByteCounts and TileByteCounts (TIFF 6.0)."""
@@ -13,8 +15,6 @@ _STREAM, _STREAM_LENGTH = 513, 514
 """JPEGInterchangeFormat and its length: where an old one has a whole JPEG (TIFF 6.0, section 22)."""
 _MARK = 2
 """Bytes with which a JPEG begins and ends."""
-_LOSSLESS, _HEAD = b"\xff\xc3", 2048
-"""How a JPEG begins to tell of its pixels if it is lossless (ITU-T T.81, table B.1), and in how many bytes."""
 
 
 def strips(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:
@@ -26,12 +26,11 @@ def strips(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:
 
 
 def jpegs(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:
-    """Read each JPEG of which the picture is made: those that libjpeg decodes, which are not lossless."""
+    """Read each JPEG of which the picture is made, and that libjpeg decodes."""
     tables = bytes(tags.get(_TABLES) or b"")
     found = strips(path, tags) if tags.get(_COMPRESSION) == _JPEG else _old_jpegs(path, tags)
-    for data in found:
-        if _LOSSLESS not in data[:_HEAD]:
-            yield tables[:-_MARK] + data[_MARK:] if tables else data
+    whole = (tables[:-_MARK] + data[_MARK:] if tables else data for data in found)
+    return (data for data in whole if not unusual_jpeg(data))
 
 
 def _old_jpegs(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:

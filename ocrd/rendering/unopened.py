@@ -45,7 +45,7 @@ def why(path: Path, readers: Collection[str]) -> DocumentError:
             "This is a JPEG XL image, and no reader for those is installed.",
             f"Install one ({pip('pillow-jxl-plugin')}), or save the image as PNG.",
         )
-    if kind := _unusual_jpeg(path):
+    if kind := unusual_jpeg(first_bytes(path, _HEAD)):
         return DocumentError(f"This is a JPEG {kind}, which ocrd can't read.", "Save it as PNG.")
     if head.startswith(_JXL) or is_heif:
         return DocumentError("This image can't be opened: it is cut off, or damaged.", AGAIN)
@@ -65,9 +65,9 @@ def first_bytes(path: Path, count: int = 16) -> bytes:
         return file.read(count)
 
 
-def _unusual_jpeg(path: Path) -> str:
-    """Say what a JPEG has that no reader at hand knows; empty for others."""
-    data, place = first_bytes(path, _HEAD), 2
+def unusual_jpeg(data: bytes) -> str:
+    """Say what a JPEG has that few readers know; empty for others, and for what is none."""
+    place = 2
     while data.startswith(_JPEG) and place + 5 <= len(data) and data[place] == 0xFF:  # noqa: PLR2004 - any mark
         mark, length, bits = struct.unpack_from(">xBHB", data, place)
         if mark in _FRAMES:

@@ -438,9 +438,10 @@ def test_whatever_libjpeg_says_of_a_tiff_is_heard(
 
 
 def test_a_lossless_jpeg_in_a_tiff_is_none_that_could_be_looked_at(tmp_path: Path) -> None:
-    tags = {259: 7, 273: (4, 10), 279: (6, 6), 347: b"\xff\xd8T\xff\xd9"}
-    (tmp_path / "scan.tif").write_bytes(b"II*\0\xff\xd8ab\xff\xd9\xff\xd8\xff\xc3\xff\xd9")
-    assert list(tiff_strips.jpegs(tmp_path / "scan.tif", tags)) == [b"\xff\xd8Tab\xff\xd9"]
+    strips = b"\xff\xd8ab\xff\xd9", b"\xff\xd8\xff\xc3\0\x0b\x08\0\0\0\xff\xd9"
+    tags = {259: 7, 273: (4, 10), 279: tuple(map(len, strips)), 347: b"\xff\xd8\xff\xdb\0\3T\xff\xd9"}
+    (tmp_path / "scan.tif").write_bytes(b"II*\0" + b"".join(strips))
+    assert list(tiff_strips.jpegs(tmp_path / "scan.tif", tags)) == [b"\xff\xd8\xff\xdb\0\3Tab\xff\xd9"]
 
 
 def test_a_small_hole_in_the_picture_of_a_scan_is_a_problem(renderer: Sync, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def of_blocks() -> bytes:
     data = np.dstack([blocks[..., 0].reshape(400, 300, 4), blocks[:, :, 0, 0, 1:]]).tobytes()
     tags = {256: 600, 257: 800, 258: 8, 259: 1, 262: 6, 273: 8, 277: 3, 278: 800, 279: len(data)}
     entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
-    entries.append(struct.pack("<HHIHH", 530, 3, 2, 2, 2))
+    entries += [struct.pack("<HHIHH", 284, 3, 1, 1, 0), struct.pack("<HHIHH", 530, 3, 2, 2, 2)]
     head = struct.pack("<2sHI", b"II", 42, 8 + len(data))
     return head + data + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
 
@@ -389,6 +389,14 @@ def broken(data: bytes, tag: int, value: int) -> bytes:
     return data.replace(changed, changed[:8] + struct.pack("<HH", value, 0))
 
 
+def test_a_tiff_without_one_of_its_strips_is_not_blank(tmp_path: Path) -> None:
+    data = tiff(GREY.astype(np.uint16), photometric="miniswhite")
+    there, missing = (struct.pack("<HHII", 279, 4, 1, length) for length in (2 * GREY.size, 0))
+    assert data.count(there) == 1
+    (tmp_path / "scan.tif").write_bytes(data.replace(there, missing))
+    assert tasks.render_page(tmp_path / "scan.tif", 0, size, View()).facts.damage
+
+
 REASON = "it is damaged, or of a kind that ocrd doesn't know"
 
 
@@ -396,6 +404,7 @@ REASON = "it is damaged, or of a kind that ocrd doesn't know"
     ("data", "reason"),
     [
         (broken(tiff(GREY.astype(np.uint16)), 259, 4242), REASON),
+        (broken(of_blocks(), 284, 2), REASON),
         (broken(pillow("TIFF", compression="tiff_lzw"), 259, 50_001), rf"{REASON} \(decoder error -2\)"),
     ],
 )
