@@ -25,10 +25,12 @@ _OBJECT = re.compile(rb"\d+ \d+ obj\b")
 _VERSION = re.compile(rb"%PDF-[12]\.\d")
 _RUBBISH = 16 * 2**20
 """Bytes before a PDF in which it is looked for."""
+_PNG, _PNG_END, _PNG_CHUNK = b"\x89PNG", b"IEND", 12
+"""How a PNG begins, the name of its last chunk, and the bytes of a chunk beside its data (ISO/IEC 15948, 5.3)."""
 _MARKS = {
     b"\xff\xd8\xff": (b"\xff\xd9", _JPEG_TAIL),
     b"\xff\x4f\xff\x51": (b"\xff\xd9", _TAIL),
-    b"\x89PNG": (b"IEND", _TAIL),
+    _PNG: (_PNG_END, _TAIL),
 }
 """How JPEG, JPEG 2000 without boxes, and PNG begin; the mark of their end, and in how many of the last bytes it is."""
 _FIRST_BOXES = (b"ftyp", b"jP  ", b"JXL ")
@@ -38,7 +40,10 @@ _PNM = re.compile(rb"P([456])\s+(?:#[^\n]*\n\s*)*(\d{1,9})\s+(?:#[^\n]*\n\s*)*(\
 """How PBM, PGM and PPM begin whose pixels are bytes: the kind, width, height, and, but of PBM, the highest level."""
 _LENGTHS: "dict[bytes, tuple[int, Literal['little', 'big']]]" = {b"RIFF": (4, "little"), b"AT&TFORM": (8, "big")}
 """How WebP and DjVu begin; where the length of what follows is told, and in which order of bytes."""
-_MOST_BOXES = 10_000
+_MOST_CHUNKS, _MOST_BOXES = 100_000, 10_000
+_PIXELS = frozenset(b"mdat jp2c jxlc jxlp".split())
+_BOXES = _PIXELS.union(b"meta moov free skip uuid mpvd jp2i Exif brob jxli asoc".split(), [b"xml "])
+"""Names of boxes with pixels, and of all that may come behind those."""
 _LINEAR = re.compile(rb"/Linearized[^>]{0,200}?/L\s+(\d+)")
 
 
@@ -63,7 +68,7 @@ def _has_end(file: BinaryIO, head: bytes, size: int) -> bool:
         return _boxes_have_end(file, size)
     for start, (mark, length) in _MARKS.items():
         if head.startswith(start):
-            return mark in _tail(file, size, length)
+            return mark in _tail(file, size, length) or (start == _PNG and _png_has_end(file))
     if head.startswith(_GIF):
         return _tail(file, size, _TAIL).rstrip(b"\0").endswith(b";")
     return size >= declared(head)
@@ -112,14 +117,35 @@ def _pdf_has_end(head: bytes, size: int) -> bool:
     return not declared or int(declared[1]) <= size
 
 
+def _png_has_end(file: BinaryIO) -> bool:
+    """Follow the chunks of a PNG, behind whose last any program may have written something of its own."""
+    place = 8
+    for _ in range(_MOST_CHUNKS):
+        head = _at(file, place, 8)  # length and name
+        if head[4:] in (_PNG_END, b""):
+            break
+        place += _PNG_CHUNK + int.from_bytes(head[:4])
+    return head[4:] == _PNG_END
+
+
+def _at(file: BinaryIO, place: int, length: int) -> bytes:
+    file.seek(place)
+    return file.read(length)
+
+
 def _boxes_have_end(file: BinaryIO, size: int) -> bool:
-    """Follow the boxes of a file from length to length. The last may say that it goes on to the end of the file."""
-    place = 0
+    """Follow the boxes of a file from length to length. The last may say that it goes on to the end of the file.
+
+    Behind it any program may have written something of its own, which has none of their names.
+    """
+    place, has_pixels = 0, False
     for _ in range(_MOST_BOXES):
         if place >= size:
             return place == size
-        file.seek(place)
-        head = file.read(16).ljust(16, b"\0")
+        head = _at(file, place, 16).ljust(16, b"\0")
+        if has_pixels and head[4:8] not in _BOXES:
+            return True
+        has_pixels |= head[4:8] in _PIXELS
         length = int.from_bytes(head[:4])
         if length == 1:
             length = int.from_bytes(head[8:])

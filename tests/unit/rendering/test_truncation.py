@@ -57,6 +57,15 @@ def test_a_whole_image_lacks_nothing(image: Path) -> None:
     assert truncation.lacks(image) == ""
 
 
+@pytest.mark.parametrize("kind", ["png", "heif", "avif", "jpeg2000", "webp", "tiff"])
+def test_what_a_program_wrote_behind_an_image_does_not_make_it_incomplete(tmp_path: Path, kind: str) -> None:
+    Image.effect_noise((90, 90), 50).convert("RGB").save(tmp_path / "scan", kind)
+    with (tmp_path / "scan").open("ab") as file:
+        file.write(b"MotionPhoto_Data\xff\xfe" + bytes(range(256)) * 20)
+    assert truncation.lacks(tmp_path / "scan") == ""
+    assert tasks.open_source(tmp_path / "scan").problems == ()
+
+
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.7, 0.97])
 def test_an_image_lacks_what_has_not_arrived(image: Path, part: float) -> None:
     os.truncate(image, int(image.stat().st_size * part))
