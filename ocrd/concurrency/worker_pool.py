@@ -248,7 +248,8 @@ class Workers:
     def _see_off(self) -> None:
         """Let go those that have ended by now."""
         with self._changed:
-            self._left, ended = [one for one in self._left if one.alive], [one for one in self._left if not one.alive]
+            ended = [one for one in self._left if not one.alive]  # asked once: it may end at any moment
+            self._left = [one for one in self._left if one not in ended]
         for process in ended:
             process.end()
 

@@ -23,6 +23,8 @@ _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
 _IMAGES = ("TIFF", "JPEG", "PNG", "WEBP", "BMP", "GIF", "JPEG2000", "AVIF", "PPM")
 ORIENTATION = 0x0112
+_STRIP_ENDS = 10
+"""Bytes with which a strip of a fax may end that are no pixels, and so often in a page as it has strips."""
 _LYING = (5, 6, 7, 8)
 """Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
 _JPEG_MODES = ("L", "RGB")
@@ -198,11 +200,10 @@ class Images:
 
     def _damage_of_tiff(self, shown: "Image.Image", *, closely: bool) -> str:
         tags = getattr(shown, "tag_v2", {})
-        if shown.info.get("compression") == "group4":
+        if tiff_strips.is_fax(tags):
             strips = list(tiff_strips.strips(self._path, tags))
-            return damage.of_fax(strips) or (
-                damage.of_bilevel(sum(map(len, strips)), self._displayed) if closely else ""
-            )
+            length = sum(map(len, strips)) - _STRIP_ENDS * len(strips)
+            return damage.of_fax(strips) or (damage.of_bilevel(length, self._displayed) if closely else "")
         return next(filter(None, map(damage.of_jpeg, tiff_strips.jpegs(self._path, tags))), "")
 
     def draw(self, index: int, placement: Placement, size: PixelSize) -> "Image.Image":  # noqa: ARG002 - see protocol
@@ -349,8 +350,10 @@ def _has_more(path: Path) -> bool:
     """Whether another picture follows the first in a PBM, PGM or PPM, which may hold several (netpbm's ppm(5))."""
     with path.open("rb") as file:
         length = truncation.declared(file.read(1024))  # 0 for one whose levels are written in digits
+        if not 0 < length < path.stat().st_size:
+            return False
         file.seek(length)
-        return length > 0 and file.read(16).lstrip()[:1] == b"P"
+        return file.read(16).lstrip()[:1] == b"P"
 
 
 def _is_tiff(path: Path) -> bool:

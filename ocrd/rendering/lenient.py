@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocrd.rendering import damage
+from ocrd.rendering.unopened import first_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _MASKS, _MASKS_WITH_ALPHA = 3, 6
 """BMP's BI_BITFIELDS and BI_ALPHABITFIELDS: which bits of a pixel are red, green and blue is told."""
+_EXIF, _HEAD = b"Exif\0\0", 65_536
+"""How EXIF begins in a JPEG, behind its length (Exif 3.0, 4.5.4), and in how many bytes."""
 _WORDS = {16: "<u2", 32: "<u4"}
 
 
@@ -32,15 +35,26 @@ def opened(path: Path) -> "tuple[str, Image.Image]":
     """Open an image, and say of what kind it is. Raises as Pillow and others do; ValueError for all other kinds."""
     from PIL import Image
 
-    data = path.read_bytes()
-    if data.startswith(b"\x89PNG"):  # its checksums are looked at later
+    head = first_bytes(path)
+    if head.startswith(b"\x89PNG"):  # its checksums are looked at later
         with leniently():
             return "png", Image.open(path, formats=["PNG"])
-    if data.startswith(b"\xff\xd8\xff"):
-        return "jpeg", Image.fromarray(damage.decoded_jpeg(data, grey=False))
-    if data.startswith(b"BM"):
-        return "bmp", _bmp_of_masks(data)
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg", _jpeg(path.read_bytes())
+    if head.startswith(b"BM"):
+        return "bmp", _bmp_of_masks(path.read_bytes())
     raise ValueError("it is of another kind")
+
+
+def _jpeg(data: bytes) -> "Image.Image":
+    """Decode a JPEG by libjpeg alone, and keep what it says of how it lies. Raises ValueError."""
+    from PIL import Image
+
+    image = Image.fromarray(damage.decoded_jpeg(data, grey=False))
+    place = data.find(_EXIF, 0, _HEAD)
+    if place > 0:
+        image.info["exif"] = data[place : place - 2 + int.from_bytes(data[place - 2 : place])]
+    return image
 
 
 def _bmp_of_masks(data: bytes) -> "Image.Image":

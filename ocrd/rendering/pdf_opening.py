@@ -16,6 +16,8 @@ from ocrd.rendering.source import AGAIN, TRANSFER, how_opened, plain
 if TYPE_CHECKING:
     import pymupdf
 
+_MOST_CATALOGS = 10
+"""That are tried where none leads to pages."""
 _MOST_NAMES = 20
 """Of attached files that are listed."""
 _ENCRYPT = re.compile(rb"/Encrypt(?=\s*(?:<<|\d+\s+\d+\s+R))")
@@ -153,18 +155,26 @@ def _searched(path: Path) -> "pymupdf.Document | None":
     """Open a PDF whose tables lead to no pages by the objects themselves, as MuPDF does where there is no table."""
     import pymupdf
 
+    data = path.read_bytes().replace(b"startxref", b"lostxref ")
     with contextlib.suppress(RuntimeError, ValueError):  # MuPDF's errors are RuntimeErrors
-        data = path.read_bytes().replace(b"startxref", b"lostxref ")
         document = pymupdf.open(stream=data, filetype="pdf")
         if document.page_count:
             return document
-        for xref in range(1, document.xref_length()):
-            if "/Catalog" in document.xref_object(xref, compressed=True):
-                document.xref_set_key(-1, "Root", f"{xref} 0 R")
-                found = pymupdf.open(stream=document.tobytes(), filetype="pdf")
-                if found.page_count:
-                    return found
+        for catalog in _catalogs(document)[:_MOST_CATALOGS]:
+            document.xref_set_key(-1, "Root", f"{catalog} 0 R")
+            found = pymupdf.open(stream=document.tobytes(), filetype="pdf")
+            if found.page_count:
+                return found
     return None
+
+
+def _catalogs(document: "pymupdf.Document") -> list[int]:
+    found = []
+    for xref in range(1, document.xref_length()):
+        with contextlib.suppress(RuntimeError, ValueError):  # one object may be damaged
+            if "/Catalog" in document.xref_object(xref, compressed=True):
+                found.append(xref)
+    return found
 
 
 def _refuse_form(document: "pymupdf.Document") -> None:

@@ -98,10 +98,9 @@ class Pdf:
 
     def _page(self, index: int) -> "pymupdf.Page":
         """Load a page. One that is cropped to nothing is shown whole (ISO 32000-1, 14.11.2)."""
-        if index not in self._prepared:
-            self._prepared.add(index)
-            return _shown_whole(self._document, index)
-        page: pymupdf.Page = self._document.load_page(index)
+        prepared = index in self._prepared
+        page: pymupdf.Page = self._document.load_page(index) if prepared else _shown_whole(self._document, index)
+        self._prepared.add(index)
         return page
 
     def shape(self, index: int) -> tuple[float, float]:

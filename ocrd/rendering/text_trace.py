@@ -12,26 +12,27 @@ _FILLED = 0
 """The mode of usual text."""
 Span = dict[str, Any]
 """Letters in one font and size, as PyMuPDF describes them."""
+_BEFORE_ALL: Span = {"seqno": -1}
 
 
 def traced(page: "pymupdf.Page") -> list[Span]:
     """List the spans of a page, in the order in which they are shown.
 
     Letters that are drawings (fonts of Type 3) MuPDF draws as such, and then shows them once more as if they were
-    hidden. Where as many drawings come before it, a span is visible; the hidden text of an earlier OCR has none.
+    hidden, each in a span of its own. Where a drawing comes before it, it is visible; the hidden text of an earlier OCR
+    has whole lines in a span.
     """
     spans: list[Span] = page.get_texttrace()
     if any(span["type"] == INVISIBLE for span in spans):
         fonts = _fonts_of_drawings(page)
-        for last, span in pairwise(spans):
-            if span["type"] == INVISIBLE and span["font"] in fonts and _drawings(last, span) >= len(span["chars"]):
+        for last, span in pairwise([_BEFORE_ALL, *spans]):
+            if span["type"] == INVISIBLE and span["font"] in fonts and _is_drawn(last, span):
                 span["type"] = _FILLED
     return spans
 
 
-def _drawings(last: Span, span: Span) -> int:
-    """Count what was drawn between two spans."""
-    return int(span["seqno"] - last["seqno"] - 1)
+def _is_drawn(last: Span, span: Span) -> bool:
+    return len(span["chars"]) == 1 and span["seqno"] - last["seqno"] > 1
 
 
 def _fonts_of_drawings(page: "pymupdf.Page") -> set[str]:

@@ -105,9 +105,9 @@ def _shown(page: "tifffile.TiffPage") -> "Image.Image":
     colours = getattr(page, "colormap", None)
     if kind == "PALETTE" and colours is not None:
         levels = colours.T // (1 if _has_short_map(colours.ravel().tolist()) else _SIXTEEN)
-        return Image.fromarray(levels.astype(np.uint8)[pixels])
+        return Image.fromarray(levels.astype(np.uint8)[pixels.view(np.uint8) if pixels.dtype == bool else pixels])
     pixels = np.moveaxis(pixels, 0, -1) if separate else pixels
-    levels = _eight_bits(np.atleast_3d(pixels), int(page.bitspersample))
+    levels = _eight_bits(np.atleast_3d(pixels), _bits(page))
     shades = levels[..., : levels.shape[-1] - len(extra)]
     image = _as_image(_LEVELS - shades if kind == "MINISWHITE" else shades, kind)
     if extra and extra[0].endswith("ALPHA") and kind != "SEPARATED":
@@ -141,6 +141,11 @@ def _kind(page: "tifffile.TiffPage") -> str:
 
     kind = tifffile.PHOTOMETRIC(page.photometric)
     return "RGB" if kind == tifffile.PHOTOMETRIC.YCBCR and int(page.compression) in _JPEGS else kind.name
+
+
+def _bits(page: "tifffile.TiffPage") -> int:
+    """Tell how many bits a level has; where they differ, as in RGB of 5, 6 and 5, tifffile makes eight of them."""
+    return page.bitspersample if isinstance(page.bitspersample, int) else 8
 
 
 def _as_image(shades: "Array", kind: str) -> "Image.Image":

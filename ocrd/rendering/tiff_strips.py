@@ -6,15 +6,21 @@ from typing import Any
 
 from ocrd.rendering.unopened import unusual_jpeg
 
-_COMPRESSION, _OLD_JPEG, _JPEG = 259, 6, 7
+_COMPRESSION, _FAX, _OLD_JPEG, _JPEG = 259, 4, 6, 7
 _PLACES, _LENGTHS = (273, 324), (279, 325)
 """StripOffsets and TileOffsets, StripByteCounts and TileByteCounts (TIFF 6.0)."""
 _TABLES = 347
 """JPEGTables: what all strips have in common, as a JPEG without pixels (TIFF Technical Note 2)."""
 _STREAM, _STREAM_LENGTH = 513, 514
 """JPEGInterchangeFormat and its length: where an old one has a whole JPEG (TIFF 6.0, section 22)."""
+_END = b"\xff\xd9"
 _MARK = 2
 """Bytes with which a JPEG begins and ends."""
+
+
+def is_fax(tags: Mapping[int, Any]) -> bool:
+    """Whether the picture is encoded as a fax of group 4 (ITU-T T.6)."""
+    return tags.get(_COMPRESSION) == _FAX
 
 
 def strips(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:
@@ -34,13 +40,18 @@ def jpegs(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:
 
 
 def _old_jpegs(path: Path, tags: Mapping[int, Any]) -> Iterator[bytes]:
-    """Read the JPEG of which the only strip is the end. Its own length is missing in some files, or wrong."""
+    """Read the JPEG of which the only strip is the end, or stands elsewhere. Its length is missing in some files."""
     start, extents = tags.get(_STREAM), list(_extents(tags))
     if tags.get(_COMPRESSION) == _OLD_JPEG and isinstance(start, int) and len(extents) == 1:
-        end = max(sum(extents[0]), start + int(tags.get(_STREAM_LENGTH) or 0))
+        (place, length), told = extents[0], int(tags.get(_STREAM_LENGTH) or 0)
         with path.open("rb") as file:
             file.seek(start)
-            yield file.read(max(0, end - start))
+            if told and not start <= place < start + told:  # only what comes before the pixels
+                head = file.read(told).removesuffix(_END)
+                file.seek(place)
+                yield head + file.read(length)
+            else:
+                yield file.read(max(0, place + length - start, told))
 
 
 def _extents(tags: Mapping[int, Any]) -> Iterator[tuple[int, int]]:

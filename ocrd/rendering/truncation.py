@@ -7,6 +7,7 @@ import mmap
 import os
 import re
 import struct
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -19,6 +20,8 @@ _TIFF_LONGEST = 1 << 20
 _TIFF_PLACES, _TIFF_LENGTHS = {273, 324}, {279, 325}
 """StripOffsets and TileOffsets, StripByteCounts and TileByteCounts."""
 _TIFF_TYPES = {3: "H", 4: "I", 16: "Q"}
+_TIFF_NEEDED = {256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 320, 324, 325, 347, 519, 520, 521, 529, 530, 532}
+"""Tags without which the pixels can't be read, or are others (TIFF 6.0)."""
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """How many a value of each type has."""
 _OBJECT = re.compile(rb"\d+ \d+ obj\b")
@@ -36,8 +39,10 @@ _MARKS = {
 _FIRST_BOXES = (b"ftyp", b"jP  ", b"JXL ")
 """With which files of boxes begin (ISO/IEC 14496-12, 4.3; ISO/IEC 15444-1, annex I; ISO/IEC 18181-2)."""
 _BMP, _GIF = b"BM", b"GIF8"
-_PNM = re.compile(rb"P([456])\s+(?:#[^\n]*\n\s*)*(\d{1,9})\s+(?:#[^\n]*\n\s*)*(\d{1,9})\s+(?:(\d{1,5})\s)?")
-"""How PBM, PGM and PPM begin whose pixels are bytes: the kind, width, height, and, but of PBM, the highest level."""
+_SIDES = rb"\s+(?:#[^\n]*\n\s*)*(\d{1,9})" * 2
+_PBM = re.compile(rb"P4" + _SIDES + rb"\s")
+_PNM = re.compile(rb"P([56])" + _SIDES + rb"\s+(?:#[^\n]*\n\s*)*(\d{1,5})\s")
+"""How PBM, PGM and PPM begin whose pixels are bytes: width, height, and of the latter kind and highest level."""
 _LENGTHS: "dict[bytes, tuple[int, Literal['little', 'big']]]" = {b"RIFF": (4, "little"), b"AT&TFORM": (8, "big")}
 """How WebP and DjVu begin; where the length of what follows is told, and in which order of bytes."""
 _MOST_CHUNKS, _MOST_BOXES = 100_000, 10_000
@@ -81,12 +86,13 @@ def declared(head: bytes) -> int:
             return place + 4 + int.from_bytes(head[place : place + 4], order)
     if head.startswith(_BMP):
         return int.from_bytes(head[2:6], "little")
-    if (found := _PNM.match(head)) is None:
-        return 0
-    kind, width, height, highest = (int(part or 0) for part in found.groups())
-    if kind == 4:  # noqa: PLR2004 - a bit for each pixel
-        return found.end() + (width + 7) // 8 * height
-    return found.end() + width * height * (3 if kind == 6 else 1) * (2 if highest > 255 else 1)  # noqa: PLR2004
+    if found := _PBM.match(head):
+        width, height = map(int, found.groups())
+        return found.end() + (width + 7) // 8 * height  # a bit for each pixel
+    if found := _PNM.match(head):
+        kind, width, height, highest = map(int, found.groups())
+        return found.end() + width * height * (3 if kind == 6 else 1) * (2 if highest > 255 else 1)  # noqa: PLR2004
+    return 0
 
 
 def has_pdf_end(path: Path) -> bool:
@@ -169,21 +175,33 @@ def _tiff_has_end(file: BinaryIO, size: int) -> bool:
 
 
 def _tiff_end(file: BinaryIO, size: int, directory: tiff_directories.Directory) -> int:
-    """Find where the last strip, tile or value of one directory ends, in bytes from the start of the file."""
+    """Find where the last strip or tile of one directory ends, or what else its pixels need, in bytes."""
     values: dict[int, tuple[int, ...]] = {}
-    form = directory.form
-    last = 0
+    form, last = directory.form, 0
     for tag, kind, count, value in directory.entries():
+        if tag not in _TIFF_NEEDED:
+            continue
         length = count * _TIFF_BYTES.get(kind, 0)
-        place = struct.unpack(form.order + form.offset, value)[0] if length > len(value) else 0
-        last = max(last, place + length)
-        if tag in _TIFF_PLACES | _TIFF_LENGTHS and kind in _TIFF_TYPES and place + length <= size:
-            if length > _TIFF_LONGEST:
-                return 0  # no scan has so many strips; whoever decodes it will tell
-            file.seek(place)
-            data = file.read(length) if place else value[:length]
+        data = value[:length]
+        if length > len(value):
+            (place,) = struct.unpack(form.order + form.offset, value)
+            last = max(last, place + length)
+            data = _at(file, place, length) if length <= _TIFF_LONGEST and last <= size else b""
+        if kind in _TIFF_TYPES and data:
             values[tag] = struct.unpack(f"{form.order}{count}{_TIFF_TYPES[kind]}", data)
     places: list[int] = [place for tag in sorted(_TIFF_PLACES & values.keys()) for place in values[tag]]
     lengths: list[int] = [length for tag in sorted(_TIFF_LENGTHS & values.keys()) for length in values[tag]]
-    ends: list[int] = [place + length for place, length in zip(places, lengths, strict=False)]
+    ends: list[int] = [place + length for place, length in zip(places, _not_too_long(lengths, values), strict=False)]
     return max(last, *ends, 0)
+
+
+def _not_too_long(lengths: list[int], values: Mapping[int, Sequence[int]]) -> Iterator[int]:
+    """Take no more of each strip than its rows need, where that is known: some writers give all the same length."""
+    width, height, compression, samples, rows = (values.get(tag, (0,))[0] for tag in (256, 257, 259, 277, 278))
+    bits, contiguous = values.get(258, (1,)), values.get(284, (1,)) == (1,)
+    if compression != 1 or not rows or not contiguous or values.get(262) == (6,):  # packed, tiled, in planes, or YCbCr
+        yield from lengths
+        return
+    row = -(-width * (sum(bits) if len(bits) > 1 else bits[0] * max(1, samples)) // 8)
+    for number, length in enumerate(lengths):
+        yield min(length, row * max(0, min(rows, height - number * rows)))

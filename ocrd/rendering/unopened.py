@@ -28,6 +28,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 """Marks behind which a JPEG tells how it has its pixels, and JPEG-LS (ITU-T T.81, table B.1; ITU-T T.87)."""
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF, 0xF7)
 _USUAL_BITS = 8
+_USUAL_CHANNELS = (0, 1, 3, 4)
+"""None are told only by damaged ones."""
 _HEAD = 65_536
 
 
@@ -68,9 +70,13 @@ def first_bytes(path: Path, count: int = 16) -> bytes:
 def unusual_jpeg(data: bytes) -> str:
     """Say what a JPEG has that few readers know; empty for others, and for what is none."""
     place = 2
-    while data.startswith(_JPEG) and place + 5 <= len(data) and data[place] == 0xFF:  # noqa: PLR2004 - any mark
-        mark, length, bits = struct.unpack_from(">xBHB", data, place)
+    while data.startswith(_JPEG) and place + 10 <= len(data) and data[place] == 0xFF:  # noqa: PLR2004 - any mark
+        mark, length, bits, _, _, channels = struct.unpack_from(">xBHBHHB", data, place)
+        if mark in _LOSSLESS:
+            return "without loss"
+        if mark in _FRAMES and bits != _USUAL_BITS:
+            return f"of {bits} bits"
         if mark in _FRAMES:
-            return "without loss" if mark in _LOSSLESS else f"of {bits} bits" if bits != _USUAL_BITS else ""
+            return "" if channels in _USUAL_CHANNELS else f"of {channels} channels"
         place += 2 + length
     return ""

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -247,6 +247,28 @@ def test_what_a_library_prints_where_nothing_can_be_written_is_lost_and_its_call
         os.dup2(before, 2)
         os.close(before)
     assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_a_killed_process_that_ends_while_it_is_looked_at_is_let_go_once() -> None:
+    class Ending:
+        looks = ends = 0
+
+        @property
+        def alive(self) -> bool:
+            self.looks += 1
+            return self.looks == 1
+
+        def end(self) -> None:
+            self.ends += 1
+
+    async def story(workers: Workers) -> None:
+        process = Ending()
+        workers._left = [cast("worker_process.WorkerProcess", process)]
+        for _ in range(3):
+            workers._see_off()
+        assert (process.ends, workers._left) == (1, [])
+
+    use(story)
 
 
 @pytest.mark.parametrize("interpreter", ["gone", "broken"])

@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -39,14 +40,19 @@ class Daemon:
 
     def has(self, *names: int) -> None:
         """Wait until these pages, and no others, are with the process."""
+        deadline = time.monotonic() + ENDLESS
         with self.link._changed:
             while set(self.link._pages) != set(names):
+                assert time.monotonic() < deadline
                 self.link._changed.wait(0.01)
 
     def takes(self, most: int, gathering: float) -> Future[list[_Page]]:
         return self._threads.submit(self.link.take, most, gathering)
 
     def close(self) -> None:
+        self.page(-1)  # whoever still takes pages gets one, and ends
+        self.page(-2)
+        self.page(-3)
         self._socket.close()
         self._listening.join(ENDLESS)
         self._threads.shutdown()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pymupdf
 import pytest
+import tifffile
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from real_renderer import Sync
 
@@ -435,6 +436,37 @@ def test_whatever_libjpeg_says_of_a_tiff_is_heard(
     assert not facts(renderer, tmp_path / "scan.tif").damage
     (tmp_path / "scan.tif").write_bytes(holed(data, 0.5, 0.52))
     assert facts(renderer, tmp_path / "scan.tif").damage == "data of it can't be decoded"
+
+
+@pytest.mark.parametrize("gap", [-1, 20])
+def test_an_old_tiff_with_the_head_of_its_jpeg_elsewhere_is_whole(tmp_path: Path, gap: int) -> None:
+    data = jpeg(written().convert("RGB"))
+    begin = data.index(b"\xff\xda")
+    head, pixels = data[:begin], data[begin:]
+    parts = (pixels, head) if gap < 0 else (head, bytes(gap), pixels)
+    body = b"".join(parts)
+    strip, start = (8, 8 + len(pixels)) if gap < 0 else (8 + len(head) + gap, 8)
+    tags = {256: 850, 257: 1100, 258: 8, 259: 6, 262: 6, 273: strip, 277: 3, 278: 1100, 279: len(pixels), 513: start}
+    tags |= {514: len(head)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    (tmp_path / "scan.tif").write_bytes(
+        struct.pack("<2sHI", b"II", 42, 8 + len(body)) + body + struct.pack("<H", len(tags)) + entries + bytes(4)
+    )
+    assert list(tiff_strips.jpegs(tmp_path / "scan.tif", tags | {273: (strip,), 279: (len(pixels),)})) == [data]
+
+
+@pytest.mark.parametrize("rows", [3508, 26, 8])
+def test_a_blank_fax_is_blank_however_many_strips_it_has(renderer: Sync, tmp_path: Path, rows: int) -> None:
+    Image.new("1", (2480, 3508), 1).save(tmp_path / "fax.tif", compression="group4", tiffinfo={278: rows})
+    page = facts(renderer, tmp_path / "fax.tif")
+    assert (page.blank, page.damage) == ("the page is blank", "")
+
+
+def test_a_page_behind_a_fax_is_none(renderer: Sync, tmp_path: Path) -> None:
+    written().convert("1").save(tmp_path / "a.tif", compression="group4")
+    with tifffile.TiffWriter(tmp_path / "a.tif", append=True) as file:
+        file.write(np.asarray(written(), np.float64) / 255)
+    assert not facts(renderer, tmp_path / "a.tif", 1).damage
 
 
 def test_a_lossless_jpeg_in_a_tiff_is_none_that_could_be_looked_at(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageOps
 from ocrd.errors import DocumentError, PageError
 from ocrd.filetypes import is_source_name
 from ocrd.model import Opening, PageResult, PixelSize, Verdict, View
-from ocrd.rendering import image_source, source, tasks, truncation
+from ocrd.rendering import image_source, jpeg2000, source, tasks, truncation
 
 FILES = Path(__file__).parents[2] / "files"
 SIZE = PixelSize(300, 400)
@@ -174,6 +174,13 @@ def same(image: Image.Image) -> bool:
     return bool(ours.std() > 30 and np.corrcoef(ours, expected)[0, 1] > 0.95)
 
 
+def test_letters_that_are_no_box_say_nothing_of_a_jpeg_2000(tmp_path: Path) -> None:
+    (tmp_path / "a.jp2").write_bytes(b"<xml>0123456789abcdefghijkl</xml>" * 3)
+    assert jpeg2000.may_be_transparent(tmp_path / "a.jp2")
+    (tmp_path / "b.jp2").write_bytes(b"<xml>abcdefgh</xml>" + jpeg_2000_of_two())
+    assert not jpeg2000.may_be_transparent(tmp_path / "b.jp2")
+
+
 @pytest.mark.parametrize("name", ["colormap-8bit.tif", "cmyk.tif"])
 def test_files_of_scanners_are_read(name: str) -> None:
     facts = tasks.render_page(FILES / name, 0, lambda w, h: PixelSize(1240, round(1240 * h / w)), View(turn=0)).facts
@@ -275,6 +282,19 @@ def test_an_image_that_can_not_be_opened_is_called_what_it_is(tmp_path: Path, da
     (tmp_path / "scan").write_bytes(data)
     with pytest.raises(DocumentError, match=re.escape(reason)):
         image_source.Images(tmp_path / "scan")
+
+
+def test_a_jpeg_that_only_libjpeg_opens_lies_as_its_exif_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[image_source.ORIENTATION] = 6
+    image = page()
+    image.save(tmp_path / "good.jpg", exif=exif)
+    data = (tmp_path / "good.jpg").read_bytes()
+    (tmp_path / "odd.jpg").write_bytes(
+        data[:2] + b"\xff\xe0\0\7JFIF\0" + data[2:].replace(b"\xff\xe0\0\x10JFIF", b"\xff\xec\0\x10JFIF")
+    )
+    for name in ("good.jpg", "odd.jpg"):
+        assert image_source.picture(tmp_path / name, 0).size == (image.height, image.width)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

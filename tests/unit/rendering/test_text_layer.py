@@ -150,7 +150,8 @@ def test_text_in_a_font_of_drawings_is_hidden_only_if_it_draws_nothing(  # noqa:
 ) -> None:
     alphabet = "".join(sorted({letter for letter in ENGLISH if letter.isascii() and letter.isalpha()}))
     lines = re.sub("[^A-Za-z \n]", "", ENGLISH).strip().encode().splitlines()
-    text = b"BT %d Tr /F 10 Tf 50 800 Td %b ET" % (mode, b" ".join(b"(%b) Tj 0 -14 Td" % line for line in lines))
+    row = b"BT %d Tr /F 10 Tf 50 %d Td (%b) Tj ET " + 99 * b"50 50 500 1 re f "  # with rules between, as on a form
+    text = b"".join(row % (mode, 800 - 14 * number, line) for number, line in enumerate(lines))
     shapes = "".join(f"/{one} 6 0 R" for one in alphabet)
     codes = "".join(f" {ord(one)}/{one}" for one in alphabet)
     font = (

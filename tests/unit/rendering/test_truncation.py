@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,54 @@ def test_a_file_of_a_group_that_is_cut_off_is_told_by_its_name(tmp_path: Path) -
     assert tasks.open_source(tmp_path).problems == ("2.tif: This file is cut off: its end is missing.",)
     damages = [tasks.render_page(tmp_path, index, size, View()).facts.damage for index in (1, 0)]
     assert list(map(bool, damages)) == [True, False]
+
+
+def small_tiff(path: Path, changed: dict[int, tuple[int, int, int]], pixels: bytes = bytes(60_000)) -> Path:
+    """Write a TIFF of 300 x 200 grey levels in two strips; of some tags type, number and value are others."""
+    tags = {256: (4, 1, 300), 257: (4, 1, 200), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 277: (3, 1, 1)}
+    strips = {278: (4, 1, 100), 273: (4, 2, 8 + len(pixels)), 279: (4, 2, 16 + len(pixels))}
+    entries = b"".join(struct.pack("<HHII", tag, *told) for tag, told in sorted((tags | strips | changed).items()))
+    values = struct.pack("<4I", 8, 30_008, 30_000, 30_000)
+    count = len(entries) // 12
+    path.write_bytes(
+        struct.pack("<2sHI", b"II", 42, 24 + len(pixels))
+        + pixels
+        + values
+        + struct.pack("<H", count)
+        + entries
+        + bytes(4)
+    )
+    return path
+
+
+@pytest.mark.parametrize("tag", [306, 65_000])
+def test_what_has_nothing_to_do_with_its_pixels_does_not_make_a_tiff_incomplete(tmp_path: Path, tag: int) -> None:
+    assert truncation.lacks(small_tiff(tmp_path / "a.tif", {tag: (2, 20, 10_000_000)})) == ""
+
+
+def test_a_last_strip_that_is_said_to_be_as_long_as_the_others_is_whole(tmp_path: Path) -> None:
+    whole = small_tiff(tmp_path / "b.tif", {}).read_bytes()
+    (tmp_path / "b.tif").write_bytes(
+        whole.replace(struct.pack("<2I", 30_000, 30_000), struct.pack("<2I", 30_000, 99_000))
+    )
+    assert truncation.lacks(tmp_path / "b.tif") == ""
+
+
+@pytest.mark.parametrize("tag", [273, 279])
+def test_a_tiff_that_is_still_written_is_waited_for(tmp_path: Path, tag: int) -> None:
+    path = small_tiff(tmp_path / "a.tif", {tag: (4, 2, 0)})
+    assert truncation.lacks(path) in ("", "its end is missing")
+
+
+@pytest.mark.parametrize("pixels", [b"  ", b"5\n", b"\n\n"])
+def test_pixels_of_a_bitmap_are_no_part_of_its_head(tmp_path: Path, pixels: bytes) -> None:
+    (tmp_path / "a.pbm").write_bytes(b"P4\n16 100\n" + pixels * 100)
+    assert truncation.lacks(tmp_path / "a.pbm") == ""
+
+
+def test_a_bitmap_that_says_it_is_larger_than_any_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "a.ppm").write_bytes(b"P6\n999999999 999999999\n65535\n" + bytes(100))
+    assert tasks.open_source(tmp_path / "a.ppm").problems == ("This file is cut off: its end is missing.",)
 
 
 def test_a_reserved_place_is_no_file_yet(tmp_path: Path) -> None:
