@@ -186,7 +186,7 @@ def test_a_page_that_has_no_room_anywhere_is_found_among_others(servers: int, co
                 await made.read(replace(PAGE, pixels=bytes(len(PAGE.pixels))))
             done = True
             assert sum(await asyncio.gather(*beside)) > 16
-        assert tries <= CROWDS + servers + 2, "it is read beside others no more"
+        assert tries <= CROWDS + 2 * servers + 2, "it is read beside others no more; how soon is chance"
 
     run(work())
 
