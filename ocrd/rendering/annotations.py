@@ -18,7 +18,8 @@ def made_visible(document: "pymupdf.Document", page: "pymupdf.Page") -> bool:
     memory alone.
     """
     try:
-        return sum(_is_changed(document, xref) for xref, *_ in page.annot_xrefs() if xref) > 0
+        changed = [_is_changed(document, xref) for xref, *_ in page.annot_xrefs() if xref]
+        return any(changed)
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - MuPDF's errors have no common base but this

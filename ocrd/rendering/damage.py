@@ -61,8 +61,6 @@ _JPEG_PIXELS = b"\xff\xda"
 """Behind which a JPEG's pixels are; those of its last pass, if it has several (ITU-T T.81, B.2.3)."""
 _MORE, _A_FEW = 1.5, 300
 """How many times, and by how many bytes, data of a picture are longer than if it is encoded again."""
-_STRIP_LENGTHS = 279
-"""TIFF's StripByteCounts (TIFF 6.0)."""
 _CELL, _EVERY = 16, 4
 """Pixels of the side of a square in which noise is looked for, and in which row of such squares."""
 _NOISY = 0.05
@@ -269,15 +267,16 @@ def of_bilevel(length: int, image: "Image.Image", *, lines: bool = False) -> str
 
     `lines`: as an old one does, each line by itself.
     """
-    from PIL import Image
+    from PIL import TiffImagePlugin
 
     again = io.BytesIO()
     if image.width * image.height > _MOST_PIXELS:
         return ""
     bilevel = image.convert("L").point(lambda level: 255 * (level > 127), "1")  # noqa: PLR2004 - half of it
     bilevel.save(again, "TIFF", compression="group3" if lines else "group4")
-    with Image.open(again, formats=["TIFF"]) as encoded:
-        return _of_lengths(length, sum(encoded.tag_v2[_STRIP_LENGTHS]))  # type: ignore[attr-defined] # a TiffImageFile
+    again.seek(0)
+    with TiffImagePlugin.TiffImageFile(again) as encoded:
+        return _of_lengths(length, sum(encoded.tag_v2[TiffImagePlugin.STRIPBYTECOUNTS]))
 
 
 def of_noise(page: "Image.Image", pixels: int, length: int) -> str:

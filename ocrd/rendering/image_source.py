@@ -13,6 +13,7 @@ from ocrd.errors import DocumentError, PageError
 from ocrd.model import PixelSize, Placement, TextLayer
 from ocrd.rendering import damage, djvu, jpeg2000, lenient, tiff, tiff_directories, tiff_strips, truncation, unopened
 from ocrd.rendering.source import AGAIN, POINTS_PER_INCH, as_pillow, cut_out, how_opened, plain
+from ocrd.rendering.tiff import LYING, ORIENTATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +23,8 @@ if TYPE_CHECKING:
 _PAPER_DPI = 300
 """What an image is taken to be scanned at where it does not say, or says nonsense."""
 _IMAGES = ("TIFF", "JPEG", "PNG", "WEBP", "BMP", "GIF", "JPEG2000", "AVIF", "PPM")
-ORIENTATION = 0x0112
 _STRIP_ENDS = 10
 """Bytes with which a strip of a fax may end that are no pixels, and so often in a page as it has strips."""
-_LYING = (5, 6, 7, 8)
-"""Values of EXIF's orientation that turn an image by a quarter (Exif 3.0, 4.6.4)."""
 _JPEG_MODES = ("L", "RGB")
 _WITH_ALPHA = {"LA": "L", "RGBA": "RGB"}
 _KINDS = {"MPO": "jpeg", "JPEG2000": "jp2", "PPM": "pnm"}
@@ -110,7 +108,7 @@ class Images:
         image, self._damage = self._decoded(index)
         orientation = _orientation(image)
         self._displayed = _turned(_on_paper(image), orientation)
-        dpi = _resolution(image, turned=orientation in _LYING)
+        dpi = _resolution(image, turned=orientation in LYING)
         across, down = self._displayed.size
         return across * POINTS_PER_INCH / dpi[0], down * POINTS_PER_INCH / dpi[1]
 
@@ -198,8 +196,8 @@ class Images:
         """Whether Pillow decoded this JPEG, which keeps libjpeg from saying anything."""
         return self._image is not None and self._image.mode not in _JPEG_MODES
 
-    def _damage_of_tiff(self, shown: "Image.Image", *, closely: bool) -> str:
-        tags = getattr(shown, "tag_v2", {})
+    def _damage_of_tiff(self, image: "Image.Image", *, closely: bool) -> str:
+        tags = getattr(image, "tag_v2", {})
         if tiff_strips.is_fax(tags):
             strips = list(tiff_strips.strips(self._path, tags))
             length = sum(map(len, strips)) - _STRIP_ENDS * len(strips)

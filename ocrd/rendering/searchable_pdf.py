@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ocrd.rendering.image_source import ORIENTATION, picture
+from ocrd.rendering.image_source import picture
 from ocrd.rendering.text_placement import Strip
+from ocrd.rendering.tiff import ORIENTATION
 
 if TYPE_CHECKING:
     from pathlib import Path

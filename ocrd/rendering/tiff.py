@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-_BITS, _ORIENTATION, _COLOUR_MAP = 258, 274, 320
-"""TIFF's BitsPerSample, Orientation and ColorMap (TIFF 6.0)."""
-_TURNED = (5, 6, 7, 8)
-"""Values of Orientation that turn a picture by a quarter."""
+ORIENTATION = 274
+"""TIFF's Orientation, which is EXIF's, too (TIFF 6.0; Exif 3.0, 4.6.4)."""
+LYING = (5, 6, 7, 8)
+"""Values of it that turn a picture by a quarter."""
+_BITS, _COLOUR_MAP = 258, 320
+"""TIFF's BitsPerSample and ColorMap."""
 _JPEGS = (6, 7, 33_007, 34_892)
 """Values of Compression of which tifffile makes RGB; the last two stand in medical and in raw photographs."""
 _REDUCED, _MASK = 1, 4
@@ -64,11 +66,9 @@ def _listed(path: Path) -> tuple[int, str]:
 def is_usual(image: "Image.Image") -> bool:
     """Whether Pillow's idea of the TIFF's image that it shows is right."""
     tags = image.tag_v2  # type: ignore[attr-defined] # of a TiffImageFile
-    bits, turned = tags.get(_BITS, (1,)), tags.get(_ORIENTATION, 1) in _TURNED
-    if turned and image.info.get("compression") == "raw":  # Pillow takes its rows for columns
-        return False
-    if image.mode == "YCbCr" and image.info.get("compression") == "raw":  # nor does it know colours in less detail
-        return False
+    bits, raw = tags.get(_BITS, (1,)), image.info.get("compression") == "raw"
+    if raw and (image.mode == "YCbCr" or tags.get(ORIENTATION) in LYING):
+        return False  # of those it does not know colours in less detail, and of these takes rows for columns
     return max(bits) <= 8 and image.mode not in ("I", "F", "La") and not _has_short_map(tags.get(_COLOUR_MAP, ()))  # noqa: PLR2004
 
 
@@ -89,7 +89,7 @@ def decoded(path: Path, place: int) -> "Image.Image":
         if not all(page.databytecounts):  # tifffile would leave black what is missing
             raise ValueError("parts of it are missing")
         image = _shown(page)
-        image.getexif()[_ORIENTATION] = page.tags.valueof(_ORIENTATION, 1)
+        image.getexif()[ORIENTATION] = page.tags.valueof(ORIENTATION, 1)
     return image
 
 

@@ -22,6 +22,7 @@ from ocrd.errors import DocumentError, PageError
 from ocrd.filetypes import is_source_name
 from ocrd.model import Opening, PageResult, PixelSize, Verdict, View
 from ocrd.rendering import image_source, jpeg2000, source, tasks, truncation
+from ocrd.rendering.tiff import ORIENTATION
 
 FILES = Path(__file__).parents[2] / "files"
 SIZE = PixelSize(300, 400)
@@ -286,7 +287,7 @@ def test_an_image_that_can_not_be_opened_is_called_what_it_is(tmp_path: Path, da
 
 def test_a_jpeg_that_only_libjpeg_opens_lies_as_its_exif_says(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[image_source.ORIENTATION] = 6
+    exif[ORIENTATION] = 6
     image = page()
     image.save(tmp_path / "good.jpg", exif=exif)
     data = (tmp_path / "good.jpg").read_bytes()
@@ -309,7 +310,7 @@ def test_a_page_is_none_the_worse_for_rubbish_in_its_exif(tmp_path: Path, rubbis
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_page_is_shown_as_its_exif_says_that_it_lies(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
-    exif[image_source.ORIENTATION] = orientation
+    exif[ORIENTATION] = orientation
     whole = Image.new("L", (600, 800), "white")
     whole.paste(page().resize((300, 200)), (200, 50))
     lying = next(one for one in lyings(whole) if as_exif_says(one, exif).tobytes() == whole.tobytes())

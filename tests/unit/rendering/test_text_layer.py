@@ -134,6 +134,19 @@ def test_the_hidden_layer_of_an_earlier_ocr_is_not_believed(look: Look, tmp_path
     assert "hidden" in layer.flaw
 
 
+def in_a_font(raw_pdf: Callable[..., Path], path: Path, text: bytes, font: bytes, letter: bytes) -> Path:
+    """Write a page of this text, in a font whose letters are all the same drawing."""
+    return raw_pdf(
+        path,
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%b\nendstream" % (len(text), text),
+        font,
+        b"<</Length %d>>stream\n%b\nendstream" % (len(letter), letter),
+    )
+
+
 @pytest.mark.parametrize("name", ["", "/Name/Plotter"])
 @pytest.mark.parametrize(
     ("letter", "mode", "seen"),
@@ -149,25 +162,16 @@ def test_text_in_a_font_of_drawings_is_hidden_only_if_it_draws_nothing(  # noqa:
     look: Look, raw_pdf: Callable[..., Path], tmp_path: Path, name: str, letter: bytes, mode: int, *, seen: bool
 ) -> None:
     alphabet = "".join(sorted({letter for letter in ENGLISH if letter.isascii() and letter.isalpha()}))
-    lines = re.sub("[^A-Za-z \n]", "", ENGLISH).strip().encode().splitlines()
-    row = b"BT %d Tr /F 10 Tf 50 %d Td (%b) Tj ET " + 99 * b"50 50 500 1 re f "  # with rules between, as on a form
-    text = b"".join(row % (mode, 800 - 14 * number, line) for number, line in enumerate(lines))
+    words = re.sub("[^A-Za-z ]", " ", ENGLISH).encode().split()
+    row = b"BT %d Tr /F 10 Tf 50 %d Td (%b) Tj ET " + 20 * b"50 50 500 1 re f "  # with rules between, as on a form
+    text = b"".join(row % (mode, 800 - 10 * number, word) for number, word in enumerate(words))
     shapes = "".join(f"/{one} 6 0 R" for one in alphabet)
     codes = "".join(f" {ord(one)}/{one}" for one in alphabet)
     font = (
         f"<</Type/Font/Subtype/Type3{name}/FontBBox[0 0 500 700]/FontMatrix[.001 0 0 .001 0 0]/FirstChar 65/LastChar"
         f" 122/Widths[{'500 ' * 58}]/CharProcs<<{shapes}>>/Encoding<</Differences[{codes}]>>>>"
     )
-    path = raw_pdf(
-        tmp_path / "a.pdf",
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
-        b"<</Length %d>>stream\n%b\nendstream" % (len(text), text),
-        font.encode(),
-        b"<</Length %d>>stream\n%b\nendstream" % (len(letter), letter),
-    )
-    layer = look(path)
+    layer = look(in_a_font(raw_pdf, tmp_path / "a.pdf", text, font.encode(), letter))
     assert layer
     assert ("hidden" in layer.flaw) is not seen
 
@@ -184,16 +188,7 @@ def test_a_font_without_unicode_values_is_not_believed(
     lines = b"".join(b"<010203040506010203040506> Tj 0 -20 Td " for _ in range(20))
     text = b"BT /F 12 Tf 50 700 Td " + lines + b"ET"
     glyph = b"900 0 0 0 800 800 d1 0 0 600 700 re f"
-    path = raw_pdf(
-        tmp_path / "a.pdf",
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
-        b"<</Length %d>>stream\n%b\nendstream" % (len(text), text),
-        font,
-        b"<</Length %d>>stream\n%b\nendstream" % (len(glyph), glyph),
-    )
-    layer = look(path)
+    layer = look(in_a_font(raw_pdf, tmp_path / "a.pdf", text, font, glyph))
     assert layer is None or layer.flaw
 
 
